@@ -1,0 +1,53 @@
+# The commands of this project. `make rehearse` and `make test` set up everything they need on a fresh machine.
+STACK ?= dev
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help setup rehearse down test unit lint schema bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?/\1\t/' | expand -t 12
+
+$(INSTALLED): requirements-dev.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpulab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@touch $@
+
+setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehearsal ready
+	$(RUN) -m rehearsal.toolchain
+
+rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE
+	$(RUN) -m rehearsal $(STACK) $(if $(JSON),--json "$(JSON)")
+
+down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
+	$(RUN) -m rehearsal down
+
+test: lint setup  ## Everything: lint, types, unit tests, rehearsals of dev and prod
+	$(RUN) -m pytest
+
+unit: $(INSTALLED)  ## The tests that take seconds
+	$(RUN) -m pytest tests/unit
+
+lint: $(INSTALLED)  ## ruff and pyright
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m pyright
+
+schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
+	$(RUN) -m settings.schema
+
+bench: setup  ## Seconds and memory of each phase of dev, the median of 3, as JSON
+	$(RUN) -m rehearsal.bench $(STACK) --json bench.json
+
+lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
+	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  pyproject.toml --output-file requirements.txt
+	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
+	  pyproject.toml --group rehearsal --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean:  ## Removes the Python environment; the toolchain's cache stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

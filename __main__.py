@@ -1,0 +1,37 @@
+"""gpulab: one stack file becomes a notebook platform on EKS. Settings check it, components build it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+
+import pulumi
+
+import settings
+from components.platform import Platform
+
+
+def main() -> None:
+    """Check the stack's settings, then deploy the platform and export how to reach it.
+
+    GPULAB_TODAY (YYYY-MM-DD) stands in for today's date (UTC), by which a lab expires.
+    """
+    today = os.environ.get("GPULAB_TODAY")
+    try:
+        stack = settings.load(
+            # All keys, not those we know of: a mistyped section must be refused, and Config can only be asked by name.
+            pulumi.runtime.get_config_env(),
+            stack=pulumi.get_stack(),
+            today=datetime.date.fromisoformat(today) if today else datetime.datetime.now(datetime.UTC).date(),
+        )
+    except settings.SettingsError as error:
+        # Pulumi shows a RunError as it stands, without a traceback.
+        raise pulumi.RunError(str(error)) from None
+
+    platform = Platform(stack.cluster.name, stack)
+    pulumi.export("region", platform.region)
+    pulumi.export("cluster", platform.cluster_name)
+    pulumi.export("kubeconfig", platform.update_kubeconfig_command)
+
+
+main()

@@ -1,0 +1,402 @@
+"""The cluster: EKS's control plane, who may come in, the system nodes, the core addons and the Kubernetes provider."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_eks as eks
+import pulumi_kubernetes as kubernetes
+
+import contracts
+from components.karpenter import NODE_POLICIES, node_trust_policy
+from components.network import DISCOVERY_TAG
+
+SYSTEM_TAINT = {"key": "CriticalAddonsOnly", "value": "true", "effect": "NoSchedule"}
+SYSTEM_TOLERATION = {"key": SYSTEM_TAINT["key"], "operator": "Exists"}
+SYSTEM_NODE_LABELS = {"gpulab.dev/system": "true"}
+
+LOG_TYPES = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
+AMI_TYPES = {"x86_64": "AL2023_x86_64_STANDARD", "arm64": "AL2023_ARM_64_STANDARD"}
+ADMINISTRATOR_POLICY = "AmazonEKSClusterAdminPolicy"
+# Not AmazonEKSAdminViewPolicy: that one reads Secrets.
+VIEWER_POLICY = "AmazonEKSViewPolicy"
+
+CONNECT_SECONDS = 5
+RETRY_SECONDS = 2
+NEW_ENDPOINT_SECONDS = 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemNodesArgs:
+    """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB."""
+
+    instance_types: Sequence[str]
+    count: int
+    volume_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterArgs:
+    """What the cluster is made of.
+
+    `administrators` and `viewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs the program,
+    as `sts:GetCallerIdentity` gives it. `public_cidrs` reach the API from outside the VPC; without any there is no
+    public endpoint. `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags
+    do not reach. `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS
+    from deleting the control plane.
+    """
+
+    cluster_name: str
+    version: str
+    region: str
+    partition: pulumi.Input[str]
+    caller_arn: pulumi.Input[str]
+    vpc_id: pulumi.Input[str]
+    control_plane_subnet_ids: Sequence[pulumi.Input[str]]
+    node_subnet_ids: Sequence[pulumi.Input[str]]
+    administrators: Sequence[str]
+    viewers: Sequence[str] = ()
+    public_cidrs: Sequence[str] = ()
+    log_retention_days: int
+    system_nodes: SystemNodesArgs
+    key_deletion_window_days: int = 7
+    protect: bool = False
+    deletion_protection: bool = False
+    node_tags: Mapping[str, str]
+
+
+class Cluster(pulumi.ComponentResource):
+    """An EKS cluster that is ready for controllers: nodes, DNS and Pod Identity are there when the component is."""
+
+    cluster_name: pulumi.Output[str]
+    cluster_arn: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    certificate_authority: pulumi.Output[str]
+    security_group_id: pulumi.Output[str]
+    """EKS's own cluster security group: the control plane and every node are in it."""
+    oidc_issuer: pulumi.Output[str]
+    kms_key_arn: pulumi.Output[str]
+    kubeconfig: pulumi.Output[str]
+    """Known once the endpoint was reached from here."""
+    provider: kubernetes.Provider
+    system_node_group: eks.ManagedNodeGroup
+    update_kubeconfig_command: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:Cluster", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions(parent=self, depends_on=list(resources))
+
+        def addon_version(addon: str) -> pulumi.Output[str]:
+            # The version that EKS installs by default with this Kubernetes; the newest may be days old.
+            return aws.eks.get_addon_version_output(
+                addon_name=addon, kubernetes_version=args.version, opts=pulumi.InvokeOptions(parent=self)
+            ).version
+
+        key = aws.kms.Key(
+            f"{name}-secrets",
+            description=f"Envelope encryption of the Kubernetes secrets of {args.cluster_name}",
+            enable_key_rotation=True,
+            deletion_window_in_days=args.key_deletion_window_days,
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+        )
+        aws.kms.Alias(
+            f"{name}-secrets", name=f"alias/{args.cluster_name}-secrets", target_key_id=key.key_id, opts=child
+        )
+        # EKS makes this group itself if it is not there, with logs that never expire and that no destroy would delete.
+        log_group = aws.cloudwatch.LogGroup(
+            f"{name}-control-plane",
+            name=f"/aws/eks/{args.cluster_name}/cluster",
+            retention_in_days=args.log_retention_days,
+            opts=child,
+        )
+
+        cluster = eks.Cluster(
+            name,
+            name=args.cluster_name,
+            version=args.version,
+            vpc_id=args.vpc_id,
+            subnet_ids=args.control_plane_subnet_ids,
+            endpoint_private_access=True,
+            endpoint_public_access=bool(args.public_cidrs),
+            public_access_cidrs=list(args.public_cidrs) or None,
+            authentication_mode=eks.AuthenticationMode.API,
+            access_entries=access_entries(args.partition, args.administrators, args.viewers),
+            encryption_config_key_arn=key.arn,
+            enabled_cluster_log_types=LOG_TYPES,
+            deletion_protection=args.deletion_protection,
+            # Every addon is a managed one, so there are no unmanaged copies to take over.
+            bootstrap_self_managed_addons=False,
+            vpc_cni_options=eks.VpcCniOptionsArgs(
+                addon_version=addon_version("vpc-cni"),
+                # Prefix delegation stays off: neither Karpenter nor a managed node group counts on its addresses unless
+                # kubelet's maxPods is raised as well, and it breaks up the subnets into blocks of 16.
+                enable_network_policy=True,
+            ),
+            kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(version=addon_version("kube-proxy")),
+            skip_default_node_group=True,
+            skip_default_security_groups=True,
+            # Pods get their AWS identity by Pod Identity, which needs no OIDC provider.
+            create_oidc_provider=False,
+            opts=pulumi.ResourceOptions.merge(
+                after(log_group),
+                pulumi.ResourceOptions(transforms=[control_plane_transform(args)]),
+            ),
+        )
+        control_plane = cluster.eks_cluster
+
+        # A DaemonSet, so it is complete without a node, and the first controller on the system nodes needs it.
+        agent = aws.eks.Addon(
+            f"{name}-pod-identity-agent",
+            cluster_name=control_plane.name,
+            addon_name="eks-pod-identity-agent",
+            addon_version=addon_version("eks-pod-identity-agent"),
+            resolve_conflicts_on_update="OVERWRITE",
+            opts=child,
+        )
+        node_group = self._system_node_group(name, args, cluster, after(cluster, agent))
+        aws.eks.Addon(
+            f"{name}-coredns",
+            cluster_name=control_plane.name,
+            addon_name="coredns",
+            addon_version=addon_version("coredns"),
+            # What was edited by hand in the cluster gives way, as for the addons that `eks.Cluster` makes.
+            resolve_conflicts_on_update="OVERWRITE",
+            configuration_values=json.dumps({"nodeSelector": SYSTEM_NODE_LABELS, "tolerations": [SYSTEM_TOLERATION]}),
+            # Its pods wait for a node, and EKS waits for its pods.
+            opts=after(node_group),
+        )
+        # Karpenter finds the security group of its nodes by this tag. EKS makes the group, so only the tag is ours.
+        aws.ec2.Tag(
+            f"{name}-discovery",
+            resource_id=cluster.cluster_security_group_id,
+            key=DISCOVERY_TAG,
+            value=args.cluster_name,
+            opts=child,
+        )
+
+        self.cluster_name = control_plane.name
+        self.cluster_arn = control_plane.arn
+        self.endpoint = control_plane.endpoint
+        self.certificate_authority = control_plane.certificate_authority.data.apply(lambda data: data or "")
+        self.security_group_id = cluster.cluster_security_group_id
+        self.oidc_issuer = cluster.oidc_issuer
+        self.kms_key_arn = key.arn
+        self.kubeconfig = pulumi.Output.all(self.endpoint, cluster.kubeconfig_json).apply(
+            lambda known: reachable_kubeconfig(*known, cluster_name=args.cluster_name, public_cidrs=args.public_cidrs)
+        )
+        self.provider = kubernetes.Provider(
+            name,
+            kubeconfig=self.kubeconfig,
+            # A cluster keeps its endpoint for life and a new one never gets the same: objects are replaced with their
+            # cluster, and not because the kubeconfig is written in another way.
+            cluster_identifier=self.endpoint,
+            enable_server_side_apply=True,
+            # Without the access entries nobody could delete an object any more.
+            opts=after(cluster),
+        )
+        self.system_node_group = node_group
+        self.update_kubeconfig_command = pulumi.Output.concat(
+            "aws eks update-kubeconfig --region ", args.region, " --name ", self.cluster_name
+        )
+        self.register_outputs(
+            {
+                "cluster_name": self.cluster_name,
+                "endpoint": self.endpoint,
+                "security_group_id": self.security_group_id,
+                "kms_key_arn": self.kms_key_arn,
+                "update_kubeconfig_command": self.update_kubeconfig_command,
+            }
+        )
+
+    def _system_node_group(
+        self, name: str, args: ClusterArgs, cluster: eks.Cluster, opts: pulumi.ResourceOptions
+    ) -> eks.ManagedNodeGroup:
+        child = pulumi.ResourceOptions(parent=self)
+        role = aws.iam.Role(
+            f"{name}-system",
+            assume_role_policy=pulumi.Output.from_input(args.partition).apply(node_trust_policy),
+            opts=child,
+        )
+        attachments = [
+            aws.iam.RolePolicyAttachment(
+                f"{name}-system-{policy}",
+                role=role.name,
+                policy_arn=pulumi.Output.concat("arn:", args.partition, ":iam::aws:policy/", policy),
+                opts=child,
+            )
+            for policy in NODE_POLICIES
+        ]
+        # Not `enable_imd_sv2`: that launch template has a hop limit of 2, with which pods reach the node's credentials.
+        launch_template = aws.ec2.LaunchTemplate(
+            f"{name}-system",
+            metadata_options={"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
+            block_device_mappings=[
+                {
+                    "device_name": "/dev/xvda",
+                    "ebs": {
+                        "volume_type": "gp3",
+                        "volume_size": args.system_nodes.volume_size,
+                        "encrypted": "true",
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
+            tag_specifications=[
+                {"resource_type": kind, "tags": {"Name": f"{args.cluster_name}-system", **args.node_tags}}
+                for kind in ("instance", "volume", "network-interface")
+            ],
+            opts=child,
+        )
+        count = args.system_nodes.count
+        return eks.ManagedNodeGroup(
+            f"{name}-system",
+            cluster=cluster,
+            version=args.version,
+            ami_type=ami_type(args.system_nodes.instance_types),
+            instance_types=list(args.system_nodes.instance_types),
+            node_role_arn=role.arn,
+            subnet_ids=args.node_subnet_ids,
+            # No autoscaler moves the group, so no size is left out of the comparison; EKS replaces one node at a time.
+            scaling_config={"min_size": count, "desired_size": count, "max_size": count},
+            launch_template={
+                "id": launch_template.id,
+                "version": launch_template.latest_version.apply(str),
+            },
+            labels=SYSTEM_NODE_LABELS,
+            taints=[{"key": SYSTEM_TAINT["key"], "value": SYSTEM_TAINT["value"], "effect": "NO_SCHEDULE"}],
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=attachments)),
+        )
+
+
+def access_entries(
+    partition: pulumi.Input[str], administrators: Sequence[str], viewers: Sequence[str]
+) -> dict[str, eks.AccessEntryArgs]:
+    """An access entry for each principal, cluster-wide, under a key that does not depend on the order of the lists."""
+    return {
+        f"{kind}-{arn.split(':', 4)[4].replace(':', '-')}": eks.AccessEntryArgs(
+            principal_arn=arn,
+            access_policies={
+                kind: eks.AccessPolicyAssociationArgs(
+                    policy_arn=pulumi.Output.concat("arn:", partition, ":eks::aws:cluster-access-policy/", policy),
+                    access_scope=aws.eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
+                )
+            },
+        )
+        for kind, policy, arns in (
+            ("administrator", ADMINISTRATOR_POLICY, administrators),
+            ("viewer", VIEWER_POLICY, viewers),
+        )
+        for arn in arns
+    }
+
+
+def control_plane_transform(args: ClusterArgs) -> pulumi.ResourceTransform:
+    """What `eks.Cluster` has no option for: one access entry for its creator, protection of the control plane alone.
+
+    `eks.Cluster` has EKS make the creator an administrator, and EKS then refuses a second access entry for the same
+    principal. So a creator whom the stack file lists gets just the listed entry. `protect` on the whole component would
+    also hold back addons and access entries, which have to come and go in production.
+    """
+    listed = pulumi.Output.from_input(args.caller_arn).apply(
+        lambda caller: any(is_same_principal(caller, administrator) for administrator in args.administrators)
+    )
+
+    def transform(resource: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if resource.type_ != "aws:eks/cluster:Cluster":
+            return None
+        access_config = {
+            "authenticationMode": "API",
+            "bootstrapClusterCreatorAdminPermissions": listed.apply(lambda is_listed: not is_listed),
+        }
+        return pulumi.ResourceTransformResult(
+            props={**resource.props, "accessConfig": access_config},
+            opts=pulumi.ResourceOptions.merge(resource.opts, pulumi.ResourceOptions(protect=args.protect)),
+        )
+
+    return transform
+
+
+def is_same_principal(caller_arn: str, principal_arn: str) -> bool:
+    """Whether a caller, as `sts:GetCallerIdentity` names it, acts as an IAM role or user.
+
+    A session of a role is `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`, without the path that the role's ARN has.
+    """
+    _, _, service, _, account, resource = caller_arn.split(":", 5)
+    if service != "sts" or not resource.startswith("assumed-role/"):
+        return caller_arn == principal_arn
+    _, _, _, _, principal_account, principal = principal_arn.split(":", 5)
+    role = resource.split("/")[1]
+    return account == principal_account and principal.startswith("role/") and principal.split("/")[-1] == role
+
+
+def ami_type(instance_types: Sequence[str]) -> str:
+    """EKS's name of the Amazon Linux 2023 image for instance types of one architecture."""
+    (architecture,) = {contracts.instance_types()[instance_type].arch for instance_type in instance_types}
+    return AMI_TYPES[architecture]
+
+
+class ClusterUnreachableError(pulumi.RunError):
+    """The API server cannot be reached from where Pulumi runs. The message says what to do about it."""
+
+
+async def reachable_kubeconfig(
+    endpoint: str, kubeconfig: str, *, cluster_name: str, public_cidrs: Sequence[str]
+) -> str:
+    """`kubeconfig`, once a connection to `endpoint` came about.
+
+    A preview tries once; an update waits for a new cluster's endpoint. Without this the Kubernetes provider would hang
+    for minutes on the first object, and then name neither the endpoint's setting nor a way out.
+
+    Raises:
+        ClusterUnreachableError: no connection in time.
+    """
+    # Through a proxy it is the proxy that connects, and the Kubernetes client uses the same one.
+    if "https" in urllib.request.getproxies() and not urllib.request.proxy_bypass(urlsplit(endpoint).netloc):
+        return kubeconfig
+    patience = 0 if pulumi.runtime.is_dry_run() else NEW_ENDPOINT_SECONDS
+    reason = await connection_failure(endpoint, patience)
+    if reason is not None:
+        raise ClusterUnreachableError(unreachable_message(cluster_name, endpoint, reason, public_cidrs))
+    return kubeconfig
+
+
+async def connection_failure(endpoint: str, patience: float) -> str | None:
+    """Why no TCP connection to `endpoint` comes about, trying for `patience` seconds and once at least; else None."""
+    address = urlsplit(endpoint)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection = asyncio.open_connection(address.hostname, address.port or 443)
+            _, writer = await asyncio.wait_for(connection, CONNECT_SECONDS)
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                return str(error) or f"no answer in {CONNECT_SECONDS} s"
+        else:
+            writer.close()
+            return None
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+def unreachable_message(cluster_name: str, endpoint: str, reason: str, public_cidrs: Sequence[str]) -> str:
+    """What stands in the way, by the setting, and what to do."""
+    if public_cidrs:
+        cause = f"gpulab:cluster.endpoint.publicCidrs admits {', '.join(public_cidrs)} only."
+        remedy = "add this machine's public address there"
+    else:
+        cause = "The endpoint is private: gpulab:cluster.endpoint.publicCidrs is empty."
+        remedy = "name this machine's public address in gpulab:cluster.endpoint.publicCidrs"
+    return (
+        f"The API server of {cluster_name} cannot be reached from here: {endpoint} ({reason}). {cause} "
+        f"Connect through a VPN, run Pulumi on a machine inside the VPC, or {remedy}."
+    )

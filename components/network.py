@@ -1,0 +1,298 @@
+"""The network: a VPC whose nodes have no public address, and the ways out of it that the stack file asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+import pulumi_aws as aws
+
+from components.cidr import zone_subnets
+
+ANYWHERE = "0.0.0.0/0"
+HTTPS = 443
+DISCOVERY_TAG = "karpenter.sh/discovery"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArgs:
+    """What the network is made of.
+
+    `zones` is in the stack file's order, and a zone's place decides its addresses: append, never reorder.
+    `nat`: `single` (one gateway, in the first zone), `per-az` (one a zone) or `none` (no way out; then
+    `interface_endpoints` has to name all that nodes and controllers call). `interface_endpoints` are services by their
+    short name, such as `ecr.api`. `flow_logs_retention_days` is a retention that CloudWatch accepts, or None: no flow
+    logs.
+    """
+
+    cluster_name: str
+    region: str
+    cidr: str
+    zones: Sequence[str]
+    nat: Literal["single", "per-az", "none"]
+    interface_endpoints: Sequence[str] = ()
+    flow_logs_retention_days: int | None = None
+
+
+class Network(pulumi.ComponentResource):
+    """A VPC with a public, a private and an intra subnet in each zone.
+
+    Public subnets hold load balancers and NAT gateways, private ones nodes and pods, intra ones (no default route) the
+    control plane's network interfaces. Lists of ids are in the order of the zones.
+
+    Whoever runs nodes depends on the whole component, not on its outputs alone: routes, NAT gateways and endpoints have
+    to outlive the nodes that reach the API through them, and no output says so.
+    """
+
+    vpc_id: pulumi.Output[str]
+    vpc_cidr: pulumi.Output[str]
+    public_subnet_ids: list[pulumi.Output[str]]
+    private_subnet_ids: list[pulumi.Output[str]]
+    intra_subnet_ids: list[pulumi.Output[str]]
+    nat_addresses: list[pulumi.Output[str]]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:Network", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        # Interface endpoints and EKS's private endpoint are found by private DNS, which needs both settings.
+        vpc = aws.ec2.Vpc(
+            name,
+            cidr_block=args.cidr,
+            enable_dns_support=True,
+            enable_dns_hostnames=True,
+            tags={"Name": name},
+            opts=child,
+        )
+        # The default group admits its members to each other. With no rule left, what is put into it by mistake is mute.
+        aws.ec2.DefaultSecurityGroup(
+            name, vpc_id=vpc.id, ingress=[], egress=[], tags={"Name": f"{name}-default"}, opts=child
+        )
+
+        def subnet(kind: str, zone: str, cidr: str, tags: dict[str, str]) -> aws.ec2.Subnet:
+            return aws.ec2.Subnet(
+                f"{name}-{kind}-{zone}",
+                vpc_id=vpc.id,
+                availability_zone=zone,
+                cidr_block=cidr,
+                map_public_ip_on_launch=False,
+                tags={"Name": f"{name}-{kind}-{zone}", **tags},
+                opts=child,
+            )
+
+        def route_table(kind: str) -> aws.ec2.RouteTable:
+            return aws.ec2.RouteTable(f"{name}-{kind}", vpc_id=vpc.id, tags={"Name": f"{name}-{kind}"}, opts=child)
+
+        def associate(kind: str, zone: str, subnet: aws.ec2.Subnet, table: aws.ec2.RouteTable) -> None:
+            aws.ec2.RouteTableAssociation(
+                f"{name}-{kind}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child
+            )
+
+        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags={"Name": name}, opts=child)
+        public_table = route_table("public")
+        public_route = aws.ec2.Route(
+            f"{name}-public",
+            route_table_id=public_table.id,
+            destination_cidr_block=ANYWHERE,
+            gateway_id=gateway.id,
+            opts=child,
+        )
+        intra_table = route_table("intra")
+        private_tables: list[aws.ec2.RouteTable] = []
+        public_subnets: list[aws.ec2.Subnet] = []
+        private_subnets: list[aws.ec2.Subnet] = []
+        intra_subnets: list[aws.ec2.Subnet] = []
+        for index, zone in enumerate(args.zones):
+            blocks = zone_subnets(args.cidr, index)
+            public = subnet("public", zone, str(blocks.public), {"kubernetes.io/role/elb": "1"})
+            private = subnet(
+                "private",
+                zone,
+                str(blocks.private),
+                {"kubernetes.io/role/internal-elb": "1", DISCOVERY_TAG: args.cluster_name},
+            )
+            intra = subnet("intra", zone, str(blocks.intra), {})
+            # A private table a zone, whatever `nat` says: going from `single` to `per-az` then changes routes in place,
+            # and no subnet is without a table in between.
+            private_table = route_table(f"private-{zone}")
+            associate("public", zone, public, public_table)
+            associate("private", zone, private, private_table)
+            associate("intra", zone, intra, intra_table)
+            public_subnets.append(public)
+            private_subnets.append(private)
+            intra_subnets.append(intra)
+            private_tables.append(private_table)
+
+        nat_gateways: list[aws.ec2.NatGateway] = []
+        for zone, public in zip(nat_zones(args), public_subnets, strict=False):
+            address = aws.ec2.Eip(
+                f"{name}-nat-{zone}",
+                domain="vpc",
+                tags={"Name": f"{name}-nat-{zone}"},
+                # EC2 lets an address go only while the VPC still has its internet gateway.
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[gateway])),
+            )
+            nat_gateways.append(
+                aws.ec2.NatGateway(
+                    f"{name}-{zone}",
+                    subnet_id=public.id,
+                    allocation_id=address.id,
+                    tags={"Name": f"{name}-{zone}"},
+                    # A NAT gateway without its way out drops what nodes still send while they are drained.
+                    opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[public_route])),
+                )
+            )
+        for index, (zone, table) in enumerate(zip(args.zones, private_tables, strict=True)):
+            if nat_gateways:
+                aws.ec2.Route(
+                    f"{name}-private-{zone}",
+                    route_table_id=table.id,
+                    destination_cidr_block=ANYWHERE,
+                    nat_gateway_id=nat_gateways[index if args.nat == "per-az" else 0].id,
+                    opts=child,
+                )
+
+        # Free of charge, and image layers (ECR keeps them in S3) then bypass the NAT gateway's price a GB.
+        aws.ec2.VpcEndpoint(
+            f"{name}-s3",
+            vpc_id=vpc.id,
+            service_name=f"com.amazonaws.{args.region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[table.id for table in (*private_tables, intra_table)],
+            tags={"Name": f"{name}-s3"},
+            opts=child,
+        )
+        if args.interface_endpoints:
+            self._interface_endpoints(name, args, vpc, private_subnets)
+        if args.flow_logs_retention_days is not None:
+            self._flow_logs(name, args, vpc, args.flow_logs_retention_days)
+
+        self.vpc_id = vpc.id
+        self.vpc_cidr = vpc.cidr_block
+        self.public_subnet_ids = [subnet.id for subnet in public_subnets]
+        self.private_subnet_ids = [subnet.id for subnet in private_subnets]
+        self.intra_subnet_ids = [subnet.id for subnet in intra_subnets]
+        self.nat_addresses = [nat.public_ip for nat in nat_gateways]
+        self.register_outputs(
+            {
+                "vpc_id": self.vpc_id,
+                "vpc_cidr": self.vpc_cidr,
+                "public_subnet_ids": self.public_subnet_ids,
+                "private_subnet_ids": self.private_subnet_ids,
+                "intra_subnet_ids": self.intra_subnet_ids,
+                "nat_addresses": self.nat_addresses,
+            }
+        )
+
+    def _interface_endpoints(
+        self, name: str, args: NetworkArgs, vpc: aws.ec2.Vpc, subnets: Sequence[aws.ec2.Subnet]
+    ) -> None:
+        """The services of AWS that answer inside the VPC, under their usual names, to the VPC alone."""
+        child = pulumi.ResourceOptions(parent=self)
+        group = aws.ec2.SecurityGroup(
+            f"{name}-endpoints",
+            description="Interface endpoints: HTTPS from the VPC",
+            vpc_id=vpc.id,
+            tags={"Name": f"{name}-endpoints"},
+            opts=child,
+        )
+        rule = aws.vpc.SecurityGroupIngressRule(
+            f"{name}-endpoints",
+            security_group_id=group.id,
+            description="HTTPS from the VPC",
+            ip_protocol="tcp",
+            from_port=HTTPS,
+            to_port=HTTPS,
+            cidr_ipv4=vpc.cidr_block,
+            opts=child,
+        )
+        for service in args.interface_endpoints:
+            endpoint = f"{name}-{service.replace('.', '-')}"
+            aws.ec2.VpcEndpoint(
+                endpoint,
+                vpc_id=vpc.id,
+                service_name=f"com.amazonaws.{args.region}.{service}",
+                vpc_endpoint_type="Interface",
+                private_dns_enabled=True,
+                subnet_ids=[subnet.id for subnet in subnets],
+                security_group_ids=[group.id],
+                tags={"Name": endpoint},
+                # Private DNS sends every client to the endpoint from its first second, so its door is opened before.
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[rule])),
+            )
+
+    def _flow_logs(self, name: str, args: NetworkArgs, vpc: aws.ec2.Vpc, retention_days: int) -> None:
+        """Who talked to whom, accepted and rejected, in CloudWatch."""
+        child = pulumi.ResourceOptions(parent=self)
+        log_group = aws.cloudwatch.LogGroup(
+            f"{name}-flow-logs",
+            name=f"/gpulab/{args.cluster_name}/vpc-flow-logs",
+            retention_in_days=retention_days,
+            opts=child,
+        )
+        role = aws.iam.Role(
+            f"{name}-flow-logs", assume_role_policy=log_group.arn.apply(flow_logs_trust_policy), opts=child
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-flow-logs", role=role.name, policy=log_group.arn.apply(flow_logs_policy), opts=child
+        )
+        aws.ec2.FlowLog(
+            name,
+            vpc_id=vpc.id,
+            traffic_type="ALL",
+            log_destination_type="cloud-watch-logs",
+            log_destination=log_group.arn,
+            iam_role_arn=role.arn,
+            tags={"Name": name},
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[policy])),
+        )
+
+
+def nat_zones(args: NetworkArgs) -> Sequence[str]:
+    """The zones that have a NAT gateway, in the order of `args.zones`."""
+    return {"none": (), "single": args.zones[:1], "per-az": args.zones}[args.nat]
+
+
+def flow_logs_trust_policy(log_group_arn: str) -> str:
+    """Who may take the flow logs' role: the service, for flow logs of this account and region (no confused deputy).
+
+    Source: "IAM role for publishing flow logs to CloudWatch Logs", VPC user guide.
+    """
+    _, partition, _, region, account_id, *_ = log_group_arn.split(":")
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
+                    "Action": "sts:AssumeRole",
+                    "Condition": {
+                        "StringEquals": {"aws:SourceAccount": account_id},
+                        "ArnLike": {"aws:SourceArn": f"arn:{partition}:ec2:{region}:{account_id}:vpc-flow-log/*"},
+                    },
+                }
+            ],
+        }
+    )
+
+
+def flow_logs_policy(log_group_arn: str) -> str:
+    """What the flow logs' role may do: write streams of the one log group, which it can neither create nor delete."""
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+                    "Resource": f"{log_group_arn}:*",
+                },
+                # A listing: it knows no narrower resource.
+                {"Effect": "Allow", "Action": "logs:DescribeLogGroups", "Resource": "*"},
+            ],
+        }
+    )

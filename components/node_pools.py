@@ -1,0 +1,257 @@
+"""Node pools: what Karpenter may buy, for whom, how much of it, and when it may take it away again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.network import DISCOVERY_TAG
+from settings.values import seconds
+
+if TYPE_CHECKING:
+    from settings import NodePool
+    from settings.node_pools import Budget, Taint
+
+POOL_LABEL = "gpulab.dev/pool"
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "true", "effect": "NoSchedule"}
+
+# The names of Kubernetes for what EC2 calls x86_64.
+ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+# Bottlerocket keeps its system apart from images and containers, which are what a pool's root volume is for.
+ROOT_DEVICES = {"AL2023": "/dev/xvda", "Bottlerocket": "/dev/xvdb"}
+BOTTLEROCKET_SYSTEM_DEVICE = "/dev/xvda"
+BOTTLEROCKET_SYSTEM_SIZE = 4
+
+# Karpenter's own default, which counts only while a NodePool has no budget at all.
+DEFAULT_BUDGET = {"nodes": "10%"}
+NO_DRIFT = {"nodes": "0", "reasons": ["Drifted"]}
+
+# Seconds that a pool's deletion may take after its nodes' terminationGracePeriod: EC2 has to terminate the instances.
+DELETION_MARGIN = 15 * 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePoolsArgs:
+    """What the pools are made of.
+
+    `pools` are the stack file's, by name. Nodes get `node_role_name`, or `instance_profile_name` where Karpenter cannot
+    reach IAM to make a profile. `tags` go to the instances and volumes; a tag whose value moves replaces every node.
+    """
+
+    cluster_name: pulumi.Input[str]
+    pools: Mapping[str, NodePool]
+    node_role_name: pulumi.Input[str]
+    instance_profile_name: pulumi.Input[str] | None = None
+    tags: Mapping[str, str]
+
+
+class NodePools(pulumi.ComponentResource):
+    """An EC2NodeClass and a NodePool of one name for each pool of the stack file.
+
+    A pool is deleted in the foreground: it is gone when its last node is. So the order of destruction holds for
+    instances too, which Pulumi does not know.
+    """
+
+    node_pools: dict[str, kubernetes.apiextensions.CustomResource]
+
+    def __init__(self, name: str, args: NodePoolsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:NodePools", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        self.node_pools = {}
+        for pool_name, pool in args.pools.items():
+            node_class = kubernetes.apiextensions.CustomResource(
+                f"{name}-{pool_name}-class",
+                api_version="karpenter.k8s.aws/v1",
+                kind="EC2NodeClass",
+                metadata={"name": pool_name},
+                spec=ec2_node_class_spec(
+                    pool,
+                    cluster_name=args.cluster_name,
+                    node_role_name=args.node_role_name,
+                    instance_profile_name=args.instance_profile_name,
+                    tags=args.tags,
+                ),
+                opts=child,
+            )
+            self.node_pools[pool_name] = kubernetes.apiextensions.CustomResource(
+                f"{name}-{pool_name}",
+                api_version="karpenter.sh/v1",
+                kind="NodePool",
+                metadata={
+                    "name": pool_name,
+                    "annotations": {"pulumi.com/deletionPropagationPolicy": "foreground"},
+                },
+                spec=node_pool_spec(pool_name, pool),
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    # Karpenter deletes no class that a node still uses, so the pool has to go first.
+                    depends_on=[node_class],
+                    custom_timeouts=pulumi.CustomTimeouts(delete=deletion_timeout(pool)),
+                ),
+            )
+        self.register_outputs({"node_pools": list(self.node_pools)})
+
+
+def node_pool_spec(name: str, pool: NodePool) -> dict[str, Any]:
+    """The `spec` of a NodePool (karpenter.sh/v1) whose EC2NodeClass has the same name."""
+    template: dict[str, Any] = {
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": name},
+        "requirements": requirements(pool),
+        "expireAfter": pool.expire_after,
+        "terminationGracePeriod": pool.termination_grace_period,
+    }
+    taints = [*([GPU_TAINT] if pool.is_gpu else []), *map(_taint, pool.taints)]
+    if taints:
+        template["taints"] = taints
+    if pool.startup_taints:
+        template["startupTaints"] = [_taint(taint) for taint in pool.startup_taints]
+    spec: dict[str, Any] = {
+        "template": {"metadata": {"labels": {**pool.labels, POOL_LABEL: name}}, "spec": template},
+        "limits": limits(pool),
+        "disruption": {
+            "consolidationPolicy": pool.consolidation.policy,
+            "consolidateAfter": pool.consolidation.after,
+            "budgets": disruption_budgets(pool),
+        },
+    }
+    if pool.weight is not None:
+        spec["weight"] = pool.weight
+    return spec
+
+
+def requirements(pool: NodePool) -> list[dict[str, Any]]:
+    """Which instances a pool may buy, as requirements on Karpenter's well-known labels.
+
+    A CPU pool excludes every type that has a GPU: those are bought under the GPU limit of a GPU pool alone. A GPU pool
+    takes NVIDIA's only, as its taint and its limit are in `nvidia.com/gpu`.
+    """
+    found: list[dict[str, Any]] = []
+
+    def require(key: str, operator: str, *values: str) -> None:
+        found.append({"key": key, "operator": operator, **({"values": list(values)} if values else {})})
+
+    require("kubernetes.io/os", "In", "linux")
+    require("kubernetes.io/arch", "In", *(ARCHITECTURES[architecture] for architecture in pool.architectures))
+    require("karpenter.sh/capacity-type", "In", *pool.capacity_types)
+    if pool.categories:
+        require("karpenter.k8s.aws/instance-category", "In", *pool.categories)
+    if pool.families:
+        require("karpenter.k8s.aws/instance-family", "In", *pool.families)
+    if pool.min_generation is not None:
+        require("karpenter.k8s.aws/instance-generation", "Gt", str(pool.min_generation - 1))
+    if pool.sizes:
+        require("karpenter.k8s.aws/instance-size", "In", *pool.sizes)
+    if pool.zones:
+        require("topology.kubernetes.io/zone", "In", *pool.zones)
+    if pool.gpus is None:
+        require("karpenter.k8s.aws/instance-gpu-count", "DoesNotExist")
+    else:
+        require("karpenter.k8s.aws/instance-gpu-manufacturer", "In", "nvidia")
+        require("karpenter.k8s.aws/instance-gpu-count", "Gt", str(pool.gpus.min - 1))
+        require("karpenter.k8s.aws/instance-gpu-count", "Lt", str(pool.gpus.max + 1))
+    return found
+
+
+def limits(pool: NodePool) -> dict[str, str]:
+    """The most that the nodes of a pool may have together."""
+    quantities = {
+        "cpu": (pool.limits.cpu, ""),
+        "memory": (pool.limits.memory, "Gi"),
+        GPU_RESOURCE: (pool.limits.gpus, ""),
+    }
+    return {resource: f"{amount}{unit}" for resource, (amount, unit) in quantities.items() if amount is not None}
+
+
+def disruption_budgets(pool: NodePool) -> list[dict[str, Any]]:
+    """The stack file's budgets, and none of the pool's nodes replaced outside its maintenance window.
+
+    Drift (a newer AMI, a changed class) ends even pods that ask not to be disrupted, once the pool's
+    `terminationGracePeriod` is over. So it waits for the window, and for ever in a GPU pool that has none. No budget
+    permits anything, as the strictest of those in force counts (Karpenter, "Disruption", "NodePool Disruption
+    Budgets"): a window is what the budgets for the rest of the week leave.
+    """
+    budgets = [_budget(budget) for budget in pool.budgets] or [DEFAULT_BUDGET]
+    if pool.maintenance_window is not None:
+        closed = pool.maintenance_window.closed_times
+        return [*budgets, *({**NO_DRIFT, "schedule": start, "duration": duration} for start, duration in closed)]
+    return [*budgets, NO_DRIFT] if pool.is_gpu else budgets
+
+
+def ec2_node_class_spec(
+    pool: NodePool,
+    *,
+    cluster_name: pulumi.Input[str],
+    node_role_name: pulumi.Input[str],
+    instance_profile_name: pulumi.Input[str] | None = None,
+    tags: Mapping[str, str],
+) -> dict[str, Any]:
+    """The `spec` of an EC2NodeClass (karpenter.k8s.aws/v1).
+
+    Subnets and security group are found by their discovery tag, so a zone that is added to the network is used at once.
+    """
+    discovered = [{"tags": {DISCOVERY_TAG: cluster_name}}]
+    spec: dict[str, Any] = {
+        "amiSelectorTerms": [{"alias": pool.ami.alias}],
+        "subnetSelectorTerms": discovered,
+        "securityGroupSelectorTerms": discovered,
+        "blockDeviceMappings": block_device_mappings(pool),
+        # One hop ends at the node: pods get their credentials from Pod Identity, never the node's.
+        "metadataOptions": {
+            "httpEndpoint": "enabled",
+            "httpProtocolIPv6": "disabled",
+            "httpPutResponseHopLimit": 1,
+            "httpTokens": "required",
+        },
+        "tags": dict(tags),
+    }
+    if instance_profile_name is None:
+        spec["role"] = node_role_name
+    else:
+        spec["instanceProfile"] = instance_profile_name
+    if pool.capacity_reservations:
+        spec["capacityReservationSelectorTerms"] = [{"id": reservation} for reservation in pool.capacity_reservations]
+    return spec
+
+
+def block_device_mappings(pool: NodePool) -> list[dict[str, Any]]:
+    """The volumes of a pool's nodes, all gp3, encrypted, and gone with the instance."""
+    volume = pool.root_volume
+    mappings = [_gp3(ROOT_DEVICES[pool.ami.family], volume.size, iops=volume.iops, throughput=volume.throughput)]
+    if pool.ami.family == "Bottlerocket":
+        mappings.insert(0, _gp3(BOTTLEROCKET_SYSTEM_DEVICE, BOTTLEROCKET_SYSTEM_SIZE))
+    return mappings
+
+
+def deletion_timeout(pool: NodePool) -> str:
+    """How long Pulumi waits for a pool and its nodes to go, in Go's notation."""
+    return f"{seconds(pool.termination_grace_period) + DELETION_MARGIN}s"
+
+
+def _gp3(device: str, size: int, *, iops: int | None = None, throughput: int | None = None) -> dict[str, Any]:
+    """An encrypted gp3 volume of `size` GiB; without `iops` and `throughput` (MiB/s) at gp3's baseline."""
+    ebs: dict[str, Any] = {
+        "volumeType": "gp3",
+        "volumeSize": f"{size}Gi",
+        "encrypted": True,
+        "deleteOnTermination": True,
+    }
+    if iops is not None:
+        ebs["iops"] = iops
+    if throughput is not None:
+        ebs["throughput"] = throughput
+    return {"deviceName": device, "ebs": ebs}
+
+
+def _taint(taint: Taint) -> dict[str, str]:
+    return taint.model_dump(exclude_none=True)
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    # No reasons stand for all of them, in the stack file by an empty list and in Karpenter by none.
+    return {key: value for key, value in budget.model_dump(mode="json").items() if value}

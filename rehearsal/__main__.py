@@ -1,0 +1,108 @@
+"""The command line: `python -m rehearsal STACK` and `python -m rehearsal down`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+from rich.console import Console
+
+from settings import SettingsError, StackFileError
+
+from .processes import ProcessFailed
+from .run import REHEARSAL_DAY, Options, rehearse
+from .session import end_all
+from .toolchain import ToolMissing
+from .workspace import PROJECT
+
+_OK, _NOT_ALL_HOLDS, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status: 0 only when everything holds."""
+    # A letter that the terminal's encoding lacks must not end a rehearsal.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    options = _parser().parse_args(arguments)
+    console = Console()
+    try:
+        return _down(options.session, console) if options.stack == "down" else _rehearse(options, console)
+    except KeyboardInterrupt:
+        console.print("[yellow]Interrupted:[/] everything that was started has ended.")
+        return _INTERRUPTED
+    except (SettingsError, StackFileError, ToolMissing, ProcessFailed, OSError) as error:
+        console.print("[bold red]Failed:[/]", end=" ")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return _USAGE if isinstance(error, SettingsError | StackFileError | OSError) else _NOT_ALL_HOLDS
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m rehearsal",
+        description="Takes a stack through preview, up, preview, refresh and destroy with no cloud account.",
+    )
+    parser.add_argument("stack", metavar="STACK|down", help="a stack (dev), its file, or `down` to end what was kept")
+    parser.add_argument("session", nargs="?", help="with `down`: which rehearsal to end (default: all that were kept)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report for machines to FILE")
+    parser.add_argument("--plugins", type=Path, metavar="DIR", help="take the pulumi-resource-NAME executables in DIR")
+    parser.add_argument("--keep", action="store_true", help="stop after up, and leave the stack running")
+    parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR", help="another program to rehearse")
+    parser.add_argument(
+        "--today",
+        type=date.fromisoformat,
+        default=REHEARSAL_DAY,
+        metavar="DATE",
+        help=f"the day on which it takes place (default: {REHEARSAL_DAY})",
+    )
+    return parser
+
+
+def _rehearse(options: argparse.Namespace, console: Console) -> int:
+    stack_file, stack = _stack(options.stack, options.project)
+    report = rehearse(
+        Options(
+            stack_file=stack_file,
+            stack=stack,
+            project=options.project.resolve(),
+            plugins=options.plugins and options.plugins.resolve(strict=True),
+            keep=options.keep,
+            today=options.today,
+        ),
+        console,
+    )
+    report.show(console)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    return _OK if report.ok else _NOT_ALL_HOLDS
+
+
+def _stack(given: str, project: Path) -> tuple[Path, str]:
+    """The stack file and the stack's name, of a name or of a path such as Pulumi.dev.yaml."""
+    path = Path(given)
+    if path.suffix in (".yaml", ".yml"):
+        return path.resolve(), path.name.removeprefix("Pulumi.").partition(".")[0]
+    return project.resolve() / f"Pulumi.{given}.yaml", given
+
+
+def _down(session: str | None, console: Console) -> int:
+    ended, running = end_all(session)
+    for one in ended:
+        console.print(f"ended {one}", highlight=False)
+    for one in running:
+        console.print(
+            f"{one} is still under way: end it with Ctrl-C where it runs, or with `down {one}`", highlight=False
+        )
+    if session and not ended:
+        console.print(f"there is no rehearsal {session}", highlight=False)
+        return _USAGE
+    if not ended and not running:
+        console.print("nothing was kept")
+    return _OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

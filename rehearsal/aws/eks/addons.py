@@ -1,0 +1,264 @@
+"""EKS addons and the versions that are published of them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import yaml
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.eks.models import paginated_list
+
+from rehearsal.aws.eks import checks
+from rehearsal.aws.eks.pod_identity import associate
+from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid, missing
+from rehearsal.aws.versions import VERSIONS
+
+# Name -> Kubernetes version -> published versions, newest first; the first is the default, "*" stands for every
+# Kubernetes version. A sample in the form of EKS's versions, not EKS's own list: which are published changes weekly.
+ADDON_VERSIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "vpc-cni": {"*": ("v1.21.1-eksbuild.1", "v1.20.4-eksbuild.2", "v1.20.1-eksbuild.3", "v1.19.6-eksbuild.7")},
+    "coredns": {
+        "1.31": ("v1.11.4-eksbuild.28", "v1.11.4-eksbuild.24", "v1.11.3-eksbuild.2"),
+        "1.32": ("v1.11.4-eksbuild.28", "v1.11.4-eksbuild.24", "v1.11.4-eksbuild.2"),
+        "1.33": ("v1.12.4-eksbuild.1", "v1.12.2-eksbuild.4", "v1.12.1-eksbuild.2"),
+        "1.34": ("v1.12.4-eksbuild.1", "v1.12.3-eksbuild.1", "v1.12.2-eksbuild.4"),
+        "1.35": ("v1.13.1-eksbuild.1", "v1.12.4-eksbuild.1"),
+    },
+    "kube-proxy": {
+        "1.31": ("v1.31.13-eksbuild.2", "v1.31.10-eksbuild.12", "v1.31.2-eksbuild.3"),
+        "1.32": ("v1.32.9-eksbuild.2", "v1.32.6-eksbuild.12", "v1.32.0-eksbuild.2"),
+        "1.33": ("v1.33.5-eksbuild.2", "v1.33.3-eksbuild.10", "v1.33.0-eksbuild.2"),
+        "1.34": ("v1.34.1-eksbuild.2", "v1.34.0-eksbuild.4", "v1.34.0-eksbuild.2"),
+        "1.35": ("v1.35.0-eksbuild.2",),
+    },
+    "eks-pod-identity-agent": {
+        "*": ("v1.3.10-eksbuild.2", "v1.3.9-eksbuild.5", "v1.3.8-eksbuild.2", "v1.3.4-eksbuild.1")
+    },
+    "aws-ebs-csi-driver": {
+        "*": ("v1.54.0-eksbuild.1", "v1.53.0-eksbuild.1", "v1.51.1-eksbuild.1", "v1.48.0-eksbuild.2")
+    },
+    "aws-efs-csi-driver": {"*": ("v2.1.15-eksbuild.1", "v2.1.13-eksbuild.1", "v2.1.11-eksbuild.1")},
+    "snapshot-controller": {"*": ("v8.3.0-eksbuild.1", "v8.2.0-eksbuild.1")},
+}
+# Addons whose Deployment needs a node; the others are DaemonSets, which are content with none.
+_NEEDS_NODES = ("coredns", "aws-ebs-csi-driver", "aws-efs-csi-driver", "snapshot-controller")
+# What an addon's configuration schema (`aws eks describe-addon-configuration`) allows at its top: kept by hand, for
+# coredns only; other addons' keys are not checked. vpc-cni's switches are strings ("true").
+_CONFIGURATION = {
+    "coredns": {
+        "affinity",
+        "autoScaling",
+        "computeType",
+        "corefile",
+        "nodeSelector",
+        "podAnnotations",
+        "podDisruptionBudget",
+        "podLabels",
+        "replicaCount",
+        "resources",
+        "tolerations",
+        "topologySpreadConstraints",
+    },
+}
+_TOLERATED = ("CriticalAddonsOnly", "node-role.kubernetes.io/control-plane")
+_NAMESPACE = "kube-system"
+_RESOLVE_CONFLICTS = ("NONE", "OVERWRITE", "PRESERVE")
+
+
+def versions_of(addon: str, kubernetes: str) -> tuple[str, ...]:
+    """The published versions of an addon for a Kubernetes version, the default first."""
+    published = ADDON_VERSIONS.get(addon, {})
+    return published.get(kubernetes) or published.get("*", ())
+
+
+class AddonOperations(Operations):
+    """The operations on addons."""
+
+    def create_addon(self) -> ActionResult:
+        cluster, name = self.cluster(), self.asked("addonName")
+        if name in cluster.addons:
+            raise in_use("Addon already exists.", clusterName=cluster.name, addonName=name)
+        addon = {
+            "addonName": name,
+            "clusterName": cluster.name,
+            "addonVersion": self._version(cluster, name, default=True),
+            "addonArn": self.arn(f"addon/{cluster.name}/{name}/{uuid.uuid4()}"),
+            "createdAt": utcnow(),
+            "modifiedAt": utcnow(),
+            "tags": self.asked("tags", {}),
+            "podIdentityAssociations": [],
+            **self._settings(cluster, name),
+        }
+        self._associate(cluster, addon)
+        cluster.addons[name] = addon
+        return ActionResult({"addon": with_health(cluster, addon)})
+
+    def describe_addon(self) -> ActionResult:
+        cluster = self.cluster()
+        return ActionResult({"addon": with_health(cluster, self._addon(cluster))})
+
+    def list_addons(self) -> ActionResult:
+        names, token = paginated_list(
+            list(self.cluster().addons), self.asked("maxResults", 100), self.asked("nextToken")
+        )
+        return ActionResult({"addons": names, "nextToken": token})
+
+    def update_addon(self) -> ActionResult:
+        cluster = self.cluster()
+        addon = self._addon(cluster)
+        change = {"addonVersion": self._version(cluster, addon["addonName"])} if self.asked("addonVersion") else {}
+        change |= self._settings(cluster, addon["addonName"])
+        # EKS resets the configuration and the role that an update leaves out, unless conflicts are preserved.
+        if self.asked("resolveConflicts") != "PRESERVE":
+            for key in ("configurationValues", "serviceAccountRoleArn"):
+                addon.pop(key, None)
+        addon |= {**change, "modifiedAt": utcnow()}
+        self._associate(cluster, addon)
+        return ActionResult({"update": cluster.updated("AddonUpdate", change)})
+
+    def delete_addon(self) -> ActionResult:
+        cluster = self.cluster()
+        addon = self._addon(cluster)
+        _drop_associations(cluster, addon)
+        del cluster.addons[addon["addonName"]]
+        return ActionResult({"addon": {**addon, "status": "DELETING"}})
+
+    def describe_addon_versions(self) -> ActionResult:
+        wanted, kubernetes = self.asked("addonName"), self.asked("kubernetesVersion")
+        addons = []
+        for name in [wanted] if wanted else ADDON_VERSIONS:
+            supported: dict[str, list[dict[str, Any]]] = {}
+            for version in [kubernetes] if kubernetes else reversed(VERSIONS):
+                for index, published in enumerate(versions_of(name, version)):
+                    supported.setdefault(published, []).append(
+                        {"clusterVersion": version, "platformVersions": ["*"], "defaultVersion": index == 0}
+                    )
+            infos = [
+                {"addonVersion": version, "architecture": ["amd64", "arm64"], "compatibilities": clusters}
+                for version, clusters in supported.items()
+            ]
+            if infos:
+                addons.append(
+                    {
+                        "addonName": name,
+                        "type": "networking",
+                        "owner": "aws",
+                        "publisher": "eks",
+                        "addonVersions": infos,
+                    }
+                )
+        if wanted and wanted not in ADDON_VERSIONS:
+            raise invalid(f"Addon {wanted} specified is not supported", addonName=wanted)
+        return ActionResult({"addons": addons})
+
+    def _addon(self, cluster: Cluster) -> dict[str, Any]:
+        name = self.asked("addonName")
+        if name not in cluster.addons:
+            raise missing(
+                f"No addon: {name} found in cluster: {cluster.name}", clusterName=cluster.name, addonName=name
+            )
+        return cluster.addons[name]
+
+    def _version(self, cluster: Cluster, name: str, default: bool = False) -> str:
+        published = versions_of(name, cluster.version)
+        if not published:
+            raise invalid(f"Addon {name} specified is not supported", clusterName=cluster.name, addonName=name)
+        asked = self.asked("addonVersion", published[0] if default else None)
+        if asked not in published:
+            raise invalid(
+                f"Addon version specified is not supported: {asked} of {name} for Kubernetes {cluster.version}",
+                clusterName=cluster.name,
+                addonName=name,
+            )
+        return asked
+
+    def _settings(self, cluster: Cluster, name: str) -> dict[str, Any]:
+        """The settings in the request that create and update share, checked."""
+        if self.asked("resolveConflicts", "NONE") not in _RESOLVE_CONFLICTS:
+            raise invalid(f"unknown resolveConflicts {self.asked('resolveConflicts')}", addonName=name)
+        settings: dict[str, Any] = {}
+        if (role := self.asked("serviceAccountRoleArn")) is not None:
+            if checks.role_of(self, role) is None:
+                raise invalid(f"Role {role} does not exist", clusterName=cluster.name, addonName=name)
+            settings["serviceAccountRoleArn"] = role
+        if text := self.asked("configurationValues"):
+            _check_configuration(name, _configuration(text))
+            settings["configurationValues"] = text
+        return settings
+
+    def _associate(self, cluster: Cluster, addon: dict[str, Any]) -> None:
+        """Makes the Pod Identity associations in the request the addon's own, in the place of those it had."""
+        if (wanted := self.asked("podIdentityAssociations")) is None:
+            return
+        _drop_associations(cluster, addon)
+        for one in wanted:
+            account, role, owner = one["serviceAccount"], one["roleArn"], addon["addonArn"]
+            made = associate(self, cluster, _NAMESPACE, account, role, tags=addon["tags"], ownerArn=owner)
+            addon["podIdentityAssociations"].append(made["associationArn"])
+
+
+def _drop_associations(cluster: Cluster, addon: dict[str, Any]) -> None:
+    for arn in addon["podIdentityAssociations"]:
+        del cluster.pod_identity_associations[arn.rpartition("/")[2]]
+    addon["podIdentityAssociations"] = []
+
+
+def _check_configuration(addon: str, values: Any) -> None:
+    """Refuses values that the addon's schema does not allow, as far as it is known here."""
+    if not isinstance(values, dict):
+        raise invalid(
+            "ConfigurationValue provided in request is not supported: no JSON or YAML mapping", addonName=addon
+        )
+    unknown = values.keys() - _CONFIGURATION.get(addon, values.keys())
+    flags = [key for key, value in values.items() if addon == "vpc-cni" and isinstance(value, bool)]
+    if unknown:
+        why = f"$.{min(unknown)}: is not defined in the schema and the schema does not allow additional properties"
+    elif flags:
+        why = f"$.{flags[0]}: boolean found, string expected"
+    else:
+        return
+    why = f"Json schema validation failed with error: [{why}]"
+    raise invalid(f"ConfigurationValue provided in request is not supported: {why}", addonName=addon)
+
+
+def _configuration(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def with_health(cluster: Cluster, addon: dict[str, Any]) -> dict[str, Any]:
+    """`addon` with its status: one that needs a node which its pods tolerate is degraded while there is none."""
+    issues = []
+    if addon["addonName"] in _NEEDS_NODES and not _has_node_for(cluster, addon):
+        issues = [
+            {
+                "code": "InsufficientNumberOfReplicas",
+                "message": "The add-on is unhealthy because it doesn't have the desired number of replicas.",
+                "resourceIds": [],
+            }
+        ]
+    return {**addon, "status": "DEGRADED" if issues else "ACTIVE", "health": {"issues": issues}}
+
+
+def _has_node_for(cluster: Cluster, addon: dict[str, Any]) -> bool:
+    configuration = _configuration(addon.get("configurationValues", "{}"))
+    tolerations = configuration.get("tolerations", []) or configuration.get("controller", {}).get("tolerations", [])
+    tolerated = {*_TOLERATED, *(toleration.get("key") for toleration in tolerations)}
+    return any(
+        cluster.nodes[name]
+        and all(
+            None in tolerated or taint["key"] in tolerated
+            for taint in group.taints
+            if taint["effect"] != "PREFER_NO_SCHEDULE"
+        )
+        for name, group in cluster.nodegroups.items()
+    )

@@ -1,0 +1,132 @@
+"""An EKS cluster with all that belongs to it, and the request that works on it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.eks import responses
+from moto.eks.exceptions import EKSError, InvalidParameterException, ResourceInUseException, ResourceNotFoundException
+from moto.eks.models import Cluster as MotoCluster
+from moto.eks.models import Nodegroup
+from moto.iam.models import iam_backends
+
+
+class Cluster(MotoCluster):
+    """moto's cluster, and what moto does not know of one. Records are in the shape of EKS's own answers."""
+
+    def __init__(self, **described: Any) -> None:
+        super().__init__(**described)
+        self.access_config: dict[str, Any] = {}
+        self.upgrade_policy: dict[str, Any] = {}
+        self.deletion_protection = False
+        self.health: dict[str, Any] = {"issues": []}
+        self.addons: dict[str, dict[str, Any]] = {}
+        self.access_entries: dict[str, AccessEntry] = {}
+        self.pod_identity_associations: dict[str, dict[str, Any]] = {}
+        self.updates: dict[str, dict[str, Any]] = {}
+        self.network_interfaces: list[NetworkInterface] = []
+        self.nodes: dict[str, list[Node]] = {}
+
+    @property
+    def security_group_id(self) -> str:
+        """The security group that EKS made for the control plane and its nodes."""
+        return self.resources_vpc_config["clusterSecurityGroupId"]
+
+    def updated(self, kind: str, params: dict[str, Any], errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """Records a finished update of the cluster or of something in it."""
+        update = {
+            "id": str(uuid.uuid4()),
+            "status": "Failed" if errors else "Successful",
+            "type": kind,
+            "params": [{"type": name, "value": str(value)} for name, value in params.items()],
+            "createdAt": utcnow(),
+            "errors": errors or [],
+        }
+        self.updates[update["id"]] = update
+        return update
+
+
+@dataclass
+class AccessEntry:
+    """Who may use the cluster's API: `entry` as EKS describes it, `policies` by policy ARN."""
+
+    entry: dict[str, Any]
+    policies: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One instance of a managed node group and the name of its Kubernetes node."""
+
+    instance_id: str
+    name: str
+
+
+def missing(what: str, **names: str) -> EKSError:
+    """What EKS answers about something that does not exist."""
+    return ResourceNotFoundException(message=what, **names)
+
+
+def invalid(why: str, **names: str) -> EKSError:
+    """What EKS answers to a parameter that it can't take."""
+    return InvalidParameterException(message=why, **names)
+
+
+def in_use(why: str, **names: str) -> EKSError:
+    """What EKS answers when something exists already, or is needed by something else."""
+    return ResourceInUseException(message=why, **names)
+
+
+class Operations(responses.EKSResponse):
+    """What the operations have in common. `self.params` is the request, parsed by botocore's own model of EKS."""
+
+    _one_at_a_time = threading.RLock()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automated_parameter_parsing = True
+
+    def call_action(self) -> Any:
+        """Answers the request; one at a time, since most look first and then change."""
+        with self._one_at_a_time:
+            return super().call_action()
+
+    @property
+    def ec2(self) -> Any:
+        """Moto's EC2 of the request's account and region."""
+        return ec2_backends[self.current_account][self.region]
+
+    @property
+    def iam(self) -> Any:
+        """Moto's IAM of the request's account."""
+        return iam_backends[self.current_account][self.eks_backend.partition]
+
+    def asked(self, name: str, default: Any = None) -> Any:
+        """A parameter of the request, or `default` where it is absent."""
+        value = self._get_param(name)
+        return default if value is None else value
+
+    def cluster(self, parameter: str = "clusterName") -> Cluster:
+        """The cluster that the request names."""
+        name = self.asked(parameter)
+        cluster = self.eks_backend.clusters.get(name)
+        if not isinstance(cluster, Cluster):
+            raise missing(f"No cluster found for name: {name}.", clusterName=name)
+        return cluster
+
+    def node_group(self, cluster: Cluster) -> Nodegroup:
+        """The node group of `cluster` that the request names."""
+        name = self.asked("nodegroupName")
+        if name not in cluster.nodegroups:
+            raise missing(f"No node group found for name: {name}.", clusterName=cluster.name, nodegroupName=name)
+        return cluster.nodegroups[name]
+
+    def arn(self, resource: str) -> str:
+        """The ARN of an EKS resource of this account and region."""
+        return f"arn:{self.eks_backend.partition}:eks:{self.region}:{self.current_account}:{resource}"

@@ -1,0 +1,170 @@
+"""EKS's machine images: AMIs in moto's EC2 and the public SSM parameters that name them.
+
+The parameters' names: https://docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ssm import models
+
+from rehearsal.aws.versions import VERSIONS
+
+# Who publishes the images, in us-east-1 and most other regions.
+_AMAZON_EKS = "602401143452"
+_BOTTLEROCKET = "092701018921"
+# The one release that the rehearsal has; names are in the form of the real ones.
+_RELEASED = "20260810"
+_BOTTLEROCKET_RELEASE = "1.44.0-5e1bb4a3"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of one variant for one Kubernetes version; `parameter` is the SSM path above its values."""
+
+    parameter: str
+    name: str
+    architecture: str
+    version: str
+    bottlerocket: bool = False
+
+    @property
+    def id(self) -> str:
+        """An id that stays the same from run to run."""
+        return f"ami-0{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+
+    @property
+    def release(self) -> str:
+        """The release version that a managed node group shows."""
+        return _BOTTLEROCKET_RELEASE if self.bottlerocket else f"{self.version}.2-{_RELEASED}"
+
+
+# Managed node groups' AMI types, by variant: (SSM path under the version, architecture).
+_AL2023 = {
+    "AL2023_x86_64_STANDARD": ("x86_64/standard", "x86_64"),
+    "AL2023_ARM_64_STANDARD": ("arm64/standard", "arm64"),
+    "AL2023_x86_64_NVIDIA": ("x86_64/nvidia", "x86_64"),
+    "AL2023_ARM_64_NVIDIA": ("arm64/nvidia", "arm64"),
+    "AL2023_x86_64_NEURON": ("x86_64/neuron", "x86_64"),
+}
+_BOTTLEROCKETS = {
+    "BOTTLEROCKET_x86_64": ("", "x86_64"),
+    "BOTTLEROCKET_ARM_64": ("", "arm64"),
+    "BOTTLEROCKET_x86_64_NVIDIA": ("-nvidia", "x86_64"),
+    "BOTTLEROCKET_ARM_64_NVIDIA": ("-nvidia", "arm64"),
+}
+# AMI types that EKS's API takes and this rehearsal has no image for: FIPS, Windows, and Amazon Linux 2, which ended
+# with Kubernetes 1.32.
+AMI_TYPES = (*_AL2023, *_BOTTLEROCKETS, "CUSTOM")
+
+
+def image(ami_type: str, version: str) -> Image:
+    """The recommended image of `ami_type` (`AL2023_x86_64_STANDARD`) for a Kubernetes version."""
+    if ami_type in _AL2023:
+        path, architecture = _AL2023[ami_type]
+        variant = path.rpartition("/")[2]
+        return Image(
+            parameter=f"/aws/service/eks/optimized-ami/{version}/amazon-linux-2023/{path}/recommended",
+            name=f"amazon-eks-node-al2023-{architecture}-{variant}-{version}-v{_RELEASED}",
+            architecture=architecture,
+            version=version,
+        )
+    suffix, architecture = _BOTTLEROCKETS[ami_type]
+    return Image(
+        parameter=f"/aws/service/bottlerocket/aws-k8s-{version}{suffix}/{architecture}/latest",
+        name=f"bottlerocket-aws-k8s-{version}{suffix}-{architecture}-v{_BOTTLEROCKET_RELEASE}",
+        architecture=architecture,
+        version=version,
+        bottlerocket=True,
+    )
+
+
+def architecture_of(ami_type: str) -> str:
+    """x86_64 or arm64."""
+    return image(ami_type, VERSIONS[-1]).architecture
+
+
+def register(account_id: str, region: str, made: Image) -> str:
+    """Makes sure that EC2 knows the image, and gives its id."""
+    ec2 = ec2_backends[account_id][region]
+    if made.id not in ec2.amis:
+        ami: Any = Ami(
+            ec2,
+            made.id,
+            name=made.name,
+            owner_id=_BOTTLEROCKET if made.bottlerocket else _AMAZON_EKS,
+            owner_alias="amazon",
+            public=True,
+            virtualization_type="hvm",
+            architecture=made.architecture,
+            root_device_name="/dev/xvda",
+            root_device_type="ebs",
+            hypervisor="xen",
+            image_location=f"amazon/{made.name}",
+        )
+        ec2.amis[made.id] = ami
+    return made.id
+
+
+class ParameterDict(models.ParameterDict):
+    """moto's SSM parameters, with EKS's public ones, made when first asked for."""
+
+    _eks_images_loaded = False
+
+    def _check_loading_status(self, key: str) -> None:
+        super()._check_loading_status(key)
+        wanted = str(key or "").startswith(("/aws/service/eks", "/aws/service/bottlerocket"))
+        if wanted and not self._eks_images_loaded:
+            self._eks_images_loaded = True
+            for name, value in self._eks_parameters():
+                self[name].append(self._parameter(name, value))
+
+    def _eks_parameters(self) -> Iterator[tuple[str, str]]:
+        for version in VERSIONS:
+            for ami_type in (*_AL2023, *_BOTTLEROCKETS):
+                made = image(ami_type, version)
+                id = register(self.account_id, self.region_name, made)
+                yield f"{made.parameter}/image_id", id
+                if made.bottlerocket:
+                    yield f"{made.parameter}/image_version", made.release
+                    continue
+                yield f"{made.parameter}/release_version", made.release
+                yield f"{made.parameter}/image_name", made.name
+                yield (
+                    made.parameter,
+                    json.dumps(
+                        {
+                            "schema_version": "2.0",
+                            "image_id": id,
+                            "image_name": made.name,
+                            "release_version": made.release,
+                        }
+                    ),
+                )
+
+    def _parameter(self, name: str, value: str) -> Any:
+        return models.Parameter(
+            account_id=self.account_id,
+            name=name,
+            value=value,
+            parameter_type="String",
+            description=None,
+            allowed_pattern=None,
+            keyid=None,
+            last_modified_date=utcnow(),
+            version=1,
+            data_type="text",
+        )
+
+
+def install() -> None:
+    """Gives moto's SSM these parameters: it makes its stores when first used."""
+    models.ParameterDict = ParameterDict  # type: ignore[misc]

@@ -1,0 +1,171 @@
+"""Kubernetes nodes for the instances of managed node groups: what kubelet would register, made through the API.
+
+Where there is no API server (`GPULAB_KUBERNETES_URL` unset) a node group has instances only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from contracts import InstanceType
+
+_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+_TAINT_EFFECTS = {
+    "NO_SCHEDULE": "NoSchedule",
+    "NO_EXECUTE": "NoExecute",
+    "PREFER_NO_SCHEDULE": "PreferNoSchedule",
+}
+_TIMEOUT_SECONDS = 20
+# What kubelet keeps for itself and the system on EKS's images (awslabs/amazon-eks-ami, nodeadm, kubelet/config.go).
+_EVICTION_MIB = 100
+_SYSTEM_MIB = 255
+_MIB_PER_POD = 11
+_CPU_SHARES = ((1, 60), (1, 10), (2, 5))
+_CPU_SHARE_BEYOND = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSpec:
+    """One instance, and what its node group says of its nodes. `disk_size` in GiB; taints in EKS's spelling."""
+
+    name: str
+    instance_id: str
+    instance_type: InstanceType
+    zone: str
+    private_ip: str
+    version: str
+    group: str
+    image_id: str
+    capacity_type: str
+    disk_size: int
+    labels: dict[str, str]
+    taints: list[dict[str, str]]
+
+
+def manifest(spec: NodeSpec) -> dict[str, Any]:
+    """The Node as kubelet registers it on EKS, ready. KWOK keeps it alive."""
+    region = spec.zone[:-1]
+    architecture = _ARCHITECTURES[spec.instance_type.arch]
+    cpu, memory, pods = spec.instance_type.vcpu, spec.instance_type.memory_mib, spec.instance_type.max_pods_eni
+    capacity = {
+        "cpu": str(cpu),
+        "memory": f"{memory}Mi",
+        "pods": str(pods),
+        "ephemeral-storage": f"{spec.disk_size}Gi",
+    }
+    reserved = _EVICTION_MIB + _SYSTEM_MIB + _MIB_PER_POD * pods
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": spec.name,
+            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "labels": {
+                **spec.labels,
+                "eks.amazonaws.com/nodegroup": spec.group,
+                "eks.amazonaws.com/nodegroup-image": spec.image_id,
+                "eks.amazonaws.com/capacityType": spec.capacity_type,
+                "node.kubernetes.io/instance-type": spec.instance_type.name,
+                "topology.kubernetes.io/region": region,
+                "topology.kubernetes.io/zone": spec.zone,
+                "kubernetes.io/arch": architecture,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/hostname": spec.name,
+            },
+        },
+        "spec": {
+            "providerID": f"aws:///{spec.zone}/{spec.instance_id}",
+            "taints": [node_taint(taint) for taint in spec.taints],
+        },
+        "status": {
+            "capacity": capacity,
+            "allocatable": {
+                **capacity,
+                "cpu": f"{1000 * cpu - _kubelet_millicores(cpu)}m",
+                "memory": f"{memory - reserved}Mi",
+            },
+            "addresses": [
+                {"type": "InternalIP", "address": spec.private_ip},
+                {"type": "InternalDNS", "address": spec.name},
+                {"type": "Hostname", "address": spec.name},
+            ],
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready"}
+            ],
+            "nodeInfo": {
+                "architecture": architecture,
+                "operatingSystem": "linux",
+                "osImage": "Amazon Linux 2023",
+                "kubeletVersion": f"v{spec.version}.2-eks-simulated",
+                "containerRuntimeVersion": "containerd://2.1.4",
+                "kernelVersion": "6.12.40",
+                "kubeProxyVersion": "",
+                "bootID": spec.instance_id,
+                "machineID": spec.instance_id,
+                "systemUUID": spec.instance_id,
+            },
+        },
+    }
+
+
+def node_taint(taint: dict[str, str]) -> dict[str, str]:
+    """A taint in Kubernetes' spelling of its effect."""
+    return {"key": taint["key"], "value": taint.get("value", ""), "effect": _TAINT_EFFECTS[taint["effect"]]}
+
+
+def _kubelet_millicores(cpu: int) -> int:
+    """What kubelet reserves: 6 % of the first core, 1 % of the second, 0.5 % of two more, 0.25 % of the rest."""
+    reserved, left = 0.0, cpu
+    for cores, millicores in _CPU_SHARES:
+        taken = min(cores, left)
+        reserved, left = reserved + taken * millicores, left - taken
+    return round(reserved + left * _CPU_SHARE_BEYOND)
+
+
+def create(spec: NodeSpec) -> None:
+    """Registers the node. Raises OSError when the API server does not answer or does not take it."""
+    _call("POST", "/api/v1/nodes", manifest(spec))
+
+
+def update(name: str, labels: dict[str, str | None], taints: list[dict[str, str]] | None) -> None:
+    """Changes a node as its group changed: a label of None goes; `taints`, where given, replace those it has."""
+    patch: dict[str, Any] = {"metadata": {"labels": labels}}
+    if taints is not None:
+        patch["spec"] = {"taints": [node_taint(taint) for taint in taints]}
+    _call("PATCH", f"/api/v1/nodes/{name}", patch, missing_is_fine=True)
+
+
+def delete(name: str) -> None:
+    """Deletes the node; one that is gone is no error. Raises OSError when the API server does not answer."""
+    _call("DELETE", f"/api/v1/nodes/{name}", missing_is_fine=True)
+
+
+def _call(method: str, path: str, body: dict[str, Any] | None = None, missing_is_fine: bool = False) -> None:
+    url = os.environ.get("GPULAB_KUBERNETES_URL")
+    if not url:
+        return
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    request = Request(
+        url.rstrip("/") + path,
+        data=None if body is None else json.dumps(body).encode(),
+        method=method,
+        headers={"Authorization": f"Bearer {os.environ.get('GPULAB_KUBERNETES_TOKEN', '')}", "Content-Type": kind},
+    )
+    try:
+        with urlopen(request, timeout=_TIMEOUT_SECONDS, context=_tls()) as answer:
+            answer.read()
+    except HTTPError as error:
+        if not (missing_is_fine and error.code == 404):
+            raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=os.environ.get("GPULAB_KUBERNETES_CA"))

@@ -1,0 +1,150 @@
+"""The simulated AWS: moto's server, with what moto lacks added to moto's own services, on one port.
+
+`python -m rehearsal.aws.server --port N [--parent-pid PID]` serves until it is told to stop, or its parent is gone.
+Beside AWS's own APIs:
+
+- `GET /gpulab/health`: answers once the server is up.
+- `GET /gpulab/calls`: how many requests came, by access key id and by action.
+- `POST /gpulab/token-review`: the API server's authentication webhook, see `tokens`.
+
+Environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` become the key of the IAM user `rehearsal`.
+`GPULAB_KUBERNETES_URL` and `GPULAB_KUBERNETES_CA` (PEM) are every EKS cluster's endpoint and authority; with
+`GPULAB_KUBERNETES_TOKEN` (an administrator's) the nodes of managed node groups are made there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.sax.saxutils import escape
+
+# moto reads these when it is imported.
+os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", "0")
+
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from rehearsal.aws import ec2_refusals, eks, iam, identity, images, quotas, tokens
+from rehearsal.aws.calls import Calls
+
+_OWN = "/gpulab/"
+_WATCH_SECONDS = 0.5
+
+
+class Application:
+    """moto's WSGI application, and the rehearsal's own paths in front of it."""
+
+    def __init__(self) -> None:
+        for added in (ec2_refusals, eks, iam, images, quotas):
+            added.install()
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._calls = Calls()
+        self._own: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+            ("GET", "health"): lambda environ: {"ok": True},
+            ("GET", "calls"): lambda environ: self._calls.counts(),
+            ("POST", "token-review"): lambda environ: tokens.review(_json(environ)),
+        }
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answers one request."""
+        path = environ["PATH_INFO"]
+        if not path.startswith(_OWN):
+            self._calls.note(environ)
+            try:
+                return self._moto(environ, start_response)
+            except NotImplementedError as error:
+                return _not_simulated(str(error), environ, start_response)
+        handler = self._own.get((environ["REQUEST_METHOD"], path.removeprefix(_OWN)))
+        status, answer = ("200 OK", handler(environ)) if handler else ("404 Not Found", {"error": f"no {path} here"})
+        body = json.dumps(answer).encode()
+        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
+
+
+class _Handler(MotoRequestHandler):
+    """Quiet, and without the delay that small answers on a kept connection would have (Nagle's algorithm)."""
+
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Says nothing of ordinary requests; a traceback still goes to standard error."""
+        if type == "error":
+            super().log(type, message, *args)
+
+
+def _not_simulated(why: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """An error in the protocol of the request, where moto has no answer: query protocols speak XML."""
+    if environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        kind, error = "text/xml", f"<Error><Code>NotImplemented</Code><Message>{escape(why)}</Message></Error>"
+        body = f"<ErrorResponse>{error}<RequestId>-</RequestId></ErrorResponse>"
+    else:
+        kind, body = "application/json", json.dumps({"__type": "NotImplemented", "message": why})
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-ErrorType", "NotImplemented")]
+    start_response("501 Not Implemented", headers)
+    return [body.encode()]
+
+
+def _json(environ: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)))
+
+
+def make(port: int) -> BaseWSGIServer:
+    """The server on 127.0.0.1, listening; port 0 takes a free one. The account has the user `rehearsal`."""
+    server = make_server("127.0.0.1", port, Application(), threaded=True, request_handler=_Handler)
+    identity.admit()
+    return server
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """A server in this process with an empty account, for tests: gives its URL."""
+    _empty()
+    server = make(0)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        _empty()
+
+
+def _empty() -> None:
+    BackendDict.reset()
+    reset_model_data()
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serves on the command line's port until the end."""
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.aws.server", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="ends with this process, its parent")
+    options = parser.parse_args()
+    threading.Thread(target=_end_with, args=(options.parent_pid,), daemon=True).start()
+    server = make(options.port)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+if __name__ == "__main__":
+    main()

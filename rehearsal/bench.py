@@ -1,0 +1,59 @@
+"""`make bench`: how long each phase of a rehearsal takes and how much memory it needs, the median of several runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from .run import Options, rehearse
+from .workspace import PROJECT
+
+
+def main() -> int:
+    """Rehearses a stack several times and prints the medians as JSON; exit status 1 when a rehearsal fails."""
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.bench", description=__doc__)
+    parser.add_argument("stack", metavar="STACK")
+    parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
+    options = parser.parse_args()
+    console = Console(stderr=True)
+    reports = []
+    for number in range(1, options.runs + 1):
+        console.print(f"run {number} of {options.runs}")
+        report = rehearse(
+            Options(stack_file=PROJECT / f"Pulumi.{options.stack}.yaml", stack=options.stack), console
+        ).as_json()
+        if not report["ok"]:
+            console.print("a rehearsal failed, so its figures mean nothing: run `make rehearse` to see why")
+            return 1
+        reports.append(report)
+    figures = {
+        "stack": options.stack,
+        "runs": options.runs,
+        "resources": reports[0]["resources_created"],
+        "seconds": _medians(report["seconds"] for report in reports),
+        "memory_mib": _medians(report["memory_mib"] for report in reports),
+        "program_memory_mib": _medians(report["program_memory_mib"] for report in reports),
+        "peak_memory_mib": statistics.median(report["peak_memory_mib"] for report in reports),
+    }
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _medians(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The median of each phase over all runs."""
+    figures = list(runs)
+    return {phase: round(statistics.median(run[phase] for run in figures), 2) for phase in figures[0]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

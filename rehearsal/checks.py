@@ -1,0 +1,227 @@
+"""What has to hold while a rehearsed stack is up. Each check looks at the running parts, not at the program."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from settings import Settings
+
+from .control_plane import ControlPlane
+from .engine import Result
+from .leftovers import Account
+from .processes import describe, marked
+from .report import Check
+from .workspace import ACCESS_KEY, Workspace
+
+_KUBECONFIG_OUTPUT = "kubeconfig"
+# Where tools of the user's would look for state and credentials.
+_USERS_VARIABLES = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE_FILE")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A stack that is up: what was asked for, what the engine holds, and where to look."""
+
+    settings: Settings
+    workspace: Workspace
+    folder: Path
+    session_id: str
+    resources: list[dict[str, Any]]
+    outputs: Mapping[str, Any]
+    account: Account
+    aws_url: str
+    plane: ControlPlane
+
+
+def run_all(subject: Subject) -> list[Check]:
+    """Every check's result, in the order of `CHECKS`; one that breaks has not held."""
+    results = []
+    for name, check in CHECKS.items():
+        try:
+            detail = check(subject)
+        except _DoesNotHold as finding:
+            results.append(Check(name, False, str(finding)))
+        except Exception as error:  # whatever it was, it must not end the rehearsal without a destroy
+            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
+        else:
+            results.append(Check(name, True, detail))
+    return results
+
+
+class _DoesNotHold(Exception):
+    """A check's finding."""
+
+
+def _require(holds: bool, finding: str) -> None:
+    if not holds:
+        raise _DoesNotHold(finding)
+
+
+def crds_admit_pools(subject: Subject) -> str:
+    """Each pool of the stack file is a NodePool and an EC2NodeClass that the real CRDs admitted."""
+    pools = set(subject.settings.node_pools)
+    found = {
+        kind: {item["metadata"]["name"] for item in subject.plane.request("GET", path)["items"]}
+        for kind, path in {
+            "NodePool": "/apis/karpenter.sh/v1/nodepools",
+            "EC2NodeClass": "/apis/karpenter.k8s.aws/v1/ec2nodeclasses",
+        }.items()
+    }
+    for kind, names in found.items():
+        _require(names == pools, f"{kind}s in the cluster: {sorted(names)}; pools in the stack file: {sorted(pools)}")
+    return f"{len(pools)} NodePools and {len(pools)} EC2NodeClasses: {', '.join(sorted(pools))}"
+
+
+def system_nodes_exist(subject: Subject) -> str:
+    """The system nodes are ready, tainted, in more than one zone, and each is a running instance in AWS."""
+    selector = "/api/v1/nodes?labelSelector=eks.amazonaws.com%2Fnodegroup"
+    nodes = subject.plane.request("GET", selector)["items"]
+    wanted = subject.settings.cluster.system_nodes.count
+    _require(len(nodes) == wanted, f"{len(nodes)} nodes of the system node group, {wanted} are asked for")
+    for node in nodes:
+        name = node["metadata"]["name"]
+        ready = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}.get("Ready")
+        _require(ready == "True", f"node {name} is not ready")
+        taints = {taint["key"] for taint in node["spec"].get("taints", [])}
+        _require("CriticalAddonsOnly" in taints, f"node {name} lacks the taint CriticalAddonsOnly")
+    zones = {node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in nodes}
+    _require(len(zones) > 1, f"all system nodes are in {', '.join(zones)}")
+    instances = [node["spec"]["providerID"].rpartition("/")[2] for node in nodes]
+    reservations = subject.account.client("ec2").describe_instances(InstanceIds=instances)["Reservations"]
+    running = [one for group in reservations for one in group["Instances"] if one["State"]["Name"] == "running"]
+    _require(len(running) == wanted, f"{len(running)} of {wanted} instances are running")
+    return f"{wanted} nodes, ready, tainted, in {', '.join(sorted(zones))}"
+
+
+def kubeconfig_works(subject: Subject) -> str:
+    """The exported `aws eks update-kubeconfig` line makes a kubeconfig with which the API server lets us in."""
+    command = subject.outputs[_KUBECONFIG_OUTPUT]
+    file = subject.folder / "check.kubeconfig"
+    environment = dict(subject.workspace.environment)
+    _output([*shlex.split(command), "--kubeconfig", str(file)], environment)
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]["exec"]
+    variables = {one["name"]: one["value"] for one in user.get("env") or []}
+    credential = json.loads(_output([user["command"], *user["args"]], environment | variables))
+    authority = ssl.create_default_context(
+        cadata=base64.b64decode(cluster["certificate-authority-data"]).decode("ascii")
+    )
+
+    def status(token: str) -> int:
+        request = urllib.request.Request(
+            f"{cluster['server']}/api/v1/nodes", headers={"Authorization": f"Bearer {token}"}
+        )
+        try:
+            with urllib.request.urlopen(request, context=authority, timeout=30) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    token = credential["status"]["token"]
+    _require(status(token) == 200, f"with it the API server answers {status(token)}")
+    _require(status(f"{token}x") == 401, "the API server lets a forged token in")
+    return f"`{command}`: lists the nodes; a forged token gets 401"
+
+
+def tags_everywhere(subject: Subject) -> str:
+    """Every AWS resource that can have tags carries the stack's, and so do the instances of the system nodes."""
+    tags = subject.settings.resource_tags
+    taggable = [one for one in subject.resources if one["type"].startswith("aws:") and "tagsAll" in one["outputs"]]
+    _require(bool(taggable), "no resource in the state has tags")
+    for resource in taggable:
+        _require(
+            tags.items() <= (resource["outputs"]["tagsAll"] or {}).items(),
+            f"{resource['urn'].rpartition('::')[2]} ({resource['type']}) has {resource['outputs']['tagsAll']}",
+        )
+    pages = subject.account.client("ec2").get_paginator("describe_instances").paginate()
+    instances = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
+    for instance in instances:
+        actual = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+        wanted = subject.settings.node_tags.items()
+        _require(wanted <= actual.items(), f"instance {instance['InstanceId']} has {actual}")
+    return f"{len(taggable)} resources and {len(instances)} instances carry {', '.join(sorted(tags))}"
+
+
+def nothing_of_the_users(subject: Subject) -> str:
+    """Each process runs with the rehearsal's own home, and each AWS call was signed with its key alone."""
+    processes = marked(subject.session_id)
+    for process in processes:
+        try:
+            environment = process.environ()
+        except psutil.Error:  # it has ended meanwhile
+            continue
+        home = Path(environment.get("HOME", ""))
+        _require(home.is_relative_to(subject.folder), f"{describe(process)} has the home folder {home}")
+        for variable in _USERS_VARIABLES:
+            _require(variable not in environment, f"{describe(process)} has {variable}")
+    with urllib.request.urlopen(f"{subject.aws_url}/gpulab/calls", timeout=30) as answer:
+        calls = json.load(answer)
+    signers = set(calls["keys"])
+    _require(signers <= {ACCESS_KEY}, f"AWS calls were signed with {', '.join(sorted(signers - {ACCESS_KEY}))}")
+    count = sum(calls["keys"].values())
+    return f"{len(processes)} processes with a home of their own; {count} AWS calls, all with the rehearsal's key"
+
+
+# The order of destruction, as patterns of `TYPE NAME`: all that matches the first has gone before anything that matches
+# the second begins to go.
+_BEFORE = tuple(
+    (re.compile(first), re.compile(then))
+    for first, then in (
+        (r"v1:NodePool ", r"v1:EC2NodeClass "),
+        (r"v1:NodePool ", r":Release .*-karpenter$"),
+        (r"v1:EC2NodeClass ", r":Release .*-karpenter$"),
+        (r":Release .*-karpenter$", r":Release .*-karpenter-crd$"),
+        (r":Release .*-karpenter$", r":PodIdentityAssociation .*-karpenter$"),
+        (r":Release .*-karpenter$", r"aws:sqs/queue:Queue "),
+        (r":Release ", r":NodeGroup "),
+        (r"v1:NodePool ", r":AccessEntry .*-karpenter"),
+        (r":NodeGroup ", r":Cluster .*-eksCluster$"),
+        (r":NodeGroup ", r":NatGateway "),
+        (r":NodeGroup ", r"aws:ec2/route:Route "),
+        (r":Cluster .*-eksCluster$", r":Subnet "),
+        (r":Cluster .*-eksCluster$", r"aws:kms/key:Key "),
+    )
+)
+
+
+def destroyed_in_order(destroy: Result) -> Check:
+    """Whether a destroy took each thing down before what it needs in order to go away."""
+    name = "the destroy keeps its order"
+    wrong = []
+    for first, then in _BEFORE:
+        gone = [position for position, step in enumerate(destroy.steps) if first.search(step.name)]
+        going = [(step, ended) for step, ended in destroy.begun if then.search(step.name)]
+        if not gone or not going:
+            continue  # a stack without one of the two has nothing to put in order
+        late = destroy.steps[gone[-1]].name
+        wrong += [f"{step.name} began to go before {late} had gone" for step, ended in going if ended <= gone[-1]]
+    return Check(name, not wrong, "; ".join(wrong) or f"{len(destroy.steps)} resources, {len(_BEFORE)} rules of order")
+
+
+def _output(command: list[str], environment: Mapping[str, str]) -> str:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    _require(done.returncode == 0, f"`{shlex.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+CHECKS: Mapping[str, Callable[[Subject], str]] = {
+    "CRDs admit every pool": crds_admit_pools,
+    "system nodes exist": system_nodes_exist,
+    "the cluster's kubeconfig works": kubeconfig_works,
+    "tags on every AWS resource": tags_everywhere,
+    "nothing of the user's was read": nothing_of_the_users,
+}

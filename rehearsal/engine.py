@@ -1,0 +1,188 @@
+"""Runs the Pulumi engine on a workspace and reads what happened from its event log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from .processes import MARK
+from .workspace import Workspace
+
+_POLL_SECONDS = 0.05
+# What the program and the other providers say once something else has failed.
+_CONSEQUENCES = ("unhandled exception", "client connection is closing", "resource monitor shut down")
+# Steps that change nothing in the cloud or only read it.
+_NO_CHANGE = frozenset({"same", "read", "refresh", "read-discard", "discard-replaced"})
+
+
+@dataclass
+class Step:
+    """One thing the engine did, or would do, to a resource. `op` is the engine's word: create, update, replace."""
+
+    op: str
+    urn: str
+    type: str
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The resource's type and logical name, for people."""
+        return f"{self.type} {self.urn.rpartition('::')[2]}"
+
+
+@dataclass
+class Result:
+    """What came of one engine command. `seconds` is its wall time.
+
+    `steps` are in the order in which they ended; `begun` has each step as it began, and how many had ended by then.
+    """
+
+    command: str
+    exit_code: int = 0
+    seconds: float = 0
+    steps: list[Step] = field(default_factory=list)
+    begun: list[tuple[Step, int]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    output: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command succeeded."""
+        return self.exit_code == 0
+
+    @property
+    def causes(self) -> list[str]:
+        """The errors that say what is wrong: the program's own stack traces are left out where there are others."""
+        return [error for error in self.errors if not any(mark in error for mark in _CONSEQUENCES)] or self.errors
+
+    @property
+    def changes(self) -> list[Step]:
+        """The steps that change something, in the engine's order."""
+        return [step for step in self.steps if step.op not in _NO_CHANGE]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many steps there were of each kind."""
+        return Counter(step.op for step in self.steps)
+
+
+class Engine:
+    """The engine on one workspace; `on_step` hears of each finished step, in the order of its events."""
+
+    def __init__(self, workspace: Workspace, rehearsal_id: str, logs: Path) -> None:
+        self.workspace = workspace
+        self.rehearsal_id = rehearsal_id
+        self.logs = logs
+        self._runs = 0
+
+    def initialise(self) -> None:
+        """Makes the stack in the throw-away state. Raises subprocess.CalledProcessError."""
+        self._plain("stack", "init", self.workspace.stack)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources in the state, as `pulumi stack export` gives them; the stack itself and secrets left out."""
+        deployment = json.loads(self._plain("stack", "export", "--stack", self.workspace.stack))["deployment"]
+        return [resource for resource in deployment.get("resources", []) if resource["type"] != "pulumi:pulumi:Stack"]
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs; secrets are masked."""
+        return json.loads(self._plain("stack", "output", "--json", "--stack", self.workspace.stack))
+
+    def _plain(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["pulumi", *arguments, "--non-interactive"],
+            cwd=self.workspace.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    def _environment(self) -> dict[str, str]:
+        return {**self.workspace.environment, MARK: self.rehearsal_id}
+
+    def run(self, *command: str, on_step: Callable[[Step], None] = lambda step: None) -> Result:
+        """Runs `pulumi COMMAND` on the stack and returns when it has ended, whatever its exit status."""
+        self._runs += 1
+        stem = f"{self._runs:02}-{command[0]}"
+        events, output = self.logs / f"{stem}.events.json", self.logs / f"{stem}.log"
+        events.touch()
+        result = Result(command[0])
+        started = time.monotonic()
+        arguments = ["--stack", self.workspace.stack, "--non-interactive", "--color=never", f"--event-log={events}"]
+        with output.open("wb") as log:
+            process = subprocess.Popen(
+                ["pulumi", *command, *arguments],
+                cwd=self.workspace.folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches the rehearsal alone, which then ends the engine and all the others.
+                start_new_session=True,
+            )
+            with events.open(encoding="utf-8") as event_log:
+                lines = _Lines(event_log)
+                while process.poll() is None:
+                    self._take(lines, result, on_step)
+                    time.sleep(_POLL_SECONDS)
+                self._take(lines, result, on_step)
+        result.seconds = time.monotonic() - started
+        result.exit_code = process.returncode
+        result.output = output.read_text(encoding="utf-8", errors="replace")
+        return result
+
+    @staticmethod
+    def _take(lines: Iterable[str], result: Result, on_step: Callable[[Step], None]) -> None:
+        """Reads the events that came since the last call."""
+        for line in lines:
+            event = json.loads(line)
+            if begun := event.get("resourcePreEvent"):
+                result.begun.append((_step(begun["metadata"]), len(result.steps)))
+            elif outputs := event.get("resOutputsEvent"):
+                step = _step(outputs["metadata"])
+                result.steps.append(step)
+                on_step(step)
+            elif (diagnostic := event.get("diagnosticEvent")) and not diagnostic.get("ephemeral"):
+                kept = {"error": result.errors, "warning": result.warnings}.get(diagnostic["severity"])
+                if kept is not None:
+                    kept.append(_said(diagnostic))
+
+
+class _Lines:
+    """The whole lines of a file that another process still writes; each iteration gives those since the last."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._begun = ""
+
+    def __iter__(self) -> Iterator[str]:
+        while piece := self._file.readline():
+            self._begun += piece
+            if piece.endswith("\n"):
+                line, self._begun = self._begun, ""
+                yield line
+
+
+def _step(metadata: dict[str, Any]) -> Step:
+    step = Step(metadata["op"], metadata["urn"], metadata["type"])
+    # A refresh that finds a difference says so in its detailed diff, not in the name of the step.
+    step.details = sorted(metadata.get("detailedDiff") or metadata.get("diffs") or [])
+    return step
+
+
+def _said(diagnostic: dict[str, Any]) -> str:
+    """A diagnostic for people: what it is about, and its text without the engine's colour marks."""
+    message = diagnostic["message"]
+    for mark in ("<{%reset%}>", "<{%fg 1%}>", "<{%fg 3%}>", "<{%bold%}>"):
+        message = message.replace(mark, "")
+    name = diagnostic.get("urn", "").rpartition("::")[2]
+    return f"{name}: {message.strip()}" if name else message.strip()

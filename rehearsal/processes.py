@@ -1,0 +1,181 @@
+"""The processes of one rehearsal: started, counted, and ended, each of them, whatever happens.
+
+Every process inherits the environment variable `GPULAB_REHEARSAL` with the rehearsal's id. So even one that lost its
+parent (a provider whose engine was killed) is found again: by its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+MARK = "GPULAB_REHEARSAL"
+
+_MIB = 1024 * 1024
+_PR_SET_PDEATHSIG = 1
+_SAMPLE_SECONDS = 0.25
+_POLL_SECONDS = 0.1
+# The language host runs the program with this script.
+_PROGRAM_SCRIPT = "pulumi-language-python-exec"
+
+
+class ProcessFailed(RuntimeError):
+    """A process of the rehearsal ended, or did not get ready, when it was needed."""
+
+
+def free_ports(count: int) -> list[int]:
+    """`count` TCP ports of the loopback address that nobody listens on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def marked(rehearsal_id: str) -> list[psutil.Process]:
+    """The live processes that carry the mark of the rehearsal `rehearsal_id`, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            if process.pid != os.getpid() and alive and process.environ().get(MARK) == rehearsal_id:
+                found.append(process)
+    return found
+
+
+def describe(process: psutil.Process) -> str:
+    """A process in a few words, for a report: its pid and the start of its command line."""
+    with contextlib.suppress(psutil.Error):
+        return f"{process.pid} {' '.join(process.cmdline())[:100]}"
+    return str(process.pid)
+
+
+def end_marked(rehearsal_id: str, *, grace_seconds: float = 5) -> None:
+    """Ends every process of the rehearsal: asks, waits `grace_seconds`, then kills. Again until none is left."""
+    deadline = time.monotonic() + grace_seconds
+    while alive := marked(rehearsal_id):
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                if time.monotonic() < deadline:
+                    process.terminate()
+                else:
+                    process.kill()
+        psutil.wait_procs(alive, timeout=1)
+
+
+class Processes:
+    """Starts background processes of the rehearsal `rehearsal_id`; their output goes to files in `logs`.
+
+    With `outlive` they go on after this process has ended (`--keep`); else the kernel ends them with it, where it can.
+    """
+
+    def __init__(self, rehearsal_id: str, logs: Path, *, outlive: bool = False) -> None:
+        self.rehearsal_id = rehearsal_id
+        self.logs = logs
+        self.outlive = outlive
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str]) -> None:
+        """Starts `command` in a session of its own, with just the environment `env` and the rehearsal's mark."""
+        with self.log_path(name).open("wb") as log:
+            self._started[name] = subprocess.Popen(
+                [str(part) for part in command],
+                env={**env, MARK: self.rehearsal_id},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # It only calls prctl, which is safe in the fork of a program with threads.
+                preexec_fn=None if self.outlive or sys.platform != "linux" else _die_with_parent,  # noqa: PLW1509
+            )
+
+    def log_path(self, name: str) -> Path:
+        """Where the output of the process `name` goes."""
+        return self.logs / f"{name}.log"
+
+    def ensure_alive(self, name: str) -> None:
+        """Raises ProcessFailed, with the end of its log, when the process `name` has ended."""
+        code = self._started[name].poll()
+        if code is not None:
+            tail = self.log_path(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
+            raise ProcessFailed("\n".join([f"{name} ended with exit status {code}; the end of its log:", *tail]))
+
+    def wait_until(self, name: str, ready: Callable[[], bool], *, seconds: float, needs: Sequence[str] = ()) -> None:
+        """Waits until the process `name` is `ready`, while it and those it `needs` live. Raises ProcessFailed."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            for needed in (name, *needs):
+                self.ensure_alive(needed)
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"{name} is not ready after {seconds:.0f} s; its log: {self.log_path(name)}")
+            time.sleep(_POLL_SECONDS)
+
+    def running(self) -> list[psutil.Process]:
+        """The processes that `start` started and that still run."""
+        return [psutil.Process(one.pid) for one in self._started.values() if one.poll() is None]
+
+    def end(self) -> None:
+        """Ends every process of the rehearsal, also those that others of them started."""
+        end_marked(self.rehearsal_id)
+        for process in self._started.values():
+            process.wait()
+
+
+def _die_with_parent() -> None:
+    """Asks the kernel to end the calling process with its parent: a rehearsal that is killed leaves nothing running."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class MemoryWatch:
+    """Samples, four times a second, the resident memory of this process and of all that descend from it.
+
+    `peak_mib` is the largest sum seen (shared pages count for each process that has them); `phase_mib` the same since
+    the last `begin_phase`, and `program_mib` that of the Pulumi program alone.
+    """
+
+    def __init__(self) -> None:
+        self.peak_mib = 0.0
+        self.phase_mib = 0.0
+        self.program_mib = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def begin_phase(self) -> None:
+        """Starts `phase_mib` and `program_mib` anew."""
+        self.phase_mib = 0.0
+        self.program_mib = 0.0
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._stop.wait(_SAMPLE_SECONDS):
+            total = 0
+            with contextlib.suppress(psutil.Error):
+                for process in [me, *me.children(recursive=True)]:
+                    with contextlib.suppress(psutil.Error):
+                        resident = process.memory_info().rss
+                        total += resident
+                        if any(part.endswith(_PROGRAM_SCRIPT) for part in process.cmdline()[:3]):
+                            self.program_mib = max(self.program_mib, resident / _MIB)
+            self.phase_mib = max(self.phase_mib, total / _MIB)
+            self.peak_mib = max(self.peak_mib, total / _MIB)

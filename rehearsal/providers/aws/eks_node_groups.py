@@ -1,0 +1,193 @@
+"""EKS: managed node groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import contracts
+from rehearsal.aws.versions import TAINT_EFFECTS
+from rehearsal.providers.aws.base import each, known
+from rehearsal.providers.aws.cloud import Cloud
+from rehearsal.providers.aws.eks import EksResource, finished
+from rehearsal.providers.serving import Properties, Refused, Request, autoname
+
+_AMI_TYPES = (
+    *(f"AL2023_{variant}" for variant in ("x86_64_STANDARD", "ARM_64_STANDARD", "x86_64_NVIDIA", "ARM_64_NVIDIA")),
+    "AL2023_x86_64_NEURON",
+    *(f"AL2_{variant}" for variant in ("x86_64", "x86_64_GPU", "ARM_64")),
+    *(
+        f"BOTTLEROCKET_{arch}{kind}"
+        for arch in ("x86_64", "ARM_64")
+        for kind in ("", "_FIPS", "_NVIDIA", "_NVIDIA_FIPS")
+    ),
+    *(f"WINDOWS_{kind}_{year}_x86_64" for kind in ("CORE", "FULL") for year in (2019, 2022, 2025)),
+    "CUSTOM",
+)
+_LONGEST_NAME = 63
+_MOST_TAINTS = 50
+_WAIT_SECONDS = 120
+
+
+class NodeGroup(EksResource):
+    """A managed node group."""
+
+    token = "aws:eks/nodeGroup:NodeGroup"
+    force_new = frozenset(
+        {
+            "amiType",
+            "capacityType",
+            "clusterName",
+            "diskSize",
+            "instanceTypes",
+            "launchTemplate.id",
+            "launchTemplate.name",
+            "nodeGroupName",
+            "nodeGroupNamePrefix",
+            "nodeRoleArn",
+            "remoteAccess",
+            "subnetIds",
+        }
+    )
+    choices = {
+        "amiType": _AMI_TYPES,
+        "capacityType": ("ON_DEMAND", "SPOT", "CAPACITY_BLOCK"),
+        "taints[].effect": TAINT_EFFECTS,
+    }
+    ranges = {
+        "scalingConfig.minSize": (0, 10**6),
+        "scalingConfig.maxSize": (1, 10**6),
+        "scalingConfig.desiredSize": (0, 10**6),
+        "updateConfig.maxUnavailable": (1, 100),
+        "updateConfig.maxUnavailablePercentage": (1, 100),
+    }
+    at_most_one = (("nodeGroupName", "nodeGroupNamePrefix"), ("launchTemplate", "remoteAccess"))
+    longest_name = None
+
+    def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
+        """As in the base; the name is a property of its own."""
+        if not inputs.keys() & {"nodeGroupName", "nodeGroupNamePrefix"}:
+            inputs = {**inputs, "nodeGroupName": autoname(request, olds, "nodeGroupName", _LONGEST_NAME)}
+        return super().check(inputs, olds, request)
+
+    def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
+        name = known(inputs.get("nodeGroupName"))
+        if name is not None and len(name) > _LONGEST_NAME:
+            reason = f"expected length of nodeGroupName to be in the range (1 - {_LONGEST_NAME}), got {len(name)}"
+            yield Refused(reason, "nodeGroupName")
+        yield from _scaling_problems(known(inputs.get("scalingConfig")) or {})
+        if len(known(inputs.get("taints")) or []) > _MOST_TAINTS:
+            yield Refused(f"a node group takes {_MOST_TAINTS} taints at most", "taints")
+        if "launchTemplate" in inputs and "diskSize" in inputs:
+            yield Refused("the disk size must be specified within the launch template", "diskSize")
+        ami = known(inputs.get("amiType")) or ""
+        wanted = "arm64" if "ARM_64" in ami else "x86_64" if "x86_64" in ami else None
+        for where, instance_type in each(inputs, "instanceTypes[]"):
+            found = contracts.instance_types().get(instance_type)
+            if found is None:
+                yield Refused(f"there is no instance type {instance_type}", where)
+            elif wanted and found.arch != wanted:
+                yield Refused(f"{instance_type} ({found.arch}) is no instance type for the AMI type {ami}", where)
+
+    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
+        name = inputs.get("nodeGroupName") or self._prefixed(inputs)
+        keys = (
+            "amiType", "capacityType", "diskSize", "instanceTypes", "labels", "launchTemplate", "nodeRepairConfig",
+            "releaseVersion", "remoteAccess", "taints", "updateConfig", "version",
+        )  # fmt: skip
+        optional: dict[str, Any] = {key: inputs[key] for key in keys if inputs.get(key) is not None}
+        cloud.client("eks").create_nodegroup(
+            clusterName=inputs["clusterName"],
+            nodegroupName=name,
+            nodeRole=inputs["nodeRoleArn"],
+            subnets=inputs["subnetIds"],
+            scalingConfig=inputs["scalingConfig"],
+            tags=inputs.get("tagsAll") or {},
+            **optional,
+        )
+        return f"{inputs['clusterName']}:{name}"
+
+    def _prefixed(self, inputs: Properties) -> str:
+        return self.chosen_name({"namePrefix": inputs["nodeGroupNamePrefix"]})
+
+    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
+        cluster, _, name = id.partition(":")
+        eks = cloud.client("eks")
+
+        def active() -> bool:
+            group = eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
+            if group["status"].endswith("_FAILED"):
+                issues = "; ".join(f"{issue['code']}: {issue['message']}" for issue in group["health"]["issues"])
+                raise Refused(f"node group {name} is {group['status']}: {issues}")
+            return group["status"] == "ACTIVE"
+
+        request.wait(active, seconds=_WAIT_SECONDS, what=f"node group {name} becoming ACTIVE")
+
+    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
+        cluster, _, name = id.partition(":")
+        group = cloud.client("eks").describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
+        scaled = group["resources"].get("autoScalingGroups", [])
+        return {
+            "arn": group["nodegroupArn"],
+            "clusterName": cluster,
+            "nodeGroupName": name,
+            "nodeRoleArn": group["nodeRole"],
+            "subnetIds": group["subnets"],
+            "status": group["status"],
+            "resources": [{"autoscalingGroups": scaled, "remoteAccessSecurityGroupId": ""}],
+            **{
+                key: group.get(key)
+                for key in (
+                    "amiType", "capacityType", "diskSize", "instanceTypes", "labels", "launchTemplate",
+                    "nodeRepairConfig", "releaseVersion", "remoteAccess", "scalingConfig", "taints", "updateConfig",
+                    "version",
+                )
+            },
+            "tags": group["tags"],
+        }  # fmt: skip
+
+    def change(
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+    ) -> None:
+        """Versions first, then the rest, as the real provider does."""
+        cluster, _, name = id.partition(":")
+        eks = cloud.client("eks")
+        if changed & {"version", "releaseVersion", "launchTemplate"}:
+            wanted = {key: inputs[key] for key in ("version", "releaseVersion") if key in changed and inputs.get(key)}
+            if "launchTemplate" in changed:
+                wanted["launchTemplate"] = inputs["launchTemplate"]
+            update = eks.update_nodegroup_version(clusterName=cluster, nodegroupName=name, **wanted)["update"]
+            finished(cloud, request, cluster, update)
+        config: dict[str, Any] = {}
+        if "labels" in changed:
+            before, after = olds.get("labels") or {}, inputs.get("labels") or {}
+            config["labels"] = {"addOrUpdateLabels": after, "removeLabels": sorted(before.keys() - after.keys())}
+        if "taints" in changed:
+            after_taints = inputs.get("taints") or []
+            kept = {(taint["key"], taint["effect"]) for taint in after_taints}
+            gone = [one for one in olds.get("taints") or [] if (one["key"], one["effect"]) not in kept]
+            config["taints"] = {"addOrUpdateTaints": after_taints, "removeTaints": gone}
+        for key in ("scalingConfig", "updateConfig", "nodeRepairConfig"):
+            if key in changed and key in inputs:
+                config[key] = inputs[key]
+        if config:
+            update = eks.update_nodegroup_config(clusterName=cluster, nodegroupName=name, **config)["update"]
+            finished(cloud, request, cluster, update)
+
+    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
+        cluster, _, name = id.partition(":")
+        eks = cloud.client("eks")
+        eks.delete_nodegroup(clusterName=cluster, nodegroupName=name)
+        request.wait(
+            lambda: name not in eks.list_nodegroups(clusterName=cluster)["nodegroups"],
+            seconds=_WAIT_SECONDS,
+            what=f"the deletion of node group {name}",
+        )
+
+
+def _scaling_problems(scaling: Properties) -> Iterator[Refused]:
+    low, desired, high = (known(scaling.get(key)) for key in ("minSize", "desiredSize", "maxSize"))
+    if low is not None and desired is not None and low > desired:
+        yield Refused(f"minSize {low} can't be greater than desiredSize {desired}", "scalingConfig.minSize")
+    if high is not None and desired is not None and desired > high:
+        yield Refused(f"desiredSize {desired} can't be greater than maxSize {high}", "scalingConfig.desiredSize")

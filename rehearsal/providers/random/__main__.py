@@ -1,0 +1,10 @@
+"""Runs the provider, as the engine does."""
+
+from __future__ import annotations
+
+from rehearsal.providers.serving import serve
+
+from .provider import RandomProvider
+
+if __name__ == "__main__":
+    serve(RandomProvider())

@@ -1,0 +1,90 @@
+"""Random texts: passwords, whose values are secret, and strings."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from typing import Any, ClassVar
+
+import bcrypt
+
+from rehearsal.providers.serving import Properties, Refused, Request
+
+from .value import Input, RandomValue
+
+_SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
+# The switch and the minimum of each class of characters, and the class.
+_CLASSES = {
+    "special": ("minSpecial", _SPECIAL),
+    "numeric": ("minNumeric", string.digits),
+    "upper": ("minUpper", string.ascii_uppercase),
+    "lower": ("minLower", string.ascii_lowercase),
+}
+# bcrypt reads no more of a password.
+_BCRYPT_BYTES = 72
+_BCRYPT_COST = 10
+
+
+class RandomString(RandomValue):
+    """`random.RandomString`: a text that is no secret."""
+
+    token: ClassVar[str] = "random:index/randomString:RandomString"
+    computed: ClassVar[frozenset[str]] = frozenset({"result"})
+    takes: ClassVar[dict[str, Input]] = {
+        "length": Input(int, required=True, at_least=1),
+        **{switch: Input(bool, default=True) for switch in _CLASSES},
+        # The older name of `numeric`.
+        "number": Input(bool),
+        **{minimum: Input(int, default=0, at_least=0) for minimum, _ in _CLASSES.values()},
+        "overrideSpecial": Input(str),
+    }
+
+    def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
+        """Also makes `number` and `numeric` agree."""
+        given: dict[str, Any] = dict(inputs)
+        for name, other in (("number", "numeric"), ("numeric", "number")):
+            if given.get(name) is not None:
+                given.setdefault(other, given[name])
+        checked = super().check(given, olds, request)
+        return {**checked, "number": checked["numeric"]}
+
+    def check_together(self, inputs: Properties) -> None:
+        """Refuses minima that exceed the length, and a text of no characters."""
+        if inputs.get("number", inputs["numeric"]) != inputs["numeric"]:
+            raise Refused("it contradicts numeric, whose older name it is", "number")
+        least = sum(inputs[minimum] for minimum, _ in _CLASSES.values())
+        if inputs["length"] < least:
+            raise Refused(f"{inputs['length']} is less than the sum of the minima ({least})", "length")
+        if not any(inputs[switch] for switch in _CLASSES):
+            raise Refused(f"at least one of {', '.join(_CLASSES)} must be true")
+
+    def draw(self, inputs: Properties) -> tuple[str, Properties]:
+        """The text is its own id."""
+        text = _draw_text(inputs)
+        return text, {"result": text}
+
+
+class RandomPassword(RandomString):
+    """`random.RandomPassword`: a secret text, with its bcrypt hash."""
+
+    token: ClassVar[str] = "random:index/randomPassword:RandomPassword"
+    computed: ClassVar[frozenset[str]] = frozenset({"result", "bcryptHash"})
+    secret_outputs: ClassVar[frozenset[str]] = computed
+
+    def draw(self, inputs: Properties) -> tuple[str, Properties]:
+        """The id says nothing about the password."""
+        password = _draw_text(inputs)
+        hashed = bcrypt.hashpw(password.encode()[:_BCRYPT_BYTES], bcrypt.gensalt(_BCRYPT_COST))
+        return "none", {"result": password, "bcryptHash": hashed.decode()}
+
+
+def _draw_text(inputs: Properties) -> str:
+    """As many characters of each class as asked for, the rest of any class that is on, in random order."""
+    classes = {switch: (inputs[minimum], characters) for switch, (minimum, characters) in _CLASSES.items()}
+    if inputs.get("overrideSpecial"):
+        classes["special"] = (inputs["minSpecial"], inputs["overrideSpecial"])
+    drawn = [secrets.choice(characters) for count, characters in classes.values() for _ in range(count)]
+    every = "".join(characters for switch, (_, characters) in classes.items() if inputs[switch])
+    drawn += [secrets.choice(every) for _ in range(inputs["length"] - len(drawn))]
+    secrets.SystemRandom().shuffle(drawn)
+    return "".join(drawn)

@@ -1,0 +1,122 @@
+"""What a rehearsal found: as a table for people, and as JSON for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .leftovers import Left
+
+_NAMES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that has to hold: `name` says what, `detail` what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass
+class Report:
+    """What a rehearsal found.
+
+    `seconds` is wall time and `memory_mib` the peak of the resident memory of all processes, both by phase;
+    `program_memory_mib` that of the Pulumi program alone. `left` is None until the destroy has ended. `failure` is why
+    the rehearsal ended early, in words for the person who started it.
+    """
+
+    stack: str
+    resources_created: int = 0
+    second_preview_changes: list[str] = field(default_factory=list)
+    refresh_changes: list[str] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    left: Left | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    program_memory_mib: dict[str, float] = field(default_factory=dict)
+    peak_memory_mib: float = 0
+    stand_ins: list[str] = field(default_factory=list)
+    failure: str | None = None
+    kept: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds."""
+        return (
+            self.failure is None
+            and not self.second_preview_changes
+            and not self.refresh_changes
+            and all(check.ok for check in self.checks)
+            and (self.kept or (self.left is not None and not self.left))
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines; numbers where a program would compare, names beside them."""
+        return {
+            "stack": self.stack,
+            "ok": self.ok,
+            "failure": self.failure,
+            "resources_created": self.resources_created,
+            "second_preview_changes": len(self.second_preview_changes),
+            "refresh_changes": len(self.refresh_changes),
+            "changed": {"second_preview": self.second_preview_changes, "refresh": self.refresh_changes},
+            "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks],
+            "left": self.left.as_json() if self.left else None,
+            "seconds": _rounded(self.seconds),
+            "memory_mib": _rounded(self.memory_mib),
+            "program_memory_mib": _rounded(self.program_memory_mib),
+            "peak_memory_mib": round(self.peak_memory_mib),
+            "stand_ins": self.stand_ins,
+        }
+
+    def show(self, console: Console) -> None:
+        """Prints the report for people."""
+        table = Table(title=f"Rehearsal of {self.stack}", title_justify="left", show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        created = self.resources_created
+        table.add_row(_mark(created > 0), "resources created", str(created))
+        self._add_changes(table, "second preview", "second preview", self.second_preview_changes)
+        self._add_changes(table, "refresh", "refresh", self.refresh_changes)
+        for check in self.checks:
+            table.add_row(_mark(check.ok), escape(check.name), escape(check.detail))
+        if self.left is not None:
+            for place, names in self.left.as_json()["names"].items():
+                table.add_row(_mark(not names), f"left in {place}", escape(_listed(names)))
+        table.add_section()
+        table.add_row("", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items()))
+        table.add_row("", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes")
+        table.add_row("", "stand-ins", escape("; ".join(self.stand_ins)))
+        console.print(table)
+        if self.failure:
+            console.print(f"[bold red]Failed:[/] {escape(self.failure)}", highlight=False)
+        verdict = "[bold green]All holds.[/]" if self.ok else "[bold red]Not all holds.[/]"
+        console.print(verdict, "It was kept: nothing was destroyed." if self.kept else "")
+
+    def _add_changes(self, table: Table, phase: str, title: str, changes: list[str]) -> None:
+        if phase in self.seconds:
+            found = f"{len(changes)} changes: {_listed(changes)}" if changes else "no changes"
+            table.add_row(_mark(not changes), title, escape(found))
+
+
+def _mark(ok: bool) -> str:
+    return "[green]ok[/]" if ok else "[bold red]NO[/]"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMES_SHOWN]) or "nothing"
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more (all in the JSON report)" if more > 0 else shown
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {phase: round(figure, 2) for phase, figure in figures.items()}

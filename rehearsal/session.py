@@ -1,0 +1,157 @@
+"""The folder and the processes of one rehearsal, from its start until nothing of it is left.
+
+A rehearsal that was kept (`--keep`), or whose own process was killed, is ended by `end_all`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from .processes import Processes, ProcessFailed, end_marked, marked
+from .toolchain import cache_folder
+
+_RECORD = "session.json"
+
+
+@dataclass
+class Session:
+    """A rehearsal that is under way. With `kept` its folder and processes stay when the `with` block ends."""
+
+    id: str
+    folder: Path
+    processes: Processes
+    kept: bool = False
+    logs_kept: bool = False
+
+    @property
+    def logs(self) -> Path:
+        """Where every process of the rehearsal writes its log."""
+        return self.folder / "logs"
+
+    def keep(self) -> None:
+        """Leaves everything as it is when the `with` block ends, until `end_all`."""
+        self.kept = True
+        self.record()
+
+    def keep_logs(self) -> Path:
+        """Leaves the logs when the `with` block ends, and returns where they are."""
+        self.logs_kept = True
+        return self.logs
+
+    def record(self) -> None:
+        """Writes down whose session this is, for `end_all`."""
+        content = {"kept": self.kept, "pid": os.getpid(), "started": psutil.Process().create_time()}
+        (self.folder / _RECORD).write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def begin(stack: str, *, keep: bool) -> Iterator[Session]:
+    """A new session for `stack`. However the block ends, by Ctrl-C too, its processes end, unless it was kept.
+
+    The logs stay when a process failed, or when `keep_logs` asked for them.
+    """
+    id = f"{stack}-{secrets.token_hex(4)}"
+    folder = _sessions() / id
+    folder.mkdir(parents=True, mode=0o700)
+    session = Session(id, folder, Processes(id, folder / "logs", outlive=keep))
+    session.record()
+    failed = True
+    try:
+        with _termination_as_interrupt():
+            yield session
+        failed = False
+    except ProcessFailed:
+        session.keep_logs()
+        raise
+    finally:
+        if failed or not session.kept:
+            with _uninterrupted():
+                session.processes.end()
+                _remove(folder, but=session.logs if session.logs_kept else None)
+
+
+def end_all(only: str | None = None) -> tuple[list[str], list[str]]:
+    """Ends the session `only`, or every kept one and every one whose own process is gone.
+
+    Returns the ids of those ended, and of those that are still under way and were left alone.
+    """
+    ended, running = [], []
+    folders = sorted(_sessions().iterdir()) if _sessions().is_dir() else []
+    for folder in folders:
+        if only and folder.name != only:
+            continue
+        if not only and _under_way(folder):
+            running.append(folder.name)
+            continue
+        had_something = bool(marked(folder.name)) or (folder / _RECORD).exists()
+        end_marked(folder.name)
+        _remove(folder, but=None)
+        if had_something:
+            ended.append(folder.name)
+    return ended, running
+
+
+def _sessions() -> Path:
+    return cache_folder() / "rehearsals"
+
+
+def _under_way(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        same_process = abs(psutil.Process(content["pid"]).create_time() - content["started"]) < 1
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return False
+    return same_process and not content["kept"]
+
+
+def _remove(folder: Path, *, but: Path | None) -> None:
+    """Removes `folder`, or all in it except `but`."""
+    if but is None or not but.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for entry in folder.iterdir():
+        if entry != but:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """A closed terminal or a polite kill ends a rehearsal as Ctrl-C does: in order."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handlers(interrupt, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Lets nothing break off the clean-up, which takes seconds."""
+    with _handlers(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        yield
+
+
+@contextlib.contextmanager
+def _handlers(handler: object, *signals: signal.Signals) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers; a test may run a rehearsal in another
+        return
+    before = {one: signal.signal(one, handler) for one in signals}  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for one, previous in before.items():
+            signal.signal(one, previous)

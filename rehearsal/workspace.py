@@ -1,0 +1,155 @@
+"""The rehearsal's own copy of a project, and the closed environment in which the engine and its plugins run.
+
+Nothing of the user's reaches them: the home folder, Pulumi's home and state, the AWS configuration and the Kubernetes
+configuration are the rehearsal's, and of the user's environment only what `_KEPT_VARIABLES` names is passed on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .toolchain import Toolchain
+
+PROJECT = Path(__file__).resolve().parent.parent
+STAND_INS = ("aws", "eks", "kubernetes", "random")
+
+# The access key of the rehearsal: only the simulated AWS knows it. Calls signed by any other are the user's own.
+ACCESS_KEY = "AKIAREHEARSAL0000000"
+SECRET_KEY = "rehearsal"  # noqa: S105 - it opens nothing
+
+_KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
+# What the program is made of; the project file and the stack file are rewritten.
+_PROGRAM = ("__main__.py", "settings", "components", "contracts")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project folder that the engine can run, and the environment to run it in."""
+
+    folder: Path
+    stack: str
+    environment: Mapping[str, str]
+    stand_ins: tuple[str, ...]
+
+    @property
+    def stack_file(self) -> Path:
+        """The rehearsal's copy of the stack file."""
+        return self.folder / f"Pulumi.{self.stack}.yaml"
+
+    def change_config(self, key: str, **values: Any) -> None:
+        """Sets `values` in the section `key` (such as `gpulab:lifecycle`) of the copied stack file."""
+        content = yaml.safe_load(self.stack_file.read_text(encoding="utf-8"))
+        content["config"].setdefault(key, {}).update(values)
+        _write_yaml(self.stack_file, content)
+
+
+def make(
+    folder: Path,
+    stack_file: Path,
+    *,
+    project: Path,
+    stack: str,
+    toolchain: Toolchain,
+    plugins: Path | None,
+    aws_url: str,
+    today: date,
+) -> Workspace:
+    """Lays out a workspace in `folder` for the program in `project` and a copy of `stack_file`.
+
+    `plugins` is a folder of `pulumi-resource-NAME` executables that take a stand-in's place.
+    """
+    program = folder / "project"
+    home = folder / "home"
+    for made in (program, home, folder / "state", folder / "bin"):
+        made.mkdir(parents=True)
+    for name in _PROGRAM:
+        if (project / name).exists():
+            (program / name).symlink_to(project / name)
+    stand_ins = tuple(name for name in STAND_INS if not _given(plugins, name))
+    providers = [
+        {"name": name, "path": str(_stand_in(folder / "bin" / name, name) if name in stand_ins else plugins)}
+        for name in STAND_INS
+    ]
+    declared = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
+    # The rehearsal's own Python runs the program: it has the packages that the stand-ins need.
+    copied = {**declared, "runtime": "python", "plugins": {"providers": providers}}
+    _write_yaml(program / "Pulumi.yaml", copied)
+    content = yaml.safe_load(stack_file.read_text(encoding="utf-8"))
+    # How the user's secrets are encrypted is the user's affair; the copy has a passphrase of its own.
+    kept = {key: value for key, value in content.items() if key == "config"}
+    _write_yaml(program / f"Pulumi.{stack}.yaml", kept)
+    if not _aws_works():
+        _script(folder / "bin" / "tools" / "aws", f"{_python()} -m rehearsal.aws.cli")
+    return Workspace(program, stack, _environment(folder, home, toolchain, aws_url, today), stand_ins)
+
+
+def _aws_works() -> bool:
+    """Whether there is an aws CLI that runs; a version manager's shim may find none in the rehearsal's home."""
+    try:
+        return subprocess.run(["aws", "--version"], capture_output=True, timeout=30, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def _given(plugins: Path | None, name: str) -> bool:
+    return plugins is not None and (plugins / f"pulumi-resource-{name}").is_file()
+
+
+def _stand_in(folder: Path, name: str) -> Path:
+    _script(folder / f"pulumi-resource-{name}", f"{_python()} -m rehearsal.providers.{name}")
+    return folder
+
+
+def _python() -> str:
+    return f"PYTHONPATH={shlex.quote(str(PROJECT))} exec {shlex.quote(sys.executable)}"
+
+
+def _write_yaml(path: Path, content: Any) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _script(path: Path, command: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\n{command} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+
+
+def _environment(folder: Path, home: Path, toolchain: Toolchain, aws_url: str, today: date) -> dict[str, str]:
+    # The interpreter's folder first: the language host takes the first `python` that it finds.
+    places = [
+        Path(sys.executable).parent,
+        *(path.parent for path in toolchain.paths.values()),
+        folder / "bin" / "tools",
+    ]
+    path = os.pathsep.join([*dict.fromkeys(str(place) for place in places), os.environ.get("PATH", os.defpath)])
+    return {
+        **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+        "PATH": path,
+        "HOME": str(home),
+        "PULUMI_HOME": str(home / ".pulumi"),
+        "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        # Without it the engine hides the flag that writes its events to a file.
+        "PULUMI_DEBUG_COMMANDS": "true",
+        "AWS_ENDPOINT_URL": aws_url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(home / ".aws" / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
+        "KUBECONFIG": str(home / ".kube" / "config"),
+        "GPULAB_TODAY": today.isoformat(),
+    }

@@ -1,0 +1,31 @@
+"""What a stack file may say under `gpulab:`, and the check of it: no Pulumi, no network, no cloud account.
+
+`load` is for the program, which Pulumi hands the configuration; `check_stack_file` and `python -m settings FILE` check
+a stack file as it lies there.
+"""
+
+from __future__ import annotations
+
+from settings.charts import ChartSource
+from settings.cluster import Cluster
+from settings.lifecycle import Lifecycle
+from settings.network import Network
+from settings.node_pools import NodePool
+from settings.section import Mistake, SettingsError
+from settings.stack import Settings, load
+from settings.stack_file import StackFileError, check_stack_file, read_stack_file
+
+__all__ = [
+    "ChartSource",
+    "Cluster",
+    "Lifecycle",
+    "Mistake",
+    "Network",
+    "NodePool",
+    "Settings",
+    "SettingsError",
+    "StackFileError",
+    "check_stack_file",
+    "load",
+    "read_stack_file",
+]

@@ -1,0 +1,209 @@
+"""`gpulab:cluster`: the EKS cluster, who may use it, and from where its API can be reached."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt
+
+from contracts import instance_types
+from settings.section import Facts, Findings, Section, nearest, rule
+from settings.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
+
+KUBERNETES_VERSIONS = ("1.32", "1.33", "1.34")
+"""The versions that the platform is tested with, oldest first."""
+
+LONGEST_ROLE_SUFFIX = "-karpenter-controller"
+"""What the longest name of an IAM role adds to the cluster's."""
+
+_ROLE_NAME_LIMIT = 64  # IAM and AWS STS quotas: "Role names"
+_PULUMI_SUFFIX = 8  # a hyphen and seven random characters
+NAME_LIMIT = _ROLE_NAME_LIMIT - _PULUMI_SUFFIX - len(LONGEST_ROLE_SUFFIX)
+"""The longest name of a cluster: its IAM roles' names, with Pulumi's suffix, must fit."""
+
+# What the system nodes carry (Karpenter alone asks for 1 vCPU and 1 GiB) does not fit into less.
+_SYSTEM_VCPU, _SYSTEM_MEMORY_MIB = 2, 4096
+
+_PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
+_ASSUMED_ROLE = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+_PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+# EKS, "Cluster API server endpoint": ranges of private networks are refused.
+_NOT_PUBLIC = [
+    ipaddress.IPv4Network(block)
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16")
+]
+_PUBLIC_CIDRS_LIMIT = 40
+_HALF_THE_INTERNET = 2**31
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", text):
+        raise ValueError("must be lower-case letters, digits and hyphens, a letter first and no hyphen last")
+    if len(text) > NAME_LIMIT:
+        role = f"{text}{LONGEST_ROLE_SUFFIX}"
+        raise ValueError(
+            f"is too long: {len(text)} characters, {NAME_LIMIT} at most, as the IAM role {role} and Pulumi's "
+            f"{_PULUMI_SUFFIX} characters must fit into {_ROLE_NAME_LIMIT}"
+        )
+    return text
+
+
+def _version(text: str) -> str:
+    if text not in KUBERNETES_VERSIONS:
+        raise ValueError(f"must be a supported version of Kubernetes: {', '.join(KUBERNETES_VERSIONS)}")
+    return text
+
+
+def _principal(arn: str) -> str:
+    session = _ASSUMED_ROLE.fullmatch(arn)
+    if session:
+        partition, account, role = session.groups()
+        raise ValueError(f"is a session: name the role itself, arn:{partition}:iam::{account}:role/{role}")
+    if arn.endswith(":root"):
+        raise ValueError("is the account's root user: name IAM roles or users")
+    if ":role/aws-service-role/" in arn:
+        raise ValueError("is a service-linked role, which EKS gives no access: name a role of your own")
+    if not _PRINCIPAL.fullmatch(arn):
+        example = "arn:aws:iam::123456789012:role/platform-admin"
+        raise ValueError(f"must be the ARN of an IAM role or user, such as {example}")
+    return arn
+
+
+Principal = Annotated[str, Check(_principal)]
+
+
+def _public_cidr(text: str) -> str:
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 range such as 203.0.113.0/24") from None
+    network = interface.network
+    if "/" not in text:
+        raise ValueError(f"must be a range: write {network}")
+    if interface.ip != network.network_address:
+        raise ValueError(f"has host bits set: write {network}")
+    if network.version == 6:
+        anyone = ", and this one would open it to any address" if network.prefixlen == 0 else ""
+        raise ValueError(f"must be IPv4: the endpoint of an IPv4 cluster takes no other ranges{anyone}")
+    if any(network.subnet_of(private) for private in _NOT_PUBLIC):
+        raise ValueError("is private: private addresses reach the private endpoint, which is always there")
+    return str(network)
+
+
+class Endpoint(Section):
+    """Where the Kubernetes API answers. Inside the VPC it always does."""
+
+    public_cidrs: Annotated[tuple[Annotated[str, Check(_public_cidr)], ...], DISTINCT] = Field(
+        default=(), description="IPv4 ranges that reach the API from outside the VPC; none: no public endpoint."
+    )
+    allow_any_address: StrictBool = Field(
+        default=False, description="Says that an endpoint open to the whole internet is meant."
+    )
+
+    @property
+    def public(self) -> bool:
+        """Whether there is a public endpoint."""
+        return bool(self.public_cidrs)
+
+    @rule
+    def _open_to_the_internet_only_if_meant(self, facts: Facts) -> Findings:
+        blocks = ipaddress.collapse_addresses(ipaddress.IPv4Network(cidr) for cidr in self.public_cidrs)
+        addresses = sum(block.num_addresses for block in blocks)
+        if addresses >= _HALF_THE_INTERNET and not self.allow_any_address:
+            extent = "any address" if addresses == 2**32 else "half of the internet or more"
+            yield (
+                ("publicCidrs",),
+                f"opens the Kubernetes API to {extent}: list the ranges that need it, "
+                "or set allowAnyAddress: true if it is meant",
+            )
+
+    @rule
+    def _not_too_many_ranges(self, facts: Facts) -> Findings:
+        if len(self.public_cidrs) > _PUBLIC_CIDRS_LIMIT:
+            yield ("publicCidrs",), f"has {len(self.public_cidrs)} ranges: EKS takes {_PUBLIC_CIDRS_LIMIT} at most"
+
+
+class SystemNodes(Section):
+    """The managed node group for what must run before Karpenter brings nodes, Karpenter included."""
+
+    instance_types: Annotated[tuple[str, ...], DISTINCT, at_least_one("instance type")] = Field(
+        default=("m7i.large",), description="Instance types of one architecture, without GPUs, preferred first."
+    )
+    count: Annotated[StrictInt, whole(2, 20, "nodes")] = Field(default=2, description="Nodes, spread over the zones.")
+    volume_size: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(
+        default=50, description="Root volume in GiB, gp3, encrypted."
+    )
+
+    @rule
+    def _instance_types_of_the_catalogue(self, facts: Facts) -> Findings:
+        for index, name in enumerate(self.instance_types):
+            found = instance_types().get(name)
+            if found is None:
+                near = nearest(name, instance_types())
+                hint = f': did you mean "{near}"?' if near else ""
+                yield ("instanceTypes", index), f"is no instance type of the catalogue{hint}"
+            elif found.has_gpu:
+                yield ("instanceTypes", index), "has GPUs, which system nodes do not need: take m7i.large or the like"
+            elif found.vcpu < _SYSTEM_VCPU or found.memory_mib < _SYSTEM_MEMORY_MIB:
+                yield (
+                    ("instanceTypes", index),
+                    f"is too small for the system nodes: at least {_SYSTEM_VCPU} vCPU and "
+                    f"{_SYSTEM_MEMORY_MIB // 1024} GiB of memory are needed",
+                )
+
+    @rule
+    def _one_architecture(self, facts: Facts) -> Findings:
+        found = {name: instance_types()[name].arch for name in self.instance_types if name in instance_types()}
+        if len(set(found.values())) > 1:
+            types = ", ".join(f"{name} is {arch}" for name, arch in found.items())
+            yield ("instanceTypes",), f"must be of one architecture, as the nodes share an image: {types}"
+
+
+class Cluster(Section):
+    """The EKS cluster."""
+
+    name: Annotated[str, Check(_name)] = Field(
+        default="gpulab",
+        description=f"Name of the cluster, {NAME_LIMIT} characters at most; gpulab-STACK by default.",
+        json_schema_extra=without_default,
+    )
+    version: Annotated[str, Check(_version)] = Field(
+        description="Version of Kubernetes, in quotes.", json_schema_extra={"enum": list(KUBERNETES_VERSIONS)}
+    )
+    administrators: Annotated[tuple[Principal, ...], DISTINCT, at_least_one("ARN")] = Field(
+        description="ARNs of the IAM roles and users that administer the cluster; at least one."
+    )
+    viewers: Annotated[tuple[Principal, ...], DISTINCT] = Field(
+        default=(), description="ARNs of the IAM roles and users that may look at everything but secrets."
+    )
+    endpoint: Endpoint = Field(default=Endpoint(), description="Where the Kubernetes API answers.")
+    log_retention_days: RetentionDays = Field(
+        default=30, description="Days that the control plane's logs, audit among them, are kept."
+    )
+    system_nodes: SystemNodes = Field(default=SystemNodes(), description="The nodes that are always there.")
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """Named after the stack by default."""
+        return {"name": f"gpulab-{facts.stack}", **given}
+
+    @rule
+    def _one_role_a_principal(self, facts: Facts) -> Findings:
+        administrators = {arn.lower() for arn in self.administrators}
+        for index, arn in enumerate(self.viewers):
+            if arn.lower() in administrators:
+                yield ("viewers", index), "is an administrator already: a principal has one access entry, leave it out"
+
+    @rule
+    def _principals_of_the_partition(self, facts: Facts) -> Findings:
+        if facts.region is None:
+            return
+        expected = next((name for prefix, name in _PARTITIONS.items() if facts.region.startswith(prefix)), "aws")
+        for key, arns in (("administrators", self.administrators), ("viewers", self.viewers)):
+            for index, arn in enumerate(arns):
+                if arn.split(":")[1] != expected:
+                    yield (key, index), f"is of another partition than {facts.region}, which is in {expected}"

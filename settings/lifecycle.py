@@ -1,0 +1,56 @@
+"""`gpulab:lifecycle`: how long a stack is meant to live, and what is protected until then."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from pydantic import Field, StrictBool
+
+from settings.section import Facts, Findings, Section, rule
+from settings.values import Date
+
+
+class Lifecycle(Section):
+    """How long the stack is meant to live."""
+
+    kind: Literal["lab", "production"] = Field(
+        description="lab: for a while, everything can be destroyed. production: stateful resources are protected."
+    )
+    expires: Date | None = Field(
+        default=None,
+        description="Last day of a lab, in quotes. After it preview and up are refused; destroy and refresh never are.",
+    )
+    unlock: StrictBool = Field(
+        default=False, description="Lifts a production's protection, so that it can be destroyed."
+    )
+
+    @property
+    def protects(self) -> bool:
+        """Whether stateful resources are protected from being deleted."""
+        return self.kind == "production" and not self.unlock
+
+    def told(self, facts: Facts) -> Facts:
+        """Later sections have other defaults in production."""
+        return dataclasses.replace(facts, production=self.kind == "production")
+
+    @rule
+    def _expires_for_labs_alone(self, facts: Facts) -> Findings:
+        if self.kind == "lab" and self.expires is None:
+            yield ("expires",), 'is missing: a lab needs its last day, such as "2027-06-30"'
+        if self.kind == "production" and self.expires is not None:
+            yield ("expires",), "is for labs: production does not expire, leave it out"
+
+    @rule
+    def _not_expired(self, facts: Facts) -> Findings:
+        if self.kind == "lab" and self.expires and facts.today and facts.today > self.expires:
+            yield (
+                ("expires",),
+                f"is over: today is {facts.today}. Set a later date to go on, or run `pulumi destroy`, "
+                "which an expired lab does not refuse",
+            )
+
+    @rule
+    def _unlock_for_production_alone(self, facts: Facts) -> Findings:
+        if self.kind == "lab" and self.unlock:
+            yield ("unlock",), "is for production: nothing of a lab is protected, leave it out"

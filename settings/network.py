@@ -1,0 +1,119 @@
+"""`gpulab:network`: the VPC, its zones, and how private subnets reach AWS and the internet."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool
+
+from settings.section import Facts, Findings, Section, rule
+from settings.values import DISTINCT, Check, RetentionDays, matching
+
+ENDPOINTS_WITHOUT_NAT = (
+    "eks",
+    "eks-auth",
+    "ec2",
+    "ecr.api",
+    "ecr.dkr",
+    "sts",
+    "ssm",
+    "sqs",
+    "kms",
+    "logs",
+    "elasticloadbalancing",
+    "elasticfilesystem",
+)
+"""What nodes and controllers call, and so needs an interface endpoint where there is no NAT.
+
+S3 is not among them: it always has a gateway endpoint.
+"""
+
+# RFC 1918, and RFC 6598, which AWS takes for VPCs too.
+_PRIVATE = [
+    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+]
+_LARGEST, _SMALLEST = 16, 20
+
+
+def _cidr(text: str) -> str:
+    try:
+        interface = ipaddress.IPv4Interface(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 range such as 10.40.0.0/16") from None
+    network = interface.network
+    if "/" not in text or not _LARGEST <= network.prefixlen <= _SMALLEST:
+        size = "large" if "/" in text and network.prefixlen < _LARGEST else "small"
+        raise ValueError(f"is too {size} a range: it must be /{_LARGEST} to /{_SMALLEST}")
+    if interface.ip != network.network_address:
+        raise ValueError(f"has host bits set: write {network}")
+    if not any(network.subnet_of(private) for private in _PRIVATE):
+        raise ValueError(f"is public: take a range of {', '.join(map(str, _PRIVATE))}")
+    return str(network)
+
+
+def _service(service: str) -> str:
+    if service.startswith("com.amazonaws."):
+        raise ValueError(f"must be the service alone: write {'.'.join(service.split('.')[3:]) or 'ecr.api'}")
+    if service == "s3":
+        raise ValueError("is not needed: every network has a gateway endpoint for S3, which costs nothing")
+    return service
+
+
+Service = Annotated[
+    str, matching(r"[a-z0-9]+([.-][a-z0-9]+)*", "the name of an AWS service such as ecr.api"), Check(_service)
+]
+
+
+class FlowLogs(Section):
+    """The VPC's flow logs."""
+
+    enabled: StrictBool = Field(default=False, description="Whether the VPC's traffic is logged to CloudWatch Logs.")
+    retention_days: RetentionDays = Field(default=30, description="Days that the flow logs are kept.")
+
+
+class Network(Section):
+    """The VPC: a public, a private and an intra subnet in each zone."""
+
+    cidr: Annotated[str, Check(_cidr)] = Field(
+        description="Private IPv4 range of the VPC, /16 to /20, such as 10.40.0.0/16."
+    )
+    zones: Annotated[tuple[str, ...], DISTINCT] = Field(
+        description="Two to four availability zones of aws:region, in the order in which their subnets are laid out.",
+        json_schema_extra={"minItems": 2, "maxItems": 4},
+    )
+    nat: Literal["single", "per-az", "none"] = Field(
+        default="single",
+        description="NAT gateways: single, one for all zones; per-az, one in each; none, AWS through endpoints alone.",
+    )
+    interface_endpoints: Annotated[tuple[Service, ...], DISTINCT] = Field(
+        default=(),
+        description="Services with an interface endpoint of their own. With nat none the needed ones come unasked.",
+    )
+    flow_logs: FlowLogs = Field(default=FlowLogs(), description="The VPC's flow logs.")
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Every service that gets an interface endpoint: those asked for, and without NAT those that are needed."""
+        needed = ENDPOINTS_WITHOUT_NAT if self.nat == "none" else ()
+        return tuple(dict.fromkeys([*needed, *self.interface_endpoints]))
+
+    def told(self, facts: Facts) -> Facts:
+        """Node pools are in the network's zones."""
+        return dataclasses.replace(facts, zones=tuple(dict.fromkeys(self.zones)))
+
+    @rule
+    def _two_to_four_zones(self, facts: Facts) -> Findings:
+        if not 2 <= len(self.zones) <= 4:
+            yield ("zones",), f"must list 2 to 4 availability zones, and lists {len(self.zones)}"
+
+    @rule
+    def _zones_of_the_region(self, facts: Facts) -> Findings:
+        for index, zone in enumerate(self.zones):
+            letter = zone.removeprefix(facts.region or "")
+            if facts.region and not (len(letter) == 1 and "a" <= letter <= "z"):
+                yield (
+                    ("zones", index),
+                    f"must be an availability zone of aws:region, such as {facts.region}a",
+                )

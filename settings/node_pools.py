@@ -1,0 +1,530 @@
+"""`gpulab:nodePools`: the nodes that Karpenter may bring, a pool for each kind of node."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field, StrictInt
+
+from contracts import InstanceType, instance_types
+from settings.schedules import MINUTES_A_WEEK, Schedule, cron_at, weekly_starts
+from settings.section import Facts, Findings, Section, nearest, rule
+from settings.values import (
+    DISTINCT,
+    NEVER,
+    Check,
+    Duration,
+    DurationOrNever,
+    WindowDuration,
+    at_least_one,
+    matching,
+    repeated,
+    seconds,
+    whole,
+    without_default,
+)
+
+CapacityType: TypeAlias = Literal["reserved", "spot", "on-demand"]
+Architecture: TypeAlias = Literal["x86_64", "arm64"]
+Reason: TypeAlias = Literal["Underutilized", "Empty", "Drifted"]
+
+CAPACITY_TYPES: tuple[CapacityType, ...] = ("reserved", "spot", "on-demand")
+"""In the order in which Karpenter prefers them, whatever the order of a requirement's values."""
+
+DEFAULT_AMI_ALIAS = "al2023@v20260810"
+"""The image of pools that name none."""
+
+# A disruption budget for each gap between maintenance windows (7 at most) comes on top: the CRD takes 50.
+_BUDGETS_LIMIT = 40
+_AL2023_IMAGE_GIB = 20
+_EXAMPLES = 3
+
+# Amazon EBS user guide, "General Purpose SSD volumes": gp3.
+_GP3_BASE_IOPS, _GP3_IOPS_A_GIB, _GP3_IOPS_A_MIB = 3000, 500, 4
+
+# Labels and taints in these domains and their subdomains are set by Kubernetes, EKS, Karpenter, NVIDIA or the platform.
+_RESERVED_DOMAINS = (
+    "kubernetes.io",
+    "k8s.io",
+    "karpenter.sh",
+    "karpenter.k8s.aws",
+    "eks.amazonaws.com",
+    "nvidia.com",
+    "gpulab.dev",
+)
+_RESERVED_KEYS = ("CriticalAddonsOnly",)
+
+# contracts/crds/nodepools.karpenter.sh.json
+_QUALIFIED_NAME = (
+    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+)
+_LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
+
+
+def _not_reserved(key: str) -> str:
+    domain, slash, name = key.rpartition("/")
+    if len(name) > 63 or len(domain) > 253:
+        raise ValueError("is too long: 253 characters before the slash and 63 after it at most")
+    if key in _RESERVED_KEYS or (
+        slash and any(f".{domain}".endswith(f".{reserved}") for reserved in _RESERVED_DOMAINS)
+    ):
+        raise ValueError("is reserved: Kubernetes, Karpenter or the platform sets it; take a domain of your own")
+    return key
+
+
+def _label_value(value: str) -> str:
+    if len(value) > 63:
+        raise ValueError(f"is too long: {len(value)} characters, 63 at most")
+    return value
+
+
+Key = Annotated[
+    str,
+    matching(_QUALIFIED_NAME, "a key such as example.com/team: letters, digits, - _ . and a domain in front"),
+    Check(_not_reserved),
+]
+LabelValue = Annotated[
+    str,
+    matching(_LABEL_VALUE, "letters, digits, - _ and ., with a letter or digit first and last"),
+    Check(_label_value),
+]
+PoolName = Annotated[
+    str,
+    matching(
+        r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?",
+        "a name of 40 lower-case letters, digits and hyphens at most, a letter first and no hyphen last",
+    ),
+]
+
+
+class Limits(Section):
+    """What all the nodes of a pool may have together. Karpenter buys no node that would exceed it."""
+
+    cpu: Annotated[StrictInt, whole(1, 100_000, "vCPU")] | None = Field(
+        default=None, description="vCPUs; required for a pool without GPUs."
+    )
+    memory: Annotated[StrictInt, whole(1, 1_000_000, "GiB")] | None = Field(default=None, description="Memory in GiB.")
+    gpus: Annotated[StrictInt, whole(1, 10_000, "GPUs")] | None = Field(
+        default=None, description="Whole GPUs; required for a GPU pool, and for no other."
+    )
+
+
+class Gpus(Section):
+    """How many GPUs one instance has."""
+
+    min: Annotated[StrictInt, whole(1, 16, "GPUs")] = Field(description="GPUs that an instance has at least.")
+    max: Annotated[StrictInt, whole(1, 16, "GPUs")] = Field(description="GPUs that an instance has at most.")
+
+    @rule
+    def _min_up_to_max(self, facts: Facts) -> Findings:
+        if self.min > self.max:
+            yield ("min",), f"must not exceed max, which is {self.max}"
+
+
+class RootVolume(Section):
+    """A node's root volume: gp3, always encrypted."""
+
+    size: Annotated[StrictInt, whole(1, 16384, "GiB")] = Field(default=100, description="Size in GiB.")
+    iops: Annotated[StrictInt, whole(3000, 16000)] = Field(
+        default=3000, description="Operations a second; above 3000 at most 500 for each GiB."
+    )
+    throughput: Annotated[StrictInt, whole(125, 1000, "MiB/s")] = Field(
+        default=125, description="MiB a second; at most a quarter of iops."
+    )
+
+    @rule
+    def _iops_for_the_size(self, facts: Facts) -> Findings:
+        most = max(_GP3_BASE_IOPS, _GP3_IOPS_A_GIB * self.size)
+        if self.iops > most:
+            yield ("iops",), f"is too much for {self.size} GiB: gp3 has {_GP3_IOPS_A_GIB} a GiB, so {most} at most"
+
+    @rule
+    def _throughput_for_the_iops(self, facts: Facts) -> Findings:
+        if self.throughput * _GP3_IOPS_A_MIB > self.iops:
+            most = self.iops // _GP3_IOPS_A_MIB
+            yield ("throughput",), f"is too much for {self.iops} iops: a quarter of it, {most} MiB/s, at most"
+
+
+class Taint(Section):
+    """A taint: pods that do not tolerate it stay off the node."""
+
+    key: Key = Field(description="Key, such as example.com/team.")
+    value: Annotated[str, matching(_QUALIFIED_NAME, "letters, digits, - _ and .")] | None = Field(
+        default=None, description="Value."
+    )
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        description="What happens to pods that do not tolerate the taint."
+    )
+
+
+class Consolidation(Section):
+    """When Karpenter takes nodes away that are not needed."""
+
+    policy: Literal["WhenEmpty", "WhenEmptyOrUnderutilized"] = Field(
+        default="WhenEmpty",
+        description="WhenEmpty for GPU pools, where it is the default; elsewhere WhenEmptyOrUnderutilized is.",
+        json_schema_extra=without_default,
+    )
+    after: DurationOrNever = Field(default="5m", description="How long a node has to be empty or underused, or Never.")
+
+
+class Budget(Section):
+    """How many nodes of the pool may be disrupted at a time."""
+
+    nodes: Annotated[
+        str, matching(r"(100|[0-9]{1,2})%|[0-9]+", 'a number of nodes or a percentage in quotes, such as "10%" or "0"')
+    ] = Field(description="Nodes, or per cent of the pool's nodes, in quotes.")
+    reasons: Annotated[tuple[Reason, ...], DISTINCT] = Field(
+        default=(), description="Reasons for which the budget holds; none: for all."
+    )
+    schedule: Schedule | None = Field(
+        default=None, description="When the budget begins to hold, in UTC; with duration."
+    )
+    duration: WindowDuration | None = Field(default=None, description="How long it holds from then; with schedule.")
+
+    @rule
+    def _schedule_with_duration(self, facts: Facts) -> Findings:
+        if self.schedule is not None and self.duration is None:
+            yield ("duration",), "is missing: a schedule says when the budget begins, the duration how long it holds"
+        if self.duration is not None and self.schedule is None:
+            yield ("schedule",), 'is missing: a duration needs a schedule to begin at, such as "0 3 * * 6"'
+
+
+def _weekly(schedule: str) -> str:
+    weekly_starts(schedule)
+    return schedule
+
+
+class MaintenanceWindow(Section):
+    """The time of every week in which drifted nodes may be replaced."""
+
+    schedule: Annotated[Schedule, Check(_weekly)] = Field(
+        description="When it begins, in UTC: one time of day, on every day or on days of the week, such as 0 3 * * 6."
+    )
+    duration: WindowDuration = Field(description="How long it lasts.")
+
+    @property
+    def closed_times(self) -> tuple[tuple[str, str], ...]:
+        """The times outside it, as schedule and duration of disruption budgets."""
+        starts = weekly_starts(self.schedule)
+        length = seconds(self.duration) // 60
+        gaps = [
+            (start + length, (following - start - 1) % MINUTES_A_WEEK + 1 - length)
+            for start, following in zip(starts, [*starts[1:], starts[0]], strict=True)
+        ]
+        return tuple((cron_at(end), f"{gap // 60}h{gap % 60}m") for end, gap in gaps)
+
+    @rule
+    def _closes_before_it_opens_again(self, facts: Facts) -> Findings:
+        starts = weekly_starts(self.schedule)
+        shortest = min((b - a - 1) % MINUTES_A_WEEK + 1 for a, b in zip(starts, [*starts[1:], starts[0]], strict=True))
+        length = seconds(self.duration) // 60
+        if not 0 < length < shortest:
+            yield ("duration",), f"must be more than 0m and less than the {shortest // 60}h between two windows"
+
+
+class Ami(Section):
+    """The nodes' image, pinned, so that a new one comes with a change of the stack file and never by itself."""
+
+    family: Literal["AL2023", "Bottlerocket"] = Field(description="Operating system.")
+    alias: str = Field(description="Family and version: al2023@v20260810 or bottlerocket@v1.52.0.")
+
+    @rule
+    def _pinned_version_of_the_family(self, facts: Facts) -> Findings:
+        family, _, version = self.alias.partition("@")
+        example = DEFAULT_AMI_ALIAS if self.family == "AL2023" else "bottlerocket@v1.52.0"
+        if version == "latest":
+            yield ("alias",), f"must be pinned, as latest would replace nodes at any time: write {example} or the like"
+        elif family != self.family.lower():
+            yield ("alias",), f"must be of the family {self.family}: write {example} or the like"
+        elif not _is_version(self.family, version):
+            yield ("alias",), f"must be the family and a version, such as {example}"
+
+
+def _is_version(family: str, version: str) -> bool:
+    if family == "Bottlerocket":
+        return re.fullmatch(r"v\d{1,3}\.\d{1,3}\.\d{1,3}", version) is not None
+    if not re.fullmatch(r"v\d{8}", version):
+        return False
+    try:
+        datetime.date.fromisoformat(version.removeprefix("v"))
+    except ValueError:
+        return False
+    return True
+
+
+class NodePool(Section):
+    """One kind of node. With `gpus` it is a GPU pool: tainted, limited in GPUs, emptied before it is consolidated."""
+
+    categories: Annotated[tuple[str, ...], DISTINCT] = Field(
+        default=(), description="Instance categories such as c, m, r or g; this or families."
+    )
+    families: Annotated[tuple[str, ...], DISTINCT] = Field(
+        default=(), description="Instance families such as m7i; this or categories."
+    )
+    min_generation: Annotated[StrictInt, whole(1, 99)] | None = Field(
+        default=None, description="Oldest generation accepted: 5 takes g5 and g6."
+    )
+    sizes: Annotated[tuple[str, ...], DISTINCT] = Field(
+        default=(), description="Instance sizes such as xlarge; none: every size."
+    )
+    architectures: Annotated[tuple[Architecture, ...], DISTINCT, at_least_one("architecture")] = Field(
+        default=("x86_64",), description="Architectures."
+    )
+    gpus: Gpus | None = Field(default=None, description="GPUs that an instance has; makes the pool a GPU pool.")
+    capacity_types: Annotated[tuple[CapacityType, ...], DISTINCT, at_least_one("capacity type")] = Field(
+        default=("on-demand",),
+        description="How instances are bought, in Karpenter's order of preference: reserved, spot, on-demand.",
+    )
+    capacity_reservations: Annotated[
+        tuple[Annotated[str, matching(r"cr-[0-9a-f]{17}", "an id such as cr-0123456789abcdef0")], ...], DISTINCT
+    ] = Field(default=(), description="Ids of capacity reservations, for capacity type reserved.")
+    zones: Annotated[tuple[str, ...], DISTINCT] = Field(
+        default=(),
+        description="Zones, of the network's; all of them by default.",
+    )
+    limits: Limits = Field(description="What the pool's nodes may have together: cpu, memory, gpus.")
+    root_volume: RootVolume = Field(default=RootVolume(), description="Root volume of each node.")
+    labels: dict[Key, LabelValue] = Field(
+        default={}, description="Extra labels of the nodes.", json_schema_extra={"additionalProperties": False}
+    )
+    taints: tuple[Taint, ...] = Field(default=(), description="Extra taints; the one of GPU pools comes by itself.")
+    startup_taints: tuple[Taint, ...] = Field(
+        default=(), description="Taints that something else takes away when the node is ready."
+    )
+    expire_after: DurationOrNever = Field(default="720h", description="Age at which a node is replaced, or Never.")
+    termination_grace_period: Duration = Field(
+        default="10m",
+        description="How long pods may hold up their node's end: 10m by default in a lab, 24h in production.",
+        json_schema_extra=without_default,
+    )
+    consolidation: Consolidation = Field(
+        default=Consolidation(),
+        description="When nodes that are not needed are taken away.",
+        json_schema_extra=without_default,
+    )
+    budgets: tuple[Budget, ...] = Field(
+        default=(),
+        description="Extra disruption budgets.",
+        json_schema_extra={"maxItems": _BUDGETS_LIMIT},
+    )
+    maintenance_window: MaintenanceWindow | None = Field(
+        default=None, description="Outside it drift disrupts no node of the pool."
+    )
+    ami: Ami = Field(default=Ami(family="AL2023", alias=DEFAULT_AMI_ALIAS), description="The nodes' image.")
+    weight: Annotated[StrictInt, whole(1, 100)] | None = Field(
+        default=None, description="Among pools that fit a pod, Karpenter tries the heaviest first."
+    )
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether its nodes have GPUs."""
+        return self.gpus is not None
+
+    @cached_property
+    def instance_types(self) -> tuple[InstanceType, ...]:
+        """The instance types of the catalogue that satisfy the pool, cheapest on demand first."""
+        found = instance_types().values()
+        for _, keep in self._conditions():
+            found = filter(keep, found)
+        return tuple(sorted(found, key=_price_and_name))
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """In the network's zones; consolidated by whether it has GPUs; in production pods get a day to end."""
+        consolidation = given.get("consolidation", {})
+        if isinstance(consolidation, dict):
+            policy = "WhenEmptyOrUnderutilized" if given.get("gpus") is None else "WhenEmpty"
+            consolidation = {"policy": policy, **consolidation}
+        defaults = {
+            "zones": list(facts.zones or ()),
+            "terminationGracePeriod": "24h" if facts.production else "10m",
+        }
+        return {**defaults, **given, "consolidation": consolidation}
+
+    def _conditions(self) -> list[tuple[str, Callable[[InstanceType], bool]]]:
+        """What the pool asks of an instance type, each with the key that asks it."""
+        conditions: list[tuple[str, Callable[[InstanceType], bool]]] = []
+        if self.categories:
+            conditions.append(("categories", lambda candidate: candidate.category in self.categories))
+        if self.families:
+            conditions.append(("families", lambda candidate: candidate.family in self.families))
+        generation, gpus = self.min_generation, self.gpus
+        if generation is not None:
+            conditions.append(("minGeneration", lambda candidate: candidate.generation >= generation))
+        if self.sizes:
+            conditions.append(("sizes", lambda candidate: candidate.size in self.sizes))
+        conditions.append(("architectures", lambda candidate: candidate.arch in self.architectures))
+        if gpus is not None:
+            conditions.append(("gpus", lambda candidate: gpus.min <= candidate.gpu_count <= gpus.max))
+        return conditions
+
+    @rule
+    def _categories_or_families(self, facts: Facts) -> Findings:
+        if bool(self.categories) == bool(self.families):
+            yield (), f"must have either categories or families, and has {'both' if self.families else 'neither'}"
+
+    @rule
+    def _names_of_the_catalogue(self, facts: Facts) -> Findings:
+        catalogue = instance_types().values()
+        yield from _unknown("categories", self.categories, {known.category for known in catalogue})
+        yield from _unknown("families", self.families, {known.family for known in catalogue})
+        yield from _unknown("sizes", self.sizes, {known.size for known in catalogue})
+
+    @rule
+    def _some_instance_type(self, facts: Facts) -> Findings:
+        if any(self._names_of_the_catalogue(facts)):
+            return  # said already
+        left = list(instance_types().values())
+        for key, keep in self._conditions():
+            before, left = left, [candidate for candidate in left if keep(candidate)]
+            if not left and len(before) < len(instance_types()):
+                yield (
+                    (key,),
+                    f"leaves no instance type: none of the {len(before)} that the other conditions accept "
+                    f"({_examples(before)}) satisfies it",
+                )
+                return
+
+    @rule
+    def _gpus_said_where_there_are_some(self, facts: Facts) -> Findings:
+        with_gpus = [candidate for candidate in self.instance_types if candidate.has_gpu]
+        # With neither categories nor families every type is there, which is a mistake of its own.
+        if not self.is_gpu and with_gpus and (self.categories or self.families):
+            yield (
+                ("gpus",),
+                f"is missing, and some of the pool's instance types have GPUs ({_examples(with_gpus)}): "
+                "say how many, such as {min: 1, max: 8}, or take types without",
+            )
+
+    @rule
+    def _gpu_limit_for_gpu_pools_alone(self, facts: Facts) -> Findings:
+        if self.is_gpu and self.limits.gpus is None:
+            yield ("limits", "gpus"), "is missing: a GPU pool needs a limit, in whole GPUs, on what it may cost"
+        if not self.is_gpu and self.limits.gpus is not None:
+            yield ("limits", "gpus"), "is for GPU pools: leave it out, or set gpus to make this one"
+
+    @rule
+    def _cpu_limit_for_cpu_pools(self, facts: Facts) -> Findings:
+        if not self.is_gpu and self.limits.cpu is None:
+            yield ("limits", "cpu"), "is missing: a pool without GPUs needs a limit, in vCPUs, on what it may cost"
+
+    @rule
+    def _limits_that_admit_an_instance(self, facts: Facts) -> Findings:
+        amounts: list[tuple[str, int | None, str, Callable[[InstanceType], float]]] = [
+            ("cpu", self.limits.cpu, "vCPU", lambda candidate: candidate.vcpu),
+            ("memory", self.limits.memory, "GiB", lambda candidate: candidate.memory_mib / 1024),
+            ("gpus", self.limits.gpus, "GPUs", lambda candidate: candidate.gpu_count),
+        ]
+        fitting = list(self.instance_types)
+        one_too_small = False
+        for key, limit, unit, amount in amounts:
+            if limit is None or not self.instance_types:
+                continue
+            fitting = [candidate for candidate in fitting if amount(candidate) <= limit]
+            smallest = min(self.instance_types, key=amount)
+            if amount(smallest) > limit:
+                one_too_small = True
+                yield (
+                    ("limits", key),
+                    f"is less than the pool's smallest instance has: {smallest.name} has {amount(smallest):g} {unit}",
+                )
+        if self.instance_types and not fitting and not one_too_small:
+            yield ("limits",), "together admit none of the pool's instance types: raise one of them"
+
+    @rule
+    def _capacity_types_in_order(self, facts: Facts) -> Findings:
+        ordered = tuple(kind for kind in CAPACITY_TYPES if kind in self.capacity_types)
+        if self.capacity_types != ordered:
+            yield (
+                ("capacityTypes",),
+                f"must be in the order in which Karpenter prefers them: write [{', '.join(ordered)}]",
+            )
+
+    @rule
+    def _reservations_with_reserved_capacity(self, facts: Facts) -> Findings:
+        reserved = "reserved" in self.capacity_types
+        if reserved and not self.capacity_reservations:
+            yield ("capacityReservations",), "is missing: capacity type reserved needs the ids of the reservations"
+        if self.capacity_reservations and not reserved:
+            yield ("capacityReservations",), "has no effect: add reserved to capacityTypes, or leave it out"
+
+    @rule
+    def _not_too_many_reservations(self, facts: Facts) -> Findings:
+        if len(self.capacity_reservations) > 30:
+            yield ("capacityReservations",), "has more ids than an EC2NodeClass takes: 30 at most"
+
+    @rule
+    def _zones_of_the_network(self, facts: Facts) -> Findings:
+        for index, zone in enumerate(self.zones):
+            if facts.zones is not None and zone not in facts.zones:
+                yield ("zones", index), f"must be one of the network's zones: {', '.join(facts.zones)}"
+
+    @rule
+    def _whole_gpu_nodes_only_when_empty(self, facts: Facts) -> Findings:
+        if self.is_gpu and self.consolidation.policy != "WhenEmpty":
+            yield (
+                ("consolidation", "policy"),
+                "must be WhenEmpty for a GPU pool: moving a notebook ends what it computes",
+            )
+
+    @rule
+    def _room_for_the_image(self, facts: Facts) -> Findings:
+        if self.ami.family == "AL2023" and self.root_volume.size < _AL2023_IMAGE_GIB:
+            yield ("rootVolume", "size"), f"is too small: the image of AL2023 takes {_AL2023_IMAGE_GIB} GiB"
+
+    @rule
+    def _no_taint_twice(self, facts: Facts) -> Findings:
+        taints = [(taint.key, taint.effect) for taint in (*self.taints, *self.startup_taints)]
+        for key, effect in repeated(taints):
+            yield ("taints",), f"must not repeat a taint: {key} with {effect} stands there, or in startupTaints, again"
+
+    @rule
+    def _not_too_many_budgets(self, facts: Facts) -> Findings:
+        if len(self.budgets) > _BUDGETS_LIMIT:
+            yield ("budgets",), f"has {len(self.budgets)} entries: {_BUDGETS_LIMIT} at most"
+
+    @rule
+    def _time_to_terminate(self, facts: Facts) -> Findings:
+        if seconds(self.termination_grace_period) == 0:
+            yield ("terminationGracePeriod",), "must be more than nothing: pods need it to end in order"
+
+    @rule
+    def _older_than_its_termination(self, facts: Facts) -> Findings:
+        if self.expire_after != NEVER and seconds(self.expire_after) <= seconds(self.termination_grace_period):
+            yield (
+                ("expireAfter",),
+                f"must exceed terminationGracePeriod, which is {self.termination_grace_period}: "
+                "nodes would do nothing but end",
+            )
+
+    @rule
+    def _older_than_the_maintenance_window(self, facts: Facts) -> Findings:
+        window = self.maintenance_window
+        if window and self.expire_after != NEVER and seconds(self.expire_after) <= seconds(window.duration):
+            yield (
+                ("expireAfter",),
+                f"must exceed the maintenance window, which lasts {window.duration}: nodes would expire within it",
+            )
+
+
+def _price_and_name(candidate: InstanceType) -> tuple[float, str]:
+    return (math.inf if candidate.price is None else candidate.price), candidate.name
+
+
+def _unknown(key: str, given: tuple[str, ...], known: set[str]) -> Findings:
+    for index, name in enumerate(given):
+        if name not in known:
+            near = nearest(name, sorted(known))
+            hint = f'did you mean "{near}"?' if near else f"some that are known: {', '.join(sorted(known)[:20])}"
+            yield (key, index), f"is in no instance type of the catalogue: {hint}"
+
+
+def _examples(types: list[InstanceType]) -> str:
+    names = sorted(candidate.name for candidate in types)
+    return ", ".join(names[:_EXAMPLES]) + (", …" if len(names) > _EXAMPLES else "")

@@ -1,0 +1,101 @@
+"""Schedules of disruption budgets: cron expressions as Karpenter reads them (robfig/cron's standard parser, in UTC)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from settings.values import Check
+
+MINUTES_A_DAY = 24 * 60
+MINUTES_A_WEEK = 7 * MINUTES_A_DAY
+
+_MACROS = ("@annually", "@yearly", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    least: int
+    most: int
+    names: tuple[str, ...] = ()
+
+    def number(self, text: str) -> int:
+        if text.lower() in self.names:
+            return self.names.index(text.lower()) + self.least
+        if text.isascii() and text.isdigit() and self.least <= int(text) <= self.most:
+            return int(text)
+        raise ValueError(f'has "{text}" as its {self.name}, which must be {self.least} to {self.most}')
+
+    def values(self, text: str) -> set[int]:
+        """Every value that the field's text stands for."""
+        found: set[int] = set()
+        for part in text.split(","):
+            span, slash, step = part.partition("/")
+            if slash and not (step.isascii() and step.isdigit() and int(step) > 0):
+                raise ValueError(f'has "{part}" as its {self.name}: the step after the slash must be 1 or more')
+            if span in ("*", "?"):
+                first, last = self.least, self.most
+            elif "-" in span:
+                first, last = (self.number(end) for end in span.split("-", 1))
+                if first > last:
+                    raise ValueError(f'has "{part}" as its {self.name}: the range must not run backwards')
+            else:
+                first = self.number(span)
+                last = self.most if slash else first
+            found |= set(range(first, last + 1, int(step) if slash else 1))
+        return found
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of the month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("day of the week", 0, 6, _WEEKDAYS),
+)
+
+
+def _schedule(text: str) -> str:
+    if text not in _MACROS:
+        _values(text)
+    return text
+
+
+def _values(text: str) -> list[set[int]]:
+    """The values of the five fields; ValueError, as the end of a sentence, when the text is no cron expression."""
+    parts = text.split()
+    if len(parts) != len(_FIELDS):
+        raise ValueError(
+            "must be a cron expression of five fields (minute, hour, day of the month, month, day of the week), "
+            f'such as "0 3 * * 6", or one of {", ".join(_MACROS)}'
+        )
+    return [field.values(part) for field, part in zip(_FIELDS, parts, strict=True)]
+
+
+def weekly_starts(schedule: str) -> list[int]:
+    """When a schedule of every week begins, in minutes since Sunday 00:00 UTC, in order.
+
+    ValueError, as the end of a sentence, for one that is not the same every week: what lies between two starts must be
+    known, as Karpenter has no way to say "outside this window" but a budget for each gap.
+    """
+    if not re.fullmatch(r"\d+ +\d+ +\* +\* +\S+", schedule):
+        raise ValueError(
+            'must name one time of day, on every day or on days of the week, such as "0 3 * * *" or "0 3 * * 6,0"'
+        )
+    minute, hour, _, _, weekdays = _values(schedule)
+    at = min(hour) * 60 + min(minute)
+    return sorted(day * MINUTES_A_DAY + at for day in weekdays)
+
+
+def cron_at(minute_of_week: int) -> str:
+    """The cron expression of one moment of every week."""
+    day, minutes = divmod(minute_of_week % MINUTES_A_WEEK, MINUTES_A_DAY)
+    return f"{minutes % 60} {minutes // 60} * * {day}"
+
+
+Schedule = Annotated[str, Check(_schedule)]
+"""A cron expression of five fields, or one of Karpenter's macros."""

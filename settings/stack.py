@@ -1,0 +1,181 @@
+"""The whole of a stack's settings: everything under `gpulab:`, and the region."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from settings.charts import ChartName, ChartSource
+from settings.cluster import Cluster
+from settings.lifecycle import Lifecycle
+from settings.network import Network
+from settings.node_pools import NodePool, PoolName
+from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
+from settings.values import Check, tag_value
+
+PROJECT = "gpulab"
+"""The project's name, and so the namespace of its settings."""
+
+OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Expires")
+"""The tags that the platform sets, which a stack's free tags must leave alone."""
+
+# AWS takes 50 tags on a resource; ours, Karpenter's and the controllers' come on top.
+_FREE_TAGS_LIMIT = 40
+_RESERVED_TAGS = ("aws:", "eks:", "kubernetes.io/", "karpenter.sh/", "karpenter.k8s.aws/", "gpulab.dev/")
+
+REGION_PATTERN = r"[a-z]{2}(-[a-z]+)+-[1-9]"
+"""What names of AWS regions look like; which ones there are changes every year."""
+
+
+def _responsible(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return tag_value(text)
+
+
+def _tag_key(key: str) -> str:
+    if not 1 <= len(key) <= 128:
+        raise ValueError(f"has {len(key)} characters: a tag's key has 1 to 128")
+    if key.lower().startswith(_RESERVED_TAGS):
+        raise ValueError(f"is reserved: a tag's key must not begin with {', '.join(_RESERVED_TAGS)}")
+    if key.lower() in [own.lower() for own in OWN_TAGS]:
+        raise ValueError(f"is set by the platform: {', '.join(OWN_TAGS)} are not free")
+    return tag_value(key)
+
+
+class StackSettings(Section):
+    """What a stack file has under `gpulab:`."""
+
+    owner: Annotated[str, Check(_responsible)] = Field(
+        description="Who answers for the bill, an e-mail address or a name; tag Owner of every resource."
+    )
+    cost_center: Annotated[str, Check(_responsible)] = Field(
+        description="What the bill is booked on; tag CostCenter of every resource."
+    )
+    tags: dict[Annotated[str, Check(_tag_key)], Annotated[str, Check(tag_value)]] = Field(
+        default={}, description="Free tags of every AWS resource."
+    )
+    lifecycle: Lifecycle = Field(description="How long the stack is meant to live: kind, expires, unlock.")
+    network: Network = Field(description="The VPC: at least cidr and zones.")
+    cluster: Cluster = Field(description="The EKS cluster: at least version and administrators.")
+    node_pools: dict[PoolName, NodePool] = Field(
+        description="The node pools by name, at least one: categories or families, limits, and gpus for GPU pools.",
+        json_schema_extra={"minProperties": 1, "additionalProperties": False},
+    )
+    charts: dict[ChartName, ChartSource] = Field(
+        default={}, description="Helm charts that come from elsewhere, by name."
+    )
+
+    @rule
+    def _some_node_pool(self, facts: Facts) -> Findings:
+        if not self.node_pools:
+            yield ("nodePools",), "must have at least one pool"
+
+    @rule
+    def _not_too_many_tags(self, facts: Facts) -> Findings:
+        if len(self.tags) > _FREE_TAGS_LIMIT:
+            yield ("tags",), f"has {len(self.tags)} tags: {_FREE_TAGS_LIMIT} at most, as AWS takes 50 in all"
+
+    @rule
+    def _tags_that_differ_in_more_than_case(self, facts: Facts) -> Findings:
+        first: dict[str, str] = {}
+        for key in self.tags:
+            other = first.setdefault(key.lower(), key)
+            if other != key:
+                yield ("tags", key), f"differs from {other} in letter case alone, which IAM does not tell apart"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a stack's components are made from."""
+
+    region: str
+    stack: str
+    owner: str
+    cost_center: str
+    tags: dict[str, str]
+    """The free tags alone; see `resource_tags`."""
+    lifecycle: Lifecycle
+    network: Network
+    cluster: Cluster
+    node_pools: dict[str, NodePool]
+    charts: dict[str, ChartSource]
+
+    @property
+    def resource_tags(self) -> dict[str, str]:
+        """The tags of every AWS resource."""
+        expires = {"Expires": str(self.lifecycle.expires)} if self.lifecycle.expires else {}
+        return {**self.node_tags, **expires}
+
+    @property
+    def node_tags(self) -> dict[str, str]:
+        """The tags of nodes: those of every resource but Expires, as a node whose tags change is replaced."""
+        own = {"Owner": self.owner, "CostCenter": self.cost_center, "Project": PROJECT, "Stack": self.stack}
+        return {**self.tags, **own}
+
+
+def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Settings:
+    """The settings of a stack, checked.
+
+    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON. Namespaces other
+    than ours and `aws:region` are left to their owners. Raises SettingsError, with every mistake.
+    """
+    mistakes: list[Mistake] = []
+    region = config.get("aws:region", "")
+    region_is_right = re.fullmatch(REGION_PATTERN, region) is not None
+    if not region_is_right:
+        expected = "is missing. The AWS region, such as us-east-1."
+        wrong = f"must be an AWS region such as us-east-1{given_as(region)}"
+        mistakes.append(Mistake("aws:region", wrong if region else expected))
+
+    given: dict[str, Any] = {}
+    for key in sorted(key for key in config if key.startswith(f"{PROJECT}:")):
+        section = key.removeprefix(f"{PROJECT}:")
+        value = _decoded(section, config[key])
+        if _is_encrypted(value):
+            mistakes.append(
+                Mistake(key, "is encrypted, wholly or in part: nothing in it is a secret, write it plainly")
+            )
+        # Pulumi.yaml gives empty defaults, so that a missing section is reported here, with everything else.
+        elif value not in ("", {}) or section not in StackSettings.known_keys():
+            given[section] = value
+    encrypted = [mistake.key for mistake in mistakes]
+
+    reading = Reading(Facts(stack=stack, today=today, region=region if region_is_right else None))
+    settings = None
+    try:
+        settings = StackSettings.model_validate(given, context=reading)
+    except ValidationError as error:
+        found = [Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"]) for details in error.errors()]
+        mistakes += [mistake for mistake in found if mistake.key not in encrypted]
+    if settings is None or mistakes:
+        raise SettingsError(stack, mistakes)
+    return Settings(region=region, stack=stack, **dict(settings))
+
+
+def _decoded(section: str, text: str) -> Any:
+    """A section's value: text for those that are text, else what the JSON says, or the text if it is none."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (
+        ValueError,
+        RecursionError,
+    ):  # of loads: no JSON; of dumps: JSON that no engine writes, NaN or half a letter
+        return text
+    return text if section in ("owner", "costCenter") and not isinstance(value, dict | list) else value
+
+
+def _is_encrypted(value: Any) -> bool:
+    """Whether there is an encrypted value in it, as Pulumi writes it to a stack file: `secure: v1:…`."""
+    if isinstance(value, dict):
+        return (value.keys() == {"secure"} and isinstance(value["secure"], str)) or any(
+            map(_is_encrypted, value.values())
+        )
+    return isinstance(value, list) and any(map(_is_encrypted, value))

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aws_server_lab import Lab, running_lab
+from botocore.exceptions import ClientError
+
+from rehearsal.aws.versions import VERSIONS
+
+ADMINISTRATOR = "arn:aws:iam::123456789012:role/platform-admin"
+ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Lab]:
+    with running_lab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(site: Lab) -> Iterator[Lab]:
+    yield site
+    site.clean()
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """What AWS answers to a call that it refuses."""
+    with pytest.raises(ClientError) as error:
+        call()
+    return str(error.value)
+
+
+def test_caller_is_a_user_of_the_account(lab: Lab) -> None:
+    assert lab.client("sts").get_caller_identity()["Arn"] == "arn:aws:iam::123456789012:user/rehearsal"
+
+
+def test_calls_are_counted_by_key_and_action(lab: Lab) -> None:
+    other = lab.client("ec2", aws_access_key_id="AKIAOTHER", aws_secret_access_key="x")
+    other.describe_vpcs()
+    lab.ec2.describe_vpcs()
+    calls = json.load(urllib.request.urlopen(f"{lab.url}/gpulab/calls"))
+    assert calls["keys"]["AKIAOTHER"] == 1
+    assert calls["actions"]["ec2:DescribeVpcs"] == 2
+    assert json.load(urllib.request.urlopen(f"{lab.url}/gpulab/health")) == {"ok": True}
+
+
+def test_cluster_has_a_security_group_and_interfaces_that_go_with_it(lab: Lab) -> None:
+    cluster = lab.make_cluster()
+    group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
+    (found,) = lab.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert {"Key": "aws:eks:cluster-name", "Value": "lab"} in found["Tags"]
+    assert found["IpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"] == group
+    interfaces = lab.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert len({interface["AvailabilityZone"] for interface in interfaces}) == 2
+    assert "DependencyViolation" in refused(lambda: [lab.ec2.delete_subnet(SubnetId=id) for id in lab.subnets])
+    lab.eks.delete_cluster(name="lab")
+    assert not lab.ec2.describe_network_interfaces()["NetworkInterfaces"]
+    assert "NotFound" in refused(lambda: lab.ec2.describe_security_groups(GroupIds=[group]))
+
+
+def test_node_groups_instances_are_real_and_go_with_it(lab: Lab) -> None:
+    lab.make_cluster()
+    lab.make_group(scalingConfig={"minSize": 2, "desiredSize": 3, "maxSize": 3}, launchTemplate=lab.make_template())
+    instances = lab.instances()
+    assert {one["Placement"]["AvailabilityZone"] for one in instances} == {"us-east-1a", "us-east-1b", "us-east-1c"}
+    tags = {tag["Key"]: tag["Value"] for tag in instances[0]["Tags"]}
+    assert tags["eks:nodegroup-name"] == "system"
+    assert tags["kubernetes.io/cluster/lab"] == "owned"
+    assert tags["Team"] == "ml"
+    assert instances[0]["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    (volume, *_) = lab.ec2.describe_volumes()["Volumes"]
+    assert volume["Size"] == 50
+    assert volume["Encrypted"]
+    entries = lab.eks.list_access_entries(clusterName="lab")["accessEntries"]
+    assert lab.node_role in entries
+    assert "nodegroups attached" in refused(lambda: lab.eks.delete_cluster(name="lab"))
+    lab.eks.delete_nodegroup(clusterName="lab", nodegroupName="system")
+    assert not lab.instances()
+    assert not lab.ec2.describe_volumes()["Volumes"]
+
+
+def test_node_group_updates(lab: Lab) -> None:
+    lab.make_cluster(version="1.33")
+    lab.make_group()
+    before = {one["InstanceId"] for one in lab.instances()}
+    where = {"clusterName": "lab", "nodegroupName": "system"}
+    lab.eks.update_nodegroup_config(
+        **where,
+        labels={"addOrUpdateLabels": {"a": "b"}},
+        taints={"addOrUpdateTaints": [{"key": "x", "value": "y", "effect": "NO_SCHEDULE"}]},
+        scalingConfig={"minSize": 1, "desiredSize": 1, "maxSize": 2},
+    )
+    group = lab.eks.describe_nodegroup(**where)["nodegroup"]
+    assert group["labels"] == {"a": "b"}
+    assert group["taints"] == [{"key": "x", "value": "y", "effect": "NO_SCHEDULE"}]
+    assert len(lab.instances()) == 1
+    lab.eks.update_cluster_version(name="lab", version="1.34")
+    lab.eks.update_nodegroup_version(**where, version="1.34")
+    assert lab.eks.describe_nodegroup(**where)["nodegroup"]["version"] == "1.34"
+    assert not before & {one["InstanceId"] for one in lab.instances()}
+
+
+def test_addons_have_published_versions(lab: Lab) -> None:
+    for version in VERSIONS:
+        (addon,) = lab.eks.describe_addon_versions(addonName="kube-proxy", kubernetesVersion=version)["addons"]
+        defaults = [one for one in addon["addonVersions"] if one["compatibilities"][0]["defaultVersion"]]
+        assert [one["addonVersion"].startswith(f"v{version}.") for one in defaults] == [True]
+    lab.make_cluster()
+    lab.eks.create_addon(clusterName="lab", addonName="coredns", tags={"a": "b"})
+    assert lab.eks.describe_addon(clusterName="lab", addonName="coredns")["addon"]["status"] == "DEGRADED"
+    lab.make_group(taints=[{"key": "gpu", "effect": "NO_SCHEDULE"}])
+    assert lab.eks.describe_addon(clusterName="lab", addonName="coredns")["addon"]["status"] == "DEGRADED"
+    tolerations = json.dumps({"tolerations": [{"key": "gpu", "operator": "Exists"}]})
+    update = lab.eks.update_addon(clusterName="lab", addonName="coredns", configurationValues=tolerations)["update"]
+    assert lab.eks.describe_update(name="lab", updateId=update["id"])["update"]["status"] == "Successful"
+    assert lab.eks.describe_addon(clusterName="lab", addonName="coredns")["addon"]["status"] == "ACTIVE"
+    assert lab.eks.list_addons(clusterName="lab")["addons"] == ["coredns"]
+    lab.eks.delete_addon(clusterName="lab", addonName="coredns")
+    assert not lab.eks.list_addons(clusterName="lab")["addons"]
+
+
+def test_access_entries_and_policies(lab: Lab) -> None:
+    lab.make_cluster()
+    (creator,) = lab.eks.list_access_entries(clusterName="lab")["accessEntries"]
+    assert creator == "arn:aws:iam::123456789012:user/rehearsal"
+    who = {"clusterName": "lab", "principalArn": ADMINISTRATOR}
+    entry = lab.eks.create_access_entry(**who, tags={"a": "b"})["accessEntry"]
+    assert entry["username"].endswith(":assumed-role/platform-admin/{{SessionName}}")
+    lab.eks.associate_access_policy(**who, policyArn=ADMIN_POLICY, accessScope={"type": "cluster"})
+    (policy,) = lab.eks.list_associated_access_policies(**who)["associatedAccessPolicies"]
+    assert policy["policyArn"] == ADMIN_POLICY
+    assert lab.eks.list_tags_for_resource(resourceArn=entry["accessEntryArn"])["tags"] == {"a": "b"}
+    lab.eks.disassociate_access_policy(**who, policyArn=ADMIN_POLICY)
+    assert not lab.eks.list_associated_access_policies(**who)["associatedAccessPolicies"]
+    lab.eks.delete_access_entry(**who)
+    assert "ResourceNotFound" in refused(lambda: lab.eks.describe_access_entry(**who))
+
+
+def test_pod_identity_associations(lab: Lab) -> None:
+    lab.make_cluster()
+    who = {"clusterName": "lab", "namespace": "kube-system", "serviceAccount": "karpenter"}
+    made = lab.eks.create_pod_identity_association(**who, roleArn=lab.pod_role)["association"]
+    (listed,) = lab.eks.list_pod_identity_associations(clusterName="lab")["associations"]
+    assert listed["associationId"] == made["associationId"]
+    lab.eks.delete_pod_identity_association(clusterName="lab", associationId=made["associationId"])
+    assert not lab.eks.list_pod_identity_associations(clusterName="lab")["associations"]
+
+
+REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
+    "subnets in one zone": (
+        lambda lab: lab.make_cluster("b", resourcesVpcConfig={"subnetIds": lab.subnets[:1]}),
+        "two different AZs",
+    ),
+    "a subnet that is none": (
+        lambda lab: lab.make_cluster("b", resourcesVpcConfig={"subnetIds": ["subnet-0", *lab.subnets]}),
+        "does not exist",
+    ),
+    "a security group that is none": (
+        lambda lab: lab.make_cluster("b", resourcesVpcConfig={"subnetIds": lab.subnets, "securityGroupIds": ["sg-0"]}),
+        "does not exist",
+    ),
+    "a role that EKS can't assume": (lambda lab: lab.make_cluster("b", roleArn=lab.node_role), "could not be assumed"),
+    "a role that is none": (lambda lab: lab.make_cluster("b", roleArn=f"{lab.node_role}x"), "could not be assumed"),
+    "a key that is none": (
+        lambda lab: lab.make_cluster(
+            "b", encryptionConfig=[{"resources": ["secrets"], "provider": {"keyArn": f"{lab.key[:-1]}x"}}]
+        ),
+        "not valid",
+    ),
+    "a version that is none": (lambda lab: lab.make_cluster("b", version="1.20"), "unsupported Kubernetes version"),
+    "a second cluster of a name": (lambda lab: lab.make_cluster(), "already exists"),
+    "two versions at once": (
+        lambda lab: (lab.make_cluster("b", version="1.31"), lab.eks.update_cluster_version(name="b", version="1.33")),
+        "minor version update",
+    ),
+    "an update that changes nothing": (
+        lambda lab: lab.eks.update_cluster_config(name="lab", resourcesVpcConfig={"endpointPublicAccess": True}),
+        "already at the desired",
+    ),
+    "deletion under protection": (
+        lambda lab: (
+            lab.eks.update_cluster_config(name="lab", deletionProtection=True),
+            lab.eks.delete_cluster(name="lab"),
+        ),
+        "deletion protection",
+    ),
+    "a node role for pods": (lambda lab: lab.make_group(nodeRole=lab.pod_role), "ec2.amazonaws.com"),
+    "an instance type that is none": (lambda lab: lab.make_group(instanceTypes=["m99.large"]), "do not exist"),
+    "an image of another architecture": (
+        lambda lab: lab.make_group(amiType="AL2023_ARM_64_STANDARD"),
+        "not a valid instance type",
+    ),
+    "an AMI type that is none": (lambda lab: lab.make_group(amiType="AL3_x86_64"), "AMI type"),
+    "a taint effect of Kubernetes": (
+        lambda lab: lab.make_group(taints=[{"key": "a", "effect": "NoSchedule"}]),
+        "NO_SCHEDULE",
+    ),
+    "fewer nodes than the least": (
+        lambda lab: lab.make_group(scalingConfig={"minSize": 3, "desiredSize": 2, "maxSize": 3}),
+        "greater than desired",
+    ),
+    "a launch template that is none": (
+        lambda lab: lab.make_group(launchTemplate={"id": "lt-0", "version": "1"}),
+        "does not exist",
+    ),
+    "an addon that is none": (lambda lab: lab.eks.create_addon(clusterName="lab", addonName="dns"), "not supported"),
+    "an addon's version for another Kubernetes": (
+        lambda lab: lab.eks.create_addon(clusterName="lab", addonName="kube-proxy", addonVersion="v1.31.2-eksbuild.3"),
+        "not supported",
+    ),
+    "a value that an addon does not have": (
+        lambda lab: lab.eks.create_addon(
+            clusterName="lab", addonName="coredns", configurationValues=json.dumps({"replicas": 2})
+        ),
+        "$.replicas: is not defined",
+    ),
+    "a switch of vpc-cni that is no string": (
+        lambda lab: lab.eks.create_addon(
+            clusterName="lab", addonName="vpc-cni", configurationValues=json.dumps({"enableNetworkPolicy": True})
+        ),
+        "string expected",
+    ),
+    "a second access entry": (
+        lambda lab: lab.eks.create_access_entry(
+            clusterName="lab", principalArn="arn:aws:iam::123456789012:user/rehearsal"
+        ),
+        "already in use",
+    ),
+    "an access policy that is none": (
+        lambda lab: lab.eks.associate_access_policy(
+            clusterName="lab",
+            principalArn="arn:aws:iam::123456789012:user/rehearsal",
+            policyArn="arn:aws:iam::aws:policy/AdministratorAccess",
+            accessScope={"type": "cluster"},
+        ),
+        "no access policy",
+    ),
+    "a role of Pod Identity that can't be tagged": (
+        lambda lab: lab.eks.create_pod_identity_association(
+            clusterName="lab", namespace="a", serviceAccount="b", roleArn=lab.node_role
+        ),
+        "sts:TagSession",
+    ),
+    "a trust policy with a resource": (
+        lambda lab: lab.make_role("x", "ec2.amazonaws.com", Resource="*"),
+        "prohibited field Resource",
+    ),
+    "a trust policy without a principal": (lambda lab: lab.make_role("x", None), "Principal"),
+    "an operation that is not simulated": (
+        lambda lab: lab.client("iam").list_policies_granting_service_access(Arn=lab.pod_role, ServiceNamespaces=["s3"]),
+        "NotImplemented",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_server_refuses(lab: Lab, what: str) -> None:
+    lab.make_cluster()
+    call, why = REFUSALS[what]
+    assert why in refused(lambda: call(lab))
+
+
+def test_quotas_of_gpus(lab: Lab) -> None:
+    quotas = lab.client("service-quotas")
+    assert quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-DB2E81BA")["Quota"]["Value"] > 0
+    assert quotas.get_aws_default_service_quota(ServiceCode="ec2", QuotaCode="L-417A185B")["Quota"]["Value"] == 0
+    codes = {quota["QuotaCode"] for quota in quotas.list_service_quotas(ServiceCode="ec2")["Quotas"]}
+    assert {"L-3819A6DF", "L-7212CCBC"} <= codes
+    assert "NoSuchResource" in refused(lambda: quotas.get_service_quota(ServiceCode="ec2", QuotaCode="L-0"))
+
+
+def test_image_parameters_name_images_that_exist(lab: Lab) -> None:
+    name = "/aws/service/eks/optimized-ami/1.34/amazon-linux-2023/x86_64/standard/recommended/image_id"
+    image = lab.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    assert lab.ec2.describe_images(ImageIds=[image])["Images"][0]["Architecture"] == "x86_64"
+
+
+def test_process_answers_and_ends_with_its_parent() -> None:
+    """Started by a shell in between, which goes away at once."""
+    code = (
+        "import subprocess, sys, time, urllib.request\n"
+        "port = '0'\n"
+        "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); port = str(s.getsockname()[1]); s.close()\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'rehearsal.aws.server', '--port', port])\n"
+        "for _ in range(200):\n"
+        "    try:\n"
+        "        urllib.request.urlopen(f'http://127.0.0.1:{port}/gpulab/health'); break\n"
+        "    except OSError: time.sleep(0.1)\n"
+        "print(port, flush=True)\n"
+    )
+    port = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port.strip()}/gpulab/health", timeout=1)
+        except OSError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the server outlived its parent")

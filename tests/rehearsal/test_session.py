@@ -1,0 +1,165 @@
+"""A rehearsal's processes and folder: whatever happens, nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rehearsal.processes import MARK, ProcessFailed, free_ports, marked
+from rehearsal.session import begin, end_all
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+# A child that starts another and then ends: the other has lost its parent.
+ORPHAN = [sys.executable, "-c", f"import subprocess; subprocess.Popen({SLEEP!r})"]
+STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GPULAB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def eventually(holds: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_every_process_ends_with_the_session_orphans_too(cache: Path) -> None:
+    with begin("dev", keep=False) as one:
+        one.processes.start("sleep", SLEEP, dict(os.environ))
+        one.processes.start("orphan", ORPHAN, dict(os.environ))
+        eventually(lambda: len(marked(one.id)) >= 2)
+    assert marked(one.id) == []
+    assert not one.folder.exists()
+
+
+def test_a_process_that_ignores_a_polite_end_is_killed() -> None:
+    with begin("dev", keep=False) as one:
+        one.processes.start("stubborn", STUBBORN, dict(os.environ))
+        eventually(lambda: marked(one.id))
+        time.sleep(0.5)  # until it ignores the signal
+    assert marked(one.id) == []
+
+
+def test_what_was_kept_goes_on_until_it_is_ended(cache: Path) -> None:
+    with begin("dev", keep=True) as one:
+        one.processes.start("sleep", SLEEP, dict(os.environ))
+        one.keep()
+    assert len(marked(one.id)) == 1
+    assert end_all() == ([one.id], [])
+    assert marked(one.id) == []
+    assert not one.folder.exists()
+    assert end_all() == ([], [])
+
+
+def test_one_that_is_under_way_is_left_alone_unless_it_is_named() -> None:
+    with begin("dev", keep=False) as one:
+        one.processes.start("sleep", SLEEP, dict(os.environ))
+        assert end_all() == ([], [one.id])
+        assert len(marked(one.id)) == 1
+        assert end_all(one.id) == ([one.id], [])
+        assert marked(one.id) == []
+
+
+def test_a_session_whose_own_process_was_killed_is_ended_by_the_next_clean_up(cache: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import os, time
+        from rehearsal.session import begin
+        with begin("dev", keep=True) as one:
+            one.processes.start("sleep", {SLEEP!r}, dict(os.environ))
+            print(one.id, flush=True)
+            time.sleep(600)
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        id = owner.stdout.readline().strip()
+        owner.kill()
+    assert len(marked(id)) == 1
+    assert end_all() == ([id], [])
+    assert marked(id) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_the_kernel_ends_what_was_not_kept_when_its_owner_is_killed(cache: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import os, time
+        from rehearsal.session import begin
+        with begin("dev", keep=False) as one:
+            one.processes.start("sleep", {SLEEP!r}, dict(os.environ))
+            print(one.id, flush=True)
+            time.sleep(600)
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        id = owner.stdout.readline().strip()
+        owner.kill()
+    eventually(lambda: not marked(id))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_way_to_end_a_rehearsal_cleans_up(cache: Path, sent: signal.Signals) -> None:
+    program = textwrap.dedent(
+        f"""
+        import os, time
+        from rehearsal.session import begin
+        try:
+            with begin("dev", keep=False) as one:
+                one.processes.start("sleep", {SLEEP!r}, dict(os.environ))
+                print(one.id, flush=True)
+                time.sleep(600)
+        except KeyboardInterrupt:
+            raise SystemExit(130)
+        """
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout
+        id = owner.stdout.readline().strip()
+        owner.send_signal(sent)
+        assert owner.wait(30) == 130
+    assert marked(id) == []
+    assert not (cache / "rehearsals" / id).exists()
+
+
+def start_and_wait_for_one_that_dies() -> None:
+    with begin("dev", keep=False) as one:
+        dies = [sys.executable, "-c", "print('address in use'); raise SystemExit(3)"]
+        one.processes.start("server", dies, dict(os.environ))
+        one.processes.wait_until("server", lambda: False, seconds=20)
+
+
+def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log_and_the_logs_stay(cache: Path) -> None:
+    with pytest.raises(ProcessFailed, match=r"server ended with exit status 3(.|\n)*address in use"):
+        start_and_wait_for_one_that_dies()
+    (log,) = cache.glob("rehearsals/*/logs/server.log")
+    assert "address in use" in log.read_text(encoding="utf-8")
+
+
+def test_free_ports_are_distinct_and_free() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", ports[0]))
+
+
+def test_the_mark_is_only_ours(cache: Path) -> None:
+    with begin("dev", keep=False) as one, begin("dev", keep=False) as other:
+        one.processes.start("sleep", SLEEP, dict(os.environ))
+        other.processes.start("sleep", SLEEP, dict(os.environ))
+        (process,) = marked(one.id)
+        assert psutil.Process(process.pid).environ()[MARK] == one.id

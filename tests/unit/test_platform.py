@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import runpy
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import eks_mocks
+import pulumi
+import pytest
+
+import contracts
+import settings
+from components.cluster import SYSTEM_TAINT
+from components.platform import Platform
+
+PROGRAM = Path(__file__).parents[2] / "__main__.py"
+LAB: dict[str, Any] = {
+    "aws:region": "us-east-1",
+    "gpulab:owner": "ml@example.com",
+    "gpulab:costCenter": "research-042",
+    "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
+    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
+    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
+    "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
+}
+PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
+UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock": True}}
+
+
+def config(**changed: Any) -> dict[str, str]:
+    """The configuration as Pulumi hands it to a program: text, objects as JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**LAB, **changed}.items()}
+
+
+@pytest.fixture
+def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_mocks.Eks]:
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
+
+
+def deploy(mocks: Any, **changed: Any) -> Platform:
+    loaded = settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
+    return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded))
+
+
+def resources_of(mocks: Any, component: str) -> list[Any]:
+    return [r for r in mocks.resources if f"gpulab:index:{component}$" in r.urn]
+
+
+def test_everything_on_aws_goes_through_the_one_provider_with_the_default_tags(mocks, eks):
+    deploy(mocks)
+    provider = mocks.one("pulumi:providers:aws")
+    tags = json.loads(provider.inputs["defaultTags"])["tags"]
+    assert tags == {
+        "Owner": "ml@example.com",
+        "CostCenter": "research-042",
+        "Project": "gpulab",
+        "Stack": "dev",
+        "Expires": "2027-06-30",
+    }
+    assert provider.inputs["region"] == "us-east-1"
+    for resource in mocks.resources:
+        if resource.custom and resource.type.startswith("aws:"):
+            assert resource.provider.startswith(provider.urn), resource.urn
+
+
+def test_everything_in_the_cluster_goes_through_the_clusters_provider(mocks, eks):
+    deploy(mocks)
+    provider = mocks.one("pulumi:providers:kubernetes")
+    found = [r for r in mocks.resources if r.type.startswith("kubernetes:")]
+    assert {r.type for r in found} >= {"kubernetes:helm.sh/v3:Release", "kubernetes:karpenter.sh/v1:NodePool"}
+    assert all(r.provider.startswith(provider.urn) for r in found)
+
+
+def test_aws_is_asked_through_the_explicit_provider_alone(mocks, eks):
+    deploy(mocks)
+    provider = mocks.one("pulumi:providers:aws")
+    assert mocks.calls
+    for call in mocks.calls:
+        assert call.provider.startswith(provider.urn), call.token
+
+
+def test_tags_of_nodes_do_not_move_when_a_lab_is_extended(mocks, eks):
+    deploy(mocks)
+    node_class = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
+    template = mocks.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
+    for tags in (node_class["tags"], *(spec["tags"] for spec in template["tagSpecifications"])):
+        assert tags["Owner"] == "ml@example.com"
+        assert "Expires" not in tags
+
+
+def test_destruction_runs_from_node_pools_to_network(mocks, eks):
+    deploy(mocks)
+    pool = mocks.one("kubernetes:karpenter.sh/v1:NodePool")
+    node_class = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass")
+    karpenter = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter")
+    dns = mocks.one("aws:eks/addon:Addon", "gpulab-dev-coredns")
+    system_nodes = mocks.one("eks:index:ManagedNodeGroup")
+    control_plane = mocks.one("eks:index:Cluster")
+    order = [pool, node_class, karpenter, dns, system_nodes, control_plane]
+    for first, second in itertools.pairwise(order):
+        assert mocks.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    # A route is no output of any subnet, and nodes that are being drained still need it.
+    for part in resources_of(mocks, "Network"):
+        assert mocks.needs(control_plane, part), part.urn
+
+
+def test_nodes_can_join_until_the_last_pool_is_gone(mocks, eks):
+    deploy(mocks)
+    pool = mocks.one("kubernetes:karpenter.sh/v1:NodePool")
+    (entry,) = mocks.all("aws:eks/accessEntry:AccessEntry")
+    (association,) = mocks.all("aws:eks/podIdentityAssociation:PodIdentityAssociation")
+    assert mocks.needs(pool, entry)
+    assert mocks.needs(pool, association)
+
+
+def test_pools_find_the_subnets_and_the_group_of_this_cluster(mocks, eks):
+    deploy(mocks)
+    spec = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
+    private = [r for r in mocks.all("aws:ec2/subnet:Subnet") if "-private-" in r.name]
+    (wanted,) = [term["tags"] for term in spec["subnetSelectorTerms"]]
+    assert private
+    assert all(wanted.items() <= subnet.inputs["tags"].items() for subnet in private)
+    group = mocks.one("aws:ec2/tag:Tag").inputs
+    assert [term["tags"] for term in spec["securityGroupSelectorTerms"]] == [{group["key"]: group["value"]}]
+    assert spec["role"] == mocks.one("aws:iam/role:Role", "gpulab-dev-karpenter-node").outputs["name"]
+
+
+def test_karpenter_tolerates_the_system_nodes(mocks, eks):
+    deploy(mocks)
+    values = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]
+    tolerations = {**contracts.chart("karpenter").values, **values}["tolerations"]
+    assert SYSTEM_TAINT["key"] in [toleration["key"] for toleration in tolerations]
+
+
+def test_without_nat_nodes_get_the_instance_profile_made_beforehand(mocks, eks):
+    deploy(mocks, **{"gpulab:network": {**LAB["gpulab:network"], "nat": "none"}})
+    spec = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
+    assert spec["instanceProfile"] == mocks.one("aws:iam/instanceProfile:InstanceProfile").outputs["name"]
+
+
+def test_production_protects_what_holds_state_and_nothing_else(mocks, eks):
+    deploy(mocks, **PRODUCTION)
+    assert [r.type for r in mocks.resources if r.protect] == ["aws:kms/key:Key"]
+    assert eks.control_plane().opts.protect is True
+    assert mocks.one("aws:kms/key:Key").inputs["deletionWindowInDays"] == 30
+
+
+def test_unlock_lifts_protection_and_keeps_the_keys_long_deletion_window(mocks, eks):
+    deploy(mocks, **UNLOCKED)
+    assert not any(r.protect for r in mocks.resources)
+    assert eks.control_plane().opts.protect is False
+    assert mocks.one("eks:index:Cluster").inputs["deletionProtection"] is False
+    assert mocks.one("aws:kms/key:Key").inputs["deletionWindowInDays"] == 30
+
+
+def run_program(mocks: Any, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> dict[str, Any]:
+    """The exports of the program, run as Pulumi runs it."""
+    exported: dict[str, Any] = {}
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(given))
+    monkeypatch.setenv("GPULAB_TODAY", "2027-01-01")
+    monkeypatch.setattr(pulumi, "export", exported.__setitem__)
+    mocks.deploy(lambda: runpy.run_path(str(PROGRAM), run_name="__main__"))
+    return {name: mocks.value(value) for name, value in exported.items()}
+
+
+def test_program_exports_how_to_reach_the_cluster(mocks, eks, monkeypatch):
+    assert run_program(mocks, monkeypatch, config()) == {
+        "region": "us-east-1",
+        "cluster": "gpulab-test",
+        "kubeconfig": "aws eks update-kubeconfig --region us-east-1 --name gpulab-test",
+    }
+
+
+def test_a_wrong_stack_file_is_refused_before_the_first_resource(mocks, eks, monkeypatch):
+    with pytest.raises(pulumi.RunError) as refused:
+        run_program(mocks, monkeypatch, config(**{"gpulab:netwrok": {}, "gpulab:lifecycle": {"kind": "lab"}}))
+    assert "gpulab:netwrok" in str(refused.value)
+    assert "gpulab:lifecycle.expires" in str(refused.value)
+    assert not mocks.resources
+    assert not mocks.calls

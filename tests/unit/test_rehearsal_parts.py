@@ -1,0 +1,147 @@
+"""Parts of the rehearsal that need no engine: its events, its order of destruction, the workspace it lays out."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rehearsal import workspace
+from rehearsal.checks import destroyed_in_order
+from rehearsal.engine import Engine, Result, Step, _Lines
+from rehearsal.toolchain import Toolchain
+
+URN = "urn:pulumi:dev::gpulab::"
+
+
+def destroy(*events: str) -> Result:
+    """A destroy as the engine tells it: `-TYPE NAME` begins to go, `+TYPE NAME` has gone."""
+    result = Result("destroy")
+    for event in events:
+        type_, name = event[1:].split(" ")
+        step = Step("delete", f"{URN}{type_}::{name}", type_)
+        if event[0] == "-":
+            result.begun.append((step, len(result.steps)))
+        else:
+            result.steps.append(step)
+    return result
+
+
+POOL = "kubernetes:karpenter.sh/v1:NodePool gpulab-dev-pools-gpu"
+KARPENTER = "kubernetes:helm.sh/v3:Release gpulab-dev-karpenter"
+CRDS = "kubernetes:helm.sh/v3:Release gpulab-dev-karpenter-crd"
+NODES = "aws:eks/nodeGroup:NodeGroup gpulab-dev-system"
+SUBNET = "aws:ec2/subnet:Subnet gpulab-dev-private-us-east-1a"
+
+
+@pytest.mark.parametrize(
+    ("events", "wrong"),
+    [
+        ([f"-{POOL}", f"+{POOL}", f"-{KARPENTER}", f"+{KARPENTER}", f"-{CRDS}", f"+{CRDS}"], None),
+        ([f"-{POOL}", f"-{KARPENTER}", f"+{POOL}", f"+{KARPENTER}"], "began to go before"),
+        ([f"-{KARPENTER}", f"+{KARPENTER}", f"-{POOL}", f"+{POOL}"], "gpulab-dev-karpenter began to go before"),
+        ([f"-{CRDS}", f"-{KARPENTER}", f"+{KARPENTER}", f"+{CRDS}"], "gpulab-dev-karpenter-crd began"),
+        ([f"-{KARPENTER}", f"-{NODES}", f"+{KARPENTER}", f"+{NODES}"], "gpulab-dev-system began"),
+        ([f"-{SUBNET}", f"+{SUBNET}"], None),
+    ],
+)
+def test_the_order_of_destruction_is_read_from_beginnings_and_ends(events: list[str], wrong: str | None) -> None:
+    check = destroyed_in_order(destroy(*events))
+    assert check.ok is (wrong is None)
+    if wrong:
+        assert wrong in check.detail
+
+
+def test_only_whole_lines_of_a_growing_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    with path.open("w", encoding="utf-8") as writing, path.open(encoding="utf-8") as reading:
+        lines = _Lines(reading)
+        writing.write('{"a": 1}\n{"b"')
+        writing.flush()
+        assert list(lines) == ['{"a": 1}\n']
+        assert list(lines) == []
+        writing.write(": 2}\n")
+        writing.flush()
+        assert list(lines) == ['{"b": 2}\n']
+
+
+def test_consequences_of_an_error_are_not_shown_as_its_cause() -> None:
+    cause = "vpc: CIDR block 10.0.0.1/16 has host bits"
+    trace = "gpulab-dev: Program failed with an unhandled exception: Traceback"
+    assert Result("up", errors=[trace, cause]).causes == [cause]
+    assert Result("up", errors=[trace]).causes == [trace]
+
+
+def make(tmp_path: Path, **changes: object) -> workspace.Workspace:
+    stack_file = tmp_path / "Pulumi.x y.yaml"
+    stack_file.write_text(
+        yaml.safe_dump({"config": {"gpulab:owner": "Zoë"}, "encryptionsalt": "v1:users-own"}, allow_unicode=True),
+        encoding="utf-8",
+    )
+    (tmp_path / "tools").mkdir()
+    values: dict = {
+        "project": workspace.PROJECT,
+        "stack": "dev",
+        "toolchain": Toolchain({"pulumi": tmp_path / "tools" / "pulumi"}, {"pulumi": "built"}),
+        "plugins": None,
+        "aws_url": "http://127.0.0.1:9",
+        "today": datetime.date(2026, 9, 1),
+    }
+    return workspace.make(tmp_path / "re hearsal", stack_file, **{**values, **changes})
+
+
+def test_nothing_of_the_users_environment_reaches_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN", "KUBECONFIG", "PULUMI_CONFIG_PASSPHRASE"):
+        monkeypatch.setenv(name, "users-own")
+    made = make(tmp_path)
+    assert "users-own" not in made.environment.values()
+    places = [made.environment[name] for name in ("HOME", "PULUMI_HOME", "KUBECONFIG", "AWS_CONFIG_FILE")]
+    assert all(str(tmp_path / "re hearsal") in place for place in places)
+
+
+def test_the_copied_stack_file_has_the_config_and_not_the_users_encryption(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    assert yaml.safe_load(made.stack_file.read_text(encoding="utf-8")) == {"config": {"gpulab:owner": "Zoë"}}
+    made.change_config("gpulab:lifecycle", unlock=True)
+    changed = yaml.safe_load(made.stack_file.read_text(encoding="utf-8"))["config"]
+    assert changed == {"gpulab:owner": "Zoë", "gpulab:lifecycle": {"unlock": True}}
+
+
+def test_a_given_plugin_takes_the_place_of_its_stand_in(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "pulumi-resource-kubernetes").write_text("#!/bin/sh\n", encoding="utf-8")
+    made = make(tmp_path, plugins=given)
+    assert made.stand_ins == ("aws", "eks", "random")
+    providers = yaml.safe_load((made.folder / "Pulumi.yaml").read_text(encoding="utf-8"))["plugins"]["providers"]
+    places = {one["name"]: one["path"] for one in providers}
+    assert places["kubernetes"] == str(given)
+    assert (Path(places["aws"]) / "pulumi-resource-aws").is_file()
+
+
+def test_the_scripts_work_in_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    script = Path(made.environment["PATH"].split(":")[0])
+    assert script.is_absolute()
+    providers = yaml.safe_load((made.folder / "Pulumi.yaml").read_text(encoding="utf-8"))["plugins"]["providers"]
+    for one in providers:
+        path = Path(one["path"]) / f"pulumi-resource-{one['name']}"
+        assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+
+
+def test_the_engine_runs_with_the_workspaces_environment_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USERS_OWN", "1")
+    made = make(tmp_path)
+    pulumi = tmp_path / "tools" / "pulumi"
+    pulumi.write_text("#!/bin/sh\nenv\nexit 3\n", encoding="utf-8")
+    pulumi.chmod(0o755)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    monkeypatch.setenv("PATH", made.environment["PATH"])
+    result = Engine(made, "dev-1", logs).run("preview")
+    assert result.exit_code == 3
+    assert "USERS_OWN" not in result.output
+    assert "GPULAB_REHEARSAL=dev-1" in result.output

@@ -1,0 +1,91 @@
+"""The report: good only when everything holds, the same in both forms."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from rehearsal.leftovers import Left
+from rehearsal.report import Check, Report
+
+
+def good() -> Report:
+    return Report(
+        stack="dev",
+        resources_created=90,
+        checks=[Check("nodes", True, "2 nodes")],
+        left=Left(),
+        seconds={"preview": 3.21, "second preview": 2.0, "refresh": 1.0},
+        memory_mib={"preview": 700.0},
+        program_memory_mib={"preview": 120.0},
+        peak_memory_mib=900.4,
+        stand_ins=["AWS by moto"],
+    )
+
+
+def shown(report: Report, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    report.show(console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_report_in_which_all_holds_is_ok() -> None:
+    assert good().ok
+    assert "All holds." in shown(good())
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"second_preview_changes": ["update aws:ec2/vpc:Vpc net"]}, "update aws:ec2/vpc:Vpc net"),
+        ({"refresh_changes": ["update aws:ec2/vpc:Vpc net"]}, "update aws:ec2/vpc:Vpc net"),
+        ({"checks": [Check("nodes", False, "1 of 2 nodes")]}, "1 of 2 nodes"),
+        ({"left": Left(state=["a stack"])}, "a stack"),
+        ({"left": Left(aws=["ec2 Vpcs vpc-1"])}, "ec2 Vpcs vpc-1"),
+        ({"left": Left(kubernetes=["Node n1"])}, "Node n1"),
+        ({"left": Left(processes=["17 etcd"])}, "17 etcd"),
+        ({"left": None, "failure": "up ended with exit status 255"}, "up ended with exit status 255"),
+    ],
+)
+def test_anything_that_does_not_hold_is_named_and_makes_the_report_bad(broken: dict, said: str) -> None:
+    report = good()
+    for name, value in broken.items():
+        setattr(report, name, value)
+    assert not report.ok
+    assert not report.as_json()["ok"]
+    text = shown(report)
+    assert said in text
+    assert "Not all holds." in text
+
+
+def test_a_destroy_that_never_came_is_not_a_clean_one() -> None:
+    report = good()
+    report.left = None
+    assert not report.ok
+
+
+def test_the_json_has_numbers_to_compare_and_names_beside() -> None:
+    report = good()
+    report.left = Left(aws=["ec2 Vpcs vpc-1", "iam Roles r"])
+    report.second_preview_changes = ["update x"]
+    data = json.loads(json.dumps(report.as_json()))
+    assert data["second_preview_changes"] == 1
+    assert data["refresh_changes"] == 0
+    assert data["left"]["aws"] == 2
+    assert data["left"]["names"]["aws"] == ["ec2 Vpcs vpc-1", "iam Roles r"]
+    assert data["checks"] == [{"name": "nodes", "ok": True, "detail": "2 nodes"}]
+    assert data["seconds"]["preview"] == 3.21
+    assert data["peak_memory_mib"] == 900
+
+
+def test_names_from_outside_are_not_taken_for_markup() -> None:
+    report = good()
+    report.checks = [Check("[bold]x[/]", True, "subnets[0] [/red]")]
+    report.failure = "resource [/red] is gone"
+    text = shown(report)
+    assert "[bold]x[/]" in text
+    assert "subnets[0] [/red]" in text
+    assert "resource [/red] is gone" in text
