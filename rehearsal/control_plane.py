@@ -111,6 +111,8 @@ def start(
             "--authorization-mode=Node,RBAC",
             "--endpoint-reconciler-type=none",
             "--allow-privileged",
+            # With it a definition that is made, removed and made again may never get ready nor go (seen with 1.34.2).
+            "--watch-cache=false",
         ],
         environment,
     )
