@@ -26,7 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     # A letter that the terminal's encoding lacks must not end a rehearsal.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.session and options.stack != "down":
+        parser.error(f"one stack at a time: {options.stack}, or {options.session}")
     console = Console()
     try:
         return _down(options.session, console) if options.stack == "down" else _rehearse(options, console)
@@ -52,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR", help="another program to rehearse")
     parser.add_argument(
         "--today",
-        type=date.fromisoformat,
+        type=_day,
         default=REHEARSAL_DAY,
         metavar="DATE",
         help=f"the day on which it takes place (default: {REHEARSAL_DAY})",
@@ -60,14 +63,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no day such as {REHEARSAL_DAY}") from None
+
+
 def _rehearse(options: argparse.Namespace, console: Console) -> int:
     stack_file, stack = _stack(options.stack, options.project)
+    if options.plugins and not any(options.plugins.glob("pulumi-resource-*")):
+        raise FileNotFoundError(f"{options.plugins} is no folder with pulumi-resource-NAME executables in it")
+    if options.json:  # what can't be written is better known before a rehearsal than after it
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.open("a", encoding="utf-8").close()
     report = rehearse(
         Options(
             stack_file=stack_file,
             stack=stack,
             project=options.project.resolve(),
-            plugins=options.plugins and options.plugins.resolve(strict=True),
+            plugins=options.plugins and options.plugins.resolve(),
             keep=options.keep,
             today=options.today,
         ),
@@ -75,7 +90,6 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
     )
     report.show(console)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     return _OK if report.ok else _NOT_ALL_HOLDS
 
@@ -84,7 +98,7 @@ def _stack(given: str, project: Path) -> tuple[Path, str]:
     """The stack file and the stack's name, of a name or of a path such as Pulumi.dev.yaml."""
     path = Path(given)
     if path.suffix in (".yaml", ".yml"):
-        return path.resolve(), path.name.removeprefix("Pulumi.").partition(".")[0]
+        return path.resolve(), path.stem.removeprefix("Pulumi.")
     return project.resolve() / f"Pulumi.{given}.yaml", given
 
 

@@ -213,7 +213,9 @@ def destroyed_in_order(destroy: Result) -> Check:
 
 
 def _output(command: list[str], environment: Mapping[str, str]) -> str:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60
+    )
     _require(done.returncode == 0, f"`{shlex.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 

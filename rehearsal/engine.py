@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from .processes import MARK
+from .processes import MARK, ProcessFailed
 from .workspace import Workspace
 
 _POLL_SECONDS = 0.05
@@ -83,7 +84,7 @@ class Engine:
         self._runs = 0
 
     def initialise(self) -> None:
-        """Makes the stack in the throw-away state. Raises subprocess.CalledProcessError."""
+        """Makes the stack in the throw-away state. Raises ProcessFailed."""
         self._plain("stack", "init", self.workspace.stack)
 
     def resources(self) -> list[dict[str, Any]]:
@@ -96,15 +97,21 @@ class Engine:
         return json.loads(self._plain("stack", "output", "--json", "--stack", self.workspace.stack))
 
     def _plain(self, *arguments: str) -> str:
-        return subprocess.run(
+        done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive"],
             cwd=self.workspace.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+            encoding="utf-8",  # whatever the user's locale is
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            raise ProcessFailed(
+                f"`pulumi {shlex.join(arguments)}` ended with exit status {done.returncode}: {done.stderr.strip()}"
+            )
+        return done.stdout
 
     def _environment(self) -> dict[str, str]:
         return {**self.workspace.environment, MARK: self.rehearsal_id}

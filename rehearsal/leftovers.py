@@ -6,12 +6,14 @@ system namespaces) is taken as given. A KMS key in its deletion window is schedu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError
 
 import boto3
+import botocore.session
 
 from .control_plane import ControlPlane
 from .workspace import ACCESS_KEY, SECRET_KEY
@@ -55,6 +57,16 @@ def _undeleted(item: Mapping[str, Any]) -> bool:
     return item["State"] != "deleted"
 
 
+# botocore's session variables, as (key in a profile, environment variable, default, conversion): this process runs in
+# the user's environment, and must look neither there nor in the user's files.
+_NOTHING_OF_THE_USERS = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+    "ca_bundle": (None, None, None, None),
+    "use_fips_endpoint": (None, None, False, None),
+    "use_dualstack_endpoint": (None, None, False, None),
+}
 _AWS_ALIAS = "alias/aws/"
 _CUSTOMER = {"Scope": "Local"}
 _LISTINGS = (
@@ -89,7 +101,10 @@ class Account:
 
     def __init__(self, url: str, region: str) -> None:
         self._session = boto3.Session(
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name=region
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name=region,
+            botocore_session=botocore.session.Session(_NOTHING_OF_THE_USERS),
         )
         self._url = url
         self._clients: dict[str, Any] = {}

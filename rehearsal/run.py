@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -152,10 +154,10 @@ class Rehearsal:
         """Runs an engine command that must succeed. Raises PhaseFailed."""
         with self._timed(name):
             result = self._run(*command, phase=name)
-        if not result.ok:
-            said = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
-            shown = "\n".join(f"  {line}" for line in said[:_ERRORS_SHOWN])
-            raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")
+            if not result.ok:
+                said = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
+                shown = "\n".join(f"  {line}" for line in said[:_ERRORS_SHOWN])
+                raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")
         return result
 
     def _run(self, *command: str, phase: str) -> Result:
@@ -203,6 +205,7 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
     """A rehearsal whose AWS and Kubernetes run, with nothing done yet; it all ends with the block."""
     stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
     toolchain = ensure(console)
+    _reach_loopback_directly()
     report = Report(stack=options.stack, kept=options.keep)
     progress = Progress(console)
     with MemoryWatch() as memory, begin(options.stack, keep=options.keep) as session:
@@ -218,6 +221,13 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
             )
         yield rehearsal
         report.peak_memory_mib = memory.peak_mib
+
+
+def _reach_loopback_directly() -> None:
+    """Sends no call to a proxy of the user's: that is for the toolchain's downloads, the rest is on this machine."""
+    if not urllib.request.proxy_bypass("127.0.0.1"):
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        os.environ["no_proxy"] = f"{others},127.0.0.1" if others else "127.0.0.1"
 
 
 def _go_through(rehearsal: Rehearsal) -> None:
@@ -238,7 +248,11 @@ def _go_through(rehearsal: Rehearsal) -> None:
             rehearsal.destroy()
         rehearsal.look_for_leftovers()
         raise
-    rehearsal.destroy()
+    try:
+        rehearsal.destroy()
+    except PhaseFailed:
+        rehearsal.look_for_leftovers()
+        raise
     rehearsal.look_for_leftovers()
 
 
@@ -322,9 +336,13 @@ def _keep(rehearsal: Rehearsal, console: Console) -> None:
     rehearsal.session.keep()
     environment = rehearsal.workspace.environment
     console.print("\nThe stack is up. To look at it:", highlight=False)
-    console.print(f"  export KUBECONFIG={rehearsal.plane.kubeconfig}", highlight=False, soft_wrap=True)
+    console.print(
+        f"  export KUBECONFIG={shlex.quote(str(rehearsal.plane.kubeconfig))}", highlight=False, soft_wrap=True
+    )
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         console.print(f"  export {name}={environment[name]}", highlight=False, soft_wrap=True)
     console.print(f"  export AWS_DEFAULT_REGION={rehearsal.settings.region}", highlight=False)
     console.print("To end it:", highlight=False)
-    console.print(f"  {Path(sys.executable).name} -m rehearsal down {rehearsal.session.id}", highlight=False)
+    console.print(
+        f"  {shlex.quote(sys.executable)} -m rehearsal down {rehearsal.session.id}", highlight=False, soft_wrap=True
+    )

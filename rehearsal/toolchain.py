@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 
@@ -161,9 +162,9 @@ class Toolchain:
 def cache_folder() -> Path:
     """Where tools are kept between rehearsals: $GPULAB_CACHE, else gpulab in the user's cache folder."""
     if chosen := os.environ.get("GPULAB_CACHE"):
-        return Path(chosen)
+        return Path(chosen).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "gpulab"
+    return Path(base).absolute() / "gpulab"
 
 
 def ensure(console: Console) -> Toolchain:
@@ -177,7 +178,8 @@ def ensure(console: Console) -> Toolchain:
         if not found:
             with _locked(cache, console):
                 folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"
-                if not folder.is_dir():
+                if not all((folder / name).is_file() for name in (*tool.programs, "origin")):
+                    shutil.rmtree(folder, ignore_errors=True)  # somebody took files out of it
                     getter.fill(tool, folder)
                 origin = (folder / "origin").read_text(encoding="utf-8")
                 found = {program: folder / program for program in tool.programs}
@@ -393,8 +395,8 @@ def main() -> int:
     console = Console(stderr=True)
     try:
         toolchain = ensure(console)
-    except ToolMissing as missing:
-        console.print(f"[red]toolchain:[/] {missing}", highlight=False)
+    except (ToolMissing, OSError) as error:
+        console.print(f"[red]toolchain:[/] {escape(str(error))}", highlight=False)
         return 1
     for program, origin in toolchain.origins.items():
         console.print(f"[dim]toolchain:[/] {program} ({origin})", highlight=False)

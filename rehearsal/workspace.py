@@ -49,9 +49,11 @@ class Workspace:
 
     def change_config(self, key: str, **values: Any) -> None:
         """Sets `values` in the section `key` (such as `gpulab:lifecycle`) of the copied stack file."""
-        content = yaml.safe_load(self.stack_file.read_text(encoding="utf-8"))
-        content["config"].setdefault(key, {}).update(values)
-        _write_yaml(self.stack_file, content)
+        document = _nodes(self.stack_file)
+        section = _section(_section(document, "config"), key)
+        changed = yaml.compose(yaml.safe_dump(values), Loader=yaml.BaseLoader)
+        section.value = [pair for pair in section.value if pair[0].value not in values] + changed.value
+        _write_nodes(self.stack_file, document)
 
 
 def make(
@@ -85,19 +87,42 @@ def make(
     # The rehearsal's own Python runs the program: it has the packages that the stand-ins need.
     copied = {**declared, "runtime": "python", "plugins": {"providers": providers}}
     _write_yaml(program / "Pulumi.yaml", copied)
-    content = yaml.safe_load(stack_file.read_text(encoding="utf-8"))
+    content = _nodes(stack_file)
     # How the user's secrets are encrypted is the user's affair; the copy has a passphrase of its own.
-    kept = {key: value for key, value in content.items() if key == "config"}
-    _write_yaml(program / f"Pulumi.{stack}.yaml", kept)
-    if not _aws_works():
+    content.value = [(key, value) for key, value in content.value if key.value == "config"]
+    _write_nodes(program / f"Pulumi.{stack}.yaml", content)
+    environment = _environment(folder, home, toolchain, aws_url, today)
+    if not _aws_works(environment):
         _script(folder / "bin" / "tools" / "aws", f"{_python()} -m rehearsal.aws.cli")
-    return Workspace(program, stack, _environment(folder, home, toolchain, aws_url, today), stand_ins)
+    return Workspace(program, stack, environment, stand_ins)
 
 
-def _aws_works() -> bool:
+def _nodes(path: Path) -> yaml.MappingNode:
+    """A YAML file with each value as it is written: the engine takes `no` and `010` for other things than PyYAML."""
+    document = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+    assert isinstance(document, yaml.MappingNode)  # it was checked
+    return document
+
+
+def _section(parent: yaml.MappingNode, key: str) -> yaml.MappingNode:
+    """The mapping at `key`, which may stand there without the project's name; an empty one when there is none."""
+    for name, value in parent.value:
+        if name.value in (key, key.removeprefix("gpulab:")):
+            return value
+    text, mapping = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map"
+    parent.value.append((yaml.ScalarNode(text, key), yaml.MappingNode(mapping, [])))
+    return parent.value[-1][1]
+
+
+def _write_nodes(path: Path, document: yaml.Node) -> None:
+    path.write_text(yaml.serialize(document, Dumper=yaml.BaseDumper, allow_unicode=True), encoding="utf-8")
+
+
+def _aws_works(environment: Mapping[str, str]) -> bool:
     """Whether there is an aws CLI that runs; a version manager's shim may find none in the rehearsal's home."""
     try:
-        return subprocess.run(["aws", "--version"], capture_output=True, timeout=30, check=False).returncode == 0
+        command = ["aws", "--version"]
+        return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
