@@ -29,6 +29,10 @@ ADMINISTRATOR_POLICY = "AmazonEKSClusterAdminPolicy"
 # Not AmazonEKSAdminViewPolicy: that one reads Secrets.
 VIEWER_POLICY = "AmazonEKSViewPolicy"
 
+# EKS asks for two zones at least, and never takes subnets of another zone than those it began with ("Amazon EKS VPC and
+# subnet requirements", EKS user guide): with every zone's, a network could not get one more.
+CONTROL_PLANE_ZONES = 2
+
 CONNECT_SECONDS = 5
 RETRY_SECONDS = 2
 NEW_ENDPOINT_SECONDS = 90
@@ -48,10 +52,10 @@ class ClusterArgs:
     """What the cluster is made of.
 
     `administrators` and `viewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs the program,
-    as `sts:GetCallerIdentity` gives it. `public_cidrs` reach the API from outside the VPC; without any there is no
-    public endpoint. `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags
-    do not reach. `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS
-    from deleting the control plane.
+    as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the cluster's life.
+    `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint. `node_tags` go to the
+    instances and volumes of the system nodes, which the provider's default tags do not reach. `protect` keeps Pulumi
+    from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting the control plane.
     """
 
     cluster_name: str

@@ -184,6 +184,7 @@ class Karpenter(pulumi.ComponentResource):
             namespace=NAMESPACE,
             skip_crds=True,
             values=karpenter_values(
+                region=args.region,
                 cluster_name=args.cluster_name,
                 cluster_endpoint=args.cluster_endpoint,
                 queue_name=queue.name,
@@ -228,6 +229,7 @@ class Karpenter(pulumi.ComponentResource):
 
 def karpenter_values(
     *,
+    region: pulumi.Input[str],
     cluster_name: pulumi.Input[str],
     cluster_endpoint: pulumi.Input[str],
     queue_name: pulumi.Input[str],
@@ -243,10 +245,12 @@ def karpenter_values(
         # The node's resolver: CoreDNS may be what waits for a node that only Karpenter can make.
         "dnsPolicy": "Default",
         "controller": {
+            # Else it asks the metadata service, which is out of a pod's reach (hop limit 1), and ends at that.
+            "env": [{"name": "AWS_REGION", "value": region}],
             "resources": {
                 "requests": {"cpu": "500m", "memory": "1Gi"},
                 "limits": {"memory": "1Gi"},
-            }
+            },
         },
         "settings": {
             "clusterName": cluster_name,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
+from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
 from components.karpenter import Karpenter, KarpenterArgs
 from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
@@ -67,7 +67,7 @@ class Platform(pulumi.ComponentResource):
                 partition=partition,
                 caller_arn=caller.arn,
                 vpc_id=network.vpc_id,
-                control_plane_subnet_ids=network.intra_subnet_ids,
+                control_plane_subnet_ids=network.intra_subnet_ids[:CONTROL_PLANE_ZONES],
                 node_subnet_ids=network.private_subnet_ids,
                 administrators=settings.cluster.administrators,
                 viewers=settings.cluster.viewers,

@@ -41,6 +41,14 @@ SCOPE = PolicyScope(
     queue_arn="arn:aws:sqs:us-east-1:123456789012:lab-karpenter",
 )
 
+VALUES: dict[str, Any] = {
+    "region": "us-east-1",
+    "cluster_name": "lab",
+    "cluster_endpoint": "https://e",
+    "queue_name": "q",
+    "isolated_vpc": False,
+}
+
 # Characters without white space ("IAM and AWS STS quotas", IAM user guide).
 MANAGED_POLICY_LIMIT = 6144
 POLICIES_PER_ROLE = 10
@@ -291,12 +299,12 @@ def known_keys(values: dict[str, Any], defaults: dict[str, Any], path: str = "")
 
 
 def test_the_chart_knows_every_value_that_is_set() -> None:
-    values = karpenter_values(cluster_name="lab", cluster_endpoint="https://e", queue_name="q", isolated_vpc=False)
+    values = karpenter_values(**VALUES)
     assert list(known_keys(values, dict(contracts.chart("karpenter").values))) == []
 
 
 def test_two_controllers_run_on_system_nodes_and_apart() -> None:
-    values = karpenter_values(cluster_name="lab", cluster_endpoint="https://e", queue_name="q", isolated_vpc=False)
+    values = karpenter_values(**VALUES)
     effective = {**contracts.chart("karpenter").values, **values}
     assert SYSTEM_TAINT["key"] in {toleration["key"] for toleration in effective["tolerations"]}
     affinity = effective["affinity"]
@@ -304,6 +312,12 @@ def test_two_controllers_run_on_system_nodes_and_apart() -> None:
     assert all({"key": "karpenter.sh/nodepool", "operator": "DoesNotExist"} in t["matchExpressions"] for t in terms)
     assert affinity["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert effective["replicas"] == 2
+
+
+def test_the_controller_knows_its_region_without_the_metadata_service(mocks, deploy) -> None:
+    deploy(region="eu-west-1")
+    environment = values_of(mocks.one(RELEASE, "lab-karpenter"))["controller"]["env"]
+    assert {"name": "AWS_REGION", "value": "eu-west-1"} in environment
 
 
 def test_shared_gpus_can_be_announced(mocks, deploy) -> None:

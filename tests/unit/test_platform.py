@@ -133,6 +133,16 @@ def test_pools_find_the_subnets_and_the_group_of_this_cluster(mocks, eks):
     assert spec["role"] == mocks.one("aws:iam/role:Role", "gpulab-dev-karpenter-node").outputs["name"]
 
 
+@pytest.mark.parametrize("letters", ["ab", "abc", "abcd"])
+def test_the_control_planes_zones_stay_when_one_is_added_to_the_network(mocks, eks, letters: str):
+    """EKS refuses subnets in a zone that it did not begin with."""
+    zones = [f"us-east-1{letter}" for letter in letters]
+    deploy(mocks, **{"gpulab:network": {**LAB["gpulab:network"], "zones": zones}})
+    zone_of = {r.id: r.inputs["availabilityZone"] for r in mocks.all("aws:ec2/subnet:Subnet")}
+    subnets = mocks.one("eks:index:Cluster").inputs["subnetIds"]
+    assert [zone_of[subnet] for subnet in subnets] == ["us-east-1a", "us-east-1b"]
+
+
 def test_karpenter_tolerates_the_system_nodes(mocks, eks):
     deploy(mocks)
     values = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]
