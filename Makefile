@@ -21,7 +21,7 @@ setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehears
 	$(RUN) -m rehearsal.toolchain
 
 rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE
-	$(RUN) -m rehearsal $(STACK) $(if $(JSON),--json "$(JSON)")
+	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)")
 
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down
@@ -41,7 +41,7 @@ schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
 	$(RUN) -m settings.schema
 
 bench: setup  ## Seconds and memory of each phase of dev, the median of 3, as JSON
-	$(RUN) -m rehearsal.bench $(STACK) --json bench.json
+	$(RUN) -m rehearsal.bench "$(STACK)" --json bench.json
 
 lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 
-from settings import SettingsError, StackFileError
-
-from .processes import ProcessFailed
+from . import command
+from .plugins import given
 from .run import REHEARSAL_DAY, Options, rehearse
 from .session import end_all
-from .toolchain import ToolMissing
-from .workspace import PROJECT
-
-_OK, _NOT_ALL_HOLDS, _USAGE, _INTERRUPTED = 0, 1, 2, 130
+from .workspace import PROJECT, STAND_INS
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command and returns its exit status: 0 only when everything holds."""
-    # A letter that the terminal's encoding lacks must not end a rehearsal.
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.session and options.stack != "down":
         parser.error(f"one stack at a time: {options.stack}, or {options.session}")
-    console = Console()
-    try:
-        return _down(options.session, console) if options.stack == "down" else _rehearse(options, console)
-    except KeyboardInterrupt:
-        console.print("[yellow]Interrupted:[/] everything that was started has ended.")
-        return _INTERRUPTED
-    except (SettingsError, StackFileError, ToolMissing, ProcessFailed, OSError) as error:
-        console.print("[bold red]Failed:[/]", end=" ")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        return _USAGE if isinstance(error, SettingsError | StackFileError | OSError) else _NOT_ALL_HOLDS
+    if options.stack == "down":
+        return command.run(lambda console: _down(options.session, console), Console())
+    return command.run(lambda console: _rehearse(options, console), Console())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,11 +59,13 @@ def _day(text: str) -> date:
 
 def _rehearse(options: argparse.Namespace, console: Console) -> int:
     stack_file, stack = _stack(options.stack, options.project)
-    if options.plugins and not any(options.plugins.glob("pulumi-resource-*")):
-        raise FileNotFoundError(f"{options.plugins} is no folder with pulumi-resource-NAME executables in it")
+    if options.plugins and not given(options.plugins):
+        names = ", ".join(f"pulumi-resource-{name}" for name in STAND_INS)
+        raise FileNotFoundError(f"{options.plugins} is no folder that holds one of {names}")
     if options.json:  # what can't be written is better known before a rehearsal than after it
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.open("a", encoding="utf-8").close()
+        if options.json.is_dir() or not os.access(options.json.parent, os.W_OK):
+            raise PermissionError(f"{options.json} can't be written")
     report = rehearse(
         Options(
             stack_file=stack_file,
@@ -91,7 +80,7 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
     report.show(console)
     if options.json:
         options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
-    return _OK if report.ok else _NOT_ALL_HOLDS
+    return command.OK if report.ok else command.NOT_ALL_HOLDS
 
 
 def _stack(given: str, project: Path) -> tuple[Path, str]:
@@ -112,10 +101,10 @@ def _down(session: str | None, console: Console) -> int:
         )
     if session and not ended:
         console.print(f"there is no rehearsal {session}", highlight=False)
-        return _USAGE
+        return command.USAGE
     if not ended and not running:
         console.print("nothing was kept")
-    return _OK
+    return command.OK
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from . import command
 from .run import Options, rehearse
 from .workspace import PROJECT
 
@@ -22,7 +23,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     options = parser.parse_args()
-    console = Console(stderr=True)
+    if options.runs < 1:
+        parser.error("--runs must be 1 or more")
+    return command.run(lambda console: _measure(options, console), Console(stderr=True))
+
+
+def _measure(options: argparse.Namespace, console: Console) -> int:
     reports = []
     for number in range(1, options.runs + 1):
         console.print(f"run {number} of {options.runs}")
@@ -31,7 +37,7 @@ def main() -> int:
         ).as_json()
         if not report["ok"]:
             console.print("a rehearsal failed, so its figures mean nothing: run `make rehearse` to see why")
-            return 1
+            return command.NOT_ALL_HOLDS
         reports.append(report)
     figures = {
         "stack": options.stack,
@@ -46,7 +52,7 @@ def main() -> int:
     print(text)
     if options.json:
         options.json.write_text(text + "\n", encoding="utf-8")
-    return 0
+    return command.OK
 
 
 def _medians(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -173,7 +173,8 @@ def nothing_of_the_users(subject: Subject) -> str:
     signers = set(calls["keys"])
     _require(signers <= {ACCESS_KEY}, f"AWS calls were signed with {', '.join(sorted(signers - {ACCESS_KEY}))}")
     count = sum(calls["keys"].values())
-    return f"{len(processes)} processes with a home of their own; {count} AWS calls, all with the rehearsal's key"
+    others = f"{len(processes)} processes beside the rehearsal itself have a home of their own"
+    return f"{others}; {count} AWS calls, all with the rehearsal's key"
 
 
 # The order of destruction, as patterns of `TYPE NAME`: all that matches the first has gone before anything that matches

@@ -25,21 +25,21 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: Status | None = None
-        self._steps = 0
+        self._steps: set[str] = set()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Clock]:
         """Shows `name` while the block runs, and its time afterwards. Only a phase that ended well is ticked off."""
         clock, started = Clock(), time.monotonic()
-        self._steps = 0
+        self._steps.clear()
         with self._console.status(f"{name} …") as self._status:
             yield clock
         clock.seconds = time.monotonic() - started
-        steps = f", {self._steps} resources" if self._steps else ""
+        steps = f", {len(self._steps)} resources" if self._steps else ""
         self._console.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]", highlight=False)
 
     def advance(self, phase: str, name: str) -> None:
         """Counts a resource that `phase` is done with."""
-        self._steps += 1
+        self._steps.add(name)  # a component ends twice: when it is registered and with its outputs
         if self._status:
-            self._status.update(f"{phase} … {self._steps} resources, {escape(name)}")
+            self._status.update(f"{phase} … {len(self._steps)} resources, {escape(name)}")

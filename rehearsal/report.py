@@ -52,6 +52,7 @@ class Report:
         """Whether everything holds."""
         return (
             self.failure is None
+            and self.resources_created > 0
             and not self.second_preview_changes
             and not self.refresh_changes
             and all(check.ok for check in self.checks)

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -23,6 +23,7 @@ from .checks import Subject, destroyed_in_order, run_all
 from .control_plane import ControlPlane
 from .engine import Engine, Result
 from .leftovers import Account, Left, kubernetes_objects, state_names
+from .plugins import given, installed
 from .processes import MemoryWatch, describe, free_ports, marked
 from .progress import Progress
 from .report import Check, Report
@@ -205,6 +206,7 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
     """A rehearsal whose AWS and Kubernetes run, with nothing done yet; it all ends with the block."""
     stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
     toolchain = ensure(console)
+    plugins = installed(toolchain, console) | given(options.plugins)
     _reach_loopback_directly()
     report = Report(stack=options.stack, kept=options.keep)
     progress = Progress(console)
@@ -212,6 +214,7 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
         with timed(report, progress, memory, "start"):
             rehearsal = _assemble(
                 options=options,
+                plugins=plugins,
                 stack_settings=stack_settings,
                 session=session,
                 toolchain=toolchain,
@@ -259,6 +262,7 @@ def _go_through(rehearsal: Rehearsal) -> None:
 def _assemble(
     *,
     options: Options,
+    plugins: Mapping[str, Path],
     stack_settings: Settings,
     session: Session,
     toolchain: Toolchain,
@@ -275,7 +279,7 @@ def _assemble(
         project=options.project,
         stack=options.stack,
         toolchain=toolchain,
-        plugins=options.plugins,
+        plugins=plugins,
         aws_url=aws_url,
         today=options.today,
     )

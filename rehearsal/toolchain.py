@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import http.client
 import io
 import os
 import platform
@@ -176,16 +177,21 @@ def ensure(console: Console) -> Toolchain:
     for tool in ALL_TOOLS:
         found, origin = _on_path(tool), "PATH"
         if not found:
-            with _locked(cache, console):
-                folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"
-                if not all((folder / name).is_file() for name in (*tool.programs, "origin")):
-                    shutil.rmtree(folder, ignore_errors=True)  # somebody took files out of it
-                    getter.fill(tool, folder)
-                origin = (folder / "origin").read_text(encoding="utf-8")
-                found = {program: folder / program for program in tool.programs}
+            folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"
+            if not _is_whole(tool, folder):
+                with _locked(cache, console):
+                    if not _is_whole(tool, folder):
+                        shutil.rmtree(folder, ignore_errors=True)  # somebody took files out of it
+                        getter.fill(tool, folder)
+            origin = (folder / "origin").read_text(encoding="utf-8")
+            found = {program: folder / program for program in tool.programs}
         paths |= found
         origins |= dict.fromkeys(found, origin)
     return Toolchain(paths, origins)
+
+
+def _is_whole(tool: Tool, folder: Path) -> bool:
+    return all((folder / name).is_file() for name in (*tool.programs, "origin"))
 
 
 def _on_path(tool: Tool) -> dict[str, Path]:
@@ -253,7 +259,7 @@ class _Getter:
                     _install(staged / program, content)
                 else:
                     _unpack(content, tool.programs, staged)
-        except urllib.error.HTTPError as error:
+        except (urllib.error.HTTPError, http.client.HTTPException, tarfile.TarError, KeyError) as error:
             return f"its download failed ({error})"
         except OSError as error:
             reason = getattr(error, "reason", error)
@@ -280,8 +286,10 @@ class _Getter:
         for script, package in tool.companions.items():
             command = [go, "list", "-f", "{{.Dir}}", package]
             listed = subprocess.run(
-                command, cwd=module_folder, env=environment, capture_output=True, text=True, check=True
+                command, cwd=module_folder, env=environment, capture_output=True, text=True, check=False
             )
+            if listed.returncode:
+                raise ToolMissing(f"`go list {package}` in tools/{tool.name} failed: {listed.stderr.strip()}")
             source = Path(listed.stdout.strip()).parent / script
             _install(staged / script, source.read_bytes())
 

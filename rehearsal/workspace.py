@@ -63,13 +63,13 @@ def make(
     project: Path,
     stack: str,
     toolchain: Toolchain,
-    plugins: Path | None,
+    plugins: Mapping[str, Path],
     aws_url: str,
     today: date,
 ) -> Workspace:
     """Lays out a workspace in `folder` for the program in `project` and a copy of `stack_file`.
 
-    `plugins` is a folder of `pulumi-resource-NAME` executables that take a stand-in's place.
+    `plugins` has the folders of the `pulumi-resource-NAME` executables that take a stand-in's place, by name.
     """
     program = folder / "project"
     home = folder / "home"
@@ -78,10 +78,9 @@ def make(
     for name in _PROGRAM:
         if (project / name).exists():
             (program / name).symlink_to(project / name)
-    stand_ins = tuple(name for name in STAND_INS if not _given(plugins, name))
+    stand_ins = tuple(name for name in STAND_INS if name not in plugins)
     providers = [
-        {"name": name, "path": str(_stand_in(folder / "bin" / name, name) if name in stand_ins else plugins)}
-        for name in STAND_INS
+        {"name": name, "path": str(plugins.get(name) or _stand_in(folder / "bin" / name, name))} for name in STAND_INS
     ]
     declared = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     # The rehearsal's own Python runs the program: it has the packages that the stand-ins need.
@@ -125,10 +124,6 @@ def _aws_works(environment: Mapping[str, str]) -> bool:
         return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
-
-
-def _given(plugins: Path | None, name: str) -> bool:
-    return plugins is not None and (plugins / f"pulumi-resource-{name}").is_file()
 
 
 def _stand_in(folder: Path, name: str) -> Path:

@@ -123,8 +123,8 @@ class Settings:
 def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Settings:
     """The settings of a stack, checked.
 
-    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON. Namespaces other
-    than ours and `aws:region` are left to their owners. Raises SettingsError, with every mistake.
+    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON. Of the namespace
+    `aws` only `region` is taken; other namespaces are left to their owners. Raises SettingsError, with every mistake.
     """
     mistakes: list[Mistake] = []
     region = config.get("aws:region", "")
@@ -134,6 +134,12 @@ def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Sett
         wrong = f"must be an AWS region such as us-east-1{given_as(region)}"
         mistakes.append(Mistake("aws:region", wrong if region else expected))
 
+    # An explicit provider is given none of these: whoever relied on one would deploy to another account.
+    mistakes += [
+        Mistake(key, "has no effect: sign in by the environment (AWS_PROFILE, AWS_REGION and so on) and remove it")
+        for key in sorted(config)
+        if key.startswith("aws:") and key != "aws:region"
+    ]
     given: dict[str, Any] = {}
     for key in sorted(key for key in config if key.startswith(f"{PROJECT}:")):
         section = key.removeprefix(f"{PROJECT}:")

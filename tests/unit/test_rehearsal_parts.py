@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
-from rehearsal import workspace
+from rehearsal import plugins, workspace
 from rehearsal.checks import destroyed_in_order
 from rehearsal.engine import Engine, Result, Step, _Lines
+from rehearsal.leftovers import Account
 from rehearsal.toolchain import Toolchain
 
 URN = "urn:pulumi:dev::gpulab::"
@@ -75,18 +77,19 @@ def test_consequences_of_an_error_are_not_shown_as_its_cause() -> None:
     assert Result("up", errors=[trace]).causes == [trace]
 
 
-def make(tmp_path: Path, **changes: object) -> workspace.Workspace:
-    stack_file = tmp_path / "Pulumi.x y.yaml"
-    stack_file.write_text(
-        yaml.safe_dump({"config": {"gpulab:owner": "Zoë"}, "encryptionsalt": "v1:users-own"}, allow_unicode=True),
-        encoding="utf-8",
-    )
-    (tmp_path / "tools").mkdir()
+def make(tmp_path: Path, *, stack_file: Path | None = None, **changes: object) -> workspace.Workspace:
+    (tmp_path / "tools").mkdir(parents=True)
+    if stack_file is None:
+        stack_file = tmp_path / "Pulumi.x y.yaml"
+        stack_file.write_text(
+            yaml.safe_dump({"config": {"gpulab:owner": "Zoë"}, "encryptionsalt": "v1:users-own"}, allow_unicode=True),
+            encoding="utf-8",
+        )
     values: dict = {
         "project": workspace.PROJECT,
         "stack": "dev",
         "toolchain": Toolchain({"pulumi": tmp_path / "tools" / "pulumi"}, {"pulumi": "built"}),
-        "plugins": None,
+        "plugins": {},
         "aws_url": "http://127.0.0.1:9",
         "today": datetime.date(2026, 9, 1),
     }
@@ -114,7 +117,7 @@ def test_a_given_plugin_takes_the_place_of_its_stand_in(tmp_path: Path) -> None:
     given = tmp_path / "given"
     given.mkdir()
     (given / "pulumi-resource-kubernetes").write_text("#!/bin/sh\n", encoding="utf-8")
-    made = make(tmp_path, plugins=given)
+    made = make(tmp_path, plugins=plugins.given(given))
     assert made.stand_ins == ("aws", "eks", "random")
     providers = yaml.safe_load((made.folder / "Pulumi.yaml").read_text(encoding="utf-8"))["plugins"]["providers"]
     places = {one["name"]: one["path"] for one in providers}
@@ -145,3 +148,57 @@ def test_the_engine_runs_with_the_workspaces_environment_alone(tmp_path: Path, m
     assert result.exit_code == 3
     assert "USERS_OWN" not in result.output
     assert "GPULAB_REHEARSAL=dev-1" in result.output
+
+
+def fake_pulumi(tmp_path: Path, script: str) -> Toolchain:
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    pulumi.chmod(0o755)
+    return Toolchain({"pulumi": pulumi}, {"pulumi": "PATH"})
+
+
+INSTALLS = 'd="$PULUMI_HOME/plugins/resource-$4-$5"; mkdir -p "$d"; echo real > "$d/pulumi-resource-$4"'
+
+
+def test_real_plugins_are_installed_and_used_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPULAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(plugins, "PUBLISHER", tmp_path.as_uri() + "/pulumi")
+    found = plugins.installed(fake_pulumi(tmp_path, INSTALLS), Console(quiet=True))
+    assert set(found) == {"kubernetes", "random"}
+    assert make(tmp_path / "a", plugins=found).stand_ins == ("aws", "eks")
+    monkeypatch.setattr(plugins, "PUBLISHER", tmp_path.as_uri() + "/gone")
+    assert plugins.installed(fake_pulumi(tmp_path, "exit 1"), Console(quiet=True)) == found
+
+
+@pytest.mark.parametrize(("publisher", "script"), [("gone", INSTALLS), ("pulumi", "exit 1")])
+def test_plugins_that_cannot_be_had_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publisher: str, script: str
+) -> None:
+    monkeypatch.setenv("GPULAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(plugins, "PUBLISHER", f"{tmp_path.as_uri()}/{publisher}")
+    assert plugins.installed(fake_pulumi(tmp_path, script), Console(quiet=True)) == {}
+
+
+def test_scalars_of_the_stack_file_are_copied_as_they_are_written(tmp_path: Path) -> None:
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    stack_file.write_text("config:\n  gpulab:tags: {Team: no, Shift: 12:30, Version: 1.10}\n", encoding="utf-8")
+    copied = make(tmp_path / "b", stack_file=stack_file).stack_file.read_text(encoding="utf-8")
+    for written in ("no", "12:30", "1.10"):
+        assert written in copied
+    assert yaml.load(copied, yaml.BaseLoader)["config"]["gpulab:tags"] == {
+        "Team": "no",
+        "Shift": "12:30",
+        "Version": "1.10",
+    }
+
+
+def test_the_rehearsals_own_calls_to_aws_read_nothing_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("this is [no configuration", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file")
+    client = Account("http://127.0.0.1:9", "us-east-1").client("sqs")
+    assert client.meta.endpoint_url == "http://127.0.0.1:9"

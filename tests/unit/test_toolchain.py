@@ -151,3 +151,19 @@ def test_the_cache_lies_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", os.fspath(tmp_path / "home"))
     assert toolchain.cache_folder() == tmp_path / "home" / ".cache" / "gpulab"
+
+
+def test_a_folder_that_lost_a_program_is_made_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tool(download=release(place, b"program"))
+    found = ensure_only(wanted, monkeypatch)
+    found.path("hello").unlink()
+    assert ensure_only(wanted, monkeypatch).path("hello").read_bytes() == b"program"
+
+
+def test_a_broken_archive_is_built_instead(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = tool(download=release(place, b"program"))
+    (place / "hello-v1.4.2.tgz").write_bytes(b"no archive")
+    digest = hashlib.sha256(b"no archive").hexdigest()
+    (place / "SUMS").write_text(f"{digest}  hello-v1.4.2.tgz\n", encoding="utf-8")
+    with pytest.raises(ToolMissing, match="download failed"):
+        ensure_only(wanted, monkeypatch)
