@@ -70,7 +70,7 @@ class Report:
             "refresh_changes": len(self.refresh_changes),
             "changed": {"second_preview": self.second_preview_changes, "refresh": self.refresh_changes},
             "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks],
-            "left": self.left.as_json() if self.left else None,
+            "left": None if self.left is None else self.left.as_json(),
             "seconds": _rounded(self.seconds),
             "memory_mib": _rounded(self.memory_mib),
             "program_memory_mib": _rounded(self.program_memory_mib),

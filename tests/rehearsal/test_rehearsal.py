@@ -40,6 +40,16 @@ class Outcome:
         return {check["name"]: check["ok"] for check in self.report["checks"]}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this module's own, with the toolchain that is there: other rehearsals may run on this machine."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "toolchain").symlink_to(cache_folder() / "toolchain")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPULAB_CACHE", str(folder))
+        yield folder
+
+
 def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
@@ -52,13 +62,15 @@ def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subpr
 
 
 def rehearsal_processes(stack: str) -> list[psutil.Process]:
-    """The processes of any rehearsal of `stack` on this machine."""
+    """The processes of any rehearsal of `stack` with this module's cache."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK, "").startswith(f"{stack}-") and process.status() != psutil.STATUS_ZOMBIE:
+            environment = process.environ()
+            ours = environment.get(MARK, "").startswith(f"{stack}-") and str(cache_folder()) in environment["HOME"]
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
-        except psutil.Error:
+        except (psutil.Error, KeyError):
             continue
     return found
 
@@ -82,7 +94,6 @@ def outcomes(
     folder = tmp_path_factory.mktemp("reports")
     users_own = {
         "HOME": str(decoy_home),
-        "GPULAB_CACHE": str(cache_folder()),
         "KUBECONFIG": str(decoy_home / ".kube" / "config"),
         "AWS_PROFILE": "production",
         "AWS_ACCESS_KEY_ID": "AKIAUSERSOWN00000000",

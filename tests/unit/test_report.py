@@ -81,6 +81,14 @@ def test_the_json_has_numbers_to_compare_and_names_beside() -> None:
     assert data["peak_memory_mib"] == 900
 
 
+def test_nothing_left_is_told_in_zeros_and_no_destroy_in_nothing() -> None:
+    report = good()
+    left = report.as_json()["left"]
+    assert [left[place] for place in ("state", "aws", "kubernetes", "processes")] == [0, 0, 0, 0]
+    report.left = None
+    assert report.as_json()["left"] is None
+
+
 def test_names_from_outside_are_not_taken_for_markup() -> None:
     report = good()
     report.checks = [Check("[bold]x[/]", True, "subnets[0] [/red]")]
