@@ -1,0 +1,69 @@
+"""The program itself: a wrong stack file ends it before the first resource, a right one builds the platform."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import socket
+from pathlib import Path
+
+import eks_mocks
+import pulumi
+import pytest
+from conftest import EngineMocks
+from pulumi.runtime import config as pulumi_config
+
+import settings
+
+PROJECT = Path(__file__).parents[2]
+
+
+def readable(path: Path) -> bool:
+    """Whether the file itself is right; else the engine refuses it as well (test_settings_file.py)."""
+    try:
+        settings.read_stack_file(path)
+    except settings.StackFileError:
+        return False
+    return True
+
+
+ERRORS = [path for path in sorted((PROJECT / "tests" / "stacks").glob("*.error.yaml")) if readable(path)]
+DAY = "2026-09-01"
+
+
+def run(mocks: EngineMocks, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs `__main__.py` as the language host does, with `config` as the engine hands it over."""
+    monkeypatch.setenv("GPULAB_TODAY", DAY)
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
+    pulumi_config.set_all_config(config)
+
+    def program() -> None:
+        runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__")
+
+    try:
+        mocks.deploy(program)
+    finally:
+        pulumi_config.set_all_config({})
+
+
+@pytest.mark.parametrize("path", ERRORS, ids=lambda path: path.name.removesuffix(".error.yaml"))
+def test_a_wrong_stack_file_ends_the_program_before_the_first_resource(
+    path: Path, mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings.read_stack_file(path)
+    with pytest.raises(pulumi.RunError, match=r"mistakes? in its settings"):
+        run(mocks, config, monkeypatch)
+    assert mocks.resources == []
+    assert mocks.calls == []
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_projects_own_stack_files_build_the_platform(
+    stack: str, mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings.read_stack_file(PROJECT / f"Pulumi.{stack}.yaml")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
+        run(mocks, config, monkeypatch)
+    pools = {pool.inputs["metadata"]["name"] for pool in mocks.all("kubernetes:karpenter.sh/v1:NodePool")}
+    assert pools == set(json.loads(config["gpulab:nodePools"]))
