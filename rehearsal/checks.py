@@ -111,7 +111,7 @@ def kubeconfig_works(subject: Subject) -> str:
     """The exported `aws eks update-kubeconfig` line makes a kubeconfig with which the API server lets us in."""
     command = subject.outputs[_KUBECONFIG_OUTPUT]
     file = subject.folder / "check.kubeconfig"
-    environment = dict(subject.workspace.environment)
+    environment = dict(subject.workspace.users_environment)
     _output([*shlex.split(command), "--kubeconfig", str(file)], environment)
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]["exec"]
@@ -134,7 +134,8 @@ def kubeconfig_works(subject: Subject) -> str:
     token = credential["status"]["token"]
     _require(status(token) == 200, f"with it the API server answers {status(token)}")
     _require(status(f"{token}x") == 401, "the API server lets a forged token in")
-    return f"`{command}`: lists the nodes; a forged token gets 401"
+    client = "the aws CLI" if subject.workspace.has_real_aws else "a stand-in of the aws CLI"
+    return f"`{command}`, by {client}: lists the nodes; a forged token gets 401"
 
 
 def tags_everywhere(subject: Subject) -> str:

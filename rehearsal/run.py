@@ -295,7 +295,11 @@ def _assemble(
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     report.stand_ins = [_PARTS[name] for name in project.stand_ins]
-    report.stand_ins += ["Helm charts by recorded releases", "kubelets and nodes by KWOK"]
+    report.stand_ins += [
+        "Helm charts by recorded releases",
+        "kubelets and nodes by KWOK",
+        "`aws eks get-token` as the engine calls it",
+    ]
     return Rehearsal(
         options=options,
         settings=stack_settings,

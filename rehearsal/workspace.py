@@ -41,6 +41,9 @@ class Workspace:
     stack: str
     environment: Mapping[str, str]
     stand_ins: tuple[str, ...]
+    users_environment: Mapping[str, str]
+    """The same with the `aws` CLI that a user would run, where there is one: `has_real_aws`."""
+    has_real_aws: bool
 
     @property
     def stack_file(self) -> Path:
@@ -91,9 +94,12 @@ def make(
     content.value = [(key, value) for key, value in content.value if key.value == "config"]
     _write_nodes(program / f"Pulumi.{stack}.yaml", content)
     environment = _environment(folder, home, toolchain, aws_url, today)
-    if not _aws_works(environment):
-        _script(folder / "bin" / "tools" / "aws", f"{_python()} -m rehearsal.aws.cli")
-    return Workspace(program, stack, environment, stand_ins)
+    real_aws = _aws_works(environment)
+    # Every client of the cluster signs in by it, each time the engine starts one: the real one takes half a second.
+    quick_tools = folder / "bin" / "tools"
+    _script(quick_tools / "aws", f"{_python()} -m rehearsal.aws.cli")
+    quick = {**environment, "PATH": f"{quick_tools}{os.pathsep}{environment['PATH']}"}
+    return Workspace(program, stack, quick, stand_ins, environment if real_aws else quick, real_aws)
 
 
 def _nodes(path: Path) -> yaml.MappingNode:
@@ -150,7 +156,6 @@ def _environment(folder: Path, home: Path, toolchain: Toolchain, aws_url: str, t
     places = [
         Path(sys.executable).parent,
         *(path.parent for path in toolchain.paths.values()),
-        folder / "bin" / "tools",
     ]
     path = os.pathsep.join([*dict.fromkeys(str(place) for place in places), os.environ.get("PATH", os.defpath)])
     return {
