@@ -50,6 +50,11 @@ def cache(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield folder
 
 
+def hear_ctrl_c() -> None:
+    """As at a terminal: what a shell starts in the background, tests too, would ignore the signal."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
@@ -58,6 +63,7 @@ def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subpr
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
 
 

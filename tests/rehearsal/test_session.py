@@ -112,6 +112,11 @@ def test_the_kernel_ends_what_was_not_kept_when_its_owner_is_killed(cache: Path)
     eventually(lambda: not marked(id))
 
 
+def hear_ctrl_c() -> None:
+    """As at a terminal: what a shell starts in the background, tests too, would ignore the signal."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_each_way_to_end_a_rehearsal_cleans_up(cache: Path, sent: signal.Signals) -> None:
     program = textwrap.dedent(
@@ -127,7 +132,9 @@ def test_each_way_to_end_a_rehearsal_cleans_up(cache: Path, sent: signal.Signals
             raise SystemExit(130)
         """
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+    ) as owner:
         assert owner.stdout
         id = owner.stdout.readline().strip()
         owner.send_signal(sent)
