@@ -38,6 +38,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("session", nargs="?", help="with `down`: which rehearsal to end (default: all that were kept)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report for machines to FILE")
     parser.add_argument("--plugins", type=Path, metavar="DIR", help="take the pulumi-resource-NAME executables in DIR")
+    parser.add_argument(
+        "--charts",
+        type=Path,
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="render the Helm charts (NAME/ or NAME-VERSION.tgz) in DIR; can be given more than once",
+    )
+    parser.add_argument("--pull-charts", action="store_true", help="pull charts that are nowhere here, and keep them")
     parser.add_argument("--keep", action="store_true", help="stop after up, and leave the stack running")
     parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR", help="another program to rehearse")
     parser.add_argument(
@@ -62,6 +71,9 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
     if options.plugins and not given(options.plugins):
         names = ", ".join(f"pulumi-resource-{name}" for name in STAND_INS)
         raise FileNotFoundError(f"{options.plugins} is no folder that holds one of {names}")
+    for folder in options.charts:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder with Helm charts in it")
     if options.json:  # what can't be written is better known before a rehearsal than after it
         options.json.parent.mkdir(parents=True, exist_ok=True)
         if options.json.is_dir() or not os.access(options.json.parent, os.W_OK):
@@ -73,6 +85,8 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
             project=options.project.resolve(),
             plugins=options.plugins and options.plugins.resolve(),
             keep=options.keep,
+            charts=tuple(folder.resolve() for folder in options.charts),
+            pull_charts=options.pull_charts,
             today=options.today,
         ),
         console,

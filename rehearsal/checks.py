@@ -21,6 +21,7 @@ import yaml
 from settings import Settings
 
 from .control_plane import ControlPlane
+from .controllers.twins import is_twin
 from .engine import Result
 from .leftovers import Account
 from .processes import describe, marked
@@ -75,7 +76,8 @@ def crds_admit_pools(subject: Subject) -> str:
     """Each pool of the stack file is a NodePool and an EC2NodeClass that the real CRDs admitted."""
     pools = set(subject.settings.node_pools)
     found = {
-        kind: {item["metadata"]["name"] for item in subject.plane.request("GET", path)["items"]}
+        # The pools' twins are the rehearsal's.
+        kind: {item["metadata"]["name"] for item in subject.plane.request("GET", path)["items"] if not is_twin(item)}
         for kind, path in {
             "NodePool": "/apis/karpenter.sh/v1/nodepools",
             "EC2NodeClass": "/apis/karpenter.k8s.aws/v1/ec2nodeclasses",

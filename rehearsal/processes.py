@@ -99,7 +99,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # It only calls prctl, which is safe in the fork of a program with threads.
-                preexec_fn=None if self.outlive or sys.platform != "linux" else _die_with_parent,  # noqa: PLW1509
+                preexec_fn=None if self.outlive or sys.platform != "linux" else die_with_parent,  # noqa: PLW1509
             )
 
     def log_path(self, name: str) -> Path:
@@ -134,7 +134,7 @@ class Processes:
             process.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Asks the kernel to end the calling process with its parent: a rehearsal that is killed leaves nothing running."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -21,11 +21,13 @@ from . import control_plane, workspace
 from .aws.access import access_bindings
 from .checks import Subject, destroyed_in_order, run_all
 from .control_plane import ControlPlane
+from .controllers import starting as controllers
 from .engine import Engine, Result
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .plugins import given, installed
 from .processes import MemoryWatch, describe, free_ports, marked
 from .progress import Progress
+from .releases import described, releases
 from .report import Check, Report
 from .session import Session, begin
 from .toolchain import Toolchain, ensure
@@ -46,7 +48,10 @@ _PARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to rehearse. `project` is the program's folder, `plugins` one of real `pulumi-resource-NAME` plugins."""
+    """What to rehearse. `project` is the program's folder, `plugins` one of real `pulumi-resource-NAME` plugins.
+
+    `charts` are folders that hold Helm charts; with `pull_charts` others may be pulled from their repositories.
+    """
 
     stack_file: Path
     stack: str
@@ -54,6 +59,8 @@ class Options:
     plugins: Path | None = None
     keep: bool = False
     today: date = REHEARSAL_DAY
+    charts: tuple[Path, ...] = ()
+    pull_charts: bool = False
 
 
 class PhaseFailed(Exception):
@@ -113,6 +120,7 @@ class Rehearsal:
                 plane=self.plane,
             )
             self.report.checks += run_all(subject)
+            self.report.stand_ins += described(releases(self.plane))
 
     def unlock(self) -> None:
         """Sees production's destroy refused, with what is protected named and nothing gone; then unlocks it."""
@@ -282,6 +290,8 @@ def _assemble(
         plugins=plugins,
         aws_url=aws_url,
         today=options.today,
+        charts=options.charts,
+        pull_charts=options.pull_charts,
     )
     plane = control_plane.start(
         session.folder / "kubernetes",
@@ -291,15 +301,19 @@ def _assemble(
         bindings=access_bindings(),
     )
     _start_aws(session, project, plane, aws_url, aws_port)
+    controllers.start(
+        session.processes,
+        program=toolchain.path("karpenter"),
+        environment=project.environment,
+        kubeconfig=plane.kubeconfig,
+        region=stack_settings.region,
+        zones=stack_settings.network.zones,
+    )
     account = Account(aws_url, stack_settings.region)
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     report.stand_ins = [_PARTS[name] for name in project.stand_ins]
-    report.stand_ins += [
-        "Helm charts by recorded releases",
-        "kubelets and nodes by KWOK",
-        "`aws eks get-token` as the engine calls it",
-    ]
+    report.stand_ins += ["kubelets and nodes by KWOK", "`aws eks get-token` as the engine calls it"]
     return Rehearsal(
         options=options,
         settings=stack_settings,

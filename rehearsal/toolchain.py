@@ -144,8 +144,28 @@ KUBERNETES = Tool(
 )
 # Its releases come without checksums, so it is built, from modules whose checksums are in go.sum.
 KWOK = Tool(name="kwok", module="sigs.k8s.io/kwok", packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, build_seconds=65)
+HELM = Tool(
+    name="helm",
+    module="helm.sh/helm/v3",
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    version_flags="-X helm.sh/helm/v3/internal/version.version={version}",
+    version_command=("version", "--short"),
+    download=Download(
+        url="https://get.helm.sh/helm-{version}-{os}-{arch}.tar.gz",
+        checksums="https://get.helm.sh/helm-{version}-{os}-{arch}.tar.gz.sha256sum",
+    ),
+    build_seconds=53,
+)
+# The controllers of every Karpenter, with KWOK's cloud in the place of AWS's. It is published as a module alone, and a
+# `karpenter` on PATH is of another cloud: as none answers to --version, none is taken.
+KARPENTER = Tool(
+    name="karpenter",
+    module="sigs.k8s.io/karpenter",
+    packages={"karpenter": "sigs.k8s.io/karpenter/kwok"},
+    build_seconds=109,
+)
 
-ALL_TOOLS = (ENGINE, LANGUAGE_HOST, ETCD, KUBERNETES, KWOK)
+ALL_TOOLS = (ENGINE, LANGUAGE_HOST, ETCD, KUBERNETES, KWOK, HELM, KARPENTER)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import Any
 
 import yaml
 
-from .toolchain import Toolchain
+from .providers.kubernetes.archives import DOWNLOADS, FOLDERS
+from .toolchain import Toolchain, cache_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
 STAND_INS = ("aws", "eks", "kubernetes", "random")
@@ -69,10 +70,14 @@ def make(
     plugins: Mapping[str, Path],
     aws_url: str,
     today: date,
+    charts: Sequence[Path] = (),
+    pull_charts: bool = False,
 ) -> Workspace:
     """Lays out a workspace in `folder` for the program in `project` and a copy of `stack_file`.
 
-    `plugins` has the folders of the `pulumi-resource-NAME` executables that take a stand-in's place, by name.
+    `plugins` has the folders of the `pulumi-resource-NAME` executables that take a stand-in's place, by name. Helm
+    charts are looked for in the folders `charts`, then among those that were pulled before, then with `pull_charts` in
+    their repositories.
     """
     program = folder / "project"
     home = folder / "home"
@@ -92,8 +97,9 @@ def make(
     content = _nodes(stack_file)
     # How the user's secrets are encrypted is the user's affair; the copy has a passphrase of its own.
     content.value = [(key, value) for key, value in content.value if key.value == "config"]
+    _find_chart_paths(content, project)
     _write_nodes(program / f"Pulumi.{stack}.yaml", content)
-    environment = _environment(folder, home, toolchain, aws_url, today)
+    environment = {**_environment(folder, home, toolchain, aws_url, today), **_charts(charts, pull_charts)}
     real_aws = _aws_works(environment)
     # Every client of the cluster signs in by it, each time the engine starts one: the real one takes half a second.
     quick_tools = folder / "bin" / "tools"
@@ -130,6 +136,23 @@ def _aws_works(environment: Mapping[str, str]) -> bool:
         return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _find_chart_paths(content: yaml.MappingNode, project: Path) -> None:
+    """Makes the paths under gpulab:charts, which are seen from the project's folder, right for the copy of it."""
+    for name, section in _section(content, "config").value:
+        if name.value in ("gpulab:charts", "charts") and isinstance(section, yaml.MappingNode):
+            for _, source in section.value:
+                for key, path in source.value if isinstance(source, yaml.MappingNode) else ():
+                    if key.value == "path" and not path.value.startswith("~"):
+                        path.value = str(project / path.value)
+
+
+def _charts(folders: Sequence[Path], pull: bool) -> dict[str, str]:
+    """Where the kubernetes provider is to look for charts."""
+    pulled = cache_folder() / "charts"
+    found = {FOLDERS: os.pathsep.join(map(str, [*folders, pulled]))}
+    return {**found, DOWNLOADS: str(pulled)} if pull else found
 
 
 def _stand_in(folder: Path, name: str) -> Path:

@@ -16,7 +16,8 @@ from urllib.request import Request, urlopen
 
 from contracts import InstanceType
 
-_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+# The names of Kubernetes for what EC2 calls x86_64.
+ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 _TAINT_EFFECTS = {
     "NO_SCHEDULE": "NoSchedule",
     "NO_EXECUTE": "NoExecute",
@@ -52,15 +53,8 @@ class NodeSpec:
 def manifest(spec: NodeSpec) -> dict[str, Any]:
     """The Node as kubelet registers it on EKS, ready. KWOK keeps it alive."""
     region = spec.zone[:-1]
-    architecture = _ARCHITECTURES[spec.instance_type.arch]
-    cpu, memory, pods = spec.instance_type.vcpu, spec.instance_type.memory_mib, spec.instance_type.max_pods_eni
-    capacity = {
-        "cpu": str(cpu),
-        "memory": f"{memory}Mi",
-        "pods": str(pods),
-        "ephemeral-storage": f"{spec.disk_size}Gi",
-    }
-    reserved = _EVICTION_MIB + _SYSTEM_MIB + _MIB_PER_POD * pods
+    architecture = ARCHITECTURES[spec.instance_type.arch]
+    capacity, allocatable = resources(spec.instance_type, spec.disk_size)
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -86,11 +80,7 @@ def manifest(spec: NodeSpec) -> dict[str, Any]:
         },
         "status": {
             "capacity": capacity,
-            "allocatable": {
-                **capacity,
-                "cpu": f"{1000 * cpu - _kubelet_millicores(cpu)}m",
-                "memory": f"{memory - reserved}Mi",
-            },
+            "allocatable": allocatable,
             "addresses": [
                 {"type": "InternalIP", "address": spec.private_ip},
                 {"type": "InternalDNS", "address": spec.name},
@@ -115,18 +105,39 @@ def manifest(spec: NodeSpec) -> dict[str, Any]:
     }
 
 
-def node_taint(taint: dict[str, str]) -> dict[str, str]:
-    """A taint in Kubernetes' spelling of its effect."""
-    return {"key": taint["key"], "value": taint.get("value", ""), "effect": _TAINT_EFFECTS[taint["effect"]]}
+def resources(instance_type: InstanceType, disk_size: int) -> tuple[dict[str, str], dict[str, str]]:
+    """What kubelet reports of an instance with a root volume of `disk_size` GiB: capacity, and allocatable to pods."""
+    capacity = {
+        "cpu": str(instance_type.vcpu),
+        "memory": f"{instance_type.memory_mib}Mi",
+        "pods": str(instance_type.max_pods_eni),
+        "ephemeral-storage": f"{disk_size}Gi",
+    }
+    allocatable = {
+        **capacity,
+        "cpu": f"{1000 * instance_type.vcpu - reserved_millicores(instance_type)}m",
+        "memory": f"{instance_type.memory_mib - reserved_mib(instance_type)}Mi",
+    }
+    return capacity, allocatable
 
 
-def _kubelet_millicores(cpu: int) -> int:
+def reserved_mib(instance_type: InstanceType) -> int:
+    """MiB that kubelet keeps from pods."""
+    return _EVICTION_MIB + _SYSTEM_MIB + _MIB_PER_POD * instance_type.max_pods_eni
+
+
+def reserved_millicores(instance_type: InstanceType) -> int:
     """What kubelet reserves: 6 % of the first core, 1 % of the second, 0.5 % of two more, 0.25 % of the rest."""
-    reserved, left = 0.0, cpu
+    reserved, left = 0.0, instance_type.vcpu
     for cores, millicores in _CPU_SHARES:
         taken = min(cores, left)
         reserved, left = reserved + taken * millicores, left - taken
     return round(reserved + left * _CPU_SHARE_BEYOND)
+
+
+def node_taint(taint: dict[str, str]) -> dict[str, str]:
+    """A taint in Kubernetes' spelling of its effect."""
+    return {"key": taint["key"], "value": taint.get("value", ""), "effect": _TAINT_EFFECTS[taint["effect"]]}
 
 
 def create(spec: NodeSpec) -> None:

@@ -6,11 +6,11 @@ import json
 import runpy
 import socket
 from pathlib import Path
+from typing import Any
 
 import eks_mocks
 import pulumi
 import pytest
-from conftest import EngineMocks
 from pulumi.runtime import config as pulumi_config
 
 import settings
@@ -31,7 +31,7 @@ ERRORS = [path for path in sorted((PROJECT / "tests" / "stacks").glob("*.error.y
 DAY = "2026-09-01"
 
 
-def run(mocks: EngineMocks, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def run(mocks: Any, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs `__main__.py` as the language host does, with `config` as the engine hands it over."""
     monkeypatch.setenv("GPULAB_TODAY", DAY)
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
@@ -48,7 +48,7 @@ def run(mocks: EngineMocks, config: dict[str, str], monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("path", ERRORS, ids=lambda path: path.name.removesuffix(".error.yaml"))
 def test_a_wrong_stack_file_ends_the_program_before_the_first_resource(
-    path: Path, mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch
+    path: Path, mocks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings.read_stack_file(path)
     with pytest.raises(pulumi.RunError, match=r"mistakes? in its settings"):
@@ -59,7 +59,7 @@ def test_a_wrong_stack_file_ends_the_program_before_the_first_resource(
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_projects_own_stack_files_build_the_platform(
-    stack: str, mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch
+    stack: str, mocks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings.read_stack_file(PROJECT / f"Pulumi.{stack}.yaml")
     with socket.create_server(("127.0.0.1", 0)) as server:

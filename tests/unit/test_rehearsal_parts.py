@@ -77,14 +77,14 @@ def test_consequences_of_an_error_are_not_shown_as_its_cause() -> None:
     assert Result("up", errors=[trace]).causes == [trace]
 
 
-def make(tmp_path: Path, *, stack_file: Path | None = None, **changes: object) -> workspace.Workspace:
+def make(
+    tmp_path: Path, config: dict | None = None, *, stack_file: Path | None = None, **changes: object
+) -> workspace.Workspace:
     (tmp_path / "tools").mkdir(parents=True)
     if stack_file is None:
         stack_file = tmp_path / "Pulumi.x y.yaml"
-        stack_file.write_text(
-            yaml.safe_dump({"config": {"gpulab:owner": "Zoë"}, "encryptionsalt": "v1:users-own"}, allow_unicode=True),
-            encoding="utf-8",
-        )
+        content = {"config": config or {"gpulab:owner": "Zoë"}, "encryptionsalt": "v1:users-own"}
+        stack_file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     values: dict = {
         "project": workspace.PROJECT,
         "stack": "dev",
@@ -123,6 +123,31 @@ def test_a_given_plugin_takes_the_place_of_its_stand_in(tmp_path: Path) -> None:
     places = {one["name"]: one["path"] for one in providers}
     assert places["kubernetes"] == str(given)
     assert (Path(places["aws"]) / "pulumi-resource-aws").is_file()
+
+
+def test_a_charts_path_is_seen_from_the_projects_folder(tmp_path: Path) -> None:
+    charts = {"karpenter": {"path": "charts/karpenter-1.tgz"}, "karpenter-crd": {"path": "/charts/crd"}}
+    made = make(tmp_path, config={"gpulab:charts": charts})
+    copied = yaml.safe_load(made.stack_file.read_text(encoding="utf-8"))["config"]["gpulab:charts"]
+    assert copied == {
+        "karpenter": {"path": str(workspace.PROJECT / "charts/karpenter-1.tgz")},
+        "karpenter-crd": {"path": "/charts/crd"},
+    }
+
+
+def test_charts_are_looked_for_where_told_then_in_the_cache_and_on_the_network_only_if_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPULAB_CACHE", str(tmp_path / "cache"))
+    made = make(tmp_path, charts=(tmp_path / "mine",))
+    assert made.environment["GPULAB_CHARTS"].split(":") == [str(tmp_path / "mine"), str(tmp_path / "cache" / "charts")]
+    assert "GPULAB_CHART_DOWNLOADS" not in made.environment
+
+
+def test_charts_may_be_pulled_into_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPULAB_CACHE", str(tmp_path / "cache"))
+    made = make(tmp_path, pull_charts=True)
+    assert made.environment["GPULAB_CHART_DOWNLOADS"] == made.environment["GPULAB_CHARTS"]
 
 
 def test_the_scripts_work_in_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Charts as the rehearsal has them: what a Helm release needs to know of one before and while it is installed."""
+"""Charts as the rehearsal has them: at hand, for Helm to render, or recorded in their contracts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import copy
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import contracts
 from rehearsal.providers.serving import UNKNOWN, Refused
 
+from . import archives
 from . import values as chart_values
 from .objects import Object
 
@@ -29,24 +30,23 @@ _CRD_CHART_VALUES: Mapping[str, Any] = {"additionalAnnotations": {}}
 _ARCHIVE_VERSION = re.compile(r"-v?\d+\.\d+\.\d+.*$")
 
 
-class Chart(Protocol):
-    """A chart at one version, ready to be installed: recorded from its contract, or rendered from its archive."""
+class ArchivedChart:
+    """A chart whose archive or folder is at hand, so that Helm can render it."""
 
-    name: str
-    version: str
-    app_version: str | None
+    def __init__(self, archive: archives.Archive, contract: contracts.Chart | None = None) -> None:
+        self._archive = archive
+        self._contract = contract
+        self.path = archive.path
+        self.name = str(archive.metadata["name"])
+        self.version = str(archive.metadata["version"])
 
     def check_values(self, values: Mapping[str, Any]) -> list[Refused]:
-        """What is wrong with `values`, which may hold UNKNOWN."""
-        ...
-
-    def folder_crds(self) -> list[Object]:
-        """The definitions that Helm installs before the release, and leaves there after it."""
-        ...
-
-    def render(self, values: Mapping[str, Any]) -> list[Object]:
-        """The objects that make up the release."""
-        ...
+        """By the chart's schema; of a chart that has none by the contract of its version, if there is one."""
+        if self._archive.schema is not None:
+            return chart_values.check(values, self._archive.defaults, self._archive.schema)
+        if self._contract and archives.same_version(self.version, self._contract.version):
+            return RecordedChart(self._contract).check_values(values)
+        return []
 
 
 class RecordedChart:
@@ -94,33 +94,54 @@ class RecordedChart:
         return None
 
 
+Chart: TypeAlias = ArchivedChart | RecordedChart
+
+
 def is_kept(obj: Object) -> bool:
     """Whether Helm leaves the object when its release goes."""
     return obj["metadata"].get("annotations", {}).get(_KEEP_ANNOTATION) == "keep"
 
 
-def find(reference: str, version: Any) -> Chart:
+def find(reference: str, version: Any, repository: str | None = None) -> Chart:
     """The chart that a release names: by name, by OCI address, or by the path of an archive or folder.
 
-    `version` is the one asked for: empty for the pinned one, UNKNOWN where a preview can't know it. Raises Refused.
+    `version` is the one asked for: empty for the pinned one, UNKNOWN where a preview can't know it. `repository` is the
+    HTTP index that has it. A chart at a path is taken as it is; any other has to be at the version of its contract.
+    Where it is not at hand, the contract stands for it. Raises Refused.
     """
-    if reference.startswith((".", "/", "~")) and not Path(reference).expanduser().exists():
+    asked = None if version is UNKNOWN else version or None
+    name = _ARCHIVE_VERSION.sub("", reference.rstrip("/").rpartition("/")[2].removesuffix(".tgz"))
+    contract = _contract(name)
+    if archive := archives.at(reference):
+        if asked and not archives.same_version(archive.metadata["version"], asked):
+            raise Refused(f"{reference} is at version {archive.metadata['version']!r}, not {asked!r}", "version")
+        return ArchivedChart(archive, _contract(archive.metadata["name"]))
+    if reference.startswith((".", "/", "~")):
         raise Refused(f"path {reference!r} not found; check the chart name and repository configuration.", "chart")
-    name = reference.rstrip("/").rpartition("/")[2]
-    try:
-        contract = contracts.chart(_ARCHIVE_VERSION.sub("", name.removesuffix(".tgz")))
-    except KeyError:
+    if asked and contract and not archives.same_version(asked, contract.version):
         raise Refused(
-            f"no contract of the chart {reference!r} is at hand, so its release can't be rehearsed; known:"
-            f" {', '.join(_known())}. Name a chart archive under gpulab:charts to rehearse another",
-            "chart",
-        ) from None
-    if version is not UNKNOWN and version and version.removeprefix("v") != contract.version.removeprefix("v"):
-        raise Refused(
-            f"{version!r} is not the version that the contract of {contract.name} is about: {contract.version!r}",
+            f"{asked!r} is not the version that the contract of {contract.name} is about: {contract.version!r}",
             "version",
         )
+    wanted = contract.version if contract else asked
+    archive = wanted and (archives.find(name, wanted) or archives.pull(reference, wanted, repository))
+    if archive:
+        return ArchivedChart(archive, contract)
+    if contract is None:
+        raise Refused(
+            f"no contract of the chart {reference!r} is at hand, so its release can't be rehearsed; known:"
+            f" {', '.join(_known())}. Give the folder that holds the chart with --charts, or name its archive under"
+            " gpulab:charts, to rehearse another",
+            "chart",
+        )
     return RecordedChart(contract)
+
+
+def _contract(name: str) -> contracts.Chart | None:
+    try:
+        return contracts.chart(name)
+    except KeyError:
+        return None
 
 
 def _known() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import dataclass
@@ -120,19 +121,10 @@ def access(config: Properties) -> Configuration:
     from kubernetes import config as kubeconfigs  # noqa: PLC0415
     from kubernetes.client import Configuration  # noqa: PLC0415
 
-    document = _parse(config.get("kubeconfig"))
-    if not document:
-        raise NoAccess("no kubeconfig is configured, and neither KUBECONFIG nor ~/.kube/config names one")
-    context = _context_name(document, config)
-    if config.get("cluster"):
-        entry = next((one for one in document.get("contexts", []) if one["name"] == context), None)
-        if entry:
-            entry["context"]["cluster"] = config["cluster"]
+    document = kubeconfig(config)
     configuration = Configuration()
     try:
-        kubeconfigs.load_kube_config_from_dict(
-            document, context=context, client_configuration=configuration, persist_config=False
-        )
+        kubeconfigs.load_kube_config_from_dict(document, client_configuration=configuration, persist_config=False)
     except kubeconfigs.ConfigException as error:
         raise NoAccess(f"unable to load Kubernetes client configuration from kubeconfig: {error}") from error
     user = _active(document, config, "users", lambda *_: _context(document, config).get("user")) or {}
@@ -140,6 +132,21 @@ def access(config: Properties) -> Configuration:
     if "exec" in user and not configuration.api_key and not configuration.cert_file:
         raise NoAccess(f"the kubeconfig's credential plugin {user['exec'].get('command')} gave no credentials")
     return configuration
+
+
+def kubeconfig(config: Properties) -> dict[str, Any]:
+    """The kubeconfig to use, with the context and the cluster that the configuration chooses. Raises NoAccess."""
+    document = copy.deepcopy(_parse(config.get("kubeconfig")))
+    if not document:
+        raise NoAccess("no kubeconfig is configured, and neither KUBECONFIG nor ~/.kube/config names one")
+    context = _context_name(document, config)
+    if context:
+        document["current-context"] = context
+    if config.get("cluster"):
+        entry = next((one for one in document.get("contexts", []) if one["name"] == context), None)
+        if entry:
+            entry["context"]["cluster"] = config["cluster"]
+    return document
 
 
 def replaces(olds: Properties, news: Properties) -> set[str]:

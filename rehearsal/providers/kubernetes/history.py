@@ -11,18 +11,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .charts import Chart
+import yaml
+
+from .charts import RecordedChart
 from .client import ApiError, Cluster
 from .objects import Object
 
 _TYPE = "helm.sh/release.v1"
 DEPLOYED, SUPERSEDED = "deployed", "superseded"
 _DOCUMENT = "---\n"
+# On the chart of a release that the rehearsal wrote, in place of one that Helm rendered.
+_RECORDED = "gpulab.dev/recorded"
+# Helm's manifests hold what YAML 1.1 takes for dates and the like: read as text they can't go wrong.
+_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 @dataclass(kw_only=True)
 class Revision:
-    """One revision of a release: what was installed, with which values."""
+    """One revision of a release: what was installed, with which values.
+
+    `recorded` says that the chart's contract stood for it; then `objects` is all there was to install. `hooks` are the
+    names of the hooks that Helm ran, each with how the last run ended.
+    """
 
     name: str
     namespace: str
@@ -36,10 +46,12 @@ class Revision:
     description: str
     first_deployed: str
     last_deployed: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
+    recorded: bool = False
+    hooks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, chart: Chart, rendered: list[Object], inputs: Mapping[str, Any], before: Revision | None = None
+        cls, chart: RecordedChart, rendered: list[Object], inputs: Mapping[str, Any], before: Revision | None = None
     ) -> Revision:
         """The revision that installs `chart`, or upgrades to it from the revision `before`."""
         now = datetime.now(UTC).isoformat()
@@ -57,6 +69,7 @@ class Revision:
             description=inputs.get("description") or f"{action} complete",
             first_deployed=before.first_deployed if before else now,
             last_deployed=now,
+            recorded=True,
         )
 
     def secret(self) -> Object:
@@ -78,6 +91,7 @@ class Revision:
                     "name": self.chart,
                     "version": self.chart_version,
                     "appVersion": self.app_version,
+                    "annotations": {_RECORDED: "true"} if self.recorded else {},
                 },
                 "templates": [],
                 "values": {},
@@ -112,7 +126,12 @@ class Revision:
         """The revision in a Secret, whether Helm or the rehearsal wrote it."""
         record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
         metadata, info = record["chart"]["metadata"], record["info"]
-        documents = (record.get("manifest") or "").split(_DOCUMENT)
+        recorded = _RECORDED in (metadata.get("annotations") or {})
+        manifest = record.get("manifest") or ""
+        if recorded:
+            objects = [json.loads(document) for document in manifest.split(_DOCUMENT) if document.strip()]
+        else:
+            objects = [document for document in yaml.load_all(manifest, _Loader) if document]
         return cls(
             name=record["name"],
             namespace=record["namespace"],
@@ -122,10 +141,12 @@ class Revision:
             chart_version=metadata["version"],
             app_version=metadata.get("appVersion") or "",
             values=record.get("config") or {},
-            objects=[json.loads(document) for document in documents if document.strip()],
+            objects=objects,
             description=info.get("description") or "",
             first_deployed=info["first_deployed"],
             last_deployed=info["last_deployed"],
+            recorded=recorded,
+            hooks={hook["name"]: (hook.get("last_run") or {}).get("phase", "") for hook in record.get("hooks") or []},
         )
 
 

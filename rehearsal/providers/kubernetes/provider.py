@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import ClassVar, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from rehearsal.providers.serving import Properties, Provider, Refused, Request, ResourceType
 
@@ -92,6 +92,10 @@ class KubernetesProvider(Provider):
         if token.split(":")[1].startswith(_UNMODELLED_MODULES):
             raise Refused(f"the rehearsal's kubernetes provider does not model {token}")
         return SecretObject(self, token) if token == _SECRETS else KubernetesObject(self, token)
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """The kubeconfig of the cluster, for a program that is to work on it too. Raises NoAccess."""
+        return configuration.kubeconfig(self._config)
 
     @property
     def cluster(self) -> Cluster:

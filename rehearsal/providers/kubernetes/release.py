@@ -1,23 +1,21 @@
-"""`kubernetes:helm.sh/v3:Release`: a chart installed, upgraded and uninstalled as Helm does.
+"""`kubernetes:helm.sh/v3:Release`: a chart installed, upgraded and uninstalled by Helm, or from its contract.
 
-Behaviour after pulumi-kubernetes' helm_release.go and Helm 3's install, upgrade and uninstall actions.
+Behaviour after pulumi-kubernetes' helm_release.go.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rehearsal.providers.serving import UNKNOWN, Properties, Refused, Request, ResourceType, unique_name
+from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused, Request, ResourceType, unique_name
 
-from . import awaiting, charts, deleting, objects
-from .charts import Chart
-from .client import ApiError, Cluster
+from . import charts, helm, objects, recorded
+from .charts import ArchivedChart, Chart
+from .client import Cluster
 from .history import History, Revision
-from .objects import Object
 
 if TYPE_CHECKING:
     from .provider import KubernetesProvider
@@ -27,9 +25,6 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 _LONGEST_NAME = 53
 _AUTONAME_DIGITS = 8
 _TIMEOUT_SECONDS = 300
-_MANAGER = "helm"
-_MANAGED_BY = "app.kubernetes.io/managed-by"
-_RELEASE_NAME, _RELEASE_NAMESPACE = "meta.helm.sh/release-name", "meta.helm.sh/release-namespace"
 
 _FLAGS = """
     allowNullValues atomic cleanupOnFail createNamespace dependencyUpdate devel disableCRDHooks
@@ -76,33 +71,25 @@ class Release(ResourceType):
             news.setdefault("timeout", _TIMEOUT_SECONDS)
         chart = news.get("chart")
         if isinstance(chart, str) and not failures:
-            found = charts.find(chart, news.get("version"))
+            found = _find(news)
             failures += found.check_values(_values(news))
             news["version"] = found.version
         Refused.all(failures)
         return {**dict.fromkeys(_FLAGS.split(), False), **news}
 
     def create(self, inputs: Properties, request: Request) -> tuple[str, Properties]:
-        """Installs the chart. Raises Refused."""
+        """Installs the chart. Raises Refused, TimeoutError; InitFailed for a release that is there but failed."""
         cluster = self._reachable_cluster("create")
         name, namespace = inputs["name"], inputs["namespace"]
         history = History(cluster, namespace, name)
         if history.latest() and not inputs.get("replace"):
             raise Refused("cannot re-use a name that is still in use", "name")
-        chart = charts.find(inputs["chart"], inputs.get("version"))
-        if inputs.get("createNamespace"):
-            _create_namespace(cluster, namespace)
-        if not inputs.get("skipCrds"):
-            _install_crds(cluster, chart, request)
-        rendered = [_owned(obj, inputs) for obj in chart.render(_values(inputs))]
-        for obj in rendered:
-            _install(cluster, obj, takes_ownership=inputs.get("takeOwnership") is True)
-        _until_ready(cluster, rendered, inputs, request)
-        revision = Revision.of(chart, rendered, inputs)
-        try:
-            history.add(revision)
-        except ApiError as error:
-            raise Refused(f"release {name} failed: {error}" + _namespace_hint(error)) from error
+        chart = _find(inputs)
+        if isinstance(chart, ArchivedChart):
+            arguments = helm.install_arguments(chart, inputs)
+            revision = self._run_helm(arguments, history, None, inputs, request)
+        else:
+            revision = recorded.install(cluster, chart, inputs, request)
         return f"{namespace}/{name}", _outputs(inputs, revision)
 
     def read(
@@ -121,7 +108,7 @@ class Release(ResourceType):
         if not inputs:
             inputs = {"chart": revision.chart, "name": name, "namespace": namespace, "values": revision.values}
         live = {**inputs, "version": revision.chart_version}
-        if revision.values != _values(inputs):
+        if _values({**inputs, "values": revision.values}) != _values(inputs):
             live["values"] = revision.values
         return live, _outputs(live, revision)
 
@@ -134,15 +121,11 @@ class Release(ResourceType):
         before = history.latest()
         if before is None:
             raise Refused(f'"{inputs["name"]}" has no deployed releases')
-        chart = charts.find(inputs["chart"], inputs.get("version"))
-        rendered = [_owned(obj, inputs) for obj in chart.render(_values(inputs))]
-        for obj in rendered:
-            _install(cluster, obj, takes_ownership=True)
-        kept = {_identity(obj) for obj in rendered}
-        _remove(cluster, [obj for obj in before.objects if _identity(obj) not in kept], inputs, request)
-        _until_ready(cluster, rendered, inputs, request)
-        revision = Revision.of(chart, rendered, inputs, before)
-        history.add(revision, longest=inputs.get("maxHistory") or 0)
+        chart = _find(inputs)
+        if isinstance(chart, ArchivedChart):
+            revision = self._run_helm(helm.upgrade_arguments(chart, inputs), history, before, inputs, request)
+        else:
+            revision = recorded.upgrade(cluster, chart, before, inputs, request)
         return _outputs(inputs, revision)
 
     def delete(self, id: str, olds: Properties, request: Request) -> None:
@@ -155,8 +138,32 @@ class Release(ResourceType):
         revision = history.latest()
         if revision is None:
             raise Refused(f"uninstall: Release not loaded: {name}: release: not found")
-        _remove(provider.cluster, [obj for obj in revision.objects if not charts.is_kept(obj)], olds, request)
-        history.clear()
+        if revision.recorded:
+            recorded.uninstall(provider.cluster, revision, olds, request)
+            return
+        try:
+            helm.run(provider.kubeconfig(), helm.uninstall_arguments(name, namespace, olds), request)
+        except helm.HelmFailed as failed:
+            raise Refused(str(failed)) from failed
+
+    def _run_helm(
+        self, arguments: list[str], history: History, before: Revision | None, inputs: Properties, request: Request
+    ) -> Revision:
+        """The revision that Helm makes of the release. Raises Refused; InitFailed where a failed one is left."""
+        try:
+            helm.run(self._provider.kubeconfig(), arguments, request, values=_values(inputs))
+        except helm.HelmFailed as failed:
+            latest = history.latest()
+            if latest is None or (before and latest.number == before.number):
+                raise Refused(str(failed)) from failed
+            id = f"{latest.namespace}/{latest.name}"
+            made = "failed to initialize completely" if before else "was created, but failed to initialize completely"
+            reason = f"Helm release {id!r} {made}. Use Helm CLI to investigate: {failed}"
+            raise InitFailed(id, _outputs(inputs, latest), [reason]) from failed
+        latest = history.latest()
+        if latest is None:
+            raise Refused(f"Helm left no record of the release {inputs['name']}")
+        return latest
 
     def _reachable_cluster(self, action: str) -> Cluster:
         if self._provider.unreachable:
@@ -187,9 +194,25 @@ def _is_a(value: Any, type: type) -> bool:
     return isinstance(value, type) and isinstance(value, bool) == (type is bool)
 
 
+def _find(inputs: Properties) -> Chart:
+    options = inputs.get("repositoryOpts")
+    repository = options.get("repo") if isinstance(options, dict) else None
+    repository = repository if isinstance(repository, str) else None
+    return charts.find(inputs["chart"], inputs.get("version"), repository)
+
+
 def _values(inputs: Properties) -> dict[str, Any]:
+    """The values as Helm gets them: what is null is left out, unless the program asked for it."""
     values = inputs.get("values")
-    return values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    return values if inputs.get("allowNullValues") is True else _without_nulls(values)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _outputs(inputs: Properties, revision: Revision) -> Properties:
@@ -212,98 +235,3 @@ def _outputs(inputs: Properties, revision: Revision) -> Properties:
             "appVersion": revision.app_version,
         },
     }
-
-
-def _identity(obj: Object) -> tuple[str, str, str]:
-    return obj["apiVersion"], obj["kind"], objects.object_id(obj)
-
-
-def _create_namespace(cluster: Cluster, name: str) -> None:
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}}
-    try:
-        cluster.create(namespace, field_manager=_MANAGER)
-    except ApiError as error:
-        if not error.already_exists:
-            raise
-
-
-def _namespace_hint(error: ApiError) -> str:
-    return " (createNamespace makes it)" if error.is_missing_namespace else ""
-
-
-def _install_crds(cluster: Cluster, chart: Chart, request: Request) -> None:
-    """Installs the definitions of the chart's crds/ folder that are not there yet; Helm never upgrades them."""
-    for definition in chart.folder_crds():
-        try:
-            live = cluster.create(definition, field_manager=_MANAGER)
-        except ApiError as error:
-            if not error.already_exists:
-                raise
-        else:
-            _await(cluster, live, request)
-
-
-def _owned(obj: Object, inputs: Properties) -> Object:
-    """`obj` with the label and annotations by which Helm knows what it owns."""
-    metadata = obj["metadata"]
-    owner = {_RELEASE_NAME: inputs["name"], _RELEASE_NAMESPACE: inputs["namespace"]}
-    return {
-        **obj,
-        "metadata": {
-            **metadata,
-            "labels": {**metadata.get("labels", {}), _MANAGED_BY: "Helm"},
-            "annotations": {**metadata.get("annotations", {}), **owner},
-        },
-    }
-
-
-def _install(cluster: Cluster, obj: Object, *, takes_ownership: bool) -> None:
-    """Creates or updates an object of the release. Raises Refused for one that belongs to somebody else."""
-    try:
-        live = cluster.get(obj)
-    except ApiError as error:
-        if not error.is_not_found:
-            raise
-        cluster.create(obj, field_manager=_MANAGER)
-        return
-    annotations = live["metadata"].get("annotations", {})
-    wanted = obj["metadata"]["annotations"]
-    is_ours = all(annotations.get(key) == wanted[key] for key in (_RELEASE_NAME, _RELEASE_NAMESPACE))
-    if not is_ours and not takes_ownership:
-        raise Refused(
-            f"Unable to continue with install: {objects.describe(obj)} exists and cannot be imported into the current"
-            f" release: invalid ownership metadata; annotation validation error: {json.dumps(_RELEASE_NAME)} must be"
-            f" {json.dumps(wanted[_RELEASE_NAME])}"
-        )
-    version = {"resourceVersion": live["metadata"]["resourceVersion"]}
-    cluster.replace({**obj, "metadata": {**obj["metadata"], **version}}, field_manager=_MANAGER)
-
-
-def _until_ready(cluster: Cluster, rendered: list[Object], inputs: Properties, request: Request) -> None:
-    if inputs.get("skipAwait") is not True:
-        for obj in rendered:
-            _await(cluster, cluster.get(obj), request)
-
-
-def _await(cluster: Cluster, obj: Object, request: Request) -> None:
-    try:
-        awaiting.until_ready(cluster, obj, obj, request)
-    except awaiting.NotReady as not_ready:
-        raise TimeoutError(str(not_ready)) from not_ready
-
-
-def _remove(cluster: Cluster, obsolete: list[Object], inputs: Properties, request: Request) -> None:
-    """Deletes objects of a release, the last installed first, and waits for them unless the release does not wait."""
-    waited = []
-    for obj in reversed(obsolete):
-        try:
-            live = cluster.get(obj)
-            cluster.delete(obj, propagation="Background")
-        except ApiError as error:
-            if not error.is_not_found:
-                raise
-        else:
-            waited.append(live)
-    if inputs.get("skipAwait") is not True or inputs.get("atomic") is True:
-        for obj in waited:
-            deleting.until_gone(cluster, obj, request, seconds=inputs.get("timeout") or _TIMEOUT_SECONDS)

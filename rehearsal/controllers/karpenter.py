@@ -1,0 +1,157 @@
+"""The real Karpenter, running while the cluster has a deployed Helm release of its chart.
+
+So it is there for exactly as long as its pods would be: when the release goes before the node pools, nobody takes their
+nodes away, and the destroy hangs as it would on AWS.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import contracts
+from rehearsal.controllers import instance_types
+from rehearsal.controllers.world import DEFINITIONS, SECRETS, Object, World, place_of
+from rehearsal.processes import die_with_parent, free_ports
+
+CHART = "karpenter"
+
+_LOG = logging.getLogger("controllers.karpenter")
+_KWOK_NODE_CLASS = "kwoknodeclasses.karpenter.kwok.sh"
+_RESTART_SECONDS = 2.0
+_END_SECONDS = 10.0
+# The chart's settings that become environment variables of the controllers that every Karpenter has.
+_SETTINGS = {
+    "batchMaxDuration": "BATCH_MAX_DURATION",
+    "batchIdleDuration": "BATCH_IDLE_DURATION",
+    "preferencePolicy": "PREFERENCE_POLICY",
+    "minValuesPolicy": "MIN_VALUES_POLICY",
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A deployed Helm release: its chart's name and the values that it was given."""
+
+    chart: str
+    values: Mapping[str, Any]
+
+
+def read_release(secret: Object) -> Release:
+    """The release that Helm wrote down in `secret`."""
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    record = json.loads(gzip.decompress(packed))
+    return Release(chart=record["chart"]["metadata"]["name"], values=record.get("config") or {})
+
+
+def settings_environment(values: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that the chart makes of `settings` in a release's values, and of its own defaults."""
+    default, given = contracts.chart(CHART).values["settings"], values.get("settings") or {}
+    gates = {**default["featureGates"], **(given.get("featureGates") or {})}
+    named = {name[0].upper() + name[1:]: str(on).lower() for name, on in gates.items()}
+    return {
+        "FEATURE_GATES": ",".join(f"{name}={on}" for name, on in named.items()),
+        **{variable: str(given.get(name, default[name])) for name, variable in _SETTINGS.items()},
+    }
+
+
+class Karpenter:
+    """Keeps Karpenter running, or not, as the cluster's releases say."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] | None = None
+        self._spot = True
+        self._started = 0.0
+        self._releases: dict[str, Release] = {}
+        self._defined = False
+
+    @property
+    def running(self) -> bool:
+        """Whether Karpenter runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def reconcile(self, world: World) -> None:
+        """Starts or ends Karpenter; one that ended by itself, as without its definitions, starts again."""
+        self._define_node_class(world)
+        release = self._deployed(world)
+        if release is None:
+            self._end()
+            return
+        environment, spot = settings_environment(release.values), not instance_types.spot_is_out(world.folder)
+        if self.running and (environment, spot) == (self._environment, self._spot):
+            return
+        if not self.running and time.monotonic() < self._started + _RESTART_SECONDS:
+            return
+        self._end()
+        self._environment, self._spot = environment, spot
+        self._start(world)
+
+    def _define_node_class(self, world: World) -> None:
+        """Installs the definition of KWOK's node classes, early: the garbage collector sees new kinds every 30 s."""
+        if not self._defined:
+            definition = dict(contracts.crd(_KWOK_NODE_CLASS))
+            world.kubernetes.apply(place_of(DEFINITIONS, definition), definition)
+            self._defined = True
+
+    def _deployed(self, world: World) -> Release | None:
+        """The deployed release of Karpenter's chart. A release's secret can be large: each is read once."""
+        live = world.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
+        versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
+        self._releases = {version: known for version, known in self._releases.items() if version in versions}
+        for version in versions.keys() - self._releases.keys():
+            secret = world.kubernetes.get(place_of(SECRETS, versions[version]))
+            if secret is not None:
+                self._releases[version] = read_release(secret)
+        return next((release for release in self._releases.values() if release.chart == CHART), None)
+
+    def _start(self, world: World) -> None:
+        types = world.folder / "instance-types.json"
+        instance_types.write(types, region=world.region, zones=world.zones, spot=self._spot)
+        metrics, health = free_ports(2)
+        command = [str(self._program), "--instance-types-file-path", str(types), "--disable-leader-election"]
+        environment = {
+            **os.environ,
+            **(self._environment or {}),
+            "SYSTEM_NAMESPACE": "kube-system",
+            "METRICS_PORT": str(metrics),
+            "HEALTH_PROBE_PORT": str(health),
+        }
+        with (world.folder / "karpenter.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+        self._started = time.monotonic()
+        _LOG.info("started, spot %s, with %s", "to be had" if self._spot else "out", self._environment)
+
+    def _end(self) -> None:
+        if self._process is None:
+            return
+        code = self._process.poll()
+        if code is not None:
+            _LOG.info("ended by itself with exit status %s", code)
+        self._process.terminate()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        if code is None:
+            _LOG.info("ended")

@@ -1,0 +1,57 @@
+"""What controllers do to an object beside their work: say in an event what is wrong, and let go of a finalizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rehearsal.controllers.world import Object, World, place
+from rehearsal.providers.kubernetes.client import ApiError
+
+_EVENTS = "/api/v1/events"
+_LONGEST_MESSAGE = 1000
+_ATTEMPTS = 5
+
+
+def warn(world: World, kind: str, about: Object, reason: str, message: str) -> None:
+    """Writes a warning about an object of the core group where `kubectl describe` shows it."""
+    metadata = about["metadata"]
+    identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
+    event = {
+        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+        "involvedObject": {"apiVersion": "v1", "kind": kind, **identity},
+        "type": "Warning",
+        "reason": reason,
+        "message": message[:_LONGEST_MESSAGE],
+        "source": {"component": "rehearsal-controllers"},
+    }
+    world.kubernetes.create(place(_EVENTS, "new", metadata["namespace"]), event)
+
+
+def with_finalizer(world: World, path: str, finalizer: str) -> None:
+    """Holds the object at `path` with a finalizer."""
+    _change(world, path, lambda held: [*held, finalizer] if finalizer not in held else held)
+
+
+def without_finalizer(world: World, path: str, finalizer: str) -> None:
+    """Lets go of the object at `path`, which may be gone."""
+    _change(world, path, lambda held: [one for one in held if one != finalizer])
+
+
+def _change(world: World, path: str, change: Callable[[list[str]], list[str]]) -> None:
+    for attempt in range(_ATTEMPTS):
+        live = world.kubernetes.get(path)
+        if live is None:
+            return
+        metadata = live["metadata"]
+        held = metadata.get("finalizers") or []
+        if (changed := change(held)) == held:
+            return
+        # With the version the API server refuses a change over somebody else's.
+        changes = {"metadata": {"finalizers": changed, "resourceVersion": metadata["resourceVersion"]}}
+        try:
+            world.kubernetes.patch(path, changes)
+        except ApiError as error:
+            if not error.was_overtaken or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return

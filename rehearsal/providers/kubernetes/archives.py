@@ -1,0 +1,133 @@
+"""Charts at hand as folders or archives, and where to look for them.
+
+`GPULAB_CHARTS` lists folders that hold charts as NAME/ or NAME-VERSION.tgz. `GPULAB_CHART_DOWNLOADS` names one into
+which a chart that is in none of them may be pulled from its repository; without it the network is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rehearsal.providers.serving import Refused
+
+FOLDERS, DOWNLOADS = "GPULAB_CHARTS", "GPULAB_CHART_DOWNLOADS"
+
+_PULL_SECONDS = 60
+_pulled: dict[tuple[str, str], Path | None] = {}
+_pulling = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A chart's folder or archive. Raises Refused where it is none."""
+
+    path: Path
+
+    @cached_property
+    def metadata(self) -> dict[str, Any]:
+        """What its Chart.yaml says."""
+        text = self._read("Chart.yaml")
+        content = yaml.safe_load(text) if text else None
+        if not isinstance(content, dict) or not {"name", "version"} <= content.keys():
+            raise Refused(f"{self.path} is no chart: it has no Chart.yaml with a name and a version", "chart")
+        return content
+
+    @cached_property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON Schema of its values, if it has one."""
+        text = self._read("values.schema.json")
+        return json.loads(text) if text else None
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """Its default values."""
+        return yaml.safe_load(self._read("values.yaml") or "") or {}
+
+    def _read(self, file: str) -> str | None:
+        """The text of a file at the chart's top; None where there is none."""
+        if self.path.is_dir():
+            found = self.path / file
+            return found.read_text(encoding="utf-8") if found.is_file() else None
+        try:
+            with tarfile.open(self.path) as tar:
+                for member in tar:
+                    # Everything in a chart's archive lies in a folder of the chart's name; subcharts lie deeper.
+                    if member.name.removeprefix("./").partition("/")[2] == file:
+                        content = tar.extractfile(member)
+                        return content.read().decode() if content else None
+        except tarfile.TarError as error:
+            raise Refused(f"{self.path} is no chart archive: {error}", "chart") from error
+        return None
+
+
+def at(reference: str) -> Archive | None:
+    """The chart at the path `reference`, as Helm takes it before it looks anywhere else; None where no chart is."""
+    path = Path(reference).expanduser()
+    is_chart = path.is_file() or (path / "Chart.yaml").is_file()
+    return Archive(path.resolve()) if is_chart else None
+
+
+def find(name: str, version: str) -> Archive | None:
+    """The chart `name` in the folders of `GPULAB_CHARTS`. Raises Refused for one that is there at other versions."""
+    others = []
+    for folder in _folders():
+        archives = [folder / f"{name}-{prefix}{version.removeprefix('v')}.tgz" for prefix in ("", "v")]
+        for path in (*archives, folder / name):
+            if found := at(str(path)):
+                if same_version(found.metadata["version"], version):
+                    return found
+                others.append(f"{found.path} is {found.metadata['version']}")
+    if others:
+        raise Refused(f"the chart {name} is pinned at {version}, but {' and '.join(others)}", "chart")
+    return None
+
+
+def pull(reference: str, version: str, repository: str | None) -> Archive | None:
+    """The chart from its repository, where that is allowed and answers; else None. Asks once a process."""
+    folder = os.environ.get(DOWNLOADS)
+    helm = shutil.which("helm")
+    if not folder or not helm:
+        return None
+    with _pulling:
+        if (reference, version) not in _pulled:
+            _pulled[reference, version] = _pull(helm, Path(folder), reference, version, repository)
+        path = _pulled[reference, version]
+    return Archive(path) if path else None
+
+
+def same_version(one: Any, other: str) -> bool:
+    """Whether two versions are the same, be it that one begins with a v."""
+    return str(one).removeprefix("v") == other.removeprefix("v")
+
+
+def _folders() -> Iterator[Path]:
+    for folder in os.environ.get(FOLDERS, "").split(os.pathsep):
+        if folder:
+            yield Path(folder)
+
+
+def _pull(helm: str, folder: Path, reference: str, version: str, repository: str | None) -> Path | None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".pulling-") as pulling:
+        command = [helm, "pull", reference, "--version", version, "--destination", pulling]
+        command += ["--repo", repository] if repository else []
+        try:
+            subprocess.run(command, capture_output=True, timeout=_PULL_SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        for archive in Path(pulling).glob("*.tgz"):
+            return archive.rename(folder / archive.name)
+    return None

@@ -1,0 +1,283 @@
+"""A cluster in which Karpenter buys nodes by the pools of the dev lab, with no engine: what its tests start from."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+
+import contracts
+import settings
+from components.network import DISCOVERY_TAG
+from components.node_pools import ec2_node_class_spec, node_pool_spec
+from rehearsal import control_plane
+from rehearsal.aws.access import access_bindings
+from rehearsal.controllers import starting
+from rehearsal.controllers.world import (
+    DEFINITIONS,
+    EC2_NODE_CLASSES,
+    NODE_CLAIMS,
+    NODE_OVERLAYS,
+    NODE_POOLS,
+    NODES,
+    PODS,
+    Kubernetes,
+    Object,
+    place,
+)
+from rehearsal.processes import Processes, end_marked, free_ports, marked
+from rehearsal.toolchain import Toolchain
+from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
+
+REGION = "us-east-1"
+ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
+CLUSTER = "gpulab-dev"
+_GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+_PATIENCE_SECONDS = 90
+Found = TypeVar("Found")
+_ROLE = "node"
+
+
+class Lab:
+    """The API server and the simulated AWS, and how to put pods and pools there."""
+
+    def __init__(self, id: str, kubernetes: Kubernetes, aws_url: str, folder: Path) -> None:
+        self._id = id
+        self.kubernetes = kubernetes
+        self.folder = folder
+        self._aws_url = aws_url
+        self.settings = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the simulated AWS."""
+        return boto3.client(  # type: ignore[call-overload]
+            service,
+            endpoint_url=self._aws_url,
+            region_name=REGION,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+        )
+
+    def make_network(self) -> None:
+        """A network as the stack's discovery tags find it, a cluster in it, and the nodes' role."""
+        ec2 = self.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+        subnets = [
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.40.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+            for number, zone in enumerate(ZONES)
+        ]
+        group = ec2.create_security_group(VpcId=vpc, GroupName="nodes", Description="nodes")["GroupId"]
+        ec2.create_tags(Resources=[*subnets, group], Tags=[{"Key": DISCOVERY_TAG, "Value": CLUSTER}])
+        roles = {
+            name: self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=_trust(service))["Role"]["Arn"]
+            for name, service in (("cluster", "eks.amazonaws.com"), (_ROLE, "ec2.amazonaws.com"))
+        }
+        self.client("eks").create_cluster(
+            name=CLUSTER,
+            roleArn=roles["cluster"],
+            version="1.34",
+            resourcesVpcConfig={"subnetIds": subnets},
+            accessConfig={"authenticationMode": "API"},
+        )
+
+    def install_karpenter(self) -> None:
+        """Its definitions, and the record of its Helm release."""
+        for definition in contracts.chart("karpenter").crds:
+            self.kubernetes.apply(place(DEFINITIONS, definition["metadata"]["name"]), dict(definition))
+        for collection in (EC2_NODE_CLASSES, NODE_POOLS, NODE_CLAIMS, NODE_OVERLAYS):
+            until(lambda kind=collection: self.kubernetes.get(kind), f"{collection} is served")
+        record = {
+            "chart": {"metadata": {"name": "karpenter"}},
+            "config": {"settings": {"featureGates": {"nodeOverlay": True}}},
+        }
+        packed = base64.b64encode(gzip.compress(json.dumps(record).encode())).decode()
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "helm.sh/release.v1",
+            "metadata": {
+                "name": "sh.helm.release.v1.karpenter.v1",
+                "labels": {"owner": "helm", "name": "karpenter", "status": "deployed"},
+            },
+            "data": {"release": base64.b64encode(packed.encode()).decode()},
+        }
+        self.kubernetes.apply(place("/api/v1/secrets", secret["metadata"]["name"], "kube-system"), secret)
+
+    def karpenter_runs(self) -> bool:
+        """Whether there is a process of Karpenter's."""
+        return any("--instance-types-file-path" in process.cmdline() for process in marked(self._id))
+
+    def uninstall_karpenter(self) -> None:
+        """Removes the record of the release."""
+        self.kubernetes.delete(place("/api/v1/secrets", "sh.helm.release.v1.karpenter.v1", "kube-system"))
+
+    def make_pool(self, name: str, like: str | None = None, cluster: str = CLUSTER, **of_class: Any) -> None:
+        """A pool of the dev stack file, or one `like` it, whose class looks for what is tagged for `cluster`.
+
+        `of_class` are other values in the EC2NodeClass's spec. A pool that is there is changed.
+        """
+        pool = self.settings.node_pools[like or name]
+        node_class = ec2_node_class_spec(pool, cluster_name=cluster, node_role_name=_ROLE, tags={"Owner": "tests"})
+        node_class |= of_class
+        spec = node_pool_spec(name, pool)
+        for collection, version, kind, content in (
+            (EC2_NODE_CLASSES, "karpenter.k8s.aws/v1", "EC2NodeClass", node_class),
+            (NODE_POOLS, "karpenter.sh/v1", "NodePool", spec),
+        ):
+            obj = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": content}
+            self.kubernetes.apply(place(collection, name), obj)
+
+    def pool(self, name: str) -> Object | None:
+        """The NodePool."""
+        return self.kubernetes.get(place(NODE_POOLS, name))
+
+    def is_ready(self, pool: str) -> bool:
+        """Whether the pool's status says that Karpenter makes nodes of it."""
+        found = self.pool(pool)
+        conditions = found.get("status", {}).get("conditions", []) if found else []
+        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def delete_pool(self, name: str) -> None:
+        """Deletes a pool as the engine does, in the foreground; does not wait."""
+        self.kubernetes.delete(place(NODE_POOLS, name), propagation="Foreground")
+
+    def delete_class(self, name: str) -> None:
+        """Deletes an EC2NodeClass; does not wait."""
+        self.kubernetes.delete(place(EC2_NODE_CLASSES, name))
+
+    def is_left(self, name: str) -> bool:
+        """Whether anything is left of a pool and its class: an object, a node or an instance."""
+        claims = self.kubernetes.list(NODE_CLAIMS, labelSelector=f"karpenter.sh/nodepool={name}-rehearsal")
+        objects = [self.pool(name), self.pool(f"{name}-rehearsal"), self.node_class(name), *claims, *self.nodes(name)]
+        return any(objects) or any(one["Tags"].get("karpenter.sh/nodepool") == name for one in self.instances())
+
+    def node_class(self, name: str) -> Object | None:
+        """The EC2NodeClass."""
+        return self.kubernetes.get(place(EC2_NODE_CLASSES, name))
+
+    def nodes(self, pool: str) -> list[Object]:
+        """The nodes of a pool."""
+        return self.kubernetes.list(NODES, labelSelector=f"gpulab.dev/pool={pool}")
+
+    def run_pod(
+        self,
+        name: str,
+        *,
+        gpus: int = 0,
+        resource: str = "nvidia.com/gpu",
+        tolerates: bool | None = None,
+        pool: str | None = None,
+        lasting: bool = False,
+    ) -> None:
+        """A pod that asks for GPUs and tolerates their taint, or for one CPU; a `lasting` one must not be disrupted."""
+        tolerates = gpus > 0 if tolerates is None else tolerates
+        asked = {resource: str(gpus)} if gpus else {"cpu": "1"}
+        pod: Object = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "annotations": {"karpenter.sh/do-not-disrupt": "true"} if lasting else {}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "tolerations": [_GPU_TOLERATION] if tolerates else [],
+                "nodeSelector": {"gpulab.dev/pool": pool} if pool else {},
+                "containers": [{"name": "main", "image": "main", "resources": {"requests": asked, "limits": asked}}],
+            },
+        }
+        self.kubernetes.create(place(PODS, name, "default"), pod)
+
+    def delete_pod(self, name: str) -> None:
+        """Deletes a pod."""
+        self.kubernetes.delete(place(PODS, name, "default"))
+
+    def end_nodes(self) -> None:
+        """Has Karpenter take every node away at once, and waits until it has."""
+        for claim in self.kubernetes.list(NODE_CLAIMS):
+            self.kubernetes.delete(place(NODE_CLAIMS, claim["metadata"]["name"]))
+        until(lambda: not self.instances() and not self.kubernetes.list(NODE_CLAIMS), "all nodes are gone")
+
+    def node_of(self, pod: str) -> Object | None:
+        """The node on which the pod runs, or None."""
+        found = self.kubernetes.get(place(PODS, pod, "default"))
+        if not found or found["status"].get("phase") != "Running":
+            return None
+        return self.kubernetes.get(place(NODES, found["spec"]["nodeName"]))
+
+    def events(self, name: str) -> str:
+        """What Karpenter says of an object."""
+        events = self.kubernetes.list("/api/v1/events", fieldSelector=f"involvedObject.name={name}")
+        return " ".join(one["message"] for one in events if one["source"].get("component") == "karpenter")
+
+    def instances(self) -> list[dict[str, Any]]:
+        """The instances that run, and their tags as a mapping."""
+        filters = [{"Name": "instance-state-name", "Values": ["running"]}]
+        groups = self.client("ec2").describe_instances(Filters=filters)["Reservations"]
+        found = [one for group in groups for one in group["Instances"]]
+        return [{**one, "Tags": {tag["Key"]: tag["Value"] for tag in one["Tags"]}} for one in found]
+
+
+def until(found: Callable[[], Found | None], what: str = "") -> Found:
+    """What `found` returns once it is true. Patience ends in an error, but no test is about the time."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (result := found()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"never came: {what or found}")
+        time.sleep(0.2)
+    return result
+
+
+@contextmanager
+def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
+    """A lab with Karpenter and no pool; it ends with the block."""
+    id = f"tests-{folder.name}-{folder.parent.name}"
+    processes = Processes(id, folder / "logs")
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "PYTHONPATH": str(PROJECT)}
+    try:
+        plane = control_plane.start(
+            folder / "kubernetes",
+            toolchain,
+            processes,
+            token_review_url=f"{url}/gpulab/token-review",
+            bindings=access_bindings(),
+        )
+        processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
+        processes.wait_until("aws", lambda: _answers(f"{url}/gpulab/health"), seconds=30)
+        lab = Lab(id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
+        lab.make_network()
+        starting.start(
+            processes,
+            program=toolchain.path("karpenter"),
+            environment={**environment, "AWS_ENDPOINT_URL": url},
+            kubeconfig=plane.kubeconfig,
+            region=REGION,
+            zones=ZONES,
+        )
+        lab.install_karpenter()
+        yield lab
+    finally:
+        end_marked(id)
+
+
+def _trust(service: str) -> str:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False

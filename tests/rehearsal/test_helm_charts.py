@@ -1,0 +1,330 @@
+"""Charts at hand, installed by the real Helm through the stand-in for pulumi-kubernetes, on a real API server.
+
+The chart is written here: a Deployment whose pods run on a KWOK node, and a Job as a hook before each install.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+import yaml
+
+from rehearsal.control_plane import ControlPlane
+from rehearsal.providers.kubernetes import archives, charts, helm
+from rehearsal.providers.kubernetes.provider import KubernetesProvider
+from rehearsal.providers.kubernetes.release import Release
+from rehearsal.providers.serving import Difference, InitFailed, Properties, Refused, Request
+from rehearsal.releases import releases
+from rehearsal.toolchain import Toolchain
+
+NAME = "greeter"
+NODE_LABELS = {"gpulab.dev/test": NAME}
+SCHEMA = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "replicas": {"type": "integer", "minimum": 0},
+        "greeting": {"type": ["string", "null"]},
+        "nodeSelector": {"type": "object"},
+        "secret": {"type": "string"},
+        "global": {"type": "object"},
+    },
+}
+DEFAULTS = {"replicas": 1, "greeting": "hello", "nodeSelector": NODE_LABELS, "secret": ""}
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+  annotations: {greeting: {{ .Values.greeting | quote }}}
+spec:
+  replicas: {{ .Values.replicas }}
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec:
+      nodeSelector: {{ toJson .Values.nodeSelector }}
+      containers: [{name: greeter, image: greeter}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}}
+data:
+  # What YAML 1.1 would take for other things, and what looks like the end of a document.
+  text: |
+    ---
+    on: =
+  secret: {{ .Values.secret | quote }}
+"""
+HOOK = """\
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: {{ .Release.Name }}-before
+  annotations: {"helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/hook-delete-policy": before-hook-creation}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      nodeSelector: {{ toJson .Values.nodeSelector }}
+      containers: [{name: hook, image: hook}]
+"""
+
+names = (f"helm-{number}" for number in itertools.count(1))
+
+
+def write_chart(folder: Path, version: str = "1.2.3", name: str = NAME) -> Path:
+    """A chart folder NAME in `folder`."""
+    chart = folder / name
+    (chart / "templates").mkdir(parents=True)
+    metadata = {"apiVersion": "v2", "name": name, "version": version, "appVersion": "4.5.6"}
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(metadata), encoding="utf-8")
+    (chart / "values.yaml").write_text(yaml.safe_dump(DEFAULTS), encoding="utf-8")
+    (chart / "values.schema.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
+    (chart / "templates" / "deployment.yaml").write_text(DEPLOYMENT, encoding="utf-8")
+    (chart / "templates" / "hook.yaml").write_text(HOOK, encoding="utf-8")
+    return chart
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    return write_chart(tmp_path)
+
+
+@pytest.fixture
+def provider(cluster: ControlPlane, toolchain: Toolchain, monkeypatch: pytest.MonkeyPatch) -> KubernetesProvider:
+    monkeypatch.setenv("PATH", str(toolchain.path("helm").parent), prepend=os.pathsep)
+    made = KubernetesProvider()
+    made.configure({"kubeconfig": cluster.kubeconfig.read_text(encoding="utf-8")})
+    return made
+
+
+@pytest.fixture(scope="module")
+def node(cluster: ControlPlane) -> Iterator[None]:
+    """A node for the chart's pods, and for no others."""
+    metadata = {"name": f"node-of-{NAME}", "labels": NODE_LABELS}
+    status = {"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "20"}, "capacity": {"cpu": "4", "pods": "20"}}
+    cluster.request("POST", "/api/v1/nodes", {"metadata": metadata, "status": status})
+    yield
+    cluster.request("DELETE", f"/api/v1/nodes/{metadata['name']}")
+
+
+class Lab:
+    """A namespace, and releases in it, made as the engine makes them."""
+
+    def __init__(self, provider: KubernetesProvider, cluster: ControlPlane) -> None:
+        self.cluster = cluster
+        self.provider = provider
+        self.namespace = next(names)
+        self.kind = Release(provider)
+        self.request = Request(urn="urn:pulumi:s::p::kubernetes:helm.sh/v3:Release::greeter", provider=provider)
+        cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+
+    def inputs(self, chart: Path | str, **more: Any) -> Properties:
+        given = {"chart": str(chart), "name": NAME, "namespace": self.namespace, "timeout": 60, **more}
+        return self.kind.check(given, {}, self.request)
+
+    def create(self, inputs: Properties) -> Properties:
+        id, outputs = self.kind.create(inputs, self.request)
+        assert id == f"{self.namespace}/{NAME}"
+        return outputs
+
+    def update(self, inputs: Properties, olds: Properties) -> Properties:
+        return self.kind.update(f"{self.namespace}/{NAME}", inputs, olds, olds, self.request)
+
+    def refresh(self, inputs: Properties, outputs: Properties) -> Difference | None:
+        found = self.kind.read(f"{self.namespace}/{NAME}", inputs, outputs, self.request)
+        return found and self.kind.difference(inputs, found[0], outputs)
+
+    def delete(self, outputs: Properties) -> None:
+        self.kind.delete(f"{self.namespace}/{NAME}", outputs, self.request)
+
+    def get(self, plural: str, name: str = NAME, group: str = "apps/v1") -> dict[str, Any] | None:
+        root = f"/apis/{group}" if "/" in group else f"/api/{group}"
+        try:
+            return self.cluster.request("GET", f"{root}/namespaces/{self.namespace}/{plural}/{name}")
+        except HTTPError as error:
+            if error.code != 404:
+                raise
+            return None
+
+
+@pytest.fixture
+def lab(provider: KubernetesProvider, cluster: ControlPlane, node: None) -> Iterator[Lab]:
+    made = Lab(provider, cluster)
+    yield made
+    cluster.request("DELETE", f"/api/v1/namespaces/{made.namespace}")
+
+
+class TestInstalling:
+    def test_a_release_comes_changes_and_goes(self, lab: Lab, chart: Path) -> None:
+        inputs = lab.inputs(chart, values={"greeting": "good morning", "secret": "hunter2"}, maxHistory=2)
+        outputs = lab.create(inputs)
+        assert outputs["status"] == {
+            "name": NAME,
+            "namespace": lab.namespace,
+            "revision": 1,
+            "status": "deployed",
+            "chart": NAME,
+            "version": "1.2.3",
+            "appVersion": "4.5.6",
+        }
+        assert outputs["resourceNames"] == {"Deployment.apps/apps/v1": [NAME], "ConfigMap/v1": [NAME]}
+        deployment = lab.get("deployments")
+        assert deployment
+        # It was waited for: a pod of it runs.
+        assert deployment["status"]["readyReplicas"] == 1
+        hook = lab.get("jobs", f"{NAME}-before", "batch/v1")
+        assert hook
+        assert hook["status"]["succeeded"] == 1
+        (release,) = [one for one in releases(lab.cluster) if one.namespace == lab.namespace]
+        assert (release.recorded, release.hooks) == (False, {f"{NAME}-before": "Succeeded"})
+        assert lab.refresh(inputs, outputs) == Difference([])
+
+        for replicas in (2, 3):
+            inputs = lab.inputs(chart, values={"replicas": replicas, "greeting": None}, maxHistory=2)
+            outputs = lab.update(inputs, outputs)
+        assert outputs["status"]["revision"] == 3
+        deployment = lab.get("deployments")
+        assert deployment
+        assert deployment["status"]["readyReplicas"] == 3
+        assert deployment["metadata"]["annotations"]["greeting"] == "hello"
+        assert lab.refresh(inputs, outputs) == Difference([])
+        secrets = lab.cluster.request("GET", f"/api/v1/namespaces/{lab.namespace}/secrets?labelSelector=owner=helm")
+        assert len(secrets["items"]) == 2
+
+        lab.delete(outputs)
+        assert lab.get("deployments") is None
+        assert lab.refresh(inputs, outputs) is None
+
+    def test_an_install_that_fails_is_taken_back_with_atomic(self, lab: Lab, chart: Path) -> None:
+        values = {"nodeSelector": {"nobody": "has-it"}}
+        inputs = lab.inputs(chart, values=values, atomic=True, timeout=2, disableWebhooks=True)
+        with pytest.raises(Refused, match="has been uninstalled due to atomic being set"):
+            lab.create(inputs)
+        assert lab.get("deployments") is None
+        assert lab.refresh(inputs, {}) is None
+
+    def test_an_install_that_fails_stays_without_atomic_and_the_next_up_mends_it(self, lab: Lab, chart: Path) -> None:
+        values = {"nodeSelector": {"nobody": "has-it"}}
+        inputs = lab.inputs(chart, values=values, timeout=2, disableWebhooks=True)
+        with pytest.raises(InitFailed, match="failed to initialize completely") as failed:
+            lab.create(inputs)
+        assert failed.value.id == f"{lab.namespace}/{NAME}"
+        assert failed.value.outputs["status"]["status"] == "failed"
+        # Given no values at all, Helm would go on with the last ones.
+        outputs = lab.update(lab.inputs(chart, values={"nodeSelector": NODE_LABELS}), failed.value.outputs)
+        assert outputs["status"]["status"] == "deployed"
+        lab.delete(outputs)
+
+    def test_an_upgrade_that_fails_is_rolled_back_with_atomic(self, lab: Lab, chart: Path) -> None:
+        outputs = lab.create(lab.inputs(chart))
+        values = {"nodeSelector": {"nobody": "has-it"}, "greeting": "good night"}
+        worse = lab.inputs(chart, values=values, atomic=True, timeout=4, disableCRDHooks=True)
+        with pytest.raises(InitFailed, match="has been rolled back due to atomic being set"):
+            lab.update(worse, outputs)
+        deployment = lab.get("deployments")
+        assert deployment
+        assert deployment["metadata"]["annotations"]["greeting"] == "hello"
+        # A refresh sees that it is not what the program asked for.
+        drift = lab.refresh(worse, outputs)
+        assert drift
+        assert (("values", "greeting"), "delete") in drift.changes
+        lab.delete(outputs)
+
+    def test_what_the_api_server_refuses_is_refused(self, lab: Lab, chart: Path) -> None:
+        template = chart / "templates" / "deployment.yaml"
+        template.write_text(DEPLOYMENT.replace("image: greeter", "image: greeter, ports: 80"), encoding="utf-8")
+        with pytest.raises(InitFailed, match="ports"):
+            lab.create(lab.inputs(chart, disableWebhooks=True))
+
+    def test_a_cancelled_engine_ends_helm(self, lab: Lab, chart: Path) -> None:
+        inputs = lab.inputs(chart, values={"nodeSelector": {"nobody": "has-it"}}, atomic=True, disableWebhooks=True)
+        lab.provider.cancelled.set()
+        with pytest.raises(InterruptedError, match="cancelled while `helm install greeter`"):
+            lab.create(inputs)
+        lab.provider.cancelled.clear()
+
+
+class TestFinding:
+    def test_values_against_the_schema_are_refused_before_anything_is_done(self, lab: Lab, chart: Path) -> None:
+        with pytest.raises(Refused) as refused:
+            lab.inputs(chart, values={"replicas": "many", "greetings": "hello"})
+        assert len(refused.value.failures) == 2
+
+    def test_helm_itself_refuses_them_too(self, lab: Lab, chart: Path) -> None:
+        inputs = {**lab.inputs(chart), "values": {"replicas": "many"}}
+        with pytest.raises(Refused, match=r"(?s)values don't meet the specifications.*replicas"):
+            lab.create(inputs)
+
+    def test_a_chart_is_found_in_the_folders_given(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        version = charts.find("karpenter", None).version
+        write_chart(tmp_path / "source", version, "karpenter")
+        (tmp_path / "archives").mkdir()
+        with tarfile.open(tmp_path / "archives" / f"karpenter-{version}.tgz", "w:gz") as tar:
+            tar.add(tmp_path / "source" / "karpenter", "karpenter")
+        for folder in ("source", "archives"):
+            monkeypatch.setenv(archives.FOLDERS, os.pathsep.join([str(tmp_path / "empty"), str(tmp_path / folder)]))
+            inputs = lab.inputs("oci://example.com/karpenter", values={"replicas": 0})
+            assert inputs["version"] == version
+            outputs = lab.create(inputs)
+            assert outputs["status"]["appVersion"] == "4.5.6"
+            lab.delete(outputs)
+
+    def test_a_chart_at_another_version_than_the_pin_is_refused(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_chart(tmp_path, "0.0.1", "karpenter")
+        monkeypatch.setenv(archives.FOLDERS, str(tmp_path))
+        with pytest.raises(Refused, match=r"the chart karpenter is pinned at \S+, but .*karpenter is 0\.0\.1"):
+            lab.inputs("karpenter")
+
+    def test_a_path_that_holds_no_chart_is_refused(self, lab: Lab, tmp_path: Path) -> None:
+        (tmp_path / "chart.tgz").write_text("no archive", encoding="utf-8")
+        with pytest.raises(Refused, match="no chart archive"):
+            lab.inputs(tmp_path / "chart.tgz")
+
+    def test_a_version_asked_for_is_held_against_the_charts_own(self, lab: Lab, chart: Path) -> None:
+        with pytest.raises(Refused, match=r"is at version '1\.2\.3', not '2\.0\.0'"):
+            lab.inputs(chart, version="2.0.0")
+
+    def test_without_helm_a_chart_at_hand_is_an_error(
+        self, lab: Lab, chart: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", "")
+        with pytest.raises(Refused, match="no `helm` on PATH"):
+            lab.create(lab.inputs(chart))
+
+
+def test_credentials_and_values_are_for_this_user_alone(
+    lab: Lab, chart: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spy = tmp_path / "bin" / "helm"
+    spy.parent.mkdir()
+    spy.write_text(f'#!/bin/sh\nfor file in "$@"; do [ -f "$file" ] && ls -l "$file"; done > {tmp_path}/seen\nexit 1\n')
+    spy.chmod(0o755)
+    monkeypatch.setenv("PATH", str(spy.parent), prepend=os.pathsep)
+    monkeypatch.setenv("HELM_KUBETOKEN", "the-users-own")
+    inputs = lab.inputs(chart, values={"secret": "hunter2"})
+    with pytest.raises(helm.HelmFailed):
+        helm.run(lab.provider.kubeconfig(), helm.install_arguments(charts_of(chart), inputs), lab.request)
+    for line in (tmp_path / "seen").read_text(encoding="utf-8").splitlines():
+        assert line.startswith(stat.filemode(stat.S_IFREG | 0o600))
+
+
+def charts_of(path: Path) -> charts.ArchivedChart:
+    found = charts.find(str(path), None)
+    assert isinstance(found, charts.ArchivedChart)
+    return found

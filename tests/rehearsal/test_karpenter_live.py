@@ -1,0 +1,195 @@
+"""The real Karpenter on the dev lab's pools: what it buys, what it refuses and says why, and what it takes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from karpenter_lab import Lab, running_lab, until
+
+import contracts
+from rehearsal.controllers.instance_types import set_spot_out
+from rehearsal.controllers.world import NODE_CLAIMS, NODE_OVERLAYS, NODES, place
+from rehearsal.toolchain import Toolchain
+
+INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+CAPACITY_TYPE = "karpenter.sh/capacity-type"
+
+
+@pytest.fixture(scope="module")
+def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab with the dev stack's pools."""
+    with running_lab(toolchain, tmp_path_factory.mktemp("karpenter")) as made:
+        for pool in ("cpu", "gpu"):
+            made.make_pool(pool)
+        for pool in ("cpu", "gpu"):
+            until(lambda pool=pool: made.is_ready(pool), f"{pool} is ready")
+        yield made
+
+
+@pytest.fixture
+def pods(lab: Lab) -> Iterator[Callable[..., str]]:
+    """Runs pods, which go with the test, and so do their nodes."""
+    made: list[str] = []
+
+    def run(name: str, **wishes: object) -> str:
+        lab.run_pod(name, **wishes)  # type: ignore[arg-type]
+        made.append(name)
+        return name
+
+    yield run
+    for name in made:
+        lab.delete_pod(name)
+    lab.end_nodes()
+
+
+def test_gpu_pod_gets_the_cheapest_spot_instance_that_fits(lab: Lab, pods: Callable[..., str]) -> None:
+    pod = pods("gpu", gpus=1)
+    node = until(lambda: lab.node_of(pod), "the pod runs")
+    labels = node["metadata"]["labels"]
+    fitting = [one for one in contracts.instance_types().values() if one.gpu_count and one.arch == "x86_64"]
+    fitting = [one for one in fitting if one.category in ("g", "p") and one.generation >= 4 and one.price]
+    cheapest = min(fitting, key=lambda one: one.price or 0)
+    assert labels[INSTANCE_TYPE] == cheapest.name
+    assert labels[CAPACITY_TYPE] == "spot"
+    assert labels["gpulab.dev/pool"] == "gpu"
+
+    (instance,) = until(lab.instances, "it has an instance")
+    assert instance["InstanceType"] == cheapest.name
+    assert instance["InstanceLifecycle"] == "spot"
+    assert instance["Placement"]["AvailabilityZone"] == labels["topology.kubernetes.io/zone"]
+    assert instance["Tags"]["karpenter.sh/nodepool"] == "gpu"
+    assert instance["Tags"]["kubernetes.io/cluster/gpulab-dev"] == "owned"
+    assert instance["Tags"]["Owner"] == "tests"
+    until(lambda: lab.instances()[0]["Tags"].get("Name") == node["metadata"]["name"], "it has the node's name")
+
+
+def test_cpu_pod_is_never_on_a_gpu_node(lab: Lab, pods: Callable[..., str]) -> None:
+    with_gpu = pods("with-gpu", gpus=1)
+    until(lambda: lab.node_of(with_gpu), "there is a GPU node with CPUs to spare")
+    pod = pods("cpu")
+    node = until(lambda: lab.node_of(pod), "the pod runs")
+    assert node["metadata"]["labels"]["gpulab.dev/pool"] == "cpu"
+    assert "nvidia.com/gpu" not in node["status"]["capacity"]
+
+
+def test_what_cannot_be_bought_stays_pending_with_a_reason(lab: Lab, pods: Callable[..., str]) -> None:
+    intolerant = pods("intolerant", gpus=1, tolerates=False)
+    reason = until(lambda: lab.events(intolerant), "Karpenter says why")
+    assert "did not tolerate taint (taint=nvidia.com/gpu=true:NoSchedule)" in reason
+
+    # The pool may have 16 GPUs: as many as two of these pods ask for.
+    eights = [pods(f"eight-{number}", gpus=8) for number in range(3)]
+    until(lambda: sum(lab.node_of(pod) is not None for pod in eights) == 2, "two of them run")
+    (above,) = [pod for pod in eights if not lab.node_of(pod)]
+    reason = until(lambda: lab.events(above), "Karpenter says why")
+    assert "limit" in reason
+    assert not lab.node_of(intolerant)
+
+
+def test_a_second_pod_uses_the_rest_of_a_node(lab: Lab, pods: Callable[..., str]) -> None:
+    """The node has all that its instance has, not just what its first pod asked for."""
+    first = pods("first", gpus=3)
+    node = until(lambda: lab.node_of(first), "the first pod runs")
+    until(lambda: _capacity(lab, node["metadata"]["name"]) == "4", "the node has all GPUs")
+    second = pods("second", gpus=1)
+    assert until(lambda: lab.node_of(second), "the second pod runs")["metadata"]["name"] == node["metadata"]["name"]
+
+
+def test_slices_of_a_shared_gpu_share_a_node(lab: Lab, pods: Callable[..., str]) -> None:
+    lab.make_pool("gpu-shared")
+    overlay = {
+        "apiVersion": "karpenter.sh/v1alpha1",
+        "kind": "NodeOverlay",
+        "metadata": {"name": "gpu-shared"},
+        "spec": {
+            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu-shared"]}],
+            "capacity": {"nvidia.com/gpu.shared": "4", "nvidia.com/gpu": "0"},
+        },
+    }
+    lab.kubernetes.apply(place(NODE_OVERLAYS, "gpu-shared"), overlay)
+    until(lambda: lab.is_ready("gpu-shared"), "the pool is ready")
+    slices = [pods(f"slice-{number}", gpus=1, resource="nvidia.com/gpu.shared") for number in range(4)]
+    until(lambda: all(lab.node_of(pod) for pod in slices), "all slices run")
+    assert len(lab.nodes("gpu-shared")) == 1
+    assert lab.nodes("gpu-shared")[0]["status"]["capacity"]["nvidia.com/gpu"] == "0"
+
+
+def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:
+    set_spot_out(lab.folder, out=True)
+    try:
+        until(lambda: '"spot"' not in (lab.folder / "instance-types.json").read_text(), "Karpenter starts without it")
+        pod = pods("on-demand", gpus=1)
+        node = until(lambda: lab.node_of(pod), "the pod runs")
+        assert node["metadata"]["labels"][CAPACITY_TYPE] == "on-demand"
+    finally:
+        set_spot_out(lab.folder, out=False)
+
+
+def test_empty_node_goes(lab: Lab, pods: Callable[..., str]) -> None:
+    pod = pods("short-lived", gpus=1)
+    until(lambda: lab.node_of(pod), "the pod runs")
+    until(lab.instances, "it has an instance")
+    lab.delete_pod(pod)
+    until(lambda: not lab.nodes("gpu") and not lab.instances(), "the node and its instance are gone")
+
+
+def test_newer_image_waits_for_the_maintenance_window(lab: Lab, pods: Callable[..., str]) -> None:
+    """A GPU pool that has no window keeps its nodes, although they drift from the class."""
+    lab.make_pool("aged", like="gpu")
+    until(lambda: lab.is_ready("aged"), "the pool is ready")
+    pod = pods("notebook", gpus=1, pool="aged", lasting=True)
+    node = until(lambda: lab.node_of(pod), "the pod runs")
+    lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": "al2023@v20260901"}])
+    claims = place(NODE_CLAIMS, node["metadata"]["labels"]["kubernetes.io/hostname"])
+    until(lambda: "NodePoolDrifted" in str(lab.kubernetes.get(claims)), "the node is out of date")
+    until(lambda: "reason Drifted" in lab.events("aged-rehearsal"), "Karpenter says that the budget holds it")
+    assert until(lambda: lab.node_of(pod), "the pod runs")["metadata"]["uid"] == node["metadata"]["uid"]
+    lab.delete_class("aged")
+    lab.delete_pool("aged")
+    until(lambda: not lab.is_left("aged"), "nothing of the pool is left")
+
+
+def test_pool_that_finds_no_subnet_is_not_ready(lab: Lab) -> None:
+    lab.make_pool("astray", like="gpu", cluster="another")
+    until(lambda: "SubnetSelector did not match" in str(lab.node_class("astray")), "its class says why")
+    until(lambda: "NodeClassReady" in str(lab.pool("astray")), "the pool says it too")
+    assert not lab.is_ready("astray")
+    lab.delete_pool("astray")
+    lab.delete_class("astray")
+    until(lambda: not lab.is_left("astray"), "nothing of it is left")
+
+
+def test_deletion_of_a_pool_ends_with_pods_that_must_not_be_disrupted(lab: Lab, pods: Callable[..., str]) -> None:
+    lab.make_pool("short", like="gpu")
+    until(lambda: lab.is_ready("short"), "the pool is ready")
+    lasting = [pods("lasting", gpus=1, pool="short", lasting=True), pods("other", gpus=1, pool="short")]
+    until(lambda: all(lab.node_of(pod) for pod in lasting), "the pods run")
+    # The class goes last, by itself: its nodes hold it.
+    lab.delete_class("short")
+    lab.delete_pool("short")
+    until(lambda: not lab.is_left("short"), "nothing of the pool is left")
+
+
+def test_pool_waits_for_karpenter(lab: Lab, pods: Callable[..., str]) -> None:
+    """A destroy in the wrong order hangs: nobody but Karpenter ends its nodes."""
+    lab.make_pool("held", like="gpu")
+    until(lambda: lab.is_ready("held"), "the pool is ready")
+    pod = pods("held", gpus=1, pool="held")
+    until(lambda: lab.node_of(pod), "the pod runs")
+    until(lab.instances, "it has an instance")
+    lab.uninstall_karpenter()
+    until(lambda: not lab.karpenter_runs(), "Karpenter ends")
+    lab.delete_pod(pod)
+    lab.delete_pool("held")
+    lab.delete_class("held")
+    until(lambda: "deletionTimestamp" in (lab.pool("held-rehearsal") or {}).get("metadata", {}), "it begins to go")
+    assert lab.is_left("held")
+    assert lab.instances()
+    lab.install_karpenter()
+    until(lambda: not lab.is_left("held"), "it goes once Karpenter is back")
+
+
+def _capacity(lab: Lab, node: str) -> str | None:
+    found = lab.kubernetes.get(place(NODES, node))
+    return found["status"]["allocatable"].get("nvidia.com/gpu") if found else None
