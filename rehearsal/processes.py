@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -27,6 +28,7 @@ _MIB = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _SAMPLE_SECONDS = 0.25
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 5
 # The language host runs the program with this script.
 _PROGRAM_SCRIPT = "pulumi-language-python-exec"
 
@@ -42,6 +44,15 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers at `url`."""
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def marked(rehearsal_id: str) -> list[psutil.Process]:

@@ -25,7 +25,7 @@ from .controllers import starting as controllers
 from .engine import Engine, Result
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .plugins import given, installed
-from .processes import MemoryWatch, describe, free_ports, marked
+from .processes import MemoryWatch, answers, describe, free_ports, marked
 from .progress import Progress
 from .releases import described, releases
 from .report import Check, Report
@@ -342,15 +342,7 @@ def _start_aws(session: Session, project: Workspace, plane: ControlPlane, url: s
     # It is the cloud itself: its own clients must not be sent to it.
     del environment["AWS_ENDPOINT_URL"]
     session.processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
-    session.processes.wait_until("aws", lambda: _answers(f"{url}/gpulab/health"), seconds=_AWS_READY_SECONDS)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
+    session.processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=_AWS_READY_SECONDS)
 
 
 def _keep(rehearsal: Rehearsal, console: Console) -> None:

@@ -7,7 +7,6 @@ import gzip
 import json
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -35,7 +34,7 @@ from rehearsal.controllers.world import (
     Object,
     place,
 )
-from rehearsal.processes import Processes, end_marked, free_ports, marked
+from rehearsal.processes import Processes, answers, end_marked, free_ports, marked
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
 
@@ -253,7 +252,7 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
             bindings=access_bindings(),
         )
         processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
-        processes.wait_until("aws", lambda: _answers(f"{url}/gpulab/health"), seconds=30)
+        processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=30)
         lab = Lab(id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
         lab.make_network()
         starting.start(
@@ -273,11 +272,3 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
 def _trust(service: str) -> str:
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except OSError:
-        return False
