@@ -20,8 +20,8 @@ $(INSTALLED): requirements-dev.txt
 setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehearsal ready
 	$(RUN) -m rehearsal.toolchain
 
-rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE
-	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)")
+rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1
+	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(QUICK),--quick)
 
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down

@@ -12,8 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from . import command
+from .phases import REHEARSAL_DAY, Options
 from .plugins import given
-from .run import REHEARSAL_DAY, Options, rehearse
+from .run import rehearse
 from .session import end_all
 from .workspace import PROJECT, STAND_INS
 
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         help="render the Helm charts (NAME/ or NAME-VERSION.tgz) in DIR; can be given more than once",
     )
     parser.add_argument("--pull-charts", action="store_true", help="pull charts that are nowhere here, and keep them")
+    parser.add_argument("--quick", action="store_true", help="run no pods: leave out what Karpenter decides")
     parser.add_argument("--keep", action="store_true", help="stop after up, and leave the stack running")
     parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR", help="another program to rehearse")
     parser.add_argument(
@@ -85,6 +87,7 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
             project=options.project.resolve(),
             plugins=options.plugins and options.plugins.resolve(),
             keep=options.keep,
+            quick=options.quick,
             charts=tuple(folder.resolve() for folder in options.charts),
             pull_charts=options.pull_charts,
             today=options.today,

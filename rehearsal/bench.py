@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from . import command
-from .run import Options, rehearse
+from .phases import Options
+from .run import rehearse
 from .workspace import PROJECT
 
 

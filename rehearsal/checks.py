@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import psutil
 import yaml
@@ -32,6 +32,8 @@ _KUBECONFIG_OUTPUT = "kubeconfig"
 # Where tools of the user's would look for state and credentials.
 _USERS_VARIABLES = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -48,28 +50,41 @@ class Subject:
     plane: ControlPlane
 
 
-def run_all(subject: Subject) -> list[Check]:
-    """Every check's result, in the order of `CHECKS`; one that breaks has not held."""
-    results = []
-    for name, check in CHECKS.items():
-        try:
-            detail = check(subject)
-        except _DoesNotHold as finding:
-            results.append(Check(name, False, str(finding)))
-        except Exception as error:  # whatever it was, it must not end the rehearsal without a destroy
-            results.append(Check(name, False, f"{type(error).__name__}: {error}"))
-        else:
-            results.append(Check(name, True, detail))
-    return results
-
-
-class _DoesNotHold(Exception):
+class DoesNotHold(Exception):
     """A check's finding."""
 
 
-def _require(holds: bool, finding: str) -> None:
+class NotTried(Exception):
+    """Why a check can't be made of this stack; it has neither held nor failed."""
+
+
+def require(holds: bool, finding: str) -> None:
+    """Raises DoesNotHold with the finding, unless the condition holds."""
     if not holds:
-        raise _DoesNotHold(finding)
+        raise DoesNotHold(finding)
+
+
+def required(value: Value | None, finding: str) -> Value:
+    """The value, which has to be there: raises DoesNotHold with the finding for None."""
+    require(value is not None, finding)
+    return cast("Value", value)
+
+
+def outcome(name: str, check: Callable[[], str]) -> Check:
+    """What a check finds; one that breaks has not held."""
+    try:
+        return Check(name, True, check())
+    except NotTried as reason:
+        return Check(name, None, str(reason))
+    except DoesNotHold as finding:
+        return Check(name, False, str(finding))
+    except Exception as error:  # whatever it was, it must not end the rehearsal without a destroy
+        return Check(name, False, f"{type(error).__name__}: {error}")
+
+
+def run_all(subject: Subject) -> list[Check]:
+    """Every check's result, in the order of `CHECKS`."""
+    return [outcome(name, lambda check=check: check(subject)) for name, check in CHECKS.items()]
 
 
 def crds_admit_pools(subject: Subject) -> str:
@@ -84,7 +99,7 @@ def crds_admit_pools(subject: Subject) -> str:
         }.items()
     }
     for kind, names in found.items():
-        _require(names == pools, f"{kind}s in the cluster: {sorted(names)}; pools in the stack file: {sorted(pools)}")
+        require(names == pools, f"{kind}s in the cluster: {sorted(names)}; pools in the stack file: {sorted(pools)}")
     return f"{len(pools)} NodePools and {len(pools)} EC2NodeClasses: {', '.join(sorted(pools))}"
 
 
@@ -93,19 +108,19 @@ def system_nodes_exist(subject: Subject) -> str:
     selector = "/api/v1/nodes?labelSelector=eks.amazonaws.com%2Fnodegroup"
     nodes = subject.plane.request("GET", selector)["items"]
     wanted = subject.settings.cluster.system_nodes.count
-    _require(len(nodes) == wanted, f"{len(nodes)} nodes of the system node group, {wanted} are asked for")
+    require(len(nodes) == wanted, f"{len(nodes)} nodes of the system node group, {wanted} are asked for")
     for node in nodes:
         name = node["metadata"]["name"]
         ready = {one["type"]: one["status"] for one in node["status"].get("conditions", [])}.get("Ready")
-        _require(ready == "True", f"node {name} is not ready")
+        require(ready == "True", f"node {name} is not ready")
         taints = {taint["key"] for taint in node["spec"].get("taints", [])}
-        _require("CriticalAddonsOnly" in taints, f"node {name} lacks the taint CriticalAddonsOnly")
+        require("CriticalAddonsOnly" in taints, f"node {name} lacks the taint CriticalAddonsOnly")
     zones = {node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in nodes}
-    _require(len(zones) > 1, f"all system nodes are in {', '.join(zones)}")
+    require(len(zones) > 1, f"all system nodes are in {', '.join(zones)}")
     instances = [node["spec"]["providerID"].rpartition("/")[2] for node in nodes]
     reservations = subject.account.client("ec2").describe_instances(InstanceIds=instances)["Reservations"]
     running = [one for group in reservations for one in group["Instances"] if one["State"]["Name"] == "running"]
-    _require(len(running) == wanted, f"{len(running)} of {wanted} instances are running")
+    require(len(running) == wanted, f"{len(running)} of {wanted} instances are running")
     return f"{wanted} nodes, ready, tainted, in {', '.join(sorted(zones))}"
 
 
@@ -134,8 +149,8 @@ def kubeconfig_works(subject: Subject) -> str:
             return error.code
 
     token = credential["status"]["token"]
-    _require(status(token) == 200, f"with it the API server answers {status(token)}")
-    _require(status(f"{token}x") == 401, "the API server lets a forged token in")
+    require(status(token) == 200, f"with it the API server answers {status(token)}")
+    require(status(f"{token}x") == 401, "the API server lets a forged token in")
     client = "the aws CLI" if subject.workspace.has_real_aws else "a stand-in of the aws CLI"
     return f"`{command}`, by {client}: lists the nodes; a forged token gets 401"
 
@@ -144,9 +159,9 @@ def tags_everywhere(subject: Subject) -> str:
     """Every AWS resource that can have tags carries the stack's, and so do the instances of the system nodes."""
     tags = subject.settings.resource_tags
     taggable = [one for one in subject.resources if one["type"].startswith("aws:") and "tagsAll" in one["outputs"]]
-    _require(bool(taggable), "no resource in the state has tags")
+    require(bool(taggable), "no resource in the state has tags")
     for resource in taggable:
-        _require(
+        require(
             tags.items() <= (resource["outputs"]["tagsAll"] or {}).items(),
             f"{resource['urn'].rpartition('::')[2]} ({resource['type']}) has {resource['outputs']['tagsAll']}",
         )
@@ -155,7 +170,7 @@ def tags_everywhere(subject: Subject) -> str:
     for instance in instances:
         actual = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
         wanted = subject.settings.node_tags.items()
-        _require(wanted <= actual.items(), f"instance {instance['InstanceId']} has {actual}")
+        require(wanted <= actual.items(), f"instance {instance['InstanceId']} has {actual}")
     return f"{len(taggable)} resources and {len(instances)} instances carry {', '.join(sorted(tags))}"
 
 
@@ -168,13 +183,13 @@ def nothing_of_the_users(subject: Subject) -> str:
         except psutil.Error:  # it has ended meanwhile
             continue
         home = Path(environment.get("HOME", ""))
-        _require(home.is_relative_to(subject.folder), f"{describe(process)} has the home folder {home}")
+        require(home.is_relative_to(subject.folder), f"{describe(process)} has the home folder {home}")
         for variable in _USERS_VARIABLES:
-            _require(variable not in environment, f"{describe(process)} has {variable}")
+            require(variable not in environment, f"{describe(process)} has {variable}")
     with urllib.request.urlopen(f"{subject.aws_url}/gpulab/calls", timeout=30) as answer:
         calls = json.load(answer)
     signers = set(calls["keys"])
-    _require(signers <= {ACCESS_KEY}, f"AWS calls were signed with {', '.join(sorted(signers - {ACCESS_KEY}))}")
+    require(signers <= {ACCESS_KEY}, f"AWS calls were signed with {', '.join(sorted(signers - {ACCESS_KEY}))}")
     count = sum(calls["keys"].values())
     others = f"{len(processes)} processes beside the rehearsal itself have a home of their own"
     return f"{others}; {count} AWS calls, all with the rehearsal's key"
@@ -220,7 +235,7 @@ def _output(command: list[str], environment: Mapping[str, str]) -> str:
     done = subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=60
     )
-    _require(done.returncode == 0, f"`{shlex.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
+    require(done.returncode == 0, f"`{shlex.join(command)}` ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 

@@ -24,12 +24,16 @@ _NO_CHANGE = frozenset({"same", "read", "refresh", "read-discard", "discard-repl
 
 @dataclass
 class Step:
-    """One thing the engine did, or would do, to a resource. `op` is the engine's word: create, update, replace."""
+    """One thing the engine did, or would do, to a resource. `op` is the engine's word: create, update, replace.
+
+    `at` is when it was heard of, in seconds since the command began.
+    """
 
     op: str
     urn: str
     type: str
     details: list[str] = field(default_factory=list)
+    at: float = 0
 
     @property
     def name(self) -> str:
@@ -139,23 +143,24 @@ class Engine:
             with events.open(encoding="utf-8") as event_log:
                 lines = _Lines(event_log)
                 while process.poll() is None:
-                    self._take(lines, result, on_step)
+                    self._take(lines, result, on_step, started)
                     time.sleep(_POLL_SECONDS)
-                self._take(lines, result, on_step)
+                self._take(lines, result, on_step, started)
         result.seconds = time.monotonic() - started
         result.exit_code = process.returncode
         result.output = output.read_text(encoding="utf-8", errors="replace")
         return result
 
     @staticmethod
-    def _take(lines: Iterable[str], result: Result, on_step: Callable[[Step], None]) -> None:
+    def _take(lines: Iterable[str], result: Result, on_step: Callable[[Step], None], started: float) -> None:
         """Reads the events that came since the last call."""
+        at = time.monotonic() - started
         for line in lines:
             event = json.loads(line)
             if begun := event.get("resourcePreEvent"):
-                result.begun.append((_step(begun["metadata"]), len(result.steps)))
+                result.begun.append((_step(begun["metadata"], at), len(result.steps)))
             elif outputs := event.get("resOutputsEvent"):
-                step = _step(outputs["metadata"])
+                step = _step(outputs["metadata"], at)
                 result.steps.append(step)
                 on_step(step)
             elif (diagnostic := event.get("diagnosticEvent")) and not diagnostic.get("ephemeral"):
@@ -179,8 +184,8 @@ class _Lines:
                 yield line
 
 
-def _step(metadata: dict[str, Any]) -> Step:
-    step = Step(metadata["op"], metadata["urn"], metadata["type"])
+def _step(metadata: dict[str, Any], at: float) -> Step:
+    step = Step(metadata["op"], metadata["urn"], metadata["type"], at=at)
     # A refresh that finds a difference says so in its detailed diff, not in the name of the step.
     step.details = sorted(metadata.get("detailedDiff") or metadata.get("diffs") or [])
     return step

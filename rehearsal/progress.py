@@ -38,8 +38,12 @@ class Progress:
         steps = f", {len(self._steps)} resources" if self._steps else ""
         self._console.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]", highlight=False)
 
+    def show(self, phase: str, what: str) -> None:
+        """Shows what `phase` is at."""
+        if self._status:
+            self._status.update(f"{phase} … {escape(what)}")
+
     def advance(self, phase: str, name: str) -> None:
         """Counts a resource that `phase` is done with."""
         self._steps.add(name)  # a component ends twice: when it is registered and with its outputs
-        if self._status:
-            self._status.update(f"{phase} … {len(self._steps)} resources, {escape(name)}")
+        self.show(phase, f"{len(self._steps)} resources, {name}")

@@ -17,10 +17,10 @@ _NAMES_SHOWN = 12
 
 @dataclass(frozen=True)
 class Check:
-    """Something that has to hold: `name` says what, `detail` what was seen."""
+    """Something that has to hold: `name` says what, `detail` what was seen. `ok` is None where it was not tried."""
 
     name: str
-    ok: bool
+    ok: bool | None
     detail: str
 
 
@@ -55,7 +55,7 @@ class Report:
             and self.resources_created > 0
             and not self.second_preview_changes
             and not self.refresh_changes
-            and all(check.ok for check in self.checks)
+            and all(check.ok is not False for check in self.checks)
             and (self.kept or (self.left is not None and not self.left))
         )
 
@@ -89,7 +89,8 @@ class Report:
         self._add_changes(table, "second preview", "second preview", self.second_preview_changes)
         self._add_changes(table, "refresh", "refresh", self.refresh_changes)
         for check in self.checks:
-            table.add_row(_mark(check.ok), escape(check.name), escape(check.detail))
+            detail = f"not tried: {check.detail}" if check.ok is None else check.detail
+            table.add_row(_mark(check.ok), escape(check.name), escape(detail))
         if self.left is not None:
             for place, names in self.left.as_json()["names"].items():
                 table.add_row(_mark(not names), f"left in {place}", escape(_listed(names)))
@@ -100,7 +101,9 @@ class Report:
         console.print(table)
         if self.failure:
             console.print(f"[bold red]Failed:[/] {escape(self.failure)}", highlight=False)
-        verdict = "[bold green]All holds.[/]" if self.ok else "[bold red]Not all holds.[/]"
+        all_tried = all(check.ok is not None for check in self.checks)
+        good = "[bold green]All holds.[/]" if all_tried else "[bold green]All holds that was tried.[/]"
+        verdict = good if self.ok else "[bold red]Not all holds.[/]"
         console.print(verdict, "It was kept: nothing was destroyed." if self.kept else "")
 
     def _add_changes(self, table: Table, phase: str, title: str, changes: list[str]) -> None:
@@ -109,8 +112,8 @@ class Report:
             table.add_row(_mark(not changes), title, escape(found))
 
 
-def _mark(ok: bool) -> str:
-    return "[green]ok[/]" if ok else "[bold red]NO[/]"
+def _mark(ok: bool | None) -> str:
+    return {True: "[green]ok[/]", False: "[bold red]NO[/]", None: "[yellow]--[/]"}[ok]
 
 
 def _listed(names: list[str]) -> str:

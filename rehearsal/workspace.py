@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from .providers.kubernetes.archives import DOWNLOADS, FOLDERS
+from .providers.kubernetes.deleting import LONGEST as LONGEST_DELETION
 from .toolchain import Toolchain, cache_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -29,6 +30,8 @@ STAND_INS = ("aws", "eks", "kubernetes", "random")
 ACCESS_KEY = "AKIAREHEARSAL0000000"
 SECRET_KEY = "rehearsal"  # noqa: S105 - it opens nothing
 
+# What hangs for hours on AWS, as a pool without a Karpenter, is to be seen in a rehearsal: it need not hang as long.
+_LONGEST_DELETION_SECONDS = 120
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
 # What the program is made of; the project file and the stack file are rewritten.
 _PROGRAM = ("__main__.py", "settings", "components", "contracts")
@@ -200,4 +203,5 @@ def _environment(folder: Path, home: Path, toolchain: Toolchain, aws_url: str, t
         "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
         "KUBECONFIG": str(home / ".kube" / "config"),
         "GPULAB_TODAY": today.isoformat(),
+        LONGEST_DELETION: str(_LONGEST_DELETION_SECONDS),
     }

@@ -42,6 +42,7 @@ _MEMORY_OVERHEAD = 0.075
 _KWOK_MILLICORES, _KWOK_MIB = 100, 10
 # The size of the root volume is the node class's, which a type does not know.
 _ANY_DISK = "16Ti"
+FILE = "instance-types.json"
 _SPOT_IS_OUT = "spot-is-out"
 
 
@@ -124,6 +125,11 @@ def write(path: Path, *, region: str, zones: Sequence[str], spot: bool) -> None:
     """Writes the file for Karpenter."""
     types = catalogue(contracts.instance_types().values(), region=region, zones=zones, spot=spot)
     path.write_text(json.dumps(types), encoding="utf-8")
+
+
+def offers_spot(folder: Path) -> bool:
+    """Whether Karpenter was started with spot offerings; `folder` is the controllers'."""
+    return f'"{SPOT}"' in (folder / FILE).read_text(encoding="utf-8")
 
 
 def spot_is_out(folder: Path) -> bool:

@@ -117,7 +117,7 @@ class Karpenter:
         return next((release for release in self._releases.values() if release.chart == CHART), None)
 
     def _start(self, world: World) -> None:
-        types = world.folder / "instance-types.json"
+        types = world.folder / instance_types.FILE
         instance_types.write(types, region=world.region, zones=world.zones, spot=self._spot)
         metrics, health = free_ports(2)
         command = [str(self._program), "--instance-types-file-path", str(types), "--disable-leader-election"]

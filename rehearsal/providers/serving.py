@@ -11,6 +11,7 @@ Protocol: pulumi/proto/provider.proto, https://www.pulumi.com/docs/iac/concepts/
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -143,13 +144,21 @@ class Request:
         self.provider.log(self.urn, message)
 
     def wait(
-        self, ready: Callable[[], bool], *, seconds: float, what: str, pause: float = 0.1, longest_pause: float = 1.0
+        self,
+        ready: Callable[[], bool],
+        *,
+        seconds: float,
+        what: str,
+        longest: float = math.inf,
+        pause: float = 0.1,
+        longest_pause: float = 1.0,
     ) -> None:
         """Polls `ready` until it holds; at most `timeout` seconds, or `seconds` where the program set none.
 
-        Raises TimeoutError that says `what` was awaited, or InterruptedError when the engine cancels.
+        Whoever set it, no longer than `longest`. Raises TimeoutError that says `what` was awaited, or InterruptedError
+        when the engine cancels.
         """
-        bound = self.timeout or seconds
+        bound = min(self.timeout or seconds, longest)
         deadline = time.monotonic() + bound
         while not ready():
             if time.monotonic() > deadline:

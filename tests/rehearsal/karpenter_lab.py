@@ -29,11 +29,11 @@ from rehearsal.controllers.world import (
     NODE_OVERLAYS,
     NODE_POOLS,
     NODES,
-    PODS,
     Kubernetes,
     Object,
     place,
 )
+from rehearsal.pods import Pods, Wish
 from rehearsal.processes import Processes, answers, end_marked, free_ports, marked
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
@@ -54,6 +54,7 @@ class Lab:
     def __init__(self, id: str, kubernetes: Kubernetes, aws_url: str, folder: Path) -> None:
         self._id = id
         self.kubernetes = kubernetes
+        self.pods = Pods(kubernetes)
         self.folder = folder
         self._aws_url = aws_url
         self.settings = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
@@ -181,23 +182,17 @@ class Lab:
     ) -> None:
         """A pod that asks for GPUs and tolerates their taint, or for one CPU; a `lasting` one must not be disrupted."""
         tolerates = gpus > 0 if tolerates is None else tolerates
-        asked = {resource: str(gpus)} if gpus else {"cpu": "1"}
-        pod: Object = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": name, "annotations": {"karpenter.sh/do-not-disrupt": "true"} if lasting else {}},
-            "spec": {
-                "terminationGracePeriodSeconds": 1,
-                "tolerations": [_GPU_TOLERATION] if tolerates else [],
-                "nodeSelector": {"gpulab.dev/pool": pool} if pool else {},
-                "containers": [{"name": "main", "image": "main", "resources": {"requests": asked, "limits": asked}}],
-            },
-        }
-        self.kubernetes.create(place(PODS, name, "default"), pod)
+        wish = Wish(
+            requests={resource: str(gpus)} if gpus else {"cpu": "1"},
+            selects={"gpulab.dev/pool": pool} if pool else {},
+            tolerations=[_GPU_TOLERATION] if tolerates else [],
+            lasting=lasting,
+        )
+        self.pods.run(name, wish)
 
     def delete_pod(self, name: str) -> None:
         """Deletes a pod."""
-        self.kubernetes.delete(place(PODS, name, "default"))
+        self.pods.delete(name)
 
     def end_nodes(self) -> None:
         """Has Karpenter take every node away at once, and waits until it has."""
@@ -207,10 +202,7 @@ class Lab:
 
     def node_of(self, pod: str) -> Object | None:
         """The node on which the pod runs, or None."""
-        found = self.kubernetes.get(place(PODS, pod, "default"))
-        if not found or found["status"].get("phase") != "Running":
-            return None
-        return self.kubernetes.get(place(NODES, found["spec"]["nodeName"]))
+        return self.pods.node_of(pod)
 
     def events(self, name: str) -> str:
         """What Karpenter says of an object."""

@@ -8,7 +8,7 @@ import pytest
 from karpenter_lab import Lab, running_lab, until
 
 import contracts
-from rehearsal.controllers.instance_types import set_spot_out
+from rehearsal.controllers.instance_types import offers_spot, set_spot_out
 from rehearsal.controllers.world import NODE_CLAIMS, NODE_OVERLAYS, NODES, place
 from rehearsal.toolchain import Toolchain
 
@@ -119,7 +119,7 @@ def test_slices_of_a_shared_gpu_share_a_node(lab: Lab, pods: Callable[..., str])
 def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:
     set_spot_out(lab.folder, out=True)
     try:
-        until(lambda: '"spot"' not in (lab.folder / "instance-types.json").read_text(), "Karpenter starts without it")
+        until(lambda: not offers_spot(lab.folder), "Karpenter starts without it")
         pod = pods("on-demand", gpus=1)
         node = until(lambda: lab.node_of(pod), "the pod runs")
         assert node["metadata"]["labels"][CAPACITY_TYPE] == "on-demand"

@@ -61,6 +61,15 @@ def test_anything_that_does_not_hold_is_named_and_makes_the_report_bad(broken: d
     assert "Not all holds." in text
 
 
+def test_what_was_not_tried_is_said_and_makes_the_report_no_worse() -> None:
+    report = good()
+    report.checks.append(Check("drift", None, "the window is open"))
+    assert report.ok
+    assert "not tried: the window is open" in shown(report)
+    assert "All holds that was tried." in shown(report)
+    assert report.as_json()["checks"][-1]["ok"] is None
+
+
 def test_a_destroy_that_never_came_is_not_a_clean_one() -> None:
     report = good()
     report.left = None

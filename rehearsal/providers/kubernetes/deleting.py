@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from rehearsal.providers.serving import Request
 
 from . import objects
 from .awaiting import timeout
 from .client import ApiError, Cluster, NoSuchKind
 from .objects import Object
+
+# The most seconds that any deletion is waited for. In a rehearsal nothing takes long that goes at all.
+LONGEST = "GPULAB_LONGEST_DELETION"
 
 # The kinds for which the real plugin takes skipAwait to mean deletions too (metadata/overrides.go).
 _SKIP_AWAIT_ON_DELETE = frozenset(
@@ -62,8 +67,9 @@ def until_gone(cluster: Cluster, obj: Object, request: Request, *, seconds: floa
         return False
 
     what = f"{objects.describe(obj)} was not deleted"
+    longest = float(os.environ.get(LONGEST, "inf"))
     try:
-        request.wait(gone, seconds=seconds, what=what)
+        request.wait(gone, seconds=seconds, longest=longest, what=what)
     except TimeoutError as error:
         holders = _holders(cluster, last) if last else []
         raise TimeoutError(". ".join([str(error), *holders])) from error

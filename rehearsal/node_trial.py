@@ -1,0 +1,385 @@
+"""Real pods on the nodes that the real Karpenter buys by the stack's own pools: what runs where, and what may not.
+
+The steps build on each other and leave pods running, some of which must not be disrupted: the destroy that follows has
+to take their nodes away. What takes minutes and hours on AWS is shortened (`controllers.starting`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from components.node_pools import GPU_RESOURCE, GPU_TAINT, NO_DRIFT, POOL_LABEL
+from contracts import InstanceType, instance_types
+from settings import NodePool, Settings
+from settings.schedules import MINUTES_A_DAY, MINUTES_A_WEEK, weekly_starts
+from settings.values import NEVER, seconds
+
+from .checks import DoesNotHold, NotTried, outcome, require, required
+from .controllers.instance_types import ON_DEMAND, SPOT, offers_spot, set_spot_out
+from .controllers.starting import GRACE_PERIOD_SECONDS
+from .controllers.twins import SUFFIX
+from .controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODE_POOLS, NODES, Kubernetes, Object, place
+from .engine import Result
+from .leftovers import Account
+from .pods import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE, TRIED, Pods, Wish, is_running, until
+from .report import Check
+
+BURST = 50
+DECIDED_SECONDS = 60
+# Karpenter looks for nodes that it may take away every 10 s, and at each again 15 s later before it does so.
+_TAKEN_AWAY_SECONDS = 120
+_NEWER_AMIS = {"AL2023": "al2023@v20991231", "Bottlerocket": "bottlerocket@v99.0.0"}
+_GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "gpu-notebook", "intolerant", "on-demand"
+_STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "cpu-notebook"
+_BURST_LABEL = "rehearsal.gpulab.dev/burst"
+
+
+@dataclass
+class NodeTrial:
+    """A trial under way on a stack that is up. `folder` is the controllers'; `show` is told what is being tried."""
+
+    settings: Settings
+    kubernetes: Kubernetes
+    account: Account
+    folder: Path
+    show: Callable[[str], None] = lambda step: None
+    pods: Pods = field(init=False)
+    _notebooks: dict[str, str] = field(init=False, default_factory=dict)  # their uids by name, once they run
+    _claims: dict[str, Object] = field(init=False, default_factory=dict)  # of nodes that may go, by pod
+    _emptied_at: float = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self.pods = Pods(self.kubernetes)
+
+    def run(self) -> list[Check]:
+        """Every step's result, in the order of the steps; consolidation takes its time beside the steps before it."""
+        decisions: dict[str, Callable[[], str]] = {
+            "a GPU pod runs on the cheapest instance": self.gpu_pods_run,
+            "a CPU pod runs, and on no GPU node": self.cpu_pods_run,
+            "a GPU pod without toleration stays pending": self.intolerant_pod_waits,
+            f"{BURST} GPU pods at once are all decided": self.burst_is_decided,
+        }
+        disruptions: dict[str, Callable[[], str]] = {
+            "a newer image leaves notebooks alone": self.notebook_does_not_drift,
+            "consolidation leaves notebooks alone": self.notebook_is_not_consolidated,
+            "a GPU node that is empty goes": self.empty_node_goes,
+            "on-demand is bought while spot is out": self.on_demand_is_bought,
+        }
+        found = list(self._outcomes(decisions))
+        self.pods.delete(_GPU)
+        self._emptied_at = time.monotonic()
+        return [*found, *self._outcomes(disruptions)]
+
+    def gpu_pods_run(self) -> str:
+        """A pod for one GPU of each pool, and a notebook of the first, each on a node of its own."""
+        pools = self._gpu_pools()
+        first, *others = pools
+        pods = {first: _GPU} | {name: f"{_GPU}-{name}" for name in others}
+        started = time.monotonic()
+        for name, pod in pods.items():
+            self.pods.run(pod, _gpu_wish(name, pools[name], apart=True))
+        self.pods.run(_NOTEBOOK, _gpu_wish(first, pools[first], apart=True, lasting=True))
+        self.pods.run(_INTOLERANT, Wish(requests={GPU_RESOURCE: "1"}))
+        self._until_running([*pods.values(), _NOTEBOOK])
+        spent = time.monotonic() - started
+        self._note_notebook(_NOTEBOOK)
+        self._claims[_GPU] = self._claim(_GPU)
+        bought = [_cheapest(self._claim(pod), pools[name]) for name, pod in pods.items()]
+        return f"{'; '.join(bought)}; in {spent:.1f} s"
+
+    def cpu_pods_run(self) -> str:
+        """Pods that select no pool, while there are GPU nodes with CPUs to spare: two nodes, a notebook on the one."""
+        pools = {name: pool for name, pool in self._pools() if not pool.is_gpu}
+        if not pools:
+            raise NotTried("the stack has no pool without GPUs that buys spot or on-demand")
+        tolerations = _tolerations(min(pools.values(), key=lambda pool: len(pool.taints)))
+
+        def wish(cpus: str, **more: Any) -> Wish:
+            return Wish(requests={"cpu": cpus}, tolerations=tolerations, **more)
+
+        self.pods.run(_STAYING, wish("1", apart=True))
+        self.pods.run(_GOING, wish("1", apart=True))
+        self._until_running([_STAYING, _GOING])
+        self.pods.run(_CPU_NOTEBOOK, wish("250m", lasting=True, beside=_STAYING))
+        self.pods.keep_running(_MOVED, wish("250m", away_from=_STAYING))
+        names = [_STAYING, _GOING, _CPU_NOTEBOOK, _MOVED]
+        self._until_running(names)
+        nodes = {node["metadata"]["name"]: node for node in map(self.pods.node_of, names) if node}
+        for name, node in nodes.items():
+            pool = node["metadata"]["labels"].get(POOL_LABEL)
+            require(pool in pools, f"one runs on {name} of {pool or 'no pool'}")
+            require(GPU_RESOURCE not in node["status"]["capacity"], f"one runs on {name}, which has GPUs")
+        self._note_notebook(_CPU_NOTEBOOK)
+        self._claims[_GOING] = self._claim(_GOING)
+        # From here on both nodes are hardly used: Karpenter may take one away.
+        for name in (_STAYING, _GOING):
+            self.pods.delete(name)
+        return f"{len(names)} pods on {', '.join(map(_described, nodes.values()))}"
+
+    def intolerant_pod_waits(self) -> str:
+        """A pod that asks for a GPU and tolerates nothing."""
+        self._gpu_pools()
+        taint = f"did not tolerate taint (taint={GPU_TAINT['key']}"
+        reason = until(
+            lambda: _said(self.pods.reasons().get(_INTOLERANT, ""), about=taint),
+            "Karpenter says that the pod does not tolerate the taint",
+            seconds=DECIDED_SECONDS,
+            otherwise=lambda: self.pods.reasons().get(_INTOLERANT, "it says nothing"),
+        )
+        require(not self.pods.running(_INTOLERANT), "it runs")
+        return reason
+
+    def burst_is_decided(self) -> str:
+        """Many GPU pods at once, for more in each pool than it may have: each runs, or Karpenter says why not."""
+        pools = self._gpu_pools()
+        before = {claim["metadata"]["name"] for claim in self.kubernetes.list(NODE_CLAIMS)}
+        started = time.monotonic()
+        count = math.ceil(BURST / len(pools))
+        for name, pool in pools.items():
+            for number, wish in enumerate(more_than_the_limit(name, pool, count)):
+                self.pods.run(f"burst-{name}-{number}", wish, {_BURST_LABEL: name})
+        try:
+            until(self._burst_decided, "each has a node or a reason", seconds=DECIDED_SECONDS)
+            spent = time.monotonic() - started
+            told = [self._limit_held(name, pool) for name, pool in pools.items()]
+        finally:
+            for pod in self.pods.selected(_BURST_LABEL):
+                self.pods.delete(pod["metadata"]["name"])
+            for claim in self.kubernetes.list(NODE_CLAIMS):
+                if claim["metadata"]["name"] not in before:
+                    self.kubernetes.delete(place(NODE_CLAIMS, claim["metadata"]["name"]))
+        return f"in {spent:.1f} s; {'; '.join(told)}"
+
+    def notebook_does_not_drift(self) -> str:
+        """A newer image, outside the pool's maintenance window: the node of a notebook is out of date, and stays."""
+        name, pool = next(iter(self._gpu_pools().items()))
+        budgets = self._live(place(NODE_POOLS, name))["spec"]["disruption"]["budgets"]
+        now = datetime.now(UTC)
+        if not all(drift_is_held(budgets, at) for at in (now, now + timedelta(seconds=_TAKEN_AWAY_SECONDS))):
+            raise NotTried(f"no budget of the pool {name} holds drift at this time: its maintenance window is open")
+        node_class, newer = place(EC2_NODE_CLASSES, name), _NEWER_AMIS[pool.ami.family]
+        terms = self._live(node_class)["spec"]["amiSelectorTerms"]
+        self.kubernetes.patch(node_class, {"spec": {"amiSelectorTerms": [{"alias": newer}]}})
+        try:
+            until(
+                lambda: "reason Drifted" in self.pods.blocked_disruptions(f"{name}{SUFFIX}"),
+                "Karpenter says that a budget holds a node that has drifted",
+                seconds=_TAKEN_AWAY_SECONDS,
+            )
+        finally:
+            self.kubernetes.patch(node_class, {"spec": {"amiSelectorTerms": terms}})
+        kept = self._undisrupted(_NOTEBOOK)
+        return f"{pool.ami.alias} to {newer}: the notebook stays on {kept}, which has drifted"
+
+    def notebook_is_not_consolidated(self) -> str:
+        """Of two CPU nodes that are hardly used one goes: that without a notebook, whose pod moves to the other."""
+        claim = required(self._claims.get(_GOING), "no CPU pods ran")
+        name = claim["metadata"]["labels"][POOL_LABEL]
+        consolidation = self.settings.node_pools[name].consolidation
+        if consolidation.policy == "WhenEmpty" or consolidation.after == NEVER:
+            raise NotTried(f"gpulab:nodePools.{name}.consolidation moves no pods")
+        self._until_gone(claim)
+        self._until_running([_MOVED])
+        return f"{_described(claim)} went, its pod moved; the notebook stays on {self._undisrupted(_CPU_NOTEBOOK)}"
+
+    def empty_node_goes(self) -> str:
+        """The node of a GPU pod that ends."""
+        name, pool = next(iter(self._gpu_pools().items()))
+        claim = required(self._claims.get(_GPU), "no GPU pod ran")
+        if pool.consolidation.after == NEVER:
+            raise NotTried(f"gpulab:nodePools.{name}.consolidation.after is {NEVER}")
+        self._until_gone(claim)
+        spent = time.monotonic() - self._emptied_at
+        return f"{_described(claim)} and its instance, {spent:.0f} s after its pod ({pool.consolidation.after} on AWS)"
+
+    def on_demand_is_bought(self) -> str:
+        """A GPU pod while there is no spot instance to be had. It stays so: Karpenter is about to go."""
+        pools = {name: pool for name, pool in self._gpu_pools().items() if {SPOT, ON_DEMAND} <= {*pool.capacity_types}}
+        if not pools:
+            raise NotTried("no GPU pool of the stack takes both spot and on-demand")
+        name, pool = next(iter(pools.items()))
+        set_spot_out(self.folder, out=True)
+        until(lambda: not offers_spot(self.folder), "Karpenter starts without spot", seconds=DECIDED_SECONDS)
+        self.pods.run(_ON_DEMAND, _gpu_wish(name, pool, apart=True))
+        self._until_running([_ON_DEMAND])
+        claim = self._claim(_ON_DEMAND)
+        require(claim["metadata"]["labels"][CAPACITY_TYPE] == ON_DEMAND, f"it runs on {_described(claim)}")
+        return _described(claim)
+
+    def running(self) -> list[Object]:
+        """The trial's pods that run at this time."""
+        return [pod for pod in self.pods.selected(TRIED) if is_running(pod)]
+
+    def drained(self, pods: list[Object], destroy: Result) -> str:
+        """What became of the `pods` that ran when `destroy` began, on nodes that had to go."""
+        lasting = [pod for pod in pods if DO_NOT_DISRUPT in pod["metadata"].get("annotations", {})]
+        if not pods:
+            raise NotTried("no pod ran")
+        nodes = {pod["spec"]["nodeName"] for pod in pods}
+        left = [name for name in nodes if self.kubernetes.get(place(NODES, name))]
+        require(not left, f"{', '.join(left)} are left")
+        began = min(step.at for step, _ in destroy.begun if step.type.endswith(":NodePool"))
+        ended = max(step.at for step in destroy.steps if step.type.endswith(":NodePool"))
+        periods = {f"{pool.termination_grace_period}" for pool in self.settings.node_pools.values()}
+        return (
+            f"{len(nodes)} nodes with {len(pods)} pods, {len(lasting)} not to be disrupted, in {ended - began:.1f} s;"
+            f" these may hold a node for {GRACE_PERIOD_SECONDS} s ({', '.join(sorted(periods))} on AWS)"
+        )
+
+    def _outcomes(self, steps: Mapping[str, Callable[[], str]]) -> Iterator[Check]:
+        for name, step in steps.items():
+            self.show(name)
+            yield outcome(name, step)
+
+    def _pools(self) -> Iterator[tuple[str, NodePool]]:
+        """The pools that buy what can be bought here: Karpenter's KWOK provider has no reservations."""
+        for name, pool in self.settings.node_pools.items():
+            if {SPOT, ON_DEMAND} & {*pool.capacity_types}:
+                yield name, pool
+
+    def _gpu_pools(self) -> dict[str, NodePool]:
+        pools = {name: pool for name, pool in self._pools() if pool.is_gpu}
+        if not pools:
+            raise NotTried("the stack has no GPU pool that buys spot or on-demand")
+        return pools
+
+    def _live(self, path: str) -> Object:
+        return required(self.kubernetes.get(path), f"{path} is not there")
+
+    def _claim(self, pod: str) -> Object:
+        """The NodeClaim of the node on which a pod runs, as soon as it says which node that is."""
+        return until(lambda: self.pods.claim_of(pod), f"the pod {pod} has a NodeClaim", seconds=DECIDED_SECONDS)
+
+    def _until_running(self, names: Iterable[str]) -> None:
+        for name in names:
+            until(
+                lambda name=name: self.pods.running(name),
+                f"the pod {name} runs",
+                seconds=DECIDED_SECONDS,
+                otherwise=lambda name=name: self.pods.reasons().get(name, ""),
+            )
+
+    def _until_gone(self, claim: Object) -> None:
+        """Waits until a NodeClaim, its node and its instance are gone."""
+        name, node = claim["metadata"]["name"], claim["status"]["nodeName"]
+        paths = (place(NODE_CLAIMS, name), place(NODES, node))
+        pool = claim["metadata"]["labels"][POOL_LABEL]
+        try:
+            until(
+                lambda: not any(map(self.kubernetes.get, paths)) and not self._instance_runs(name),
+                f"the node {node} and its instance are gone",
+                seconds=_TAKEN_AWAY_SECONDS,
+            )
+        except DoesNotHold:
+            held = self.pods.blocked_disruptions(f"{pool}{SUFFIX}")
+            if "reason Empty" in held or "reason Underutilized" in held:
+                raise NotTried(f"a disruption budget of the pool {pool} holds its nodes at this time: {held}") from None
+            raise
+
+    def _instance_runs(self, claim: str) -> bool:
+        filters = {"tag:karpenter.sh/nodeclaim": claim, "instance-state-name": "running"}
+        asked = [{"Name": name, "Values": [value]} for name, value in filters.items()]
+        return bool(self.account.client("ec2").describe_instances(Filters=asked)["Reservations"])
+
+    def _note_notebook(self, name: str) -> None:
+        self._notebooks[name] = required(self.pods.running(name), f"the pod {name} does not run")["metadata"]["uid"]
+
+    def _undisrupted(self, notebook: str) -> str:
+        """The node of a notebook, which is the one that was started."""
+        started = required(self._notebooks.get(notebook), "no notebook was started")
+        pod = self.pods.running(notebook)
+        require(pod is not None and pod["metadata"]["uid"] == started, "the notebook was disrupted")
+        return _described(self._claim(notebook))
+
+    def _burst_decided(self) -> bool:
+        reasons = self.pods.reasons()
+        return all(is_running(pod) or pod["metadata"]["name"] in reasons for pod in self.pods.selected(_BURST_LABEL))
+
+    def _limit_held(self, name: str, pool: NodePool) -> str:
+        """How many pods of a burst run in a pool, and that the others wait for its limit.
+
+        Karpenter may buy a node too many: it checks limits in parallel, on what it has counted so far (its
+        documentation of NodePools, "spec.limits").
+        """
+        pods, reasons = self.pods.selected(f"{_BURST_LABEL}={name}"), self.pods.reasons()
+        nodes = self.kubernetes.list(NODES, labelSelector=f"{POOL_LABEL}={name}")
+        gpus, most = sum(int(node["status"]["capacity"][GPU_RESOURCE]) for node in nodes), pool.limits.gpus or 0
+        waiting = [reasons.get(pod["metadata"]["name"], "") for pod in pods if not is_running(pod)]
+        limited = [said for reason in waiting if "limit" in (said := _said(reason, about=f"NodePool={name})"))]
+        require(bool(limited), f"no pod waits for the limit of the pool {name}: {waiting[:1] or 'all run'}")
+        running = len(pods) - len(waiting)
+        return f"{name}: {running} run, {len(waiting)} wait at {gpus} of {most} GPUs ({limited[0]})"
+
+
+def drift_is_held(budgets: Iterable[Mapping[str, Any]], now: datetime) -> bool:
+    """Whether one of a NodePool's disruption budgets allows no drift at all at the time `now`, in UTC."""
+    minute = (now.isoweekday() % 7) * MINUTES_A_DAY + now.hour * 60 + now.minute
+    for budget in budgets:
+        if budget["nodes"] != NO_DRIFT["nodes"] or "Drifted" not in (budget.get("reasons") or NO_DRIFT["reasons"]):
+            continue
+        if "schedule" not in budget:
+            return True
+        try:
+            starts = weekly_starts(budget["schedule"])
+        except ValueError:
+            continue  # not the same every week; the windows of the stack file are
+        length = seconds(budget["duration"]) // 60
+        if any((minute - start) % MINUTES_A_WEEK < length for start in starts):
+            return True
+    return False
+
+
+def nvidia_types(pool: NodePool) -> list[InstanceType]:
+    """The instance types of a GPU pool, as its NodePool requires NVIDIA's and its limit admits them."""
+    most = pool.limits.gpus or 0
+    return [one for one in pool.instance_types if one.gpu_manufacturer == "NVIDIA" and one.gpu_count <= most]
+
+
+def more_than_the_limit(name: str, pool: NodePool, count: int) -> list[Wish]:
+    """At least `count` pods that ask together for more GPUs than a pool may have, as few GPUs each as will do."""
+    most = pool.limits.gpus or 0
+    gpus = min(most // count + 1, max(one.gpu_count for one in nvidia_types(pool)))
+    return [_gpu_wish(name, pool, gpus=gpus)] * max(count, most // gpus + 1)
+
+
+def _gpu_wish(name: str, pool: NodePool, *, gpus: int = 1, apart: bool = False, lasting: bool = False) -> Wish:
+    return Wish(
+        requests={GPU_RESOURCE: str(gpus)},
+        selects={POOL_LABEL: name},
+        tolerations=[{"key": GPU_TAINT["key"], "operator": "Exists"}, *_tolerations(pool)],
+        apart=apart,
+        lasting=lasting,
+    )
+
+
+def _tolerations(pool: NodePool) -> list[dict[str, str]]:
+    """Tolerations of a pool's extra taints."""
+    return [{"key": taint.key, "operator": "Exists"} for taint in pool.taints]
+
+
+def _cheapest(claim: Object, pool: NodePool) -> str:
+    """What was bought for one GPU of a pool, which has to be the cheapest of all that fit, and spot if it may."""
+    kind = SPOT if SPOT in pool.capacity_types else ON_DEMAND
+    cheapest = min(one.price for one in nvidia_types(pool) if one.price and (kind == ON_DEMAND or one.spot))
+    bought = instance_types()[claim["metadata"]["labels"][INSTANCE_TYPE]]
+    require(bought.price == cheapest, f"{bought.name} costs {bought.price} USD/h on demand, others {cheapest}")
+    require(claim["metadata"]["labels"][CAPACITY_TYPE] == kind, f"it is {_described(claim)}, not {kind}")
+    return f"{_described(claim)} ({cheapest} USD/h on demand)"
+
+
+def _described(claim: Object) -> str:
+    """What a NodeClaim is: `spot g5.xlarge of gpu`."""
+    labels = claim["metadata"]["labels"]
+    return f"{labels[CAPACITY_TYPE]} {labels[INSTANCE_TYPE]} of {labels[POOL_LABEL]}"
+
+
+def _said(reason: str, *, about: str) -> str:
+    """The part of what Karpenter says of a pod that is `about` something: a pool, by its own name, or a taint."""
+    parts = reason.replace(SUFFIX, "").removeprefix("Failed to schedule pod, ").split("; ")
+    return next((part for part in parts if about in part), "")

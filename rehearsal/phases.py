@@ -1,0 +1,192 @@
+"""The phases of a rehearsal: each does one thing to the stack and notes in the report what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from settings import Settings
+
+from .checks import Subject, destroyed_in_order, outcome, run_all
+from .control_plane import ControlPlane
+from .controllers import starting as controllers
+from .controllers.world import Kubernetes
+from .engine import Engine, Result
+from .leftovers import Account, Left, kubernetes_objects, state_names
+from .node_trial import NodeTrial
+from .processes import MemoryWatch, describe, marked
+from .progress import Progress
+from .releases import described, releases
+from .report import Check, Report
+from .session import Session
+from .workspace import PROJECT, Workspace
+
+# The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
+REHEARSAL_DAY = date(2026, 9, 1)
+
+_ERRORS_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to rehearse. `project` is the program's folder, `plugins` one of real `pulumi-resource-NAME` plugins.
+
+    `charts` are folders that hold Helm charts; with `pull_charts` others may be pulled from their repositories.
+    A `quick` rehearsal runs no pods.
+    """
+
+    stack_file: Path
+    stack: str
+    project: Path = PROJECT
+    plugins: Path | None = None
+    keep: bool = False
+    today: date = REHEARSAL_DAY
+    charts: tuple[Path, ...] = ()
+    pull_charts: bool = False
+    quick: bool = False
+
+
+class PhaseFailed(Exception):
+    """A phase did not do what it had to; the message says what the engine said."""
+
+
+@dataclass
+class Rehearsal:
+    """A rehearsal under way: its parts, and the report that it fills."""
+
+    options: Options
+    settings: Settings
+    session: Session
+    workspace: Workspace
+    engine: Engine
+    plane: ControlPlane
+    aws_url: str
+    account: Account
+    progress: Progress
+    memory: MemoryWatch
+    report: Report
+    aws_before: set[str] = field(default_factory=set)
+    kubernetes_before: set[str] = field(default_factory=set)
+    trial: NodeTrial | None = None
+
+    def preview(self) -> None:
+        """A preview of the whole stack, before anything exists."""
+        self._phase("preview", "preview")
+
+    def up(self) -> None:
+        """The real update."""
+        result = self._phase("up", "up", "--yes", "--skip-preview")
+        self.report.resources_created = result.counts["create"]
+
+    def second_preview(self) -> None:
+        """A preview of what is up already: it has to change nothing."""
+        result = self._phase("second preview", "preview")
+        self.report.second_preview_changes = [f"{step.op} {step.name}" for step in result.changes]
+
+    def refresh(self) -> None:
+        """A refresh of the state: AWS and Kubernetes have to hold what the state says."""
+        result = self._phase("refresh", "refresh", "--yes", "--skip-preview")
+        differing = [step for step in result.steps if step.details or step.op in ("update", "delete")]
+        self.report.refresh_changes = [f"{step.op} {step.name} {step.details}" for step in differing]
+
+    def check(self) -> None:
+        """Looks at what is running."""
+        with self._timed("checks"):
+            subject = Subject(
+                settings=self.settings,
+                workspace=self.workspace,
+                folder=self.session.folder,
+                session_id=self.session.id,
+                resources=self.engine.resources(),
+                outputs=self.engine.outputs(),
+                account=self.account,
+                aws_url=self.aws_url,
+                plane=self.plane,
+            )
+            self.report.checks += run_all(subject)
+            self.report.stand_ins += described(releases(self.plane))
+
+    def run_pods(self) -> None:
+        """Has Karpenter buy nodes for pods, and leaves some running: the destroy has to take their nodes away."""
+        with self._timed("pods"):
+            self.trial = NodeTrial(
+                settings=self.settings,
+                kubernetes=Kubernetes(self.plane.kubeconfig),
+                account=self.account,
+                folder=controllers.folder(self.session.processes),
+                show=lambda step: self.progress.show("pods", step),
+            )
+            self.report.checks += self.trial.run()
+
+    def unlock(self) -> None:
+        """Sees production's destroy refused, with what is protected named and nothing gone; then unlocks it."""
+        before = self.engine.resources()
+        protected = [one["urn"].rpartition("::")[2] for one in before if one.get("protect") and one.get("custom")]
+        with self._timed("refused destroy"):
+            result = self._run("destroy", "--yes", phase="refused destroy")
+        said = "\n".join(result.errors)
+        named = [name for name in protected if name in said]
+        untouched = len(self.engine.resources()) == len(before)
+        # The engine stops at the first one that it comes to, so it need not name them all.
+        self.report.checks.append(
+            Check(
+                "production is protected",
+                not result.ok and bool(named) and untouched,
+                f"destroy ended with exit status {result.exit_code} and named {', '.join(named) or 'nothing'};"
+                f" protected are {', '.join(protected) or 'none'}; deleted: {'none' if untouched else 'some'}",
+            )
+        )
+        self.workspace.change_config("gpulab:lifecycle", unlock=True)
+        self._phase("unlock", "up", "--yes", "--skip-preview")
+
+    def destroy(self) -> None:
+        """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
+        left_running = self.trial.running() if self.trial else []
+        result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
+        self.report.checks.append(destroyed_in_order(result))
+        if self.trial:
+            drained = self.trial.drained
+            self.report.checks.append(outcome("nodes with running pods go", lambda: drained(left_running, result)))
+
+    def look_for_leftovers(self) -> None:
+        """Fills `report.left`: what the destroy should have taken, and did not."""
+        started = {process.pid for process in self.session.processes.running()}
+        strays = [one for one in marked(self.session.id) if one.pid not in started]
+        self.report.left = Left(
+            state=state_names(self.engine.resources()),
+            aws=sorted(self.account.holdings() - self.aws_before),
+            kubernetes=sorted(kubernetes_objects(self.plane) - self.kubernetes_before),
+            processes=[describe(process) for process in strays],
+        )
+
+    def _phase(self, name: str, *command: str) -> Result:
+        """Runs an engine command that must succeed. Raises PhaseFailed."""
+        with self._timed(name):
+            result = self._run(*command, phase=name)
+            if not result.ok:
+                said = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
+                shown = "\n".join(f"  {line}" for line in said[:_ERRORS_SHOWN])
+                raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")
+        return result
+
+    def _run(self, *command: str, phase: str) -> Result:
+        return self.engine.run(*command, on_step=lambda step: self.progress.advance(phase, step.name))
+
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        with timed(self.report, self.progress, self.memory, phase):
+            yield
+
+
+@contextlib.contextmanager
+def timed(report: Report, progress: Progress, memory: MemoryWatch, phase: str) -> Iterator[None]:
+    """Shows that `phase` is under way, and notes its seconds and its peak of memory in the report."""
+    memory.begin_phase()
+    with progress.phase(phase) as clock:
+        yield
+    report.seconds[phase] = clock.seconds
+    report.memory_mib[phase] = memory.phase_mib
+    report.program_memory_mib[phase] = memory.program_mib

@@ -1,0 +1,155 @@
+"""Pods in the rehearsed cluster: run, watched, and asked why they stay pending. KWOK is their kubelet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .checks import DoesNotHold
+from .controllers.world import NODE_CLAIMS, NODES, PODS, Kubernetes, Object, place
+
+NAMESPACE = "default"
+DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
+INSTANCE_TYPE = "node.kubernetes.io/instance-type"
+CAPACITY_TYPE = "karpenter.sh/capacity-type"
+
+_REPLICA_SETS = "/apis/apps/v1/replicasets"
+_EVENTS = "/api/v1/events"
+# The label of each pod made here: its own name, or that of its ReplicaSet.
+TRIED = "rehearsal.gpulab.dev/name"
+_APART = "rehearsal.gpulab.dev/apart"
+_HOSTNAME = "kubernetes.io/hostname"
+_POLL_SECONDS = 0.2
+Found = TypeVar("Found")
+
+
+def until(
+    found: Callable[[], Found | None], what: str, *, seconds: float, otherwise: Callable[[], str] = lambda: ""
+) -> Found:
+    """What `found` returns once it is true. Raises DoesNotHold, which adds what `otherwise` says is in the way."""
+    deadline = time.monotonic() + seconds
+    while not (result := found()):
+        if time.monotonic() > deadline:
+            raise DoesNotHold(". ".join(filter(None, [f"not within {seconds:.0f} s: {what}", otherwise()])))
+        time.sleep(_POLL_SECONDS)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a pod asks for: `requests` by resource, in Kubernetes' notation, and labels that its node must have.
+
+    A `lasting` pod must not be disrupted, as a notebook must not. Of the pods that stand `apart` each has a node to
+    itself. `beside` and `away_from` name a pod whose node this one shares, or doesn't, when it is put there.
+    """
+
+    requests: Mapping[str, str]
+    selects: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, str]] = ()
+    lasting: bool = False
+    apart: bool = False
+    beside: str | None = None
+    away_from: str | None = None
+
+    def template(self, labels: Mapping[str, str]) -> Object:
+        """Metadata and spec of a pod with this wish."""
+        shunned = [{_APART: "true"}] if self.apart else []
+        shunned += [{TRIED: self.away_from}] if self.away_from else []
+        spec: dict[str, Any] = {
+            "terminationGracePeriodSeconds": 1,
+            "tolerations": list(self.tolerations),
+            "nodeSelector": dict(self.selects),
+            "affinity": {
+                "podAffinity": _on_nodes_of([{TRIED: self.beside}] if self.beside else []),
+                "podAntiAffinity": _on_nodes_of(shunned),
+            },
+            "containers": [
+                {"name": "main", "image": "main", "resources": {"requests": self.requests, "limits": self.requests}}
+            ],
+        }
+        return {
+            "metadata": {
+                "labels": {**labels, **({_APART: "true"} if self.apart else {})},
+                "annotations": {DO_NOT_DISRUPT: "true"} if self.lasting else {},
+            },
+            "spec": spec,
+        }
+
+
+class Pods:
+    """The pods of the default namespace, by name."""
+
+    def __init__(self, kubernetes: Kubernetes) -> None:
+        self._kubernetes = kubernetes
+
+    def run(self, name: str, wish: Wish, labels: Mapping[str, str] | None = None) -> None:
+        """Makes a pod; does not wait."""
+        template = wish.template({**(labels or {}), TRIED: name})
+        pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": name}}
+        self._kubernetes.create(place(PODS, name, NAMESPACE), pod)
+
+    def keep_running(self, name: str, wish: Wish) -> None:
+        """Makes a ReplicaSet of one pod, which comes again wherever it can when its node is taken away."""
+        replica_set = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {TRIED: name}},
+                "template": wish.template({TRIED: name}),
+            },
+        }
+        self._kubernetes.create(place(_REPLICA_SETS, name, NAMESPACE), replica_set)
+
+    def selected(self, selector: str) -> list[Object]:
+        """All pods that a label selector selects."""
+        return self._kubernetes.list(PODS, labelSelector=selector)
+
+    def delete(self, name: str) -> None:
+        """Deletes a pod; does not wait."""
+        self._kubernetes.delete(place(PODS, name, NAMESPACE))
+
+    def running(self, name: str) -> Object | None:
+        """The pod of this name, or of the ReplicaSet of this name, once it runs."""
+        return next(filter(is_running, self.selected(f"{TRIED}={name}")), None)
+
+    def node_of(self, name: str) -> Object | None:
+        """The node on which the pod runs, or None."""
+        pod = self.running(name)
+        return self._kubernetes.get(place(NODES, pod["spec"]["nodeName"])) if pod else None
+
+    def claim_of(self, name: str) -> Object | None:
+        """The NodeClaim of the node on which the pod runs, or None."""
+        pod = self.running(name)
+        claims = self._kubernetes.list(NODE_CLAIMS) if pod else []
+        return next((one for one in claims if pod and one["status"].get("nodeName") == pod["spec"]["nodeName"]), None)
+
+    def reasons(self) -> dict[str, str]:
+        """Why Karpenter makes no node for a pod, by the pod's name, for those of which it has said so."""
+        return self._said("FailedScheduling")
+
+    def blocked_disruptions(self, pool: str) -> str:
+        """What Karpenter says of the disruptions of a NodePool that a budget does not allow."""
+        return self._said("DisruptionBlocked").get(pool, "")
+
+    def _said(self, reason: str) -> dict[str, str]:
+        said: dict[str, str] = {}
+        for event in self._kubernetes.list(_EVENTS, fieldSelector=f"reason={reason}"):
+            if event["source"].get("component") == "karpenter":
+                name = event["involvedObject"]["name"]
+                said[name] = " ".join(filter(None, [said.get(name), event["message"]]))
+        return said
+
+
+def is_running(pod: Object) -> bool:
+    """Whether a pod runs."""
+    return pod["status"].get("phase") == "Running"
+
+
+def _on_nodes_of(groups: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """An affinity (or its contrary) to the nodes of the pods with the labels of each group."""
+    terms = [{"labelSelector": {"matchLabels": dict(labels)}, "topologyKey": _HOSTNAME} for labels in groups]
+    return {"requiredDuringSchedulingIgnoredDuringExecution": terms}

@@ -1,0 +1,146 @@
+"""Two orders of destruction that hang or leave a bill on AWS, made on purpose: the rehearsal names what is left."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rehearsal.control_plane import ControlPlane
+from rehearsal.controllers.volumes import ADDON
+from rehearsal.controllers.world import NODE_CLAIMS, PODS, Kubernetes, Object, place
+from rehearsal.phases import Options, PhaseFailed, Rehearsal
+from rehearsal.pods import DO_NOT_DISRUPT, until
+from rehearsal.providers.kubernetes.deleting import LONGEST
+from rehearsal.run import staged
+from rehearsal.toolchain import Toolchain
+from rehearsal.workspace import PROJECT
+
+PATIENCE = 90
+CLAIMS = "/api/v1/persistentvolumeclaims"
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+VOLUMES = "/api/v1/persistentvolumes"
+NAMESPACE = "default"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the program, whose components may be changed."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    for name in ("__main__.py", "settings", "contracts", "Pulumi.yaml", "Pulumi.dev.yaml"):
+        (folder / name).symlink_to(PROJECT / name)
+    shutil.copytree(PROJECT / "components", folder / "components")
+    return folder
+
+
+@pytest.fixture
+def rehearsal(toolchain: Toolchain, project: Path) -> Iterator[Rehearsal]:
+    """The dev lab of that copy, up."""
+    options = Options(stack_file=project / "Pulumi.dev.yaml", stack="dev", project=project)
+    with staged(options, Console(quiet=True)) as staging:
+        staging.up()
+        yield staging
+
+
+def kubernetes_of(plane: ControlPlane) -> Kubernetes:
+    return Kubernetes(plane.kubeconfig)
+
+
+def run_pod(kubernetes: Kubernetes, name: str, spec: Object) -> None:
+    """A pod that must not be disrupted, once it runs."""
+    path = place(PODS, name, NAMESPACE)
+    metadata = {"name": name, "annotations": {DO_NOT_DISRUPT: "true"}}
+    kubernetes.create(path, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    until(
+        lambda: (kubernetes.get(path) or {}).get("status", {}).get("phase") == "Running",
+        f"{name} runs",
+        seconds=PATIENCE,
+    )
+
+
+def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehearsal, project: Path) -> None:
+    kubernetes = kubernetes_of(rehearsal.plane)
+    run_pod(
+        kubernetes,
+        "notebook",
+        {
+            "tolerations": [{"operator": "Exists", "key": "nvidia.com/gpu"}],
+            "containers": [{"name": "main", "image": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+        },
+    )
+    (claim,) = kubernetes.list(NODE_CLAIMS)
+    # Somebody takes an edge for superfluous; the state learns of it with the next update.
+    platform = project / "components" / "platform.py"
+    text, changed = re.subn(r"depends_on=\[karpenter\]", "depends_on=[cluster]", platform.read_text(encoding="utf-8"))
+    assert changed == 1
+    platform.write_text(text, encoding="utf-8")
+    rehearsal.up()
+
+    environment = {**rehearsal.workspace.environment, LONGEST: "20"}
+    rehearsal.engine.workspace = replace(rehearsal.workspace, environment=environment)
+    with pytest.raises(PhaseFailed, match=r"NodePool.* was not deleted: not within 20 s"):
+        rehearsal.destroy()
+    rehearsal.look_for_leftovers()
+    left = rehearsal.report.left
+    assert left
+    assert f"NodeClaim {claim['metadata']['name']}" in left.kubernetes
+    assert f"Node {claim['status']['nodeName']}" in left.kubernetes
+    assert any(name.startswith("ec2 Instances i-") for name in left.aws)
+    assert any("NodePool" in name for name in left.state)
+    assert not rehearsal.report.ok
+
+
+def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal) -> None:
+    kubernetes, eks = kubernetes_of(rehearsal.plane), rehearsal.account.client("eks")
+    cluster = rehearsal.settings.cluster.name
+    if ADDON not in eks.list_addons(clusterName=cluster)["addons"]:
+        eks.create_addon(clusterName=cluster, addonName=ADDON)
+    storage_class = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "outliving"},
+        "provisioner": "ebs.csi.aws.com",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "parameters": {"type": "gp3", "encrypted": "true"},
+    }
+    kubernetes.apply(place(CLASSES, "outliving"), storage_class)
+    claim: Object = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "home"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "outliving",
+            "resources": {"requests": {"storage": "10Gi"}},
+        },
+    }
+    kubernetes.create(place(CLAIMS, "home", NAMESPACE), claim)
+    run_pod(
+        kubernetes,
+        "notebook",
+        {
+            "tolerations": [{"operator": "Exists", "key": "CriticalAddonsOnly"}],
+            "containers": [{"name": "main", "image": "main"}],
+            "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home"}}],
+        },
+    )
+    (volume,) = kubernetes.list(VOLUMES)
+
+    eks.delete_addon(clusterName=cluster, addonName=ADDON)
+    kubernetes.delete(place(PODS, "notebook", NAMESPACE))
+    kubernetes.delete(place(CLAIMS, "home", NAMESPACE))
+    until(lambda: not kubernetes.list(CLAIMS), "the claim is gone", seconds=PATIENCE)
+    rehearsal.destroy()
+    rehearsal.look_for_leftovers()
+    left = rehearsal.report.left
+    assert left
+    assert left.state == []
+    assert left.aws == [f"ec2 Volumes {volume['spec']['csi']['volumeHandle']}"]
+    assert f"PersistentVolume {volume['metadata']['name']}" in left.kubernetes
+    assert not rehearsal.report.ok
