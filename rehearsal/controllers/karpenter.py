@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import contracts
+from rehearsal.control_plane import FRUGAL
 from rehearsal.controllers import instance_types
 from rehearsal.controllers.world import DEFINITIONS, SECRETS, Object, World, place_of
 from rehearsal.processes import die_with_parent, free_ports
@@ -124,6 +125,7 @@ class Karpenter:
         environment = {
             **os.environ,
             **(self._environment or {}),
+            **FRUGAL,
             "SYSTEM_NAMESPACE": "kube-system",
             "METRICS_PORT": str(metrics),
             "HEALTH_PROBE_PORT": str(health),
