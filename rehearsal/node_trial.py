@@ -6,6 +6,7 @@ to take their nodes away. What takes minutes and hours on AWS is shortened (`con
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from components.node_pools import GPU_RESOURCE, GPU_TAINT, NO_DRIFT, POOL_LABEL
+from components.node_pools import GPU_RESOURCE, GPU_TAINT, POOL_LABEL
 from contracts import InstanceType, instance_types
 from settings import NodePool, Settings
+from settings.node_pools import MaintenanceWindow
 from settings.schedules import MINUTES_A_DAY, MINUTES_A_WEEK, weekly_starts
 from settings.values import NEVER, seconds
 
@@ -24,7 +26,7 @@ from .checks import DoesNotHold, NotTried, outcome, require, required
 from .controllers.instance_types import ON_DEMAND, SPOT, offers_spot, set_spot_out
 from .controllers.starting import GRACE_PERIOD_SECONDS
 from .controllers.twins import SUFFIX
-from .controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODE_POOLS, NODES, Kubernetes, Object, place
+from .controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODES, Kubernetes, Object, place
 from .engine import Result
 from .leftovers import Account
 from .pods import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE, TRIED, Pods, Wish, is_running, until
@@ -53,6 +55,7 @@ class NodeTrial:
     _notebooks: dict[str, str] = field(init=False, default_factory=dict)  # their uids by name, once they run
     _claims: dict[str, Object] = field(init=False, default_factory=dict)  # of nodes that may go, by pod
     _emptied_at: float = field(init=False, default=0)
+    _intolerants_reason: str | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.pods = Pods(self.kubernetes)
@@ -81,11 +84,11 @@ class NodeTrial:
         pools = self._gpu_pools()
         first, *others = pools
         pods = {first: _GPU} | {name: f"{_GPU}-{name}" for name in others}
+        self._run_intolerant_pod()
         started = time.monotonic()
         for name, pod in pods.items():
             self.pods.run(pod, _gpu_wish(name, pools[name], apart=True))
         self.pods.run(_NOTEBOOK, _gpu_wish(first, pools[first], apart=True, lasting=True))
-        self.pods.run(_INTOLERANT, Wish(requests={GPU_RESOURCE: "1"}))
         self._until_running([*pods.values(), _NOTEBOOK])
         spent = time.monotonic() - started
         self._note_notebook(_NOTEBOOK)
@@ -123,17 +126,11 @@ class NodeTrial:
         return f"{len(names)} pods on {', '.join(map(_described, nodes.values()))}"
 
     def intolerant_pod_waits(self) -> str:
-        """A pod that asks for a GPU and tolerates nothing."""
+        """A pod that asked for a GPU, tolerating nothing, before there was any node; now some have GPUs to spare."""
         self._gpu_pools()
-        taint = f"did not tolerate taint (taint={GPU_TAINT['key']}"
-        reason = until(
-            lambda: _said(self.pods.reasons().get(_INTOLERANT, ""), about=taint),
-            "Karpenter says that the pod does not tolerate the taint",
-            seconds=DECIDED_SECONDS,
-            otherwise=lambda: self.pods.reasons().get(_INTOLERANT, "it says nothing"),
-        )
         require(not self.pods.running(_INTOLERANT), "it runs")
-        return reason
+        said = self.pods.reasons().get(_INTOLERANT, "nothing")
+        return required(self._intolerants_reason, f"Karpenter names no taint as the reason; it says: {said}")
 
     def burst_is_decided(self) -> str:
         """Many GPU pods at once, for more in each pool than it may have: each runs, or Karpenter says why not."""
@@ -159,10 +156,9 @@ class NodeTrial:
     def notebook_does_not_drift(self) -> str:
         """A newer image, outside the pool's maintenance window: the node of a notebook is out of date, and stays."""
         name, pool = next(iter(self._gpu_pools().items()))
-        budgets = self._live(place(NODE_POOLS, name))["spec"]["disruption"]["budgets"]
-        now = datetime.now(UTC)
-        if not all(drift_is_held(budgets, at) for at in (now, now + timedelta(seconds=_TAKEN_AWAY_SECONDS))):
-            raise NotTried(f"no budget of the pool {name} holds drift at this time: its maintenance window is open")
+        window, now = pool.maintenance_window, datetime.now(UTC)
+        if window and (is_open(window, now) or is_open(window, now + timedelta(seconds=_TAKEN_AWAY_SECONDS))):
+            raise NotTried(f"the maintenance window of the pool {name} is open, or about to: {window.schedule} (UTC)")
         node_class, newer = place(EC2_NODE_CLASSES, name), _NEWER_AMIS[pool.ami.family]
         terms = self._live(node_class)["spec"]["amiSelectorTerms"]
         self.kubernetes.patch(node_class, {"spec": {"amiSelectorTerms": [{"alias": newer}]}})
@@ -287,6 +283,16 @@ class NodeTrial:
         asked = [{"Name": name, "Values": [value]} for name, value in filters.items()]
         return bool(self.account.client("ec2").describe_instances(Filters=asked)["Reservations"])
 
+    def _run_intolerant_pod(self) -> None:
+        """Comes first: once a pool is at its limit, Karpenter gives that as the reason."""
+        self.pods.run(_INTOLERANT, Wish(requests={GPU_RESOURCE: "1"}))
+        with contextlib.suppress(DoesNotHold):  # the step that looks at it says so
+            self._intolerants_reason = until(
+                lambda: _said(self.pods.reasons().get(_INTOLERANT, ""), about="did not tolerate taint"),
+                "Karpenter says that a pod does not tolerate a pool's taint",
+                seconds=DECIDED_SECONDS,
+            )
+
     def _note_notebook(self, name: str) -> None:
         self._notebooks[name] = required(self.pods.running(name), f"the pod {name} does not run")["metadata"]["uid"]
 
@@ -317,22 +323,11 @@ class NodeTrial:
         return f"{name}: {running} run, {len(waiting)} wait at {gpus} of {most} GPUs ({limited[0]})"
 
 
-def drift_is_held(budgets: Iterable[Mapping[str, Any]], now: datetime) -> bool:
-    """Whether one of a NodePool's disruption budgets allows no drift at all at the time `now`, in UTC."""
+def is_open(window: MaintenanceWindow, now: datetime) -> bool:
+    """Whether a pool's maintenance window is open at the time `now`, in UTC."""
     minute = (now.isoweekday() % 7) * MINUTES_A_DAY + now.hour * 60 + now.minute
-    for budget in budgets:
-        if budget["nodes"] != NO_DRIFT["nodes"] or "Drifted" not in (budget.get("reasons") or NO_DRIFT["reasons"]):
-            continue
-        if "schedule" not in budget:
-            return True
-        try:
-            starts = weekly_starts(budget["schedule"])
-        except ValueError:
-            continue  # not the same every week; the windows of the stack file are
-        length = seconds(budget["duration"]) // 60
-        if any((minute - start) % MINUTES_A_WEEK < length for start in starts):
-            return True
-    return False
+    length = seconds(window.duration) // 60
+    return any((minute - start) % MINUTES_A_WEEK < length for start in weekly_starts(window.schedule))
 
 
 def nvidia_types(pool: NodePool) -> list[InstanceType]:

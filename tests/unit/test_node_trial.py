@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 import settings
-from components.node_pools import GPU_RESOURCE, disruption_budgets
+from components.node_pools import GPU_RESOURCE
 from rehearsal.checks import DoesNotHold, NotTried, outcome
-from rehearsal.node_trial import drift_is_held, more_than_the_limit, nvidia_types
+from rehearsal.node_trial import is_open, more_than_the_limit, nvidia_types
 from rehearsal.pods import Wish
 from rehearsal.workspace import PROJECT
 
@@ -20,30 +20,14 @@ def stack(name: str) -> settings.Settings:
     return settings.check_stack_file(PROJECT / f"Pulumi.{name}.yaml", stack=name, today=date(2026, 9, 1))
 
 
-@pytest.mark.parametrize("hours", [0, 1.9, 10.1, 23, 47, 7 * 24 + 1, -1])
-def test_drift_is_held_outside_the_window(hours: float) -> None:
-    """Production's GPU pools open on Saturdays from 02:00 to 10:00."""
-    budgets = disruption_budgets(stack("prod").node_pools["gpu"])
-    assert drift_is_held(budgets, SATURDAY + timedelta(hours=hours))
-
-
-@pytest.mark.parametrize("hours", [2, 5, 9.9, 7 * 24 + 3])
-def test_drift_is_not_held_in_the_window(hours: float) -> None:
-    budgets = disruption_budgets(stack("prod").node_pools["gpu"])
-    assert not drift_is_held(budgets, SATURDAY + timedelta(hours=hours))
-
-
 @pytest.mark.parametrize(
-    ("budgets", "held"),
-    [
-        ([{"nodes": "0"}], True),  # no reasons are all reasons
-        ([{"nodes": "0", "reasons": ["Empty"]}], False),
-        ([{"nodes": "10%"}], False),
-        ([{"nodes": "0", "schedule": "0 0 1 * *", "duration": "24h"}], False),  # no week of which is like another
-    ],
+    ("hours", "opens"),
+    [(-1, False), (0, False), (1.9, False), (2, True), (9.9, True), (10.1, False), (47, False), (7 * 24 + 3, True)],
 )
-def test_budgets_that_hold_drift(budgets: list[dict], held: bool) -> None:
-    assert drift_is_held(budgets, SATURDAY) is held
+def test_production_is_open_on_saturdays_from_two_to_ten(hours: float, opens: bool) -> None:
+    window = stack("prod").node_pools["gpu"].maintenance_window
+    assert window
+    assert is_open(window, SATURDAY + timedelta(hours=hours)) is opens
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
