@@ -12,6 +12,7 @@ help:  ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?/\1\t/' | expand -t 12
 
 $(INSTALLED): requirements-dev.txt
+	@test ! -L $(VENV) || { echo "$(VENV) is a link: its environment is somebody else's; remove the link first"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpulab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
@@ -21,7 +22,7 @@ setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehears
 	$(RUN) -m rehearsal.toolchain
 
 rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1
-	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(QUICK),--quick)
+	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0,$(QUICK)),--quick)
 
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down

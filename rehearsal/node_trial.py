@@ -7,6 +7,7 @@ to take their nodes away. What takes minutes and hours on AWS is shortened (`con
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from .controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODES, Kubernetes,
 from .engine import Result
 from .leftovers import Account
 from .pods import CAPACITY_TYPE, DO_NOT_DISRUPT, INSTANCE_TYPE, TRIED, Pods, Wish, is_running, until
+from .providers.kubernetes.client import ApiError, Unreachable
 from .report import Check
 
 BURST = 50
@@ -37,8 +39,11 @@ DECIDED_SECONDS = 60
 # Karpenter looks for nodes that it may take away every 10 s, and at each again 15 s later before it does so.
 _TAKEN_AWAY_SECONDS = 120
 _NEWER_AMIS = {"AL2023": "al2023@v20991231", "Bottlerocket": "bottlerocket@v99.0.0"}
-_GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "gpu-notebook", "intolerant", "on-demand"
-_STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "cpu-notebook"
+_GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "notebook-gpu", "intolerant", "on-demand"
+_STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "notebook-cpu"
+# Words of Karpenter's events.
+_LIMIT, _TAINT = "exceed limits for nodepool", f"did not tolerate taint (taint={GPU_TAINT['key']}"
+_HELD = "No allowed disruptions for disruption reason {} due to blocking budget"
 _BURST_LABEL = "rehearsal.gpulab.dev/burst"
 
 
@@ -74,26 +79,23 @@ class NodeTrial:
             "a GPU node that is empty goes": self.empty_node_goes,
             "on-demand is bought while spot is out": self.on_demand_is_bought,
         }
-        found = list(self._outcomes(decisions))
-        self.pods.delete(_GPU)
-        self._emptied_at = time.monotonic()
-        return [*found, *self._outcomes(disruptions)]
+        return [*self._outcomes(decisions), *self._outcomes(disruptions)]
 
     def gpu_pods_run(self) -> str:
         """A pod for one GPU of each pool, and a notebook of the first, each on a node of its own."""
         pools = self._gpu_pools()
-        first, *others = pools
-        pods = {first: _GPU} | {name: f"{_GPU}-{name}" for name in others}
+        pods = {name: f"{_GPU}-{number}" if number else _GPU for number, name in enumerate(pools)}
         self._run_intolerant_pod()
         started = time.monotonic()
         for name, pod in pods.items():
             self.pods.run(pod, _gpu_wish(name, pools[name], apart=True))
-        self.pods.run(_NOTEBOOK, _gpu_wish(first, pools[first], apart=True, lasting=True))
-        self._until_running([*pods.values(), _NOTEBOOK])
+        for pod in pods.values():
+            self._until_running(pod)
         spent = time.monotonic() - started
-        self._note_notebook(_NOTEBOOK)
         self._claims[_GPU] = self._claim(_GPU)
         bought = [_cheapest(self._claim(pod), pools[name]) for name, pod in pods.items()]
+        self.pods.run(_NOTEBOOK, _gpu_wish(*next(iter(pools.items())), apart=True, lasting=True))
+        self._note_notebook(_NOTEBOOK)
         return f"{'; '.join(bought)}; in {spent:.1f} s"
 
     def cpu_pods_run(self) -> str:
@@ -106,20 +108,24 @@ class NodeTrial:
         def wish(cpus: str, **more: Any) -> Wish:
             return Wish(requests={"cpu": cpus}, tolerations=tolerations, **more)
 
-        self.pods.run(_STAYING, wish("1", apart=True))
-        self.pods.run(_GOING, wish("1", apart=True))
-        self._until_running([_STAYING, _GOING])
+        self.pods.run(_STAYING, wish("500m", apart=True))
+        self._until_running(_STAYING)
         self.pods.run(_CPU_NOTEBOOK, wish("250m", lasting=True, beside=_STAYING))
-        self.pods.keep_running(_MOVED, wish("250m", away_from=_STAYING))
-        names = [_STAYING, _GOING, _CPU_NOTEBOOK, _MOVED]
-        self._until_running(names)
+        self.pods.run(_GOING, wish("500m", apart=True))
+        self._note_notebook(_CPU_NOTEBOOK)
+        names = [_STAYING, _CPU_NOTEBOOK]
+        with contextlib.suppress(NotTried):  # where the pools' limits admit a second node
+            self._until_running(_GOING)
+            # Karpenter would rather disrupt the notebook's node, if it might.
+            self.pods.keep_running(_MOVED, wish("250m", away_from=_STAYING, costly=True))
+            self._until_running(_MOVED)
+            names += [_GOING, _MOVED]
+            self._claims[_GOING] = self._claim(_GOING)
         nodes = {node["metadata"]["name"]: node for node in map(self.pods.node_of, names) if node}
         for name, node in nodes.items():
             pool = node["metadata"]["labels"].get(POOL_LABEL)
-            require(pool in pools, f"one runs on {name} of {pool or 'no pool'}")
-            require(GPU_RESOURCE not in node["status"]["capacity"], f"one runs on {name}, which has GPUs")
-        self._note_notebook(_CPU_NOTEBOOK)
-        self._claims[_GOING] = self._claim(_GOING)
+            require(pool in pools, f"a pod runs on {name}, which is of {f'the pool {pool}' if pool else 'no pool'}")
+            require(GPU_RESOURCE not in node["status"]["capacity"], f"a pod runs on {name}, which has GPUs")
         # From here on both nodes are hardly used: Karpenter may take one away.
         for name in (_STAYING, _GOING):
             self.pods.delete(name)
@@ -137,25 +143,31 @@ class NodeTrial:
         pools = self._gpu_pools()
         before = {claim["metadata"]["name"] for claim in self.kubernetes.list(NODE_CLAIMS)}
         started = time.monotonic()
-        count = math.ceil(BURST / len(pools))
-        for name, pool in pools.items():
-            for number, wish in enumerate(more_than_the_limit(name, pool, count)):
-                self.pods.run(f"burst-{name}-{number}", wish, {_BURST_LABEL: name})
+        wishes = burst(pools)
+        for number, (name, wish) in enumerate(wishes):
+            self.pods.run(f"burst-{number}", wish, {_BURST_LABEL: name})
         try:
             until(self._burst_decided, "each has a node or a reason", seconds=DECIDED_SECONDS)
             spent = time.monotonic() - started
-            told = [self._limit_held(name, pool) for name, pool in pools.items()]
+            asked = {
+                name: sum(int(wish.requests[GPU_RESOURCE]) for pool, wish in wishes if pool == name) for name in pools
+            }
+            told = [self._decided(name, pool, asked[name]) for name, pool in pools.items()]
         finally:
             for pod in self.pods.selected(_BURST_LABEL):
                 self.pods.delete(pod["metadata"]["name"])
             for claim in self.kubernetes.list(NODE_CLAIMS):
                 if claim["metadata"]["name"] not in before:
                     self.kubernetes.delete(place(NODE_CLAIMS, claim["metadata"]["name"]))
+            # From here on the node of the first GPU pod is empty.
+            self.pods.delete(_GPU)
+            self._emptied_at = time.monotonic()
         return f"in {spent:.1f} s; {'; '.join(told)}"
 
     def notebook_does_not_drift(self) -> str:
         """A newer image, outside the pool's maintenance window: the node of a notebook is out of date, and stays."""
         name, pool = next(iter(self._gpu_pools().items()))
+        self._undisrupted(_NOTEBOOK)
         window, now = pool.maintenance_window, datetime.now(UTC)
         if window and (is_open(window, now) or is_open(window, now + timedelta(seconds=_TAKEN_AWAY_SECONDS))):
             raise NotTried(f"the maintenance window of the pool {name} is open, or about to: {window.schedule} (UTC)")
@@ -164,24 +176,30 @@ class NodeTrial:
         self.kubernetes.patch(node_class, {"spec": {"amiSelectorTerms": [{"alias": newer}]}})
         try:
             until(
-                lambda: "reason Drifted" in self.pods.blocked_disruptions(f"{name}{SUFFIX}"),
-                "Karpenter says that a budget holds a node that has drifted",
+                lambda: _has_drifted(self._claim(_NOTEBOOK)), "the notebook's node has drifted", seconds=DECIDED_SECONDS
+            )
+            until(
+                lambda: _HELD.format("Drifted") in self.pods.blocked_disruptions(f"{name}{SUFFIX}"),
+                "Karpenter says that a budget holds what has drifted",
                 seconds=_TAKEN_AWAY_SECONDS,
             )
         finally:
             self.kubernetes.patch(node_class, {"spec": {"amiSelectorTerms": terms}})
         kept = self._undisrupted(_NOTEBOOK)
-        return f"{pool.ami.alias} to {newer}: the notebook stays on {kept}, which has drifted"
+        return f"{pool.ami.alias} to {newer}: the notebook stays on {kept}, though its node is out of date"
 
     def notebook_is_not_consolidated(self) -> str:
         """Of two CPU nodes that are hardly used one goes: that without a notebook, whose pod moves to the other."""
-        claim = required(self._claims.get(_GOING), "no CPU pods ran")
+        self._undisrupted(_CPU_NOTEBOOK)
+        claim = self._claims.get(_GOING)
+        if claim is None:
+            raise NotTried("there is no second CPU node")
         name = claim["metadata"]["labels"][POOL_LABEL]
         consolidation = self.settings.node_pools[name].consolidation
         if consolidation.policy == "WhenEmpty" or consolidation.after == NEVER:
             raise NotTried(f"gpulab:nodePools.{name}.consolidation moves no pods")
-        self._until_gone(claim)
-        self._until_running([_MOVED])
+        self._until_gone(claim, "Underutilized")
+        self._until_running(_MOVED)
         return f"{_described(claim)} went, its pod moved; the notebook stays on {self._undisrupted(_CPU_NOTEBOOK)}"
 
     def empty_node_goes(self) -> str:
@@ -190,7 +208,7 @@ class NodeTrial:
         claim = required(self._claims.get(_GPU), "no GPU pod ran")
         if pool.consolidation.after == NEVER:
             raise NotTried(f"gpulab:nodePools.{name}.consolidation.after is {NEVER}")
-        self._until_gone(claim)
+        self._until_gone(claim, "Empty")
         spent = time.monotonic() - self._emptied_at
         return f"{_described(claim)} and its instance, {spent:.0f} s after its pod ({pool.consolidation.after} on AWS)"
 
@@ -200,23 +218,28 @@ class NodeTrial:
         if not pools:
             raise NotTried("no GPU pool of the stack takes both spot and on-demand")
         name, pool = next(iter(pools.items()))
+        if emptied := self._claims.get(_GPU):  # where it is to stay, the pod would run there
+            self.kubernetes.delete(place(NODE_CLAIMS, emptied["metadata"]["name"]))
         set_spot_out(self.folder, out=True)
         until(lambda: not offers_spot(self.folder), "Karpenter starts without spot", seconds=DECIDED_SECONDS)
         self.pods.run(_ON_DEMAND, _gpu_wish(name, pool, apart=True))
-        self._until_running([_ON_DEMAND])
+        self._until_running(_ON_DEMAND)
         claim = self._claim(_ON_DEMAND)
         require(claim["metadata"]["labels"][CAPACITY_TYPE] == ON_DEMAND, f"it runs on {_described(claim)}")
         return _described(claim)
 
     def running(self) -> list[Object]:
-        """The trial's pods that run at this time."""
-        return [pod for pod in self.pods.selected(TRIED) if is_running(pod)]
+        """The trial's pods that run at this time; none when the API server does not say."""
+        try:
+            return [pod for pod in self.pods.selected(TRIED) if is_running(pod)]
+        except (ApiError, Unreachable):
+            return []
 
     def drained(self, pods: list[Object], destroy: Result) -> str:
         """What became of the `pods` that ran when `destroy` began, on nodes that had to go."""
         lasting = [pod for pod in pods if DO_NOT_DISRUPT in pod["metadata"].get("annotations", {})]
-        if not pods:
-            raise NotTried("no pod ran")
+        if not lasting:
+            raise NotTried("no pod ran that must not be disrupted")
         nodes = {pod["spec"]["nodeName"] for pod in pods}
         left = [name for name in nodes if self.kubernetes.get(place(NODES, name))]
         require(not left, f"{', '.join(left)} are left")
@@ -225,7 +248,7 @@ class NodeTrial:
         periods = {f"{pool.termination_grace_period}" for pool in self.settings.node_pools.values()}
         return (
             f"{len(nodes)} nodes with {len(pods)} pods, {len(lasting)} not to be disrupted, in {ended - began:.1f} s;"
-            f" these may hold a node for {GRACE_PERIOD_SECONDS} s ({', '.join(sorted(periods))} on AWS)"
+            f" a pod may hold its node for {GRACE_PERIOD_SECONDS} s here, for {', '.join(sorted(periods))} on AWS"
         )
 
     def _outcomes(self, steps: Mapping[str, Callable[[], str]]) -> Iterator[Check]:
@@ -234,9 +257,9 @@ class NodeTrial:
             yield outcome(name, step)
 
     def _pools(self) -> Iterator[tuple[str, NodePool]]:
-        """The pools that buy what can be bought here: Karpenter's KWOK provider has no reservations."""
+        """The pools that buy what can be bought here: no reservations, and no type whose price is not known."""
         for name, pool in self.settings.node_pools.items():
-            if {SPOT, ON_DEMAND} & {*pool.capacity_types}:
+            if {SPOT, ON_DEMAND} & {*pool.capacity_types} and types_to_buy(pool):
                 yield name, pool
 
     def _gpu_pools(self) -> dict[str, NodePool]:
@@ -252,17 +275,19 @@ class NodeTrial:
         """The NodeClaim of the node on which a pod runs, as soon as it says which node that is."""
         return until(lambda: self.pods.claim_of(pod), f"the pod {pod} has a NodeClaim", seconds=DECIDED_SECONDS)
 
-    def _until_running(self, names: Iterable[str]) -> None:
-        for name in names:
-            until(
-                lambda name=name: self.pods.running(name),
-                f"the pod {name} runs",
-                seconds=DECIDED_SECONDS,
-                otherwise=lambda name=name: self.pods.reasons().get(name, ""),
-            )
+    def _until_running(self, name: str) -> None:
+        """Waits until a pod runs. Raises NotTried when a pool's limit admits no node for it."""
+        until(
+            lambda: self.pods.running(name) or _LIMIT in self.pods.reasons().get(name, ""),
+            f"the pod {name} runs",
+            seconds=DECIDED_SECONDS,
+            otherwise=lambda: self.pods.reasons().get(name, ""),
+        )
+        if not self.pods.running(name):
+            raise NotTried(f"the limits of the pools admit no node for the pod {name}")
 
-    def _until_gone(self, claim: Object) -> None:
-        """Waits until a NodeClaim, its node and its instance are gone."""
+    def _until_gone(self, claim: Object, reason: str) -> None:
+        """Waits until a NodeClaim, its node and its instance are gone. Raises NotTried when a budget holds them."""
         name, node = claim["metadata"]["name"], claim["status"]["nodeName"]
         paths = (place(NODE_CLAIMS, name), place(NODES, node))
         pool = claim["metadata"]["labels"][POOL_LABEL]
@@ -273,9 +298,8 @@ class NodeTrial:
                 seconds=_TAKEN_AWAY_SECONDS,
             )
         except DoesNotHold:
-            held = self.pods.blocked_disruptions(f"{pool}{SUFFIX}")
-            if "reason Empty" in held or "reason Underutilized" in held:
-                raise NotTried(f"a disruption budget of the pool {pool} holds its nodes at this time: {held}") from None
+            if _HELD.format(reason) in self.pods.blocked_disruptions(f"{pool}{SUFFIX}"):
+                raise NotTried(f"a budget of the pool {pool} lets no node go at this time") from None
             raise
 
     def _instance_runs(self, claim: str) -> bool:
@@ -285,20 +309,26 @@ class NodeTrial:
 
     def _run_intolerant_pod(self) -> None:
         """Comes first: once a pool is at its limit, Karpenter gives that as the reason."""
-        self.pods.run(_INTOLERANT, Wish(requests={GPU_RESOURCE: "1"}))
+        others = [one for _, pool in self._pools() for one in _tolerations(pool)]
+        self.pods.run(_INTOLERANT, Wish(requests={GPU_RESOURCE: "1"}, tolerations=others))
         with contextlib.suppress(DoesNotHold):  # the step that looks at it says so
             self._intolerants_reason = until(
-                lambda: _said(self.pods.reasons().get(_INTOLERANT, ""), about="did not tolerate taint"),
+                lambda: _said(self.pods.reasons().get(_INTOLERANT, ""), about=_TAINT),
                 "Karpenter says that a pod does not tolerate a pool's taint",
                 seconds=DECIDED_SECONDS,
             )
 
     def _note_notebook(self, name: str) -> None:
-        self._notebooks[name] = required(self.pods.running(name), f"the pod {name} does not run")["metadata"]["uid"]
+        """Notes which pod a notebook is once it runs, if a pool's limit admits it."""
+        with contextlib.suppress(NotTried):
+            self._until_running(name)
+            self._notebooks[name] = required(self.pods.running(name), f"{name} is gone")["metadata"]["uid"]
 
     def _undisrupted(self, notebook: str) -> str:
         """The node of a notebook, which is the one that was started."""
-        started = required(self._notebooks.get(notebook), "no notebook was started")
+        started = self._notebooks.get(notebook)
+        if started is None:
+            raise NotTried(f"the pod {notebook} did not run")
         pod = self.pods.running(notebook)
         require(pod is not None and pod["metadata"]["uid"] == started, "the notebook was disrupted")
         return _described(self._claim(notebook))
@@ -307,8 +337,8 @@ class NodeTrial:
         reasons = self.pods.reasons()
         return all(is_running(pod) or pod["metadata"]["name"] in reasons for pod in self.pods.selected(_BURST_LABEL))
 
-    def _limit_held(self, name: str, pool: NodePool) -> str:
-        """How many pods of a burst run in a pool, and that the others wait for its limit.
+    def _decided(self, name: str, pool: NodePool, asked: int) -> str:
+        """How many pods of the burst run in a pool, and that the others wait for its limit if they `asked` for more.
 
         Karpenter may buy a node too many: it checks limits in parallel, on what it has counted so far (its
         documentation of NodePools, "spec.limits").
@@ -317,10 +347,12 @@ class NodeTrial:
         nodes = self.kubernetes.list(NODES, labelSelector=f"{POOL_LABEL}={name}")
         gpus, most = sum(int(node["status"]["capacity"][GPU_RESOURCE]) for node in nodes), pool.limits.gpus or 0
         waiting = [reasons.get(pod["metadata"]["name"], "") for pod in pods if not is_running(pod)]
-        limited = [said for reason in waiting if "limit" in (said := _said(reason, about=f"NodePool={name})"))]
+        found = f"{name}: {len(pods) - len(waiting)} run, {len(waiting)} wait at {gpus} of {most} GPUs"
+        if asked <= most:
+            return found
+        limited = [said for reason in waiting if _LIMIT in (said := _said(reason, about=f"NodePool={name})"))]
         require(bool(limited), f"no pod waits for the limit of the pool {name}: {waiting[:1] or 'all run'}")
-        running = len(pods) - len(waiting)
-        return f"{name}: {running} run, {len(waiting)} wait at {gpus} of {most} GPUs ({limited[0]})"
+        return f"{found} ({limited[0]})"
 
 
 def is_open(window: MaintenanceWindow, now: datetime) -> bool:
@@ -330,17 +362,32 @@ def is_open(window: MaintenanceWindow, now: datetime) -> bool:
     return any((minute - start) % MINUTES_A_WEEK < length for start in weekly_starts(window.schedule))
 
 
-def nvidia_types(pool: NodePool) -> list[InstanceType]:
-    """The instance types of a GPU pool, as its NodePool requires NVIDIA's and its limit admits them."""
-    most = pool.limits.gpus or 0
-    return [one for one in pool.instance_types if one.gpu_manufacturer == "NVIDIA" and one.gpu_count <= most]
+def types_to_buy(pool: NodePool) -> list[InstanceType]:
+    """The instance types of a pool that its NodePool and its limits admit and whose price is known."""
+    limits = pool.limits
+    return [
+        one
+        for one in pool.instance_types
+        if one.price is not None
+        and one.vcpu <= (limits.cpu or math.inf)
+        and one.memory_mib <= 1024 * (limits.memory or math.inf)
+        and (not pool.is_gpu or (one.gpu_manufacturer == "NVIDIA" and one.gpu_count <= (limits.gpus or 0)))
+    ]
 
 
-def more_than_the_limit(name: str, pool: NodePool, count: int) -> list[Wish]:
-    """At least `count` pods that ask together for more GPUs than a pool may have, as few GPUs each as will do."""
-    most = pool.limits.gpus or 0
-    gpus = min(most // count + 1, max(one.gpu_count for one in nvidia_types(pool)))
-    return [_gpu_wish(name, pool, gpus=gpus)] * max(count, most // gpus + 1)
+def burst(pools: Mapping[str, NodePool]) -> list[tuple[str, Wish]]:
+    """The pods of a burst, each with its pool: together they ask each pool for more than its limit, where they can."""
+    names = list(itertools.islice(itertools.cycle(pools), BURST))
+    wishes = {}
+    for name, pool in pools.items():
+        gpus = (pool.limits.gpus or 0) // names.count(name) + 1 if name in names else 0
+        wishes[name] = _gpu_wish(name, pool, gpus=min(gpus, max(one.gpu_count for one in types_to_buy(pool))))
+    return [(name, wishes[name]) for name in names]
+
+
+def _gpus(wishes: Iterable[tuple[str, Wish]], pool: str) -> int:
+    """How many GPUs are asked of a pool."""
+    return sum(int(wish.requests[GPU_RESOURCE]) for name, wish in wishes if name == pool)
 
 
 def _gpu_wish(name: str, pool: NodePool, *, gpus: int = 1, apart: bool = False, lasting: bool = False) -> Wish:
@@ -361,7 +408,7 @@ def _tolerations(pool: NodePool) -> list[dict[str, str]]:
 def _cheapest(claim: Object, pool: NodePool) -> str:
     """What was bought for one GPU of a pool, which has to be the cheapest of all that fit, and spot if it may."""
     kind = SPOT if SPOT in pool.capacity_types else ON_DEMAND
-    cheapest = min(one.price for one in nvidia_types(pool) if one.price and (kind == ON_DEMAND or one.spot))
+    cheapest = min(one.price for one in types_to_buy(pool) if one.price and (kind == ON_DEMAND or one.spot))
     bought = instance_types()[claim["metadata"]["labels"][INSTANCE_TYPE]]
     require(bought.price == cheapest, f"{bought.name} costs {bought.price} USD/h on demand, others {cheapest}")
     require(claim["metadata"]["labels"][CAPACITY_TYPE] == kind, f"it is {_described(claim)}, not {kind}")
@@ -372,6 +419,11 @@ def _described(claim: Object) -> str:
     """What a NodeClaim is: `spot g5.xlarge of gpu`."""
     labels = claim["metadata"]["labels"]
     return f"{labels[CAPACITY_TYPE]} {labels[INSTANCE_TYPE]} of {labels[POOL_LABEL]}"
+
+
+def _has_drifted(claim: Object) -> bool:
+    conditions = claim["status"].get("conditions", [])
+    return any(one["type"] == "Drifted" and one["status"] == "True" for one in conditions)
 
 
 def _said(reason: str, *, about: str) -> str:

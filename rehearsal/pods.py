@@ -21,6 +21,7 @@ _EVENTS = "/api/v1/events"
 TRIED = "rehearsal.gpulab.dev/name"
 _APART = "rehearsal.gpulab.dev/apart"
 _HOSTNAME = "kubernetes.io/hostname"
+_COSTLY = str(2**31 - 1)
 _POLL_SECONDS = 0.2
 Found = TypeVar("Found")
 
@@ -41,14 +42,16 @@ def until(
 class Wish:
     """What a pod asks for: `requests` by resource, in Kubernetes' notation, and labels that its node must have.
 
-    A `lasting` pod must not be disrupted, as a notebook must not. Of the pods that stand `apart` each has a node to
-    itself. `beside` and `away_from` name a pod whose node this one shares, or doesn't, when it is put there.
+    A `lasting` pod must not be disrupted, as a notebook must not; a `costly` one should rather not be. Of the pods that
+    stand `apart` each has a node to itself. `beside` and `away_from` name a pod whose node this one shares, or doesn't,
+    when it is put there.
     """
 
     requests: Mapping[str, str]
     selects: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, str]] = ()
     lasting: bool = False
+    costly: bool = False
     apart: bool = False
     beside: str | None = None
     away_from: str | None = None
@@ -72,7 +75,10 @@ class Wish:
         return {
             "metadata": {
                 "labels": {**labels, **({_APART: "true"} if self.apart else {})},
-                "annotations": {DO_NOT_DISRUPT: "true"} if self.lasting else {},
+                "annotations": {
+                    **({DO_NOT_DISRUPT: "true"} if self.lasting else {}),
+                    **({"controller.kubernetes.io/pod-deletion-cost": _COSTLY} if self.costly else {}),
+                },
             },
             "spec": spec,
         }

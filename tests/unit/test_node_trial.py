@@ -9,7 +9,7 @@ import pytest
 import settings
 from components.node_pools import GPU_RESOURCE
 from rehearsal.checks import DoesNotHold, NotTried, outcome
-from rehearsal.node_trial import is_open, more_than_the_limit, nvidia_types
+from rehearsal.node_trial import BURST, burst, is_open, types_to_buy
 from rehearsal.pods import Wish
 from rehearsal.workspace import PROJECT
 
@@ -31,16 +31,28 @@ def test_production_is_open_on_saturdays_from_two_to_ten(hours: float, opens: bo
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-@pytest.mark.parametrize("count", [1, 25, 100])
-def test_a_burst_asks_for_more_than_the_limit_in_pods_that_fit_an_instance(name: str, count: int) -> None:
-    for pool_name, pool in stack(name).node_pools.items():
-        if not pool.is_gpu:
-            continue
-        wishes = more_than_the_limit(pool_name, pool, count)
-        gpus = [int(wish.requests[GPU_RESOURCE]) for wish in wishes]
-        assert len(wishes) >= count
+def test_a_burst_asks_each_pool_for_more_than_its_limit_in_pods_that_fit_an_instance(name: str) -> None:
+    pools = {pool: one for pool, one in stack(name).node_pools.items() if one.is_gpu and "spot" in one.capacity_types}
+    pods = burst(pools)
+    assert len(pods) == BURST
+    for pool_name, pool in pools.items():
+        gpus = [int(wish.requests[GPU_RESOURCE]) for asked, wish in pods if asked == pool_name]
         assert sum(gpus) > (pool.limits.gpus or 0)
-        assert max(gpus) <= max(one.gpu_count for one in nvidia_types(pool))
+        assert max(gpus) <= max(one.gpu_count for one in types_to_buy(pool))
+
+
+def test_a_limit_that_no_burst_can_reach_makes_no_larger_burst() -> None:
+    pool = stack("dev").node_pools["gpu-shared"]
+    vast = pool.model_copy(update={"limits": pool.limits.model_copy(update={"gpus": 10_000})})
+    assert len(burst({"vast": vast})) == BURST
+
+
+def test_what_a_pool_may_buy_fits_each_of_its_limits() -> None:
+    pool = stack("dev").node_pools["gpu"]
+    small = pool.model_copy(update={"limits": pool.limits.model_copy(update={"gpus": 4, "cpu": 8})})
+    assert types_to_buy(small)
+    assert all(one.gpu_count <= 4 and one.vcpu <= 8 for one in types_to_buy(small))
+    assert any(one.vcpu > 8 for one in types_to_buy(pool))
 
 
 def test_a_lasting_pod_asks_not_to_be_disrupted() -> None:
