@@ -32,6 +32,12 @@ def main() -> None:
     pulumi.export("region", platform.region)
     pulumi.export("cluster", platform.cluster_name)
     pulumi.export("kubeconfig", platform.update_kubeconfig_command)
+    if platform.retained:
+        pulumi.export("retained", platform.retained)
+    if stack.ingress.has_load_balancer:
+        pulumi.export("urls", platform.urls)
+    else:
+        pulumi.export("portForward", platform.port_forward_commands)
 
 
 main()

@@ -214,6 +214,9 @@ def ec2_node_class_spec(
         spec["role"] = node_role_name
     else:
         spec["instanceProfile"] = instance_profile_name
+    if any(instance_type.nvme_gb for instance_type in pool.instance_types):
+        # kubelet keeps images, logs and emptyDirs, scratch among them, on the instance's own disks where it has some.
+        spec["instanceStorePolicy"] = "RAID0"
     if pool.capacity_reservations:
         spec["capacityReservationSelectorTerms"] = [{"id": reservation} for reservation in pool.capacity_reservations]
     return spec

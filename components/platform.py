@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
 
+from components.certificate import Certificate, CertificateArgs
 from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
+from components.hosted_zone import HostedZone, find_hosted_zone
+from components.ingress import Ingress, IngressArgs
 from components.karpenter import Karpenter, KarpenterArgs
+from components.load_balancer import LoadBalancer, LoadBalancerArgs
+from components.load_balancer_controller import LoadBalancerController, LoadBalancerControllerArgs
 from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
+from components.published_service import PublishedService, port_forward_commands
+from components.storage import Storage, StorageArgs
+from components.volume_gate import VolumeGate
 
 if TYPE_CHECKING:
+    from settings import Ingress as IngressSettings
     from settings import Settings
 
 LAB_KEY_DELETION_DAYS = 7
@@ -22,15 +33,35 @@ PRODUCTION_KEY_DELETION_DAYS = 30
 class Platform(pulumi.ComponentResource):
     """All that one stack file describes.
 
-    Destruction runs from the bottom to the top: node pools go while Karpenter runs, Karpenter while the system nodes
-    do, and the network goes last.
+    Destruction runs from the bottom to the top: what makes claims goes first, then the gate waits for their volumes;
+    node pools go while Karpenter runs, Karpenter and its nodes while the CSI drivers run, these while the system nodes
+    do; then the cluster, the load balancer, and last the network.
     """
 
+    aws_provider: aws.Provider
+    kubernetes_provider: kubernetes.Provider
+    volume_gate: VolumeGate
+    """Whatever makes claims depends on it."""
+    file_system_id: pulumi.Output[str]
+    retained: dict[str, pulumi.Output[str]]
+    """What a destroy keeps: how AWS names it."""
     region: pulumi.Output[str]
     cluster_name: pulumi.Output[str]
     update_kubeconfig_command: pulumi.Output[str]
+    urls: dict[str, str]
+    """Where users find each published service; empty without a load balancer."""
+    port_forward_commands: dict[str, pulumi.Output[str]]
+    """How they reach it without one."""
 
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        published: Sequence[PublishedService] = (),
+    ) -> None:
+        """`published` are Services of the cluster that users are to reach beside the platform's own."""
         super().__init__("gpulab:index:Platform", name, None, opts)
         aws_provider = aws.Provider(
             name,
@@ -44,6 +75,8 @@ class Platform(pulumi.ComponentResource):
         partition = aws.get_partition_output(opts=asked).partition
         flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
+        # First of all: without its zone nothing here would ever be reached.
+        zone = hosted_zone(settings.ingress, asked)
 
         network = Network(
             name,
@@ -57,6 +90,16 @@ class Platform(pulumi.ComponentResource):
                 flow_logs_retention_days=flow_logs.retention_days if flow_logs.enabled else None,
             ),
             opts=on_aws,
+        )
+        load_balancer = (
+            LoadBalancer(
+                name,
+                load_balancer_args(settings, network, account_id=caller.account_id),
+                # A load balancer on the internet needs its subnets' way out.
+                opts=pulumi.ResourceOptions.merge(on_aws, pulumi.ResourceOptions(depends_on=[network])),
+            )
+            if zone
+            else None
         )
         cluster = Cluster(
             name,
@@ -83,10 +126,35 @@ class Platform(pulumi.ComponentResource):
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
             ),
-            # Nodes reach the API by routes and endpoints that no output of the network stands for.
-            opts=pulumi.ResourceOptions.merge(on_aws, pulumi.ResourceOptions(depends_on=[network])),
+            # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
+            # balancer outlives the nodes that it sends requests to.
+            opts=pulumi.ResourceOptions.merge(
+                on_aws, pulumi.ResourceOptions(depends_on=[network, *([load_balancer] if load_balancer else [])])
+            ),
         )
         in_cluster = pulumi.ResourceOptions(parent=self, providers=[aws_provider, cluster.provider])
+        storage = Storage(
+            f"{name}-storage",
+            StorageArgs(
+                cluster_name=settings.cluster.name,
+                kubernetes_version=settings.cluster.version,
+                cluster_arn=cluster.cluster_arn,
+                partition=partition,
+                account_id=caller.account_id,
+                vpc_id=network.vpc_id,
+                subnet_ids=network.private_subnet_ids,
+                zones=settings.network.zones,
+                node_security_group_id=cluster.security_group_id,
+                # Their pods run on the system nodes, resolve names and get their roles' credentials there.
+                controllers_after=[cluster],
+                settings=settings.storage,
+                volume_tags=settings.node_tags,
+                key_deletion_window_days=PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS,
+                force_destroy=not production,
+                protect=settings.lifecycle.protects,
+            ),
+            opts=in_cluster,
+        )
         karpenter = Karpenter(
             f"{name}-karpenter",
             KarpenterArgs(
@@ -98,10 +166,11 @@ class Platform(pulumi.ComponentResource):
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
             ),
-            # Its pods run on the system nodes, resolve names and get their role's credentials there.
-            opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[cluster])),
+            # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
+            # volumes, which only a driver takes off them, and mounts, which end with their targets.
+            opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[cluster, storage])),
         )
-        NodePools(
+        node_pools = NodePools(
             f"{name}-pools",
             NodePoolsArgs(
                 cluster_name=cluster.cluster_name,
@@ -114,6 +183,50 @@ class Platform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[karpenter])),
         )
 
+        self.volume_gate = VolumeGate(
+            f"{name}-volumes",
+            cluster.kubeconfig,
+            # Volumes go once the pods that use them have ended, on nodes that are there.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[storage, node_pools]),
+        )
+
+        self.aws_provider = aws_provider
+        self.kubernetes_provider = cluster.provider
+        self.file_system_id = storage.file_system_id
+        self.retained = storage.retained
+        self.urls = {}
+        if zone and load_balancer:
+            certificate = Certificate(name, CertificateArgs(domain=zone.domain, zone_id=zone.zone_id), opts=on_aws)
+            controller = LoadBalancerController(
+                f"{name}-alb-controller",
+                LoadBalancerControllerArgs(
+                    cluster_name=cluster.cluster_name,
+                    cluster_arn=cluster.cluster_arn,
+                    region=settings.region,
+                    partition=partition,
+                    vpc_id=network.vpc_id,
+                    charts=settings.charts,
+                ),
+                # As Karpenter's, its pods run on the system nodes.
+                opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[cluster])),
+            )
+            ingress = Ingress(
+                name,
+                IngressArgs(
+                    domain=zone.domain,
+                    zone_id=zone.zone_id,
+                    certificate_arn=certificate.certificate_arn,
+                    load_balancer=load_balancer,
+                    vpc_id=network.vpc_id,
+                    node_security_group_id=cluster.security_group_id,
+                    controller=controller.release,
+                    published=published,
+                ),
+                opts=in_cluster,
+            )
+            self.urls = ingress.urls
+        self.port_forward_commands = {} if zone else port_forward_commands(published)
+
         self.region = pulumi.Output.from_input(settings.region)
         self.cluster_name = cluster.cluster_name
         self.update_kubeconfig_command = cluster.update_kubeconfig_command
@@ -122,5 +235,41 @@ class Platform(pulumi.ComponentResource):
                 "region": self.region,
                 "cluster_name": self.cluster_name,
                 "update_kubeconfig_command": self.update_kubeconfig_command,
+                "urls": self.urls,
+                "port_forward_commands": self.port_forward_commands,
             }
         )
+
+
+def hosted_zone(ingress: IngressSettings, opts: pulumi.InvokeOptions) -> HostedZone | None:
+    """The zone of the platform's domain, which public DNS leads to; None for a stack without a load balancer.
+
+    Raises HostedZoneError.
+    """
+    if ingress.domain is None or ingress.zone_name is None:
+        return None
+    zone = find_hosted_zone(ingress.domain, ingress.zone_name, ingress.hosted_zone_id, opts)
+    if ingress.check_delegation:
+        # A DNS client, which stacks without a domain start faster without.
+        from components.delegation import require_delegation  # noqa: PLC0415
+
+        require_delegation(zone)
+    return zone
+
+
+def load_balancer_args(settings: Settings, network: Network, *, account_id: pulumi.Input[str]) -> LoadBalancerArgs:
+    """What the stack file says of the load balancer."""
+    ingress = settings.ingress
+    internal = ingress.access == "internal"
+    return LoadBalancerArgs(
+        cluster_name=settings.cluster.name,
+        internal=internal,
+        vpc_id=network.vpc_id,
+        subnet_ids=network.private_subnet_ids if internal else network.public_subnet_ids,
+        cidrs=ingress.cidrs,
+        idle_timeout=ingress.idle_timeout,
+        account_id=account_id,
+        access_logs_retention_days=ingress.access_logs.retention_days if ingress.access_logs.enabled else None,
+        web_acl_arn=ingress.waf_acl_arn,
+        deletion_protection=settings.lifecycle.protects,
+    )

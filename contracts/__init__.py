@@ -179,6 +179,16 @@ def crds(group_suffix: str = "") -> tuple[Mapping[str, Any], ...]:
 
 
 @cache
+def iam_policy(name: str) -> Mapping[str, Any]:
+    """The IAM policy that is published with a chart, at the chart's version; KeyError when the contracts have none."""
+    version = chart(name).app_version
+    try:
+        return _read(f"iam/{name}-{version}.json")
+    except FileNotFoundError:
+        raise KeyError(f"no contract of an IAM policy of {name} {version}") from None
+
+
+@cache
 def aws_terraform() -> Mapping[str, Any]:
     """Attributes and blocks of the AWS resource types, as the Terraform provider behind Pulumi's has them."""
     return _read("aws/terraform-aws-5.100.0.json")

@@ -82,9 +82,9 @@ def outcome(name: str, check: Callable[[], str]) -> Check:
         return Check(name, False, f"{type(error).__name__}: {error}")
 
 
-def run_all(subject: Subject) -> list[Check]:
-    """Every check's result, in the order of `CHECKS`."""
-    return [outcome(name, lambda check=check: check(subject)) for name, check in CHECKS.items()]
+def run_all(subject: Subject, checks: Mapping[str, Callable[[Subject], str]]) -> list[Check]:
+    """Every check's result, in their order."""
+    return [outcome(name, lambda check=check: check(subject)) for name, check in checks.items()]
 
 
 def crds_admit_pools(subject: Subject) -> str:
@@ -207,8 +207,20 @@ _BEFORE = tuple(
         (r":Release .*-karpenter$", r":PodIdentityAssociation .*-karpenter$"),
         (r":Release .*-karpenter$", r"aws:sqs/queue:Queue "),
         (r":Release ", r":NodeGroup "),
+        (r":PersistentVolumeClaim ", r":VolumeGate "),
+        (r":VolumeGate ", r"v1:NodePool "),
+        (r":VolumeGate ", r":Addon .*-storage-"),
+        (r":VolumeGate ", r"aws:efs/mountTarget:MountTarget "),
+        (r":Release .*-karpenter-crd$", r":Addon .*-storage-"),
+        (r"v1:NodePool ", r"aws:efs/mountTarget:MountTarget "),
+        (r":Addon .*-storage-", r":NodeGroup "),
         (r"v1:NodePool ", r":AccessEntry .*-karpenter"),
+        (r":TargetGroupBinding ", r":Release .*-alb-controller$"),
+        (r":TargetGroupBinding ", r"aws:lb/targetGroup:TargetGroup "),
+        (r":Release .*-alb-controller$", r":PodIdentityAssociation .*-alb-controller$"),
         (r":NodeGroup ", r":Cluster .*-eksCluster$"),
+        (r":Cluster .*-eksCluster$", r"aws:lb/loadBalancer:LoadBalancer "),
+        (r"aws:lb/loadBalancer:LoadBalancer ", r":Subnet "),
         (r":NodeGroup ", r":NatGateway "),
         (r":NodeGroup ", r"aws:ec2/route:Route "),
         (r":Cluster .*-eksCluster$", r":Subnet "),

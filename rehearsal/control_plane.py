@@ -139,6 +139,8 @@ def start(
             f"--root-ca-file={certificate}",
             "--use-service-account-credentials",
             "--leader-elect=false",
+            # KWOK's nodes have no heartbeat: after 50 s without one they would be taken for dead, and pods with them.
+            "--node-monitor-grace-period=24h",
             "--bind-address=127.0.0.1",
             f"--secure-port={manager_port}",
             f"--cert-dir={certificates / 'controller-manager'}",

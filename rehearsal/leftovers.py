@@ -70,6 +70,7 @@ _NOTHING_OF_THE_USERS = {
 _AWS_ALIAS = "alias/aws/"
 _CUSTOMER = {"Scope": "Local"}
 _LISTINGS = (
+    _Listing("acm", "list_certificates", "CertificateSummaryList", "CertificateArn"),
     _Listing("ec2", "describe_vpcs", "Vpcs", "VpcId"),
     _Listing("ec2", "describe_subnets", "Subnets", "SubnetId"),
     _Listing("ec2", "describe_route_tables", "RouteTables", "RouteTableId"),
@@ -82,6 +83,10 @@ _LISTINGS = (
     _Listing("ec2", "describe_volumes", "Volumes", "VolumeId"),
     _Listing("ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
     _Listing("ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
+    _Listing("efs", "describe_file_systems", "FileSystems", "FileSystemId"),
+    _Listing("efs", "describe_access_points", "AccessPoints", "AccessPointId"),
+    _Listing("backup", "list_backup_vaults", "BackupVaultList", "BackupVaultName"),
+    _Listing("backup", "list_backup_plans", "BackupPlansList", "BackupPlanId"),
     _Listing("eks", "list_clusters", "clusters", ""),
     _Listing("elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerArn"),
     _Listing("elbv2", "describe_target_groups", "TargetGroups", "TargetGroupArn"),
@@ -92,6 +97,8 @@ _LISTINGS = (
     _Listing("iam", "list_open_id_connect_providers", "OpenIDConnectProviderList", "Arn"),
     _Listing("kms", "list_aliases", "Aliases", "AliasName", counts=lambda a: not a["AliasName"].startswith(_AWS_ALIAS)),
     _Listing("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    _Listing("route53", "list_hosted_zones", "HostedZones", "Id"),
+    _Listing("s3", "list_buckets", "Buckets", "Name"),
     _Listing("sqs", "list_queues", "QueueUrls", ""),
 )
 
@@ -118,7 +125,7 @@ class Account:
     def holdings(self) -> set[str]:
         """Everything the account holds, as `service kind id`."""
         found = {f"{one.service} {one.items} {name}" for one in _LISTINGS for name in self._list(one)}
-        return found | self._instances() | self._snapshots() | self._keys()
+        return found | self._instances() | self._snapshots() | self._keys() | self._records()
 
     def _list(self, listing: _Listing) -> Iterable[str]:
         client = self.client(listing.service)
@@ -145,6 +152,20 @@ class Account:
         snapshots = (one for page in pages for one in page["Snapshots"])
         return {f"ec2 Snapshots {one['SnapshotId']}" for one in snapshots if one["OwnerId"] == account}
 
+    def _records(self) -> set[str]:
+        """The records of every hosted zone, by zone, name and type."""
+        route53 = self.client("route53")
+        zones = (
+            zone["Id"] for page in route53.get_paginator("list_hosted_zones").paginate() for zone in page["HostedZones"]
+        )
+        records = route53.get_paginator("list_resource_record_sets")
+        return {
+            f"route53 ResourceRecordSets {record['Name']} {record['Type']}"
+            for zone in zones
+            for page in records.paginate(HostedZoneId=zone)
+            for record in page["ResourceRecordSets"]
+        }
+
     def _keys(self) -> set[str]:
         """The customer's keys, those in their deletion window left out.
 
@@ -166,6 +187,7 @@ _KUBERNETES = {
     "Service": "/api/v1/services",
     "Namespace": "/api/v1/namespaces",
     "Secret": "/api/v1/secrets",
+    "TargetGroupBinding": "/apis/elbv2.k8s.aws/v1beta1/targetgroupbindings",
     "NodePool": "/apis/karpenter.sh/v1/nodepools",
     "NodeClaim": "/apis/karpenter.sh/v1/nodeclaims",
     "NodeOverlay": "/apis/karpenter.sh/v1alpha1/nodeoverlays",

@@ -10,18 +10,21 @@ from pathlib import Path
 
 from settings import Settings
 
-from .checks import Subject, destroyed_in_order, outcome, run_all
+from .checks import CHECKS, Subject, destroyed_in_order, outcome, run_all
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
 from .engine import Engine, Result
+from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .node_trial import NodeTrial
 from .processes import MemoryWatch, describe, marked
 from .progress import Progress
 from .releases import described, releases
 from .report import Check, Report
+from .retained import Retained, all_there, kept_and_left, retained
 from .session import Session
+from .storage_checks import STORAGE_CHECKS
 from .workspace import PROJECT, Workspace
 
 # The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
@@ -70,6 +73,7 @@ class Rehearsal:
     report: Report
     aws_before: set[str] = field(default_factory=set)
     kubernetes_before: set[str] = field(default_factory=set)
+    to_be_kept: list[Retained] = field(default_factory=list)
     trial: NodeTrial | None = None
 
     def preview(self) -> None:
@@ -106,7 +110,7 @@ class Rehearsal:
                 aws_url=self.aws_url,
                 plane=self.plane,
             )
-            self.report.checks += run_all(subject)
+            self.report.checks += run_all(subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS})
             self.report.stand_ins += described(releases(self.plane))
 
     def run_pods(self) -> None:
@@ -144,6 +148,7 @@ class Rehearsal:
 
     def destroy(self) -> None:
         """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
+        self.to_be_kept = retained(self.engine.resources())
         left_running = self.trial.running() if self.trial else []
         result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
         self.report.checks.append(destroyed_in_order(result))
@@ -152,12 +157,15 @@ class Rehearsal:
             self.report.checks.append(outcome("nodes with running pods go", lambda: drained(left_running, result)))
 
     def look_for_leftovers(self) -> None:
-        """Fills `report.left`: what the destroy should have taken, and did not."""
+        """Fills `report.left`, what the destroy should have taken and did not, and `report.retained`, what it kept."""
         started = {process.pid for process in self.session.processes.running()}
         strays = [one for one in marked(self.session.id) if one.pid not in started]
+        self.report.retained, left = kept_and_left(self.account.holdings() - self.aws_before, self.to_be_kept)
+        if self.to_be_kept:
+            self.report.checks.append(all_there(self.account, self.report.retained, self.to_be_kept))
         self.report.left = Left(
             state=state_names(self.engine.resources()),
-            aws=sorted(self.account.holdings() - self.aws_before),
+            aws=left,
             kubernetes=sorted(kubernetes_objects(self.plane) - self.kubernetes_before),
             processes=[describe(process) for process in strays],
         )

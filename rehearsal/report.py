@@ -29,8 +29,9 @@ class Report:
     """What a rehearsal found.
 
     `seconds` is wall time and `memory_mib` the peak of the resident memory of all processes, both by phase;
-    `program_memory_mib` that of the Pulumi program alone. `left` is None until the destroy has ended. `failure` is why
-    the rehearsal ended early, in words for the person who started it.
+    `program_memory_mib` that of the Pulumi program alone. `left` is None until the destroy has ended; `retained` is
+    what it kept in AWS because the stack asked for that. `failure` is why the rehearsal ended early, in words for the
+    person who started it.
     """
 
     stack: str
@@ -39,6 +40,7 @@ class Report:
     refresh_changes: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     left: Left | None = None
+    retained: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     memory_mib: dict[str, float] = field(default_factory=dict)
     program_memory_mib: dict[str, float] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Report:
             "changed": {"second_preview": self.second_preview_changes, "refresh": self.refresh_changes},
             "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks],
             "left": None if self.left is None else self.left.as_json(),
+            "retained": self.retained,
             "seconds": _rounded(self.seconds),
             "memory_mib": _rounded(self.memory_mib),
             "program_memory_mib": _rounded(self.program_memory_mib),
@@ -94,6 +97,8 @@ class Report:
         if self.left is not None:
             for place, names in self.left.as_json()["names"].items():
                 table.add_row(_mark(not names), f"left in {place}", escape(_listed(names)))
+        if self.retained:
+            table.add_row("", "kept in aws", escape(_listed(self.retained)))
         table.add_section()
         table.add_row("", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items()))
         table.add_row("", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes")

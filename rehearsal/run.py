@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import sys
@@ -131,8 +132,9 @@ def _assemble(
     report: Report,
 ) -> Rehearsal:
     """Starts AWS and Kubernetes and lays out the workspace."""
-    (aws_port,) = free_ports(1)
+    aws_port, dns_port = free_ports(2)
     aws_url = f"http://127.0.0.1:{aws_port}"
+    has_domain = stack_settings.ingress.has_load_balancer
     project = workspace.make(
         session.folder,
         options.stack_file,
@@ -142,6 +144,7 @@ def _assemble(
         plugins=plugins,
         aws_url=aws_url,
         today=options.today,
+        dns_server=f"127.0.0.1:{dns_port}" if has_domain else None,
         charts=options.charts,
         pull_charts=options.pull_charts,
     )
@@ -152,7 +155,8 @@ def _assemble(
         token_review_url=f"{aws_url}/gpulab/token-review",
         bindings=access_bindings(),
     )
-    _start_aws(session, project, plane, aws_url, aws_port)
+    _start_aws(session, project, plane, aws_url, aws_port, dns_port if has_domain else None)
+    _furnish(aws_url, stack_settings)
     controllers.start(
         session.processes,
         program=toolchain.path("karpenter"),
@@ -183,7 +187,9 @@ def _assemble(
     )
 
 
-def _start_aws(session: Session, project: Workspace, plane: ControlPlane, url: str, port: int) -> None:
+def _start_aws(
+    session: Session, project: Workspace, plane: ControlPlane, url: str, port: int, dns_port: int | None
+) -> None:
     environment = {
         **project.environment,
         "PYTHONPATH": str(PROJECT),
@@ -193,8 +199,27 @@ def _start_aws(session: Session, project: Workspace, plane: ControlPlane, url: s
     }
     # It is the cloud itself: its own clients must not be sent to it.
     del environment["AWS_ENDPOINT_URL"]
-    session.processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
+    command = [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)]
+    if dns_port is not None:
+        command += ["--dns-port", str(dns_port)]
+    session.processes.start("aws", command, environment)
     session.processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=_AWS_READY_SECONDS)
+
+
+def _furnish(url: str, stack_settings: Settings) -> None:
+    """Makes in the account what the stack file takes for given: a delegated hosted zone, a web ACL."""
+    ingress = stack_settings.ingress
+    if not ingress.has_load_balancer:
+        return
+    given = {
+        "region": stack_settings.region,
+        "hostedZone": ingress.zone_name,
+        "hostedZoneId": ingress.hosted_zone_id,
+        "webAclArn": ingress.waf_acl_arn,
+    }
+    request = urllib.request.Request(f"{url}/gpulab/account", data=json.dumps(given).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=_AWS_READY_SECONDS):
+        pass
 
 
 def _keep(rehearsal: Rehearsal, console: Console) -> None:

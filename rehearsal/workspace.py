@@ -30,6 +30,8 @@ STAND_INS = ("aws", "eks", "kubernetes", "random")
 ACCESS_KEY = "AKIAREHEARSAL0000000"
 SECRET_KEY = "rehearsal"  # noqa: S105 - it opens nothing
 
+# Read by components/delegation.py, which this process does not load.
+DNS_SERVER = "GPULAB_DNS_SERVER"
 # What hangs for hours on AWS, as a pool without a Karpenter, is to be seen in a rehearsal: it need not hang as long.
 _LONGEST_DELETION_SECONDS = 120
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
@@ -73,22 +75,24 @@ def make(
     plugins: Mapping[str, Path],
     aws_url: str,
     today: date,
+    dns_server: str | None = None,
     charts: Sequence[Path] = (),
     pull_charts: bool = False,
 ) -> Workspace:
     """Lays out a workspace in `folder` for the program in `project` and a copy of `stack_file`.
 
-    `plugins` has the folders of the `pulumi-resource-NAME` executables that take a stand-in's place, by name. Helm
-    charts are looked for in the folders `charts`, then among those that were pulled before, then with `pull_charts` in
-    their repositories.
+    What the program lacks of the packages that it is made of it takes from this project. `dns_server` (HOST:PORT) is
+    what it is to ask instead of this machine's resolver. `plugins` has the folders of the `pulumi-resource-NAME`
+    executables that take a stand-in's place, by name. Helm charts are looked for in the folders `charts`, then among
+    those that were pulled before, then with `pull_charts` in their repositories.
     """
     program = folder / "project"
     home = folder / "home"
     for made in (program, home, folder / "state", folder / "bin"):
         made.mkdir(parents=True)
     for name in _PROGRAM:
-        if (project / name).exists():
-            (program / name).symlink_to(project / name)
+        found = project / name if (project / name).exists() else PROJECT / name
+        (program / name).symlink_to(found)
     stand_ins = tuple(name for name in STAND_INS if name not in plugins)
     providers = [
         {"name": name, "path": str(plugins.get(name) or _stand_in(folder / "bin" / name, name))} for name in STAND_INS
@@ -103,10 +107,14 @@ def make(
     _find_chart_paths(content, project)
     _write_nodes(program / f"Pulumi.{stack}.yaml", content)
     environment = {**_environment(folder, home, toolchain, aws_url, today), **_charts(charts, pull_charts)}
+    if dns_server:
+        environment[DNS_SERVER] = dns_server
     real_aws = _aws_works(environment)
     # Every client of the cluster signs in by it, each time the engine starts one: the real one takes half a second.
     quick_tools = folder / "bin" / "tools"
     _script(quick_tools / "aws", f"{_python()} -m rehearsal.aws.cli")
+    # Pulumi's own host of dynamic providers, as its releases bring it: it finds their code where the engine starts it.
+    _script(quick_tools / "pulumi-resource-pulumi-python", f"exec {shlex.quote(sys.executable)} -u -m pulumi.dynamic")
     quick = {**environment, "PATH": f"{quick_tools}{os.pathsep}{environment['PATH']}"}
     return Workspace(program, stack, quick, stand_ins, environment if real_aws else quick, real_aws)
 

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from settings.charts import ChartSource
 from settings.cluster import Cluster
+from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
 from settings.node_pools import NodePool
 from settings.section import Mistake, SettingsError
 from settings.stack import Settings, load
 from settings.stack_file import StackFileError, check_stack_file, read_stack_file
+from settings.storage import Storage
 
 __all__ = [
     "ChartSource",
     "Cluster",
+    "Ingress",
     "Lifecycle",
     "Mistake",
     "Network",
@@ -25,6 +28,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StackFileError",
+    "Storage",
     "check_stack_file",
     "load",
     "read_stack_file",

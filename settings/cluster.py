@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, StrictBool, StrictInt
 
 from contracts import instance_types
+from settings.addresses import is_private, open_to
 from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
 
@@ -31,13 +32,7 @@ _PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)
 _ASSUMED_ROLE = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
-# EKS, "Cluster API server endpoint": ranges of private networks are refused.
-_NOT_PUBLIC = [
-    ipaddress.IPv4Network(block)
-    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16")
-]
 _PUBLIC_CIDRS_LIMIT = 40
-_HALF_THE_INTERNET = 2**31
 
 
 def _name(text: str) -> str:
@@ -89,7 +84,8 @@ def _public_cidr(text: str) -> str:
     if network.version == 6:
         anyone = ", and this one would open it to any address" if network.prefixlen == 0 else ""
         raise ValueError(f"must be IPv4: the endpoint of an IPv4 cluster takes no other ranges{anyone}")
-    if any(network.subnet_of(private) for private in _NOT_PUBLIC):
+    # EKS, "Cluster API server endpoint": ranges of private networks are refused.
+    if is_private(network):
         raise ValueError("is private: private addresses reach the private endpoint, which is always there")
     return str(network)
 
@@ -111,10 +107,8 @@ class Endpoint(Section):
 
     @rule
     def _open_to_the_internet_only_if_meant(self, facts: Facts) -> Findings:
-        blocks = ipaddress.collapse_addresses(ipaddress.IPv4Network(cidr) for cidr in self.public_cidrs)
-        addresses = sum(block.num_addresses for block in blocks)
-        if addresses >= _HALF_THE_INTERNET and not self.allow_any_address:
-            extent = "any address" if addresses == 2**32 else "half of the internet or more"
+        extent = open_to(self.public_cidrs)
+        if extent and not self.allow_any_address:
             yield (
                 ("publicCidrs",),
                 f"opens the Kubernetes API to {extent}: list the ranges that need it, "

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, StrictInt
 
 from contracts import InstanceType, instance_types
+from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
 from settings.schedules import MINUTES_A_WEEK, Schedule, cron_at, weekly_starts
 from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import (
@@ -43,9 +44,6 @@ DEFAULT_AMI_ALIAS = "al2023@v20260810"
 _BUDGETS_LIMIT = 40
 _AL2023_IMAGE_GIB = 20
 _EXAMPLES = 3
-
-# Amazon EBS user guide, "General Purpose SSD volumes": gp3.
-_GP3_BASE_IOPS, _GP3_IOPS_A_GIB, _GP3_IOPS_A_MIB = 3000, 500, 4
 
 # Labels and taints in these domains and their subdomains are set by Kubernetes, EKS, Karpenter, NVIDIA or the platform.
 _RESERVED_DOMAINS = (
@@ -129,25 +127,19 @@ class Gpus(Section):
 class RootVolume(Section):
     """A node's root volume: gp3, always encrypted."""
 
-    size: Annotated[StrictInt, whole(1, 16384, "GiB")] = Field(default=100, description="Size in GiB.")
-    iops: Annotated[StrictInt, whole(3000, 16000)] = Field(
-        default=3000, description="Operations a second; above 3000 at most 500 for each GiB."
-    )
-    throughput: Annotated[StrictInt, whole(125, 1000, "MiB/s")] = Field(
-        default=125, description="MiB a second; at most a quarter of iops."
-    )
+    size: VolumeSize = Field(default=100, description="Size in GiB.")
+    iops: Iops = Field(default=BASE_IOPS, description="Operations a second; above 3000 at most 500 for each GiB.")
+    throughput: Throughput = Field(default=BASE_THROUGHPUT, description="MiB a second; at most a quarter of iops.")
 
     @rule
     def _iops_for_the_size(self, facts: Facts) -> Findings:
-        most = max(_GP3_BASE_IOPS, _GP3_IOPS_A_GIB * self.size)
-        if self.iops > most:
-            yield ("iops",), f"is too much for {self.size} GiB: gp3 has {_GP3_IOPS_A_GIB} a GiB, so {most} at most"
+        if problem := iops_problem(self.iops, self.size):
+            yield ("iops",), problem
 
     @rule
     def _throughput_for_the_iops(self, facts: Facts) -> Findings:
-        if self.throughput * _GP3_IOPS_A_MIB > self.iops:
-            most = self.iops // _GP3_IOPS_A_MIB
-            yield ("throughput",), f"is too much for {self.iops} iops: a quarter of it, {most} MiB/s, at most"
+        if problem := throughput_problem(self.throughput, self.iops):
+            yield ("throughput",), problem
 
 
 class Taint(Section):

@@ -97,5 +97,28 @@ def cron_at(minute_of_week: int) -> str:
     return f"{minutes % 60} {minutes // 60} * * {day}"
 
 
+def aws_backup_cron(schedule: str) -> str:
+    """A schedule as AWS Backup writes it: `cron(0 3 * * ? *)` for `0 3 * * *`, in UTC.
+
+    ValueError, as the end of a sentence, for what AWS has no form for, or refuses: a macro, days of the month and of
+    the week at once, more often than once an hour ("Backup plan options", AWS Backup developer guide).
+    """
+    if schedule in _MACROS:
+        raise ValueError('must be written out in five fields for AWS Backup, such as "0 3 * * *"')
+    minutes, _, _, _, weekdays = _values(schedule)
+    minute, hour, day, month, weekday = schedule.split()
+    if len(minutes) != 1:
+        raise ValueError("must name one minute, as AWS Backup runs once an hour at most")
+    every_day, every_weekday = day in ("*", "?"), weekday in ("*", "?")
+    if not every_day and not every_weekday:
+        raise ValueError("must name days of the month or of the week, not both: AWS Backup knows one of them")
+    if every_weekday:
+        day, weekday = ("*" if every_day else day), "?"
+    else:
+        # AWS counts from Sunday, 1; the names mean the same everywhere.
+        day, weekday = "?", ",".join(_WEEKDAYS[number].upper() for number in sorted(weekdays))
+    return f"cron({minute} {hour} {day} {month.upper()} {weekday} *)"
+
+
 Schedule = Annotated[str, Check(_schedule)]
 """A cron expression of five fields, or one of Karpenter's macros."""

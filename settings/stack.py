@@ -13,10 +13,12 @@ from pydantic import Field, ValidationError
 
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
+from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
 from settings.node_pools import NodePool, PoolName
 from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
+from settings.storage import Storage
 from settings.values import Check, tag_value
 
 PROJECT = "gpulab"
@@ -68,6 +70,13 @@ class StackSettings(Section):
         description="The node pools by name, at least one: categories or families, limits, and gpus for GPU pools.",
         json_schema_extra={"minProperties": 1, "additionalProperties": False},
     )
+    storage: Storage = Field(
+        default=Storage(),
+        description="Homes, shared volumes and their backups: homes, efs, gp3, backup, volumes, retain.",
+    )
+    ingress: Ingress = Field(
+        default=Ingress(), description="How users reach the platform: access, and a domain for a load balancer."
+    )
     charts: dict[ChartName, ChartSource] = Field(
         default={}, description="Helm charts that come from elsewhere, by name."
     )
@@ -105,6 +114,8 @@ class Settings:
     network: Network
     cluster: Cluster
     node_pools: dict[str, NodePool]
+    storage: Storage
+    ingress: Ingress
     charts: dict[str, ChartSource]
 
     @property

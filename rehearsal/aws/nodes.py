@@ -5,16 +5,11 @@ Where there is no API server (`GPULAB_KUBERNETES_URL` unset) a node group has in
 
 from __future__ import annotations
 
-import json
-import os
-import ssl
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 from contracts import InstanceType
+from rehearsal.aws import api_server
 
 # The names of Kubernetes for what EC2 calls x86_64.
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
@@ -23,7 +18,6 @@ _TAINT_EFFECTS = {
     "NO_EXECUTE": "NoExecute",
     "PREFER_NO_SCHEDULE": "PreferNoSchedule",
 }
-_TIMEOUT_SECONDS = 20
 # What kubelet keeps for itself and the system on EKS's images (awslabs/amazon-eks-ami, nodeadm, kubelet/config.go).
 _EVICTION_MIB = 100
 _SYSTEM_MIB = 255
@@ -142,7 +136,7 @@ def node_taint(taint: dict[str, str]) -> dict[str, str]:
 
 def create(spec: NodeSpec) -> None:
     """Registers the node. Raises OSError when the API server does not answer or does not take it."""
-    _call("POST", "/api/v1/nodes", manifest(spec))
+    api_server.call("POST", "/api/v1/nodes", manifest(spec))
 
 
 def update(name: str, labels: dict[str, str | None], taints: list[dict[str, str]] | None) -> None:
@@ -150,33 +144,9 @@ def update(name: str, labels: dict[str, str | None], taints: list[dict[str, str]
     patch: dict[str, Any] = {"metadata": {"labels": labels}}
     if taints is not None:
         patch["spec"] = {"taints": [node_taint(taint) for taint in taints]}
-    _call("PATCH", f"/api/v1/nodes/{name}", patch, missing_is_fine=True)
+    api_server.call("PATCH", f"/api/v1/nodes/{name}", patch, fine=(404,))
 
 
 def delete(name: str) -> None:
     """Deletes the node; one that is gone is no error. Raises OSError when the API server does not answer."""
-    _call("DELETE", f"/api/v1/nodes/{name}", missing_is_fine=True)
-
-
-def _call(method: str, path: str, body: dict[str, Any] | None = None, missing_is_fine: bool = False) -> None:
-    url = os.environ.get("GPULAB_KUBERNETES_URL")
-    if not url:
-        return
-    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    request = Request(
-        url.rstrip("/") + path,
-        data=None if body is None else json.dumps(body).encode(),
-        method=method,
-        headers={"Authorization": f"Bearer {os.environ.get('GPULAB_KUBERNETES_TOKEN', '')}", "Content-Type": kind},
-    )
-    try:
-        with urlopen(request, timeout=_TIMEOUT_SECONDS, context=_tls()) as answer:
-            answer.read()
-    except HTTPError as error:
-        if not (missing_is_fine and error.code == 404):
-            raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=os.environ.get("GPULAB_KUBERNETES_CA"))
+    api_server.call("DELETE", f"/api/v1/nodes/{name}", fine=(404,))

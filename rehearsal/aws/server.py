@@ -1,10 +1,13 @@
 """The simulated AWS: moto's server, with what moto lacks added to moto's own services, on one port.
 
-`python -m rehearsal.aws.server --port N [--parent-pid PID]` serves until it is told to stop, or its parent is gone.
+`python -m rehearsal.aws.server --port N [--dns-port N] [--parent-pid PID]` serves until it is told to stop, or its
+parent is gone; with `--dns-port` it is the public DNS of its hosted zones too, see `dns_server`.
 Beside AWS's own APIs:
 
 - `GET /gpulab/health`: answers once the server is up.
 - `GET /gpulab/calls`: how many requests came, by access key id and by action.
+- `POST /gpulab/account`: makes what a stack's account holds before the stack, see `account`.
+- `POST /gpulab/delegation`: sets what the zone above a hosted zone says of it, see `account`.
 - `POST /gpulab/token-review`: the API server's authentication webhook, see `tokens`.
 
 Environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` become the key of the IAM user `rehearsal`.
@@ -26,14 +29,31 @@ from xml.sax.saxutils import escape
 
 # moto reads these when it is imported.
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", "0")
+# Seconds after which moto issues any certificate by itself: never, `acm` does it.
+os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", str(10**9))
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from rehearsal.aws import ec2_refusals, eks, iam, identity, images, quotas, tokens
+from rehearsal.aws import (
+    account,
+    acm,
+    backup,
+    ec2_refusals,
+    efs,
+    eks,
+    elb,
+    iam,
+    identity,
+    images,
+    public_dns,
+    quotas,
+    route53,
+    tokens,
+    wafv2,
+)
 from rehearsal.aws.calls import Calls
 
 _OWN = "/gpulab/"
@@ -44,13 +64,15 @@ class Application:
     """moto's WSGI application, and the rehearsal's own paths in front of it."""
 
     def __init__(self) -> None:
-        for added in (ec2_refusals, eks, iam, images, quotas):
+        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, route53, wafv2):
             added.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls = Calls()
         self._own: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
             ("GET", "health"): lambda environ: {"ok": True},
             ("GET", "calls"): lambda environ: self._calls.counts(),
+            ("POST", "account"): lambda environ: account.furnish(_json(environ)),
+            ("POST", "delegation"): lambda environ: account.redelegate(_json(environ)),
             ("POST", "token-review"): lambda environ: tokens.review(_json(environ)),
         }
 
@@ -122,6 +144,7 @@ def running() -> Iterator[str]:
 
 def _empty() -> None:
     BackendDict.reset()
+    public_dns.forget()
     reset_model_data()
 
 
@@ -136,10 +159,15 @@ def main() -> None:
     """Serves on the command line's port until the end."""
     parser = argparse.ArgumentParser(prog="python -m rehearsal.aws.server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--dns-port", type=int, help="answer DNS there, over UDP and TCP")
     parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="ends with this process, its parent")
     options = parser.parse_args()
     threading.Thread(target=_end_with, args=(options.parent_pid,), daemon=True).start()
     server = make(options.port)
+    if options.dns_port:
+        from rehearsal.aws import dns_server
+
+        dns_server.serve(options.dns_port)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

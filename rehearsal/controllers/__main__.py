@@ -20,6 +20,8 @@ from rehearsal.controllers.instances import Instances
 from rehearsal.controllers.karpenter import Karpenter
 from rehearsal.controllers.load_balancers import LoadBalancers
 from rehearsal.controllers.node_classes import NodeClasses
+from rehearsal.controllers.snapshots import Snapshots
+from rehearsal.controllers.target_groups import TargetGroups
 from rehearsal.controllers.twins import Durations, Twins
 from rehearsal.controllers.volumes import Volumes
 from rehearsal.controllers.world import Aws, Controller, Kubernetes, World
@@ -40,8 +42,10 @@ def controllers() -> list[Controller]:
         NodeClasses(karpenter),
         Twins(karpenter, Durations.of(os.environ)),
         Instances(karpenter),
+        Snapshots(),
         Volumes(),
         LoadBalancers(),
+        TargetGroups(),
     ]
 
 

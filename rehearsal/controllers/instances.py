@@ -37,6 +37,8 @@ _NODE_CLAIM_TAG = "karpenter.sh/nodeclaim"
 _DEFAULT_DISK_GIB = 20
 _COMPARISONS = {"Gt": operator.gt, "Gte": operator.ge, "Lt": operator.lt, "Lte": operator.le}
 _GIB = 2**30
+_GB = 10**9
+_OWN_DISKS = "RAID0"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def node_resources(
     """Capacity and allocatable of a NodeClaim's node: all that the instance has, and what overlays make of it."""
     labels = claim["metadata"]["labels"]
     instance_type = contracts.instance_types()[labels[_INSTANCE_TYPE]]
-    capacity, allocatable = nodes.resources(instance_type, _root_gib(node_class))
+    capacity, allocatable = nodes.resources(instance_type, _disk_gib(instance_type, node_class))
     extended = instance_types.extended_resources(instance_type)
     for overlay in sorted(overlays, key=lambda one: one["spec"].get("weight", 0)):
         if matches(overlay["spec"].get("requirements", []), labels):
@@ -186,9 +188,16 @@ def _report_resources(
         world.kubernetes.patch(place_of(NODES, node), {"metadata": unchanged, "spec": {"taints": kept}})
 
 
-def _root_gib(node_class: Object | None) -> int:
-    """GiB of the volume for images and containers: the last of a class's volumes, as Bottlerocket's system is first."""
-    mappings = node_class["spec"].get("blockDeviceMappings", []) if node_class else []
+def _disk_gib(instance_type: contracts.InstanceType, node_class: Object | None) -> int:
+    """GiB of the disk for images, containers and emptyDirs.
+
+    With RAID0 that is the instance's own disks, where it has some; else the last of the class's volumes, as
+    Bottlerocket's system is first.
+    """
+    spec = node_class["spec"] if node_class else {}
+    if spec.get("instanceStorePolicy") == _OWN_DISKS and instance_type.nvme_gb:
+        return instance_type.nvme_gb * _GB // _GIB
+    mappings = spec.get("blockDeviceMappings", [])
     return _gib(mappings[-1]["ebs"]["volumeSize"]) if mappings else _DEFAULT_DISK_GIB
 
 

@@ -93,7 +93,7 @@ class LoadBalancers:
         clusters = world.aws.clusters()
         for service in due:
             keeper = keeper_of(service)
-            if keeper is None or not clusters or (keeper.external and not _controller_is_deployed(world)):
+            if keeper is None or not clusters or (keeper.external and not controller_is_deployed(world)):
                 continue
             if not is_wanted(service):
                 _take_away(world, keeper, service)
@@ -156,7 +156,8 @@ def _said(service: Object, annotation: str) -> str:
     return (service["metadata"].get("annotations") or {}).get(annotation, "")
 
 
-def _controller_is_deployed(world: World) -> bool:
+def controller_is_deployed(world: World) -> bool:
+    """Whether the AWS Load Balancer Controller runs: for as long as its Helm release is deployed."""
     live = world.kubernetes.list(SECRETS, labelSelector="owner=helm,status=deployed")
     return any(read_release(secret).chart == CONTROLLER_CHART for secret in live)
 

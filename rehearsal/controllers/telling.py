@@ -12,13 +12,13 @@ _LONGEST_MESSAGE = 1000
 _ATTEMPTS = 5
 
 
-def warn(world: World, kind: str, about: Object, reason: str, message: str) -> None:
-    """Writes a warning about an object of the core group where `kubectl describe` shows it."""
+def warn(world: World, kind: str, about: Object, reason: str, message: str, *, api_version: str = "v1") -> None:
+    """Writes a warning about an object where `kubectl describe` shows it."""
     metadata = about["metadata"]
     identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
     event = {
         "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
-        "involvedObject": {"apiVersion": "v1", "kind": kind, **identity},
+        "involvedObject": {"apiVersion": api_version, "kind": kind, **identity},
         "type": "Warning",
         "reason": reason,
         "message": message[:_LONGEST_MESSAGE],

@@ -12,17 +12,19 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from rehearsal.controllers.quantities import quantity
 from rehearsal.controllers.telling import warn, without_finalizer
-from rehearsal.controllers.world import NODES, Object, World, place_of
+from rehearsal.controllers.volume_keys import key_problem
+from rehearsal.controllers.world import NODES, Object, World, place, place_of
 
 ADDON = "aws-ebs-csi-driver"
 DRIVER = "ebs.csi.aws.com"
+SNAPSHOT = "VolumeSnapshot"
 CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
@@ -54,6 +56,8 @@ class Provision:
     storage_class: Object
     zone: str
     size: int
+    snapshot: str | None = None
+    """The snapshot in EC2 that it begins with."""
 
     @property
     def name(self) -> str:
@@ -79,7 +83,7 @@ class Volumes:
         released = [volume for volume in volumes if is_to_go(volume)]
         if not pending and not released:
             return
-        for cluster, settings in _addons(world):
+        for addon in _addons(world):
             for volume in released:
                 _delete(world, volume)
             zones = {node["metadata"]["name"]: _zone_of(node) for node in world.listed(NODES)}
@@ -89,7 +93,7 @@ class Volumes:
                 try:
                     provision = plan(claim, classes, zones, world.zones)
                     if provision and provision.name not in made:
-                        _make(world, provision, cluster, settings)
+                        _make(world, of_snapshot(world, provision), addon)
                 except (CannotProvision, ClientError) as error:
                     self._refuse(world, claim, str(error))
 
@@ -105,7 +109,8 @@ class Volumes:
 def is_pending(claim: Object) -> bool:
     """Whether a claim waits for a volume of its own."""
     spec, metadata = claim["spec"], claim["metadata"]
-    wants_new = not spec.get("volumeName") and not spec.get("selector") and not spec.get("dataSource")
+    source = spec.get("dataSource") or {"kind": SNAPSHOT}
+    wants_new = not spec.get("volumeName") and not spec.get("selector") and source["kind"] == SNAPSHOT
     return wants_new and "deletionTimestamp" not in metadata and claim.get("status", {}).get("phase") == "Pending"
 
 
@@ -146,6 +151,28 @@ def size_of(claim: Object) -> int:
     return max(1, math.ceil(quantity(str(claim["spec"]["resources"]["requests"]["storage"])) / _GIB))
 
 
+def of_snapshot(world: World, provision: Provision) -> Provision:
+    """The provision with the snapshot that its claim names, if it names one. Raises CannotProvision."""
+    source = provision.claim["spec"].get("dataSource")
+    if not source:
+        return provision
+    name, namespace = source["name"], provision.claim["metadata"]["namespace"]
+    root = "/apis/snapshot.storage.k8s.io/v1"
+    snapshot = world.kubernetes.get(place(f"{root}/volumesnapshots", name, namespace))
+    status = snapshot.get("status", {}) if snapshot else {}
+    if not status.get("readyToUse"):
+        raise CannotProvision(f"snapshot {name} is not ready to use")
+    least = math.ceil(quantity(status["restoreSize"]) / _GIB)
+    if provision.size < least:
+        raise CannotProvision(
+            f"requested volume size {provision.size}Gi is less than the size {least}Gi of the snapshot"
+        )
+    content = world.kubernetes.get(place(f"{root}/volumesnapshotcontents", status["boundVolumeSnapshotContentName"]))
+    if content is None:
+        raise CannotProvision(f"the content of snapshot {name} is gone")
+    return replace(provision, snapshot=content["spec"]["source"]["snapshotHandle"])
+
+
 def tags(provision: Provision, cluster: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """The tags that the driver gives a volume; `settings` is the addon's configuration."""
     metadata = provision.claim["metadata"]
@@ -177,6 +204,8 @@ def volume_request(provision: Provision) -> dict[str, Any]:
     }
     if key := parameters.get("kmsKeyId"):
         request["KmsKeyId"] = key
+    if provision.snapshot:
+        request["SnapshotId"] = provision.snapshot
     numbers = {"iops": "Iops", "throughput": "Throughput"}
     return request | {name: int(parameters[key]) for key, name in numbers.items() if key in parameters}
 
@@ -219,24 +248,27 @@ def persistent_volume(provision: Provision, volume_id: str) -> Object:
     }
 
 
-def _addons(world: World) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """The clusters that have the addon, each with the addon's configuration."""
+def _addons(world: World) -> Iterable[dict[str, Any]]:
+    """The addon of each cluster that has it, as EKS describes it."""
     eks = world.aws.client("eks")
     for cluster in world.aws.clusters():
         try:
-            addon = eks.describe_addon(clusterName=cluster, addonName=ADDON)["addon"]
+            yield eks.describe_addon(clusterName=cluster, addonName=ADDON)["addon"]
         except eks.exceptions.ResourceNotFoundException:
             continue
-        yield cluster, json.loads(addon.get("configurationValues") or "{}")
 
 
-def _make(world: World, provision: Provision, cluster: str, settings: Mapping[str, Any]) -> None:
+def _make(world: World, provision: Provision, addon: dict[str, Any]) -> None:
     ec2 = world.aws.client("ec2")
+    if (key := provision.parameters.get("kmsKeyId")) and (problem := key_problem(world, addon, key)):
+        raise CannotProvision(f"could not create volume in EC2: {problem}")
     # A pass that broke off may have made it.
     named = [{"Name": f"tag:{_NAME_TAG}", "Values": [provision.name]}]
     found = ec2.describe_volumes(Filters=named)["Volumes"]
     if not found:
-        given = [{"Key": key, "Value": value} for key, value in tags(provision, cluster, settings).items()]
+        settings = json.loads(addon.get("configurationValues") or "{}")
+        all_tags = tags(provision, addon["clusterName"], settings)
+        given = [{"Key": key, "Value": value} for key, value in all_tags.items()]
         specification = {"ResourceType": "volume", "Tags": given}
         found = [ec2.create_volume(**volume_request(provision), TagSpecifications=[specification])]
     volume = persistent_volume(provision, found[0]["VolumeId"])

@@ -17,7 +17,7 @@ TAINT = {"key": "CriticalAddonsOnly", "value": "true", "effect": "NO_SCHEDULE"}
 
 
 class ApiServer:
-    """Takes nodes as an API server would, and remembers them by name."""
+    """Takes objects as an API server would, and remembers the nodes among them by name."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, Any] = {}
@@ -32,7 +32,9 @@ class ApiServer:
             def answer(self) -> None:
                 api.tokens.add(self.headers["Authorization"])
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status = 500 if api.broken else api.take(self.command, self.path.rpartition("/")[2], body)
+                is_node = self.path.startswith("/api/v1/nodes")
+                taken = api.take(self.command, self.path.rpartition("/")[2], body) if is_node else 200
+                status = 500 if api.broken else taken
                 self.send_response(status)
                 self.end_headers()
 

@@ -85,8 +85,8 @@ def test_every_mistake_is_told_at_once(aws: SimulatedAws) -> None:
 
 
 def test_what_is_not_modelled_says_where_to_add_it(aws: SimulatedAws) -> None:
-    with pytest.raises(Refused, match=r"aws:s3/bucket:Bucket.*rehearsal/providers/aws/distill\.py"):
-        aws.provider.resource_type("aws:s3/bucket:Bucket")
+    with pytest.raises(Refused, match=r"aws:dynamodb/table:Table.*rehearsal/providers/aws/distill\.py"):
+        aws.provider.resource_type("aws:dynamodb/table:Table")
     with pytest.raises(Refused, match=r"aws:s3/getBucket:getBucket.*functions\.py"):
         aws.provider.invoke("aws:s3/getBucket:getBucket", {})
 

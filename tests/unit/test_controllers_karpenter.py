@@ -218,6 +218,12 @@ def test_node_has_all_of_its_instance_and_what_overlays_add() -> None:
     elsewhere = {"spec": {"requirements": [{"key": "a", "operator": "Exists"}], "capacity": {"a.com/b": "1"}}}
     capacity, _ = instances.node_resources(claim(), node_class(), [])
     assert (capacity["nvidia.com/gpu"], capacity["ephemeral-storage"]) == ("4", "200Gi")
+    own_disks = node_class()
+    own_disks["spec"]["instanceStorePolicy"] = "RAID0"
+    with_disks, _ = instances.node_resources(claim(), own_disks, [])
+    nvme = contracts.instance_types()[claim()["metadata"]["labels"]["node.kubernetes.io/instance-type"]].nvme_gb
+    assert nvme
+    assert with_disks["ephemeral-storage"] == f"{nvme * 10**9 // 2**30}Gi"
     capacity, allocatable = instances.node_resources(claim(), node_class(), [overlay, elsewhere])
     assert (allocatable["nvidia.com/gpu.shared"], allocatable["nvidia.com/gpu"]) == ("16", "0")
     assert "a.com/b" not in capacity

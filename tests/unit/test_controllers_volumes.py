@@ -55,7 +55,8 @@ class TestWhichClaims:
             (claim(phase="Bound"), False),
             (claim(volumeName="by-hand"), False),
             (claim(selector={"matchLabels": {"a": "b"}}), False),
-            (claim(dataSource={"kind": "VolumeSnapshot", "name": "s"}), False),
+            (claim(dataSource={"kind": "VolumeSnapshot", "name": "s"}), True),
+            (claim(dataSource={"kind": "PersistentVolumeClaim", "name": "c"}), False),
         ],
     )
     def test_those_that_wait_for_a_volume_of_their_own(self, of: dict[str, Any], expected: bool) -> None:

@@ -111,7 +111,11 @@ class TestObjects:
     @pytest.mark.parametrize(
         ("token", "inputs", "expected"),
         [
-            ("kubernetes:core/v1:NamespacePatch", {"kind": "Namespace"}, "does not model Patch resources"),
+            (
+                "kubernetes:core/v1:NamespacePatch",
+                {"kind": "Namespace"},
+                "require the `.metadata.name` field to be set",
+            ),
             ("kubernetes:core/v1:ConfigMap", {"kind": "Secret"}, "kind: 'Secret' is not the kind"),
             (
                 "kubernetes:core/v1:Pod",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import eks_mocks
+import ingress_mocks
 import pulumi
 import pytest
 from pulumi.runtime import config as pulumi_config
@@ -62,6 +63,7 @@ def test_the_projects_own_stack_files_build_the_platform(
     stack: str, mocks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings.read_stack_file(PROJECT / f"Pulumi.{stack}.yaml")
+    ingress_mocks.answer(mocks, monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as server:
         eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
         run(mocks, config, monkeypatch)

@@ -211,6 +211,23 @@ def test_drift_is_forbidden_at_exactly_the_minutes_outside_the_window(minute, ho
     assert minutes_bound(closed) == set(range(WEEK)) - is_open
 
 
+@pytest.mark.parametrize(
+    ("changed", "policy"),
+    [({"families": ["g5"], "categories": []}, "RAID0"), ({"families": ["g5", "p3"], "categories": []}, "RAID0")],
+)
+def test_instances_own_disks_are_used_where_a_pool_has_some(changed, policy):
+    spec = ec2_node_class_spec(pool(**{**GPU_POOL, **changed}), cluster_name="lab", node_role_name="node", tags=TAGS)
+    assert spec["instanceStorePolicy"] == policy
+
+
+def test_a_pool_without_disks_of_its_own_says_nothing_of_them():
+    """A word more would drift every node of the pool."""
+    spec = ec2_node_class_spec(
+        pool(families=["m7i"], categories=[]), cluster_name="lab", node_role_name="node", tags=TAGS
+    )
+    assert "instanceStorePolicy" not in spec
+
+
 def deploy(mocks: Any, **pools: NodePool) -> NodePools:
     def program() -> NodePools:
         provider = kubernetes.Provider("lab", kubeconfig="{}")

@@ -104,9 +104,19 @@ def test_destruction_runs_from_node_pools_to_network(mocks, eks):
     dns = mocks.one("aws:eks/addon:Addon", "gpulab-dev-coredns")
     system_nodes = mocks.one("eks:index:ManagedNodeGroup")
     control_plane = mocks.one("eks:index:Cluster")
-    order = [pool, node_class, karpenter, dns, system_nodes, control_plane]
-    for first, second in itertools.pairwise(order):
+    gate = next(r for r in mocks.resources if r.type.endswith(":VolumeGate"))
+    crds = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter-crd")
+    drivers = [r for r in mocks.all("aws:eks/addon:Addon") if "-storage-" in r.name]
+    doors = mocks.all("aws:efs/mountTarget:MountTarget")
+    assert drivers
+    assert doors
+    for part in (*drivers, *doors):
+        order = [gate, pool, node_class, karpenter, crds, part]
+        for first, second in itertools.pairwise(order):
+            assert mocks.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    for first, second in itertools.pairwise([karpenter, dns, system_nodes, control_plane]):
         assert mocks.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    assert all(mocks.needs(driver, system_nodes) for driver in drivers)
     # A route is no output of any subnet, and nodes that are being drained still need it.
     for part in resources_of(mocks, "Network"):
         assert mocks.needs(control_plane, part), part.urn
@@ -116,7 +126,7 @@ def test_nodes_can_join_until_the_last_pool_is_gone(mocks, eks):
     deploy(mocks)
     pool = mocks.one("kubernetes:karpenter.sh/v1:NodePool")
     (entry,) = mocks.all("aws:eks/accessEntry:AccessEntry")
-    (association,) = mocks.all("aws:eks/podIdentityAssociation:PodIdentityAssociation")
+    association = mocks.one("aws:eks/podIdentityAssociation:PodIdentityAssociation", "gpulab-dev-karpenter")
     assert mocks.needs(pool, entry)
     assert mocks.needs(pool, association)
 
@@ -158,9 +168,14 @@ def test_without_nat_nodes_get_the_instance_profile_made_beforehand(mocks, eks):
 
 def test_production_protects_what_holds_state_and_nothing_else(mocks, eks):
     deploy(mocks, **PRODUCTION)
-    assert [r.type for r in mocks.resources if r.protect] == ["aws:kms/key:Key"]
+    assert sorted(r.type for r in mocks.resources if r.protect) == [
+        "aws:backup/vault:Vault",
+        "aws:efs/fileSystem:FileSystem",
+        "aws:kms/key:Key",
+        "aws:kms/key:Key",
+    ]
     assert eks.control_plane().opts.protect is True
-    assert mocks.one("aws:kms/key:Key").inputs["deletionWindowInDays"] == 30
+    assert {key.inputs["deletionWindowInDays"] for key in mocks.all("aws:kms/key:Key")} == {30}
 
 
 def test_unlock_lifts_protection_and_keeps_the_keys_long_deletion_window(mocks, eks):
@@ -168,7 +183,7 @@ def test_unlock_lifts_protection_and_keeps_the_keys_long_deletion_window(mocks, 
     assert not any(r.protect for r in mocks.resources)
     assert eks.control_plane().opts.protect is False
     assert mocks.one("eks:index:Cluster").inputs["deletionProtection"] is False
-    assert mocks.one("aws:kms/key:Key").inputs["deletionWindowInDays"] == 30
+    assert {key.inputs["deletionWindowInDays"] for key in mocks.all("aws:kms/key:Key")} == {30}
 
 
 def run_program(mocks: Any, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> dict[str, Any]:
@@ -186,6 +201,7 @@ def test_program_exports_how_to_reach_the_cluster(mocks, eks, monkeypatch):
         "region": "us-east-1",
         "cluster": "gpulab-test",
         "kubeconfig": "aws eks update-kubeconfig --region us-east-1 --name gpulab-test",
+        "portForward": {},
     }
 
 

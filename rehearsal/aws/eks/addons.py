@@ -11,7 +11,7 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.eks.models import paginated_list
 
-from rehearsal.aws.eks import checks
+from rehearsal.aws.eks import checks, in_cluster
 from rehearsal.aws.eks.pod_identity import associate
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid, missing
 from rehearsal.aws.versions import VERSIONS
@@ -93,6 +93,7 @@ class AddonOperations(Operations):
             **self._settings(cluster, name),
         }
         self._associate(cluster, addon)
+        in_cluster.install(name)
         cluster.addons[name] = addon
         return ActionResult({"addon": with_health(cluster, addon)})
 
@@ -123,6 +124,8 @@ class AddonOperations(Operations):
         cluster = self.cluster()
         addon = self._addon(cluster)
         _drop_associations(cluster, addon)
+        if not self.asked("preserve", False):
+            in_cluster.uninstall(addon["addonName"])
         del cluster.addons[addon["addonName"]]
         return ActionResult({"addon": {**addon, "status": "DELETING"}})
 

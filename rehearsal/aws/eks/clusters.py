@@ -14,7 +14,7 @@ from moto.eks.exceptions import InvalidRequestException
 from moto.eks.models import paginated_list
 
 from rehearsal.aws import identity
-from rehearsal.aws.eks import access_entries, checks
+from rehearsal.aws.eks import access_entries, checks, in_cluster
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid
 from rehearsal.aws.versions import DEFAULT_VERSION, VERSIONS
 
@@ -74,6 +74,7 @@ class ClusterOperations(Operations):
         self._make_network(cluster, subnets)
         if cluster.access_config["bootstrapClusterCreatorAdminPermissions"]:
             access_entries.admit_creator(cluster, identity.iam_arn(identity.principal(self.get_access_key())))
+        in_cluster.begin(cluster.version)
         self.eks_backend.clusters[name] = cluster
         self.eks_backend.cluster_count += 1
         return ActionResult({"cluster": cluster})
@@ -97,6 +98,7 @@ class ClusterOperations(Operations):
         if cluster.nodegroups:
             raise in_use("Cluster has nodegroups attached", clusterName=cluster.name)
         self._free_network(cluster)
+        in_cluster.end()
         del self.eks_backend.clusters[cluster.name]
         self.eks_backend.cluster_count -= 1
         cluster.status = "DELETING"

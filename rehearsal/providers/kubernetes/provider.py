@@ -9,6 +9,7 @@ from rehearsal.providers.serving import Properties, Provider, Refused, Request, 
 
 from . import config as configuration
 from .client import ApiError, Cluster, Unreachable
+from .patches import SUFFIX, PatchObject
 from .release import Release
 from .resource import KubernetesObject, SecretObject
 
@@ -91,6 +92,8 @@ class KubernetesProvider(Provider):
             return Release(self)
         if token.split(":")[1].startswith(_UNMODELLED_MODULES):
             raise Refused(f"the rehearsal's kubernetes provider does not model {token}")
+        if token.endswith(SUFFIX):
+            return PatchObject(self, token)
         return SecretObject(self, token) if token == _SECRETS else KubernetesObject(self, token)
 
     def kubeconfig(self) -> dict[str, Any]:

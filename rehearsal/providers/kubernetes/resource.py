@@ -43,8 +43,6 @@ class KubernetesObject(ResourceType):
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
         """Fills in apiVersion, kind, name and namespace. Raises Refused."""
         obj = objects.normalized(inputs, self._api_version, self._kind)
-        if f"{obj['kind']}Patch" == self._kind:
-            raise Refused(f"the rehearsal's kubernetes provider does not model Patch resources ({self._token})")
         for field, expected in (("apiVersion", self._api_version), ("kind", self._kind)):
             if obj[field] != expected:
                 raise Refused(f"{obj[field]!r} is not the {field} of the resource type {self._token}", field)

@@ -1,0 +1,103 @@
+"""The bucket of the load balancer's access logs: private, encrypted, emptied by age."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+# "Enable access logs for your Application Load Balancer", Elastic Load Balancing user guide.
+LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessLogsArgs:
+    """`retention_days` is the age at which a log is deleted.
+
+    `protect` keeps Pulumi from deleting the bucket; without it the bucket goes with the logs in it.
+    """
+
+    account_id: pulumi.Input[str]
+    retention_days: int
+    protect: bool = False
+
+
+class AccessLogs(pulumi.ComponentResource):
+    """A bucket into which load balancers of the account may write. Encrypted with S3's keys: they can use no other."""
+
+    bucket_name: pulumi.Output[str]
+    """Of the bucket, once load balancers may write to it."""
+
+    def __init__(self, name: str, args: AccessLogsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:AccessLogs", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+
+        bucket = aws.s3.Bucket(
+            name,
+            force_destroy=not args.protect,
+            tags={"Name": name},
+            opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
+        )
+        blocked = aws.s3.BucketPublicAccessBlock(
+            name,
+            bucket=bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=child,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            name,
+            bucket=bucket.id,
+            rules=[
+                {
+                    "id": "retention",
+                    "status": "Enabled",
+                    "filter": {},
+                    "expiration": {"days": args.retention_days},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
+                }
+            ],
+            opts=child,
+        )
+        policy = aws.s3.BucketPolicy(
+            name,
+            bucket=bucket.id,
+            policy=pulumi.Output.all(bucket_arn=bucket.arn, account_id=args.account_id).apply(
+                lambda known: access_logs_policy(**known)
+            ),
+            # S3 carries out one change of a bucket's access at a time.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[blocked]),
+        )
+
+        self.bucket_name = policy.bucket
+        self.register_outputs({"bucket_name": self.bucket_name})
+
+
+def access_logs_policy(bucket_arn: str, account_id: str) -> str:
+    """Who may use the bucket: load balancers of the account write logs, and nobody does anything without TLS."""
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "AllowLogDelivery",
+                    "Effect": "Allow",
+                    "Principal": {"Service": LOG_DELIVERY},
+                    "Action": "s3:PutObject",
+                    "Resource": f"{bucket_arn}/AWSLogs/{account_id}/*",
+                },
+                {
+                    "Sid": "DenyHTTP",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:*",
+                    "Resource": [bucket_arn, f"{bucket_arn}/*"],
+                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                },
+            ],
+        }
+    )

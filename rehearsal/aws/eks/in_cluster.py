@@ -1,0 +1,68 @@
+"""What EKS and its addons put into a cluster: the objects that a program or a user finds there.
+
+Where there is no API server (`GPULAB_KUBERNETES_URL` unset) nothing is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import contracts
+from rehearsal.aws import api_server
+
+_DRIVERS = "/apis/storage.k8s.io/v1/csidrivers"
+_CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
+_EKS_CLASS = "gp2"
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+# From this minor version on EKS does not call its class the default ("Kubernetes 1.30", EKS user guide).
+_WITHOUT_DEFAULT_CLASS = 30
+
+
+def begin(kubernetes_version: str) -> None:
+    """Makes what EKS makes in a new cluster. Raises OSError when the API server does not take it."""
+    is_default = int(kubernetes_version.partition(".")[2]) < _WITHOUT_DEFAULT_CLASS
+    storage_class: dict[str, Any] = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": _EKS_CLASS, "annotations": {_DEFAULT_CLASS: "true"} if is_default else {}},
+        "provisioner": "kubernetes.io/aws-ebs",
+        "parameters": {"type": "gp2", "fsType": "ext4"},
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    api_server.put(_CLASSES, storage_class)
+
+
+def end() -> None:
+    """Takes it away, with the cluster, which goes whether its API server answers or not."""
+    with contextlib.suppress(OSError):
+        api_server.take(_CLASSES, _EKS_CLASS)
+
+
+def install(addon: str) -> None:
+    """Makes an addon's objects. Raises OSError when the API server does not take them."""
+    for collection, obj in _objects(addon):
+        api_server.put(collection, obj)
+
+
+def uninstall(addon: str) -> None:
+    """Takes an addon's objects away; with a definition go all objects of its kind."""
+    for collection, obj in _objects(addon):
+        api_server.take(collection, obj["metadata"]["name"])
+
+
+def _objects(addon: str) -> list[tuple[str, dict[str, Any]]]:
+    match addon:
+        case "aws-ebs-csi-driver":
+            return [(_DRIVERS, _driver("ebs.csi.aws.com", attachRequired=True, fsGroupPolicy="File"))]
+        case "aws-efs-csi-driver":
+            return [(_DRIVERS, _driver("efs.csi.aws.com", attachRequired=False))]
+        case "snapshot-controller":
+            return [(_DEFINITIONS, dict(definition)) for definition in contracts.crds(_SNAPSHOT_GROUP)]
+    return []
+
+
+def _driver(name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": name}, "spec": spec}

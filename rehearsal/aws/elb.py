@@ -1,0 +1,365 @@
+"""Refusals that moto's Elastic Load Balancing leaves out, and what a load balancer has beside itself.
+
+An application load balancer has a network interface in each of its subnets, which keeps subnets and security groups
+from being deleted; it writes a test object into the bucket of its access logs. Codes and messages are ELB's:
+https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Operations.html.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from moto.acm.models import acm_backends
+from moto.elb import urls
+from moto.elbv2.exceptions import ELBClientError
+from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
+from moto.elbv2.responses import ELBV2Response
+from moto.elbv2.ssl_policies import SSL_POLICIES
+from moto.s3.models import s3_backends
+
+APPLICATION = "application"
+LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
+
+_INTERFACE = "ELB app"
+_MOST_CONDITION_VALUES = 5
+# Attribute -> the least and the greatest, in seconds.
+_SECONDS = {"idle_timeout.timeout_seconds": (1, 4000), "client_keep_alive.seconds": (60, 604800)}
+# Parameter of a target group -> the least and the greatest.
+_HEALTH_CHECKS = {
+    "HealthCheckIntervalSeconds": (5, 300),
+    "HealthCheckTimeoutSeconds": (2, 120),
+    "HealthyThresholdCount": (2, 10),
+    "UnhealthyThresholdCount": (2, 10),
+}
+# What ELB says of an application load balancer where moto keeps silent.
+_ATTRIBUTES = {
+    "access_logs.s3.enabled": "false",
+    "client_keep_alive.seconds": "3600",
+    "idle_timeout.timeout_seconds": "60",
+    "load_balancing.cross_zone.enabled": "true",
+    "routing.http.desync_mitigation_mode": "defensive",
+    "routing.http.drop_invalid_header_fields.enabled": "false",
+    "routing.http.preserve_host_header.enabled": "false",
+    "routing.http2.enabled": "true",
+    "waf.fail_open.enabled": "false",
+}
+
+
+def _refused(code: str, message: str) -> ELBClientError:
+    return ELBClientError(code, message)
+
+
+def _invalid(message: str) -> ELBClientError:
+    return _refused("ValidationError", message)
+
+
+class Response(ELBV2Response):
+    """moto's ELB; what changes something is looked at first, one request at a time."""
+
+    _one_at_a_time = threading.RLock()
+
+    def call_action(self) -> Any:
+        """Answers the request. Reading needs no turn."""
+        if self._get_action().startswith("Describe"):
+            return super().call_action()
+        with self._one_at_a_time:
+            return super().call_action()
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return self._get_params()
+
+    # Load balancers.
+
+    def create_load_balancer(self) -> Any:
+        """Refuses a taken name, subnets that don't go together, and groups of another VPC."""
+        if self._asked.get("Type", APPLICATION) != APPLICATION:
+            return super().create_load_balancer()
+        name = self._asked["Name"]
+        if any(one.name == name for one in self.elbv2_backend.load_balancers.values()):
+            raise _refused("DuplicateLoadBalancerName", "A load balancer with the same name already exists")
+        if name.startswith("internal-"):
+            raise _invalid(f"The load balancer name '{name}' cannot begin with 'internal-'")
+        vpc = self._check_subnets(self._subnet_ids())
+        if self._asked.get("Scheme", "internet-facing") == "internet-facing":
+            gateways = self.elbv2_backend.ec2_backend.internet_gateways.values()
+            if not any(gateway.vpc and gateway.vpc.id == vpc for gateway in gateways):
+                raise _refused("InvalidSubnet", f"VPC {vpc} has no internet gateway")
+        self._check_groups(self._asked.get("SecurityGroups", []), vpc)
+        answer = super().create_load_balancer()
+        balancer = self._balancer(name)
+        balancer.attrs.update(_ATTRIBUTES)
+        if balancer.scheme == "internal":
+            balancer.dns_name = f"internal-{balancer.dns_name}"
+        self._attach(balancer, [subnet.id for subnet in balancer.subnets])
+        return answer
+
+    def delete_load_balancer(self) -> Any:
+        """Refuses a protected one; takes its network interfaces away, and lets go of its target groups."""
+        balancer = self.elbv2_backend.load_balancers.get(self._asked["LoadBalancerArn"])
+        if balancer is not None and balancer.attrs.get("deletion_protection.enabled") == "true":
+            raise _refused(
+                "OperationNotPermitted",
+                f"Load balancer '{balancer.arn}' cannot be deleted because deletion protection is enabled",
+            )
+        answer = super().delete_load_balancer()
+        if balancer is not None:
+            self._detach(balancer)
+            for group in self.elbv2_backend.target_groups.values():
+                group.load_balancer_arns = [arn for arn in group.load_balancer_arns if arn != balancer.arn]
+        return answer
+
+    def set_subnets(self) -> Any:
+        """Refuses subnets that don't go together; moves the network interfaces."""
+        self._check_subnets(self._subnet_ids())
+        answer = super().set_subnets()
+        balancer = self.elbv2_backend.load_balancers[self._asked["LoadBalancerArn"]]
+        if balancer.type == APPLICATION:
+            self._detach(balancer)
+            self._attach(balancer, [subnet.id for subnet in balancer.subnets])
+        return answer
+
+    def set_security_groups(self) -> Any:
+        """Refuses groups of another VPC; dresses the network interfaces anew."""
+        balancer = self.elbv2_backend.load_balancers[self._asked["LoadBalancerArn"]]
+        self._check_groups(self._asked.get("SecurityGroups", []), balancer.vpc_id)
+        answer = super().set_security_groups()
+        self._detach(balancer)
+        self._attach(balancer, [subnet.id for subnet in balancer.subnets])
+        return answer
+
+    def modify_load_balancer_attributes(self) -> Any:
+        """Refuses times out of bounds, and a bucket into which ELB may not write."""
+        given = {one["Key"]: one["Value"] for one in self._asked.get("Attributes", [])}
+        for key, (least, greatest) in _SECONDS.items():
+            if key in given and not least <= int(given[key]) <= greatest:
+                raise _invalid(f"'{key}' value '{given[key]}' must be between '{least}-{greatest}' inclusive")
+        balancer = self.elbv2_backend.load_balancers.get(self._asked["LoadBalancerArn"])
+        now = {**(balancer.attrs if balancer else {}), **given}
+        if now.get("access_logs.s3.enabled") == "true":
+            self._try_bucket(now.get("access_logs.s3.bucket", ""), now.get("access_logs.s3.prefix", ""))
+        return super().modify_load_balancer_attributes()
+
+    # Listeners, rules and target groups.
+
+    def create_listener(self) -> Any:
+        """Refuses a port that is taken, HTTPS without an issued certificate, and a policy that doesn't exist."""
+        balancer = self.elbv2_backend.load_balancers.get(self._asked["LoadBalancerArn"])
+        port = self._asked.get("Port")
+        if balancer and any(str(one.port) == str(port) for one in balancer.listeners.values()):
+            raise _refused("DuplicateListener", "A listener already exists on this port for this load balancer")
+        self._check_certificate(self._asked.get("Protocol"))
+        self._check_target_groups(balancer.arn if balancer else "", self._asked.get("DefaultActions", []))
+        return super().create_listener()
+
+    def modify_listener(self) -> Any:
+        """Refuses the same of a change."""
+        if self._asked.get("Certificates"):
+            self._check_certificate("HTTPS")
+        return super().modify_listener()
+
+    def create_rule(self) -> Any:
+        """Refuses more values than a rule can have, and target groups of another load balancer."""
+        self._check_conditions()
+        self._check_target_groups(_balancer_of(self._asked["ListenerArn"]), self._asked["Actions"])
+        return super().create_rule()
+
+    def modify_rule(self) -> Any:
+        """Refuses the same of a change."""
+        self._check_conditions()
+        self._check_target_groups(_balancer_of(self._asked["RuleArn"]), self._asked.get("Actions", []))
+        return super().modify_rule()
+
+    def create_target_group(self) -> Any:
+        """Refuses health checks out of bounds."""
+        self._check_health_check(self._asked)
+        return super().create_target_group()
+
+    def modify_target_group(self) -> Any:
+        """Refuses the same of a change; a group's other values count with it."""
+        group = self.elbv2_backend.target_groups.get(self._asked["TargetGroupArn"])
+        self._check_health_check({**_health_check_of(group), **self._asked} if group else self._asked)
+        return super().modify_target_group()
+
+    # Details.
+
+    def _subnet_ids(self) -> list[str]:
+        mapped = [one["SubnetId"] for one in self._asked.get("SubnetMappings", [])]
+        return [*self._asked.get("Subnets", []), *mapped]
+
+    def _check_subnets(self, ids: list[str]) -> str:
+        """The VPC of the subnets of a load balancer."""
+        ec2 = self.elbv2_backend.ec2_backend
+        known = {subnet.id: subnet for zone in ec2.subnets.values() for subnet in zone.values()}
+        for id in ids:
+            if id not in known:
+                raise _refused("SubnetNotFound", f"The subnet ID '{id}' does not exist")
+        zones = [known[id].availability_zone for id in ids]
+        if len(set(zones)) < len(zones):
+            raise _refused(
+                "InvalidConfigurationRequest",
+                "A load balancer cannot be attached to multiple subnets in the same Availability Zone",
+            )
+        if len(zones) < 2:
+            raise _invalid("At least two subnets in two different Availability Zones must be specified")
+        vpcs = {known[id].vpc_id for id in ids}
+        if len(vpcs) > 1:
+            raise _refused("InvalidConfigurationRequest", "All subnets must belong to the same VPC")
+        return vpcs.pop()
+
+    def _check_groups(self, ids: Iterable[str], vpc: str) -> None:
+        for id in ids:
+            group = self.elbv2_backend.ec2_backend.get_security_group_from_id(id)
+            if group is None:
+                raise _refused("InvalidSecurityGroup", f"Security group '{id}' does not exist")
+            if group.vpc_id != vpc:
+                raise _refused(
+                    "InvalidConfigurationRequest",
+                    f"One or more security groups are invalid: {id} does not belong to VPC {vpc}",
+                )
+
+    def _balancer(self, name: str) -> FakeLoadBalancer:
+        return next(one for one in self.elbv2_backend.load_balancers.values() if one.name == name)
+
+    def _attach(self, balancer: FakeLoadBalancer, subnets: Iterable[str]) -> None:
+        ec2 = self.elbv2_backend.ec2_backend
+        groups = [ec2.get_security_group_from_id(id) for id in balancer.security_groups or []]
+        for subnet in subnets:
+            interface = ec2.create_network_interface(ec2.get_subnet(subnet), [])
+            interface.description, interface.status = _interface_of(balancer), "in-use"
+            interface._group_set = [group for group in groups if group]
+
+    def _detach(self, balancer: FakeLoadBalancer) -> None:
+        ec2 = self.elbv2_backend.ec2_backend
+        for interface in [one for one in ec2.enis.values() if one.description == _interface_of(balancer)]:
+            ec2.delete_network_interface(interface.id)
+
+    def _try_bucket(self, name: str, prefix: str) -> None:
+        """Writes ELB's test object into the bucket, if the bucket's policy lets load balancers of the account write."""
+        account = self.current_account
+        folder = f"{prefix}/AWSLogs/{account}" if prefix else f"AWSLogs/{account}"
+        bucket = next((found for found in _buckets(account) if found.name == name), None)
+        if bucket is None:
+            raise _refused("InvalidConfigurationRequest", f"S3 bucket '{name}' does not exist")
+        if not _may_write(bucket.policy, f":{name}/{folder}/"):
+            raise _refused(
+                "InvalidConfigurationRequest", f"Access Denied for bucket: {name}. Please check S3bucket permission"
+            )
+        backend = s3_backends[account][self.elbv2_backend.partition]
+        backend.put_object(name, f"{folder}/ELBAccessLogTestFile", b"Enable AccessLog")
+
+    def _check_certificate(self, protocol: str | None) -> None:
+        policy = self._asked.get("SslPolicy")
+        if policy is not None and policy not in SSL_POLICIES:
+            raise _refused("SSLPolicyNotFound", f"SSL policy '{policy}' not found")
+        certificates = [one["CertificateArn"] for one in self._asked.get("Certificates", [])]
+        if protocol != "HTTPS":
+            if certificates:
+                raise _invalid("A certificate can only be specified for HTTPS and TLS listeners")
+            return
+        if not certificates:
+            raise _refused("CertificateNotFound", "A certificate must be specified for HTTPS listeners")
+        held = acm_backends[self.current_account][self.region]._certificates
+        for arn in certificates:
+            if ":acm:" in arn and arn not in held:
+                raise _refused("CertificateNotFound", f"Certificate ARN '{arn}' not found")
+            if arn in held and held[arn].status != "ISSUED":
+                raise _refused(
+                    "UnsupportedCertificate",
+                    f"The certificate '{arn}' must have a fully-qualified domain name, a supported signature, and a "
+                    "supported key size.",
+                )
+
+    def _check_conditions(self) -> None:
+        count = 0
+        for condition in self._asked.get("Conditions", []):
+            configs = [value for key, value in condition.items() if key.endswith("Config")]
+            count += len(condition.get("Values", [])) + sum(len(config.get("Values", [])) for config in configs)
+        if count > _MOST_CONDITION_VALUES:
+            raise _invalid(f"A rule can have at most '{_MOST_CONDITION_VALUES}' condition values")
+
+    def _check_target_groups(self, balancer_arn: str, actions: list[dict[str, Any]]) -> None:
+        balancer = self.elbv2_backend.load_balancers.get(balancer_arn)
+        for arn in self._forwarded(actions):
+            group = self.elbv2_backend.target_groups.get(arn)
+            if group is None or balancer is None:
+                continue  # moto says so
+            if group.vpc_id != balancer.vpc_id:
+                raise _refused(
+                    "InvalidConfigurationRequest",
+                    f"The target group with targetGroupArn '{arn}' and the load balancer belong to different VPCs",
+                )
+            if set(group.load_balancer_arns) - {balancer_arn}:
+                raise _refused(
+                    "TargetGroupAssociationLimit",
+                    f"The following target groups cannot be associated with more than one load balancer: {arn}",
+                )
+
+    def _forwarded(self, actions: list[dict[str, Any]]) -> Iterator[str]:
+        for action in actions:
+            yield from self.elbv2_backend._get_target_group_arns_from(action)
+
+    @staticmethod
+    def _check_health_check(given: dict[str, Any]) -> None:
+        for parameter, (least, greatest) in _HEALTH_CHECKS.items():
+            value = given.get(parameter)
+            if value is not None and not least <= int(value) <= greatest:
+                what = parameter.removesuffix("Seconds").removesuffix("Count")
+                words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in what).strip()
+                raise _invalid(f"{words.capitalize()} '{value}' must be between '{least}' and '{greatest}'")
+        interval, timeout = given.get("HealthCheckIntervalSeconds"), given.get("HealthCheckTimeoutSeconds")
+        if interval is not None and timeout is not None and int(timeout) >= int(interval):
+            raise _invalid(f"Health check timeout '{timeout}' must be smaller than the interval '{interval}'")
+        path = given.get("HealthCheckPath")
+        if path is not None and not path.startswith("/"):
+            raise _invalid(f"Health check path '{path}' must begin with a '/' character")
+
+
+def _balancer_of(arn: str) -> str:
+    """The ARN of the load balancer of a listener, or of a rule of one: `…:listener-rule/app/NAME/ID/LISTENER/RULE`."""
+    head, _, rest = arn.partition(":listener")
+    return f"{head}:loadbalancer/{'/'.join(rest.split('/')[1:4])}"
+
+
+def _interface_of(balancer: FakeLoadBalancer) -> str:
+    """How the network interfaces of a load balancer are described."""
+    return f"{_INTERFACE}/{balancer.name}/{balancer.arn.rpartition('/')[2]}"
+
+
+def _health_check_of(group: FakeTargetGroup) -> dict[str, Any]:
+    return {
+        "HealthCheckIntervalSeconds": group.health_check_interval_seconds,
+        "HealthCheckTimeoutSeconds": group.health_check_timeout_seconds,
+    }
+
+
+def _buckets(account: str) -> Iterator[Any]:
+    for partition in s3_backends[account].values():
+        yield from partition.buckets.values()
+
+
+def _may_write(policy: Any, place: str) -> bool:
+    """Whether a bucket's policy lets ELB's log delivery write below `place`."""
+    if not policy:
+        return False
+    for statement in json.loads(policy)["Statement"]:
+        principal = statement.get("Principal")
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        actions = statement.get("Action", [])
+        targets = statement.get("Resource", [])
+        if (
+            statement["Effect"] == "Allow"
+            and LOG_DELIVERY in ([services] if isinstance(services, str) else services)
+            and "s3:PutObject" in ([actions] if isinstance(actions, str) else actions)
+            and any(place in f"{target}/" for target in ([targets] if isinstance(targets, str) else targets))
+        ):
+            return True
+    return False
+
+
+def install() -> None:
+    """Puts these operations in the place of moto's; classic load balancers, at the same address, stay moto's."""
+    urls.ELBV2Response = Response  # type: ignore[misc]

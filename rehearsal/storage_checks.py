@@ -1,0 +1,169 @@
+"""What has to hold of a running stack's storage: the classes, the file system and its doors, backups, and claims."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .checks import Subject, require
+from .controllers.twins import is_twin
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_EFS_DRIVER, _EBS_DRIVER = "efs.csi.aws.com", "ebs.csi.aws.com"
+_NFS = 2049
+_FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+_DRIVERS = {"aws-ebs-csi-driver": _EBS_DRIVER, "aws-efs-csi-driver": _EFS_DRIVER}
+
+
+def drivers_run(subject: Subject) -> str:
+    """The CSI drivers and the snapshot controller are active addons, and what they serve is known to the cluster."""
+    eks, cluster = subject.account.client("eks"), subject.settings.cluster.name
+    for addon in (*_DRIVERS, "snapshot-controller"):
+        found = eks.describe_addon(clusterName=cluster, addonName=addon)["addon"]
+        require(found["status"] == "ACTIVE", f"addon {addon} is {found['status']}")
+    drivers = _names(subject, "/apis/storage.k8s.io/v1/csidrivers")
+    require(set(_DRIVERS.values()) <= drivers, f"the cluster knows the drivers {sorted(drivers)}")
+    classes = subject.plane.request("GET", "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses")["items"]
+    require([one["driver"] for one in classes] == [_EBS_DRIVER], f"classes of snapshots: {classes}")
+    return f"{', '.join(sorted(_DRIVERS))} and snapshot-controller are active"
+
+
+def one_default_class(subject: Subject) -> str:
+    """There is one default StorageClass; ours make volumes where pods run, encrypted with a key that is on."""
+    classes = {one["metadata"]["name"]: one for one in _items(subject, "/apis/storage.k8s.io/v1/storageclasses")}
+    defaults = [
+        name
+        for name, one in classes.items()
+        if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
+    ]
+    require(defaults == ["gp3"], f"default classes: {', '.join(defaults) or 'none'}")
+    ours = {name: one for name, one in classes.items() if one["provisioner"] == _EBS_DRIVER}
+    require(set(ours) == {"gp3", "gp3-retain"}, f"classes of the EBS driver: {sorted(ours)}")
+    for name, one in ours.items():
+        parameters = one["parameters"]
+        require(one["volumeBindingMode"] == "WaitForFirstConsumer", f"{name} binds {one['volumeBindingMode']}")
+        require(parameters.get("encrypted") == "true", f"{name} makes volumes that are not encrypted")
+        key = subject.account.client("kms").describe_key(KeyId=parameters["kmsKeyId"])["KeyMetadata"]
+        require(key["KeyState"] == "Enabled", f"the key of {name} is {key['KeyState']}")
+    others = sorted(set(classes) - set(ours))
+    return f"gp3 is the default, gp3-retain keeps its volumes{f', {others[0]} is no default' if others else ''}"
+
+
+def file_system_is_reachable(subject: Subject) -> str:
+    """A node in any zone reaches the file system, and nobody but nodes does; it is encrypted and refuses root."""
+    efs = subject.account.client("efs")
+    id = _file_system(subject)
+    (found,) = efs.describe_file_systems(FileSystemId=id)["FileSystems"]
+    require(found["Encrypted"], f"{id} is not encrypted")
+    targets = efs.describe_mount_targets(FileSystemId=id)["MountTargets"]
+    zones = {target["AvailabilityZoneName"] for target in targets}
+    wanted = set(subject.settings.network.zones)
+    require(zones == wanted, f"mount targets are in {sorted(zones)}, the network's zones are {sorted(wanted)}")
+    nodes = subject.account.client("eks").describe_cluster(name=subject.settings.cluster.name)["cluster"]
+    group = nodes["resourcesVpcConfig"]["clusterSecurityGroupId"]
+    for target in targets:
+        groups = efs.describe_mount_target_security_groups(MountTargetId=target["MountTargetId"])["SecurityGroups"]
+        rules = [
+            rule
+            for one in subject.account.client("ec2").describe_security_groups(GroupIds=groups)["SecurityGroups"]
+            for rule in one["IpPermissions"]
+        ]
+        require(bool(rules), f"{target['MountTargetId']} admits nobody")
+        for rule in rules:
+            admitted = {pair["GroupId"] for pair in rule["UserIdGroupPairs"]}
+            ports = (rule.get("FromPort"), rule.get("ToPort"))
+            require(ports == (_NFS, _NFS), f"{target['MountTargetId']} admits the ports {ports}")
+            require(admitted == {group} and not rule["IpRanges"], f"{target['MountTargetId']} admits {rule}")
+    policy = json.loads(efs.describe_file_system_policy(FileSystemId=id)["Policy"])
+    denied = json.dumps([statement for statement in policy["Statement"] if statement["Effect"] == "Deny"])
+    for word in ("aws:SecureTransport", "elasticfilesystem:ClientRootAccess"):
+        require(word in denied, f"the policy of {id} denies nothing about {word}")
+    return f"{id}: encrypted, mounted by TLS alone, in {', '.join(sorted(zones))}, from the nodes"
+
+
+def backups_are_taken(subject: Subject) -> str:
+    """The plan backs the file system up, into our vault, for as long as asked; or there is no plan, as asked."""
+    backup, wanted = subject.account.client("backup"), subject.settings.storage.backup
+    plans = backup.list_backup_plans()["BackupPlansList"]
+    if not wanted.enabled:
+        require(not plans, f"there are {len(plans)} plans, and backups are off")
+        return "off, as the stack file says"
+    require(len(plans) == 1, f"there are {len(plans)} backup plans")
+    plan = backup.get_backup_plan(BackupPlanId=plans[0]["BackupPlanId"])
+    (rule,) = plan["BackupPlan"]["Rules"]
+    days = rule["Lifecycle"]["DeleteAfterDays"]
+    require(days == wanted.retention_days, f"backups are kept for {days} days, {wanted.retention_days} are asked for")
+    backup.describe_backup_vault(BackupVaultName=rule["TargetBackupVaultName"])
+    selected = [
+        resource
+        for one in backup.list_backup_selections(BackupPlanId=plan["BackupPlanId"])["BackupSelectionsList"]
+        for resource in backup.get_backup_selection(BackupPlanId=plan["BackupPlanId"], SelectionId=one["SelectionId"])[
+            "BackupSelection"
+        ]["Resources"]
+    ]
+    require([arn.rpartition("/")[2] for arn in selected] == [_file_system(subject)], f"the plan selects {selected}")
+    return f"{rule['ScheduleExpression']} into {rule['TargetBackupVaultName']}, kept for {days} days"
+
+
+def volumes_lead_somewhere(subject: Subject) -> str:
+    """Each volume on EFS is bound, and its handle names a file system and an access point that are there."""
+    points = {
+        point["AccessPointId"]: point
+        for page in subject.account.client("efs").get_paginator("describe_access_points").paginate()
+        for point in page["AccessPoints"]
+    }
+    volumes = [
+        one
+        for one in _items(subject, "/api/v1/persistentvolumes")
+        if one["spec"].get("csi", {}).get("driver") == _EFS_DRIVER
+    ]
+    for volume in volumes:
+        name, handle = volume["metadata"]["name"], volume["spec"]["csi"]["volumeHandle"]
+        require(volume["status"]["phase"] == "Bound", f"PersistentVolume {name} is {volume['status']['phase']}")
+        file_system, _, point = handle.partition("::")
+        require(point in points, f"PersistentVolume {name} names the access point {point}, which is not there")
+        require(points[point]["FileSystemId"] == file_system, f"{point} of {name} is of another file system")
+        # The driver mounts no other ("Volume capability not supported").
+        require(volume["spec"]["accessModes"] == ["ReadWriteMany"], f"{name} has {volume['spec']['accessModes']}")
+        user = points[point]["PosixUser"]
+        require(user["Uid"] != 0, f"{point} of {name} acts as root")
+    return f"{len(volumes)} volumes on EFS, each with its access point" if volumes else "no team has volumes yet"
+
+
+def scratch_is_on_own_disks(subject: Subject) -> str:
+    """A pool whose instances can have disks of their own uses them for scratch."""
+    classes = {
+        one["metadata"]["name"]: one["spec"].get("instanceStorePolicy")
+        for one in _items(subject, "/apis/karpenter.k8s.aws/v1/ec2nodeclasses")
+        if not is_twin(one)
+    }
+    pools = subject.settings.node_pools.items()
+    wanted = {name: "RAID0" if any(one.nvme_gb for one in pool.instance_types) else None for name, pool in pools}
+    require(classes == wanted, f"instanceStorePolicy by pool: {classes}, wanted: {wanted}")
+    using = sorted(name for name, policy in wanted.items() if policy)
+    return f"RAID0 in {', '.join(using)}" if using else "no pool has instances with disks of their own"
+
+
+STORAGE_CHECKS: Mapping[str, Callable[[Subject], str]] = {
+    "CSI drivers run": drivers_run,
+    "one default storage class": one_default_class,
+    "every zone reaches the files": file_system_is_reachable,
+    "backups are taken": backups_are_taken,
+    "volumes lead to a directory": volumes_lead_somewhere,
+    "scratch is on the nodes' disks": scratch_is_on_own_disks,
+}
+
+
+def _file_system(subject: Subject) -> str:
+    found = [one["id"] for one in subject.resources if one["type"] == _FILE_SYSTEM]
+    require(len(found) == 1, f"the stack has {len(found)} file systems")
+    return found[0]
+
+
+def _items(subject: Subject, path: str) -> list[dict[str, Any]]:
+    return subject.plane.request("GET", path)["items"]
+
+
+def _names(subject: Subject, path: str) -> set[str]:
+    return {item["metadata"]["name"] for item in _items(subject, path)}

@@ -1,0 +1,31 @@
+"""Address ranges that let somebody in: how much of the internet a list of them is."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+PRIVATE_RANGES = tuple(
+    ipaddress.IPv4Network(block)
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16")
+)
+"""Addresses that nobody comes from over the internet."""
+
+_ALL, _HALF = 2**32, 2**31
+
+
+def is_private(network: ipaddress.IPv4Network) -> bool:
+    """Whether a range is of private addresses alone."""
+    return any(network.subnet_of(private) for private in PRIVATE_RANGES)
+
+
+def open_to(cidrs: Iterable[str]) -> str | None:
+    """Whom a list of IPv4 ranges lets in, in words, when it is more than anybody lists by name; else None.
+
+    Two halves are as open as the whole.
+    """
+    blocks = ipaddress.collapse_addresses(map(ipaddress.IPv4Network, cidrs))
+    addresses = sum(block.num_addresses for block in blocks)
+    if addresses < _HALF:
+        return None
+    return "any address" if addresses == _ALL else "half of the internet or more"

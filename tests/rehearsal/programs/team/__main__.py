@@ -1,0 +1,40 @@
+"""The platform with one fixed team: its namespace and its volumes."""
+
+from __future__ import annotations
+
+import datetime
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+import settings
+from components.platform import Platform
+from components.team_volumes import TeamClaims, TeamClaimsArgs, TeamVolumes, TeamVolumesArgs
+
+TEAM, NAMESPACE = "ml", "team-ml"
+
+stack = settings.load(
+    pulumi.runtime.get_config_env(), stack=pulumi.get_stack(), today=datetime.date.fromisoformat("2026-09-01")
+)
+platform = Platform(stack.cluster.name, stack)
+
+
+def after(resource: pulumi.Resource) -> pulumi.ResourceOptions:
+    """On the platform's account and cluster, made after a resource and destroyed before it."""
+    return pulumi.ResourceOptions(
+        providers=[platform.aws_provider, platform.kubernetes_provider], depends_on=[resource]
+    )
+
+
+directories = TeamVolumes(
+    TEAM,
+    TeamVolumesArgs(team=TEAM, namespace=NAMESPACE, file_system_id=platform.file_system_id, settings=stack.storage),
+    opts=after(platform.volume_gate),
+)
+namespace = kubernetes.core.v1.Namespace(NAMESPACE, metadata={"name": NAMESPACE}, opts=after(directories))
+TeamClaims(
+    TEAM,
+    TeamClaimsArgs(team=TEAM, namespace=NAMESPACE, namespace_object=namespace, settings=stack.storage),
+    opts=after(namespace),
+)
+pulumi.export("kubeconfig", platform.update_kubeconfig_command)

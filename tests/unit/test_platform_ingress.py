@@ -1,0 +1,150 @@
+"""The platform with a load balancer and without: what is there, from where, and what outlives what."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import eks_mocks
+import ingress_mocks
+import pytest
+from ingress_mocks import BALANCER, GET_ZONE
+
+import settings
+from components.hosted_zone import HostedZone, HostedZoneError
+from components.platform import Platform
+from components.published_service import PublishedService
+
+STACK: dict[str, Any] = {
+    "aws:region": "us-east-1",
+    "gpulab:owner": "ml@example.com",
+    "gpulab:costCenter": "research-042",
+    "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
+    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
+    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
+    "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
+}
+PUBLIC: dict[str, Any] = {
+    "access": "internet-facing",
+    "domain": "lab.example.com",
+    "hostedZone": "example.com",
+    "cidrs": ["203.0.113.0/24"],
+}
+HUB = PublishedService(
+    name="platform",
+    host="platform.lab.example.com",
+    priority=200,
+    namespace="hub",
+    service="proxy-public",
+    port=80,
+    target_port=8000,
+)
+
+
+@pytest.fixture(autouse=True)
+def checked(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HostedZone]]:
+    """AWS and a cluster that answer; gives the zones whose delegation was asked for."""
+    for proxy in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    asked = ingress_mocks.answer(mocks, monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
+        yield asked
+
+
+def deploy(mocks: Any, *published: PublishedService, **changed: Any) -> Platform:
+    given = {**STACK, **changed}
+    config = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    loaded = settings.load(config, stack="dev", today=datetime.date(2027, 1, 1))
+    return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded, published=published))
+
+
+def subnets(mocks: Any, kind: str) -> list[str]:
+    return [one.id for one in mocks.all("aws:ec2/subnet:Subnet") if f"-{kind}-" in one.name]
+
+
+def test_port_forward_has_no_load_balancer_and_asks_for_no_zone(mocks, checked):
+    platform = deploy(mocks, HUB)
+    types = {one.type.split(":")[1].split("/")[0] for one in mocks.resources if one.type.startswith("aws:")}
+    assert not types & {"lb", "acm", "route53", "wafv2"}
+    assert "kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding" not in {one.type for one in mocks.resources}
+    assert GET_ZONE not in {call.token for call in mocks.calls}
+    assert not checked
+    assert platform.urls == {}
+    line = mocks.value(platform.port_forward_commands["platform"])
+    assert line == "kubectl --namespace hub port-forward service/proxy-public 8000:80"
+
+
+@pytest.mark.parametrize(("access", "kind"), [("internet-facing", "public"), ("internal", "private")])
+def test_load_balancer_is_in_the_subnets_that_its_users_reach(mocks, access: str, kind: str):
+    platform = deploy(mocks, HUB, **{"gpulab:ingress": {**PUBLIC, "access": access}})
+    balancer = mocks.one(BALANCER).inputs
+    assert balancer["subnets"] == subnets(mocks, kind)
+    assert balancer["internal"] is (access == "internal")
+    assert platform.urls == {"platform": "https://platform.lab.example.com"}
+    assert platform.port_forward_commands == {}
+
+
+def test_zone_is_asked_for_before_anything_is_made(mocks, checked):
+    mocks.invokes[GET_ZONE] = lambda args: {
+        "zoneId": "Z1",
+        "name": "example.com",
+        "nameServers": [],
+        "privateZone": True,
+    }
+    with pytest.raises(HostedZoneError):
+        deploy(mocks, **{"gpulab:ingress": {**PUBLIC, "hostedZoneId": "Z1"}})
+    assert {one.type for one in mocks.resources} <= {"gpulab:index:Platform", "pulumi:providers:aws"}
+    assert not checked
+
+
+def test_delegation_is_asked_for_unless_the_stack_file_says_not_to(mocks, checked):
+    deploy(mocks, **{"gpulab:ingress": {**PUBLIC, "checkDelegation": False}})
+    assert not checked
+
+
+def test_delegation_of_the_zone_found_is_asked_for(mocks, checked):
+    deploy(mocks, **{"gpulab:ingress": PUBLIC})
+    (zone,) = checked
+    assert (zone.name, zone.domain, zone.zone_id) == ("example.com", "lab.example.com", "Z1")
+
+
+def test_destruction_runs_from_bindings_to_the_controller_and_from_the_cluster_to_the_load_balancer(mocks):
+    deploy(mocks, HUB, **{"gpulab:ingress": PUBLIC})
+    binding = mocks.one("kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding")
+    controller = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-alb-controller")
+    system_nodes = mocks.one("eks:index:ManagedNodeGroup")
+    control_plane = mocks.one("eks:index:Cluster")
+    balancer = mocks.one(BALANCER)
+    for first, then in (
+        (binding, controller),
+        (controller, system_nodes),
+        (controller, control_plane),
+        (control_plane, balancer),
+        *((balancer, one) for one in mocks.all("aws:ec2/subnet:Subnet")),
+        *((balancer, one) for one in mocks.all("aws:ec2/internetGateway:InternetGateway")),
+    ):
+        assert mocks.needs(first, then), f"{then.urn} has to outlive {first.urn}"
+
+
+def test_a_certificate_does_not_hold_up_the_cluster(mocks):
+    deploy(mocks, HUB, **{"gpulab:ingress": PUBLIC})
+    validation = mocks.one("aws:acm/certificateValidation:CertificateValidation")
+    assert not mocks.needs(mocks.one("eks:index:Cluster"), validation)
+    assert not mocks.needs(validation, mocks.one("eks:index:Cluster"))
+
+
+@pytest.mark.parametrize("unlock", [True, False])
+def test_production_protects_load_balancer_and_logs_until_it_is_unlocked(mocks, unlock: bool):
+    deploy(
+        mocks,
+        **{
+            "gpulab:lifecycle": {"kind": "production", "unlock": unlock},
+            "gpulab:ingress": {**PUBLIC, "accessLogs": {"enabled": True}},
+        },
+    )
+    assert mocks.one(BALANCER).inputs["enableDeletionProtection"] is not unlock
+    assert mocks.one("aws:s3/bucket:Bucket").protect is not unlock
