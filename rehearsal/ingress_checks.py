@@ -7,7 +7,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-from .checks import Subject, require
+from .checks import NotTried, Subject, require
 from .controllers.target_groups import BINDINGS, ENDPOINT_SLICES, endpoints, service_port
 from .workspace import DNS_SERVER
 
@@ -20,7 +20,7 @@ def load_balancer_matches(subject: Subject) -> str:
     balancers = _of_type(subject, "aws:lb/loadBalancer:LoadBalancer")
     if not subject.settings.ingress.has_load_balancer:
         require(not balancers, f"there is a load balancer although access is {subject.settings.ingress.access}")
-        return "no load balancer: services are reached by kubectl port-forward"
+        raise NotTried("the stack has no load balancer: its services are reached by kubectl port-forward")
     require(len(balancers) == 1, f"{len(balancers)} load balancers in the state, one is asked for")
     balancer = elb.describe_load_balancers(LoadBalancerArns=[balancers[0]["arn"]])["LoadBalancers"][0]
     listeners = {one["Port"]: one for one in elb.describe_listeners(LoadBalancerArn=balancers[0]["arn"])["Listeners"]}

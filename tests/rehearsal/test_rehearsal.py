@@ -26,6 +26,11 @@ from rehearsal.workspace import PROJECT
 
 COMMAND = [sys.executable, "-m", "rehearsal"]
 MINUTES = 60
+# What neither stack file has by itself, and what the lab does without.
+UNTRIED = {
+    "dev": {"volumes lead to a directory", "load balancer, rules, targets and names match"},
+    "prod": {"volumes lead to a directory"},
+}
 DRIFT = "a newer image leaves notebooks alone"
 
 
@@ -136,8 +141,9 @@ def test_a_stack_goes_up_and_comes_down_and_leaves_nothing(outcomes: dict[str, O
     assert report["second_preview_changes"] == 0
     assert report["refresh_changes"] == 0
     assert False not in outcome.checks.values(), outcome.printed
-    # Only an open maintenance window of production keeps a check from being made.
-    assert [name for name, ok in outcome.checks.items() if ok is None] in ([], [DRIFT] if stack == "prod" else [])
+    untried = {name for name, ok in outcome.checks.items() if ok is None}
+    # Production's maintenance window may be open at this hour.
+    assert untried - {DRIFT} == UNTRIED[stack]
     assert {place: report["left"][place] for place in ("state", "aws", "kubernetes", "processes")} == {
         "state": 0,
         "aws": 0,
