@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pulumi
+import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.gpu_sharing import GPU_TAINT, advertised, node_labels, node_overlays
 from components.network import DISCOVERY_TAG
+from components.user_data import user_data
 from settings.values import seconds
 
 if TYPE_CHECKING:
     from settings import NodePool
-    from settings.node_pools import Budget, Taint
+    from settings.disruption import Budget
+    from settings.labels import Taint
 
 POOL_LABEL = "gpulab.dev/pool"
-GPU_RESOURCE = "nvidia.com/gpu"
-GPU_TAINT = {"key": GPU_RESOURCE, "value": "true", "effect": "NoSchedule"}
 
 # The names of Kubernetes for what EC2 calls x86_64.
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
@@ -51,7 +53,7 @@ class NodePoolsArgs:
 
 
 class NodePools(pulumi.ComponentResource):
-    """An EC2NodeClass and a NodePool of one name for each pool of the stack file.
+    """An EC2NodeClass and a NodePool of one name for each pool of the stack file, and NodeOverlays for shared GPUs.
 
     A pool is deleted in the foreground: it is gone when its last node is. So the order of destruction holds for
     instances too, which Pulumi does not know.
@@ -63,8 +65,26 @@ class NodePools(pulumi.ComponentResource):
         super().__init__("gpulab:index:NodePools", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
+        # Volumes of the first nodes are restored at full speed already.
+        fast_restores = [
+            aws.ebs.FastSnapshotRestore(
+                f"{name}-{snapshot}-{zone}", snapshot_id=snapshot, availability_zone=zone, opts=child
+            )
+            for snapshot, zone in fast_restored(args.pools)
+        ]
         self.node_pools = {}
         for pool_name, pool in args.pools.items():
+            overlays = [
+                kubernetes.apiextensions.CustomResource(
+                    f"{name}-{overlay_name}-gpus",
+                    api_version="karpenter.sh/v1alpha1",
+                    kind="NodeOverlay",
+                    metadata={"name": overlay_name},
+                    spec=spec,
+                    opts=child,
+                )
+                for overlay_name, spec in node_overlays(pool_name, pool).items()
+            ]
             node_class = kubernetes.apiextensions.CustomResource(
                 f"{name}-{pool_name}-class",
                 api_version="karpenter.k8s.aws/v1",
@@ -90,8 +110,9 @@ class NodePools(pulumi.ComponentResource):
                 spec=node_pool_spec(pool_name, pool),
                 opts=pulumi.ResourceOptions(
                     parent=self,
-                    # Karpenter deletes no class that a node still uses, so the pool has to go first.
-                    depends_on=[node_class],
+                    # Karpenter deletes no class that a node still uses, so the pool has to go first. And it must not
+                    # buy a machine before it knows of the shares that the machine has.
+                    depends_on=[node_class, *overlays, *fast_restores],
                     custom_timeouts=pulumi.CustomTimeouts(delete=deletion_timeout(pool)),
                 ),
             )
@@ -112,7 +133,10 @@ def node_pool_spec(name: str, pool: NodePool) -> dict[str, Any]:
     if pool.startup_taints:
         template["startupTaints"] = [_taint(taint) for taint in pool.startup_taints]
     spec: dict[str, Any] = {
-        "template": {"metadata": {"labels": {**pool.labels, POOL_LABEL: name}}, "spec": template},
+        "template": {
+            "metadata": {"labels": {**pool.labels, **node_labels(name, pool), POOL_LABEL: name}},
+            "spec": template,
+        },
         "limits": limits(pool),
         "disruption": {
             "consolidationPolicy": pool.consolidation.policy,
@@ -159,13 +183,21 @@ def requirements(pool: NodePool) -> list[dict[str, Any]]:
 
 
 def limits(pool: NodePool) -> dict[str, str]:
-    """The most that the nodes of a pool may have together."""
-    quantities = {
-        "cpu": (pool.limits.cpu, ""),
-        "memory": (pool.limits.memory, "Gi"),
-        GPU_RESOURCE: (pool.limits.gpus, ""),
+    """The most that the nodes of a pool may have together; GPUs by the names that they, or their shares, have."""
+    quantities = {"cpu": (pool.limits.cpu, ""), "memory": (pool.limits.memory, "Gi")}
+    known = {resource: f"{amount}{unit}" for resource, (amount, unit) in quantities.items() if amount is not None}
+    return known if pool.limits.gpus is None else {**known, **advertised(pool, pool.limits.gpus)}
+
+
+def fast_restored(pools: Mapping[str, NodePool]) -> list[tuple[str, str]]:
+    """The snapshots that are to be restored at full speed, each with a zone; pools may have one in common."""
+    found = {
+        (cache.snapshot_id, zone)
+        for pool in pools.values()
+        for zone in pool.zones
+        if (cache := pool.gpu.image_cache) and cache.fast_restore and cache.snapshot_id
     }
-    return {resource: f"{amount}{unit}" for resource, (amount, unit) in quantities.items() if amount is not None}
+    return sorted(found)
 
 
 def disruption_budgets(pool: NodePool) -> list[dict[str, Any]]:
@@ -214,18 +246,31 @@ def ec2_node_class_spec(
         spec["role"] = node_role_name
     else:
         spec["instanceProfile"] = instance_profile_name
-    if any(instance_type.nvme_gb for instance_type in pool.instance_types):
-        # kubelet keeps images, logs and emptyDirs, scratch among them, on the instance's own disks where it has some.
+    if data := user_data(pool):
+        spec["userData"] = data
+    if uses_own_disks(pool):
         spec["instanceStorePolicy"] = "RAID0"
     if pool.capacity_reservations:
         spec["capacityReservationSelectorTerms"] = [{"id": reservation} for reservation in pool.capacity_reservations]
     return spec
 
 
+def uses_own_disks(pool: NodePool) -> bool:
+    """Whether images, logs and emptyDirs, scratch among them, are on an instance's own NVMe disks where it has some.
+
+    Images that come with a snapshot are on the data volume, which those disks would hide.
+    """
+    cache = pool.gpu.image_cache
+    from_snapshot = cache is not None and cache.method == "snapshot"
+    return not from_snapshot and any(instance_type.nvme_gb for instance_type in pool.instance_types)
+
+
 def block_device_mappings(pool: NodePool) -> list[dict[str, Any]]:
     """The volumes of a pool's nodes, all gp3, encrypted, and gone with the instance."""
     volume = pool.root_volume
     mappings = [_gp3(ROOT_DEVICES[pool.ami.family], volume.size, iops=volume.iops, throughput=volume.throughput)]
+    if pool.gpu.image_cache and pool.gpu.image_cache.snapshot_id:
+        mappings[0]["ebs"]["snapshotID"] = pool.gpu.image_cache.snapshot_id
     if pool.ami.family == "Bottlerocket":
         mappings.insert(0, _gp3(BOTTLEROCKET_SYSTEM_DEVICE, BOTTLEROCKET_SYSTEM_SIZE))
     return mappings

@@ -9,8 +9,10 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components import quota_preflight
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
+from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
 from components.ingress import Ingress, IngressArgs
 from components.karpenter import Karpenter, KarpenterArgs
@@ -21,6 +23,7 @@ from components.node_pools import NodePools, NodePoolsArgs
 from components.published_service import PublishedService, port_forward_commands
 from components.storage import Storage, StorageArgs
 from components.volume_gate import VolumeGate
+from components.warm import Warm, WarmArgs
 
 if TYPE_CHECKING:
     from settings import Ingress as IngressSettings
@@ -73,6 +76,8 @@ class Platform(pulumi.ComponentResource):
         asked = pulumi.InvokeOptions(parent=self, provider=aws_provider)
         caller = aws.get_caller_identity_output(opts=asked)
         partition = aws.get_partition_output(opts=asked).partition
+        if pulumi.runtime.is_dry_run():
+            quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, self, asked)
         flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
         # First of all: without its zone nothing here would ever be reached.
@@ -182,6 +187,10 @@ class Platform(pulumi.ComponentResource):
             # Only a running Karpenter takes a pool's nodes away.
             opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[karpenter])),
         )
+        # Both go before the pools' nodes do.
+        beside_pools = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[node_pools]))
+        Gpu(f"{name}-gpu", GpuArgs(pools=settings.node_pools, charts=settings.charts), opts=beside_pools)
+        Warm(f"{name}-warm", WarmArgs(pools=settings.node_pools), opts=beside_pools)
 
         self.volume_gate = VolumeGate(
             f"{name}-volumes",

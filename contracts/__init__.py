@@ -93,6 +93,31 @@ class InstanceType:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MigProfile:
+    """A kind of slice that a GPU can be partitioned into. `size` and `starts` are in slices of the GPU's memory."""
+
+    name: str
+    """`1g.5gb`: slices of the compute units, and GB of memory."""
+    size: int
+    starts: tuple[int, ...]
+    """Where one may begin. They leave each other room: as many fit on a GPU as there are starts."""
+
+    @property
+    def memory_gb(self) -> int:
+        """Memory of one slice."""
+        return int(self.name.partition(".")[2].removesuffix("gb"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigGpu:
+    """How the GPUs of an instance type can be partitioned."""
+
+    profiles: Mapping[str, MigProfile]
+    bottlerocket: str | None
+    """What Bottlerocket's settings call the GPU; None where they do not know it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """A Helm chart at the version that the platform is made for."""
 
@@ -136,6 +161,25 @@ def _instance_type(name: str, facts: dict[str, Any]) -> InstanceType:
         gpu_memory_mib=gpu.get("memory_mib", 0),
         mig=gpu.get("mig", False),
     )
+
+
+def mig_gpu(instance_type: InstanceType) -> MigGpu | None:
+    """How the GPUs of the type can be partitioned; None where they cannot."""
+    return _mig_gpus().get((instance_type.gpu_name or "", instance_type.gpu_memory_mib))
+
+
+@cache
+def _mig_gpus() -> Mapping[tuple[str, int], MigGpu]:
+    return {
+        (gpu["name"], gpu["memory_mib"]): MigGpu(
+            profiles={
+                name: MigProfile(name=name, size=profile["size"], starts=tuple(profile["starts"]))
+                for name, profile in gpu["profiles"].items()
+            },
+            bottlerocket=gpu["bottlerocket"],
+        )
+        for gpu in _read("nvidia/mig.json")["gpus"]
+    }
 
 
 @cache

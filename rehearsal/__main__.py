@@ -49,6 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pull-charts", action="store_true", help="pull charts that are nowhere here, and keep them")
     parser.add_argument("--quick", action="store_true", help="run no pods: leave out what Karpenter decides")
+    parser.add_argument(
+        "--quota",
+        type=_quota,
+        metavar="CODE=VALUE",
+        action="append",
+        default=[],
+        help="a service quota of the account, such as L-DB2E81BA=0; can be given more than once",
+    )
     parser.add_argument("--keep", action="store_true", help="stop after up, and leave the stack running")
     parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR", help="another program to rehearse")
     parser.add_argument(
@@ -59,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"the day on which it takes place (default: {REHEARSAL_DAY})",
     )
     return parser
+
+
+def _quota(text: str) -> tuple[str, float]:
+    code, _, value = text.partition("=")
+    try:
+        return code, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no quota such as L-DB2E81BA=64") from None
 
 
 def _day(text: str) -> date:
@@ -91,6 +107,7 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
             charts=tuple(folder.resolve() for folder in options.charts),
             pull_charts=options.pull_charts,
             today=options.today,
+            quotas=dict(options.quota),
         ),
         console,
     )

@@ -87,6 +87,7 @@ _LISTINGS = (
     _Listing("efs", "describe_access_points", "AccessPoints", "AccessPointId"),
     _Listing("backup", "list_backup_vaults", "BackupVaultList", "BackupVaultName"),
     _Listing("backup", "list_backup_plans", "BackupPlansList", "BackupPlanId"),
+    _Listing("ec2", "describe_fast_snapshot_restores", "FastSnapshotRestores", "SnapshotId"),
     _Listing("eks", "list_clusters", "clusters", ""),
     _Listing("elbv2", "describe_load_balancers", "LoadBalancers", "LoadBalancerArn"),
     _Listing("elbv2", "describe_target_groups", "TargetGroups", "TargetGroupArn"),

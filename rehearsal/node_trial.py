@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from components.node_pools import GPU_RESOURCE, GPU_TAINT, POOL_LABEL
+from components.gpu_sharing import GPU_RESOURCE, GPU_TAINT, shares
+from components.node_pools import POOL_LABEL
 from contracts import InstanceType, instance_types
 from settings import NodePool, Settings
 from settings.node_pools import MaintenanceWindow
@@ -125,7 +126,8 @@ class NodeTrial:
         for name, node in nodes.items():
             pool = node["metadata"]["labels"].get(POOL_LABEL)
             require(pool in pools, f"a pod runs on {name}, which is of {f'the pool {pool}' if pool else 'no pool'}")
-            require(GPU_RESOURCE not in node["status"]["capacity"], f"a pod runs on {name}, which has GPUs")
+            has_gpus = any(resource.startswith("nvidia.com/") for resource in node["status"]["capacity"])
+            require(not has_gpus, f"a pod runs on {name}, which has GPUs")
         # From here on both nodes are hardly used: Karpenter may take one away.
         for name in (_STAYING, _GOING):
             self.pods.delete(name)
@@ -149,10 +151,7 @@ class NodeTrial:
         try:
             until(self._burst_decided, "each has a node or a reason", seconds=DECIDED_SECONDS)
             spent = time.monotonic() - started
-            asked = {
-                name: sum(int(wish.requests[GPU_RESOURCE]) for pool, wish in wishes if pool == name) for name in pools
-            }
-            told = [self._decided(name, pool, asked[name]) for name, pool in pools.items()]
+            told = [self._decided(name, pool, _asked(wishes, name)) for name, pool in pools.items()]
         finally:
             for pod in self.pods.selected(_BURST_LABEL):
                 self.pods.delete(pod["metadata"]["name"])
@@ -345,9 +344,10 @@ class NodeTrial:
         """
         pods, reasons = self.pods.selected(f"{_BURST_LABEL}={name}"), self.pods.reasons()
         nodes = self.kubernetes.list(NODES, labelSelector=f"{POOL_LABEL}={name}")
-        gpus, most = sum(int(node["status"]["capacity"][GPU_RESOURCE]) for node in nodes), pool.limits.gpus or 0
+        resource, _ = _share(pool)
+        gpus, most = sum(int(node["status"]["capacity"].get(resource, 0)) for node in nodes), _limit(pool)
         waiting = [reasons.get(pod["metadata"]["name"], "") for pod in pods if not is_running(pod)]
-        found = f"{name}: {len(pods) - len(waiting)} run, {len(waiting)} wait at {gpus} of {most} GPUs"
+        found = f"{name}: {len(pods) - len(waiting)} run, {len(waiting)} wait at {gpus} of {most} {resource}"
         if asked <= most:
             return found
         limited = [said for reason in waiting if _LIMIT in (said := _said(reason, about=f"NodePool={name})"))]
@@ -376,23 +376,37 @@ def types_to_buy(pool: NodePool) -> list[InstanceType]:
 
 
 def burst(pools: Mapping[str, NodePool]) -> list[tuple[str, Wish]]:
-    """The pods of a burst, each with its pool: together they ask each pool for more than its limit, where they can."""
+    """The pods of a burst, each with its pool: together they ask each pool for more than its limit, where they can.
+
+    Of GPUs that are shared a pod gets one share.
+    """
     names = list(itertools.islice(itertools.cycle(pools), BURST))
     wishes = {}
     for name, pool in pools.items():
-        gpus = (pool.limits.gpus or 0) // names.count(name) + 1 if name in names else 0
-        wishes[name] = _gpu_wish(name, pool, gpus=min(gpus, max(one.gpu_count for one in types_to_buy(pool))))
+        largest = max(one.gpu_count for one in types_to_buy(pool)) if pool.gpu.sharing == "none" else 1
+        enough = _limit(pool) // max(names.count(name), 1) + 1
+        wishes[name] = _gpu_wish(name, pool, gpus=min(enough, largest))
     return [(name, wishes[name]) for name in names]
 
 
-def _gpus(wishes: Iterable[tuple[str, Wish]], pool: str) -> int:
-    """How many GPUs are asked of a pool."""
-    return sum(int(wish.requests[GPU_RESOURCE]) for name, wish in wishes if name == pool)
+def _asked(wishes: Iterable[tuple[str, Wish]], pool: str) -> int:
+    """How many GPUs, or shares of them, are asked of a pool."""
+    return sum(int(amount) for name, wish in wishes if name == pool for amount in wish.requests.values())
+
+
+def _share(pool: NodePool) -> tuple[str, int]:
+    """What pods of a GPU pool ask for, the first kind where there are several, and how many of it a GPU gives."""
+    return next(iter(shares(pool).items()))
+
+
+def _limit(pool: NodePool) -> int:
+    """The most that a GPU pool may have of what its pods ask for."""
+    return (pool.limits.gpus or 0) * _share(pool)[1]
 
 
 def _gpu_wish(name: str, pool: NodePool, *, gpus: int = 1, apart: bool = False, lasting: bool = False) -> Wish:
     return Wish(
-        requests={GPU_RESOURCE: str(gpus)},
+        requests={_share(pool)[0]: str(gpus)},
         selects={POOL_LABEL: name},
         tolerations=[{"key": GPU_TAINT["key"], "operator": "Exists"}, *_tolerations(pool)],
         apart=apart,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -15,6 +15,7 @@ from .control_plane import ControlPlane
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
 from .engine import Engine, Result
+from .gpu_checks import GPU_CHECKS
 from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .node_trial import NodeTrial
@@ -38,7 +39,8 @@ class Options:
     """What to rehearse. `project` is the program's folder, `plugins` one of real `pulumi-resource-NAME` plugins.
 
     `charts` are folders that hold Helm charts; with `pull_charts` others may be pulled from their repositories.
-    A `quick` rehearsal runs no pods.
+    A `quick` rehearsal runs no pods. `quotas` are the account's service quotas by code, where they are not what a lab's
+    account usually has.
     """
 
     stack_file: Path
@@ -50,6 +52,7 @@ class Options:
     charts: tuple[Path, ...] = ()
     pull_charts: bool = False
     quick: bool = False
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
 
 class PhaseFailed(Exception):
@@ -77,8 +80,10 @@ class Rehearsal:
     trial: NodeTrial | None = None
 
     def preview(self) -> None:
-        """A preview of the whole stack, before anything exists."""
-        self._phase("preview", "preview")
+        """A preview of the whole stack, before anything exists; what it warns of goes into the report."""
+        said = self._phase("preview", "preview").warnings
+        # The engine's own, about its plugins, are about nothing in the stack.
+        self.report.warnings = [warning for warning in said if warning.startswith(f"{self.settings.cluster.name}")]
 
     def up(self) -> None:
         """The real update."""
@@ -110,7 +115,7 @@ class Rehearsal:
                 aws_url=self.aws_url,
                 plane=self.plane,
             )
-            self.report.checks += run_all(subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS})
+            self.report.checks += run_all(subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS})
             self.report.stand_ins += described(releases(self.plane))
 
     def run_pods(self) -> None:

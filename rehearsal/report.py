@@ -29,9 +29,9 @@ class Report:
     """What a rehearsal found.
 
     `seconds` is wall time and `memory_mib` the peak of the resident memory of all processes, both by phase;
-    `program_memory_mib` that of the Pulumi program alone. `left` is None until the destroy has ended; `retained` is
-    what it kept in AWS because the stack asked for that. `failure` is why the rehearsal ended early, in words for the
-    person who started it.
+    `program_memory_mib` that of the Pulumi program alone. `warnings` is what the first preview warned of. `left` is
+    None until the destroy has ended; `retained` is what it kept in AWS because the stack asked for that. `failure` is
+    why the rehearsal ended early, in words for the person who started it.
     """
 
     stack: str
@@ -46,6 +46,7 @@ class Report:
     program_memory_mib: dict[str, float] = field(default_factory=dict)
     peak_memory_mib: float = 0
     stand_ins: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     failure: str | None = None
     kept: bool = False
 
@@ -79,6 +80,7 @@ class Report:
             "program_memory_mib": _rounded(self.program_memory_mib),
             "peak_memory_mib": round(self.peak_memory_mib),
             "stand_ins": self.stand_ins,
+            "warnings": self.warnings,
         }
 
     def show(self, console: Console) -> None:
@@ -99,6 +101,8 @@ class Report:
                 table.add_row(_mark(not names), f"left in {place}", escape(_listed(names)))
         if self.retained:
             table.add_row("", "kept in aws", escape(_listed(self.retained)))
+        for warning in self.warnings:
+            table.add_row("", "preview warns", escape(warning))
         table.add_section()
         table.add_row("", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items()))
         table.add_row("", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes")

@@ -155,7 +155,7 @@ def _assemble(
         token_review_url=f"{aws_url}/gpulab/token-review",
         bindings=access_bindings(),
     )
-    _start_aws(session, project, plane, aws_url, aws_port, dns_port if has_domain else None)
+    _start_aws(session, project, plane, aws_url, aws_port, dns_port if has_domain else None, options.quotas)
     _furnish(aws_url, stack_settings)
     controllers.start(
         session.processes,
@@ -188,7 +188,13 @@ def _assemble(
 
 
 def _start_aws(
-    session: Session, project: Workspace, plane: ControlPlane, url: str, port: int, dns_port: int | None
+    session: Session,
+    project: Workspace,
+    plane: ControlPlane,
+    url: str,
+    port: int,
+    dns_port: int | None,
+    quotas: Mapping[str, float],
 ) -> None:
     environment = {
         **project.environment,
@@ -196,6 +202,7 @@ def _start_aws(
         "GPULAB_KUBERNETES_URL": plane.url,
         "GPULAB_KUBERNETES_CA": plane.ca,
         "GPULAB_KUBERNETES_TOKEN": plane.token,
+        "GPULAB_QUOTAS": json.dumps(dict(quotas)),
     }
     # It is the cloud itself: its own clients must not be sent to it.
     del environment["AWS_ENDPOINT_URL"]

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from components.node_pools import uses_own_disks
+
 from .checks import NotTried, Subject, require
 from .controllers.twins import is_twin
 
@@ -141,7 +143,7 @@ def scratch_is_on_own_disks(subject: Subject) -> str:
         if not is_twin(one)
     }
     pools = subject.settings.node_pools.items()
-    wanted = {name: "RAID0" if any(one.nvme_gb for one in pool.instance_types) else None for name, pool in pools}
+    wanted = {name: "RAID0" if uses_own_disks(pool) else None for name, pool in pools}
     require(classes == wanted, f"instanceStorePolicy by pool: {classes}, wanted: {wanted}")
     using = sorted(name for name, policy in wanted.items() if policy)
     return f"RAID0 in {', '.join(using)}" if using else "no pool has instances with disks of their own"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import math
-import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
@@ -12,16 +10,17 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, StrictInt
 
 from contracts import InstanceType, instance_types
-from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
-from settings.schedules import MINUTES_A_WEEK, Schedule, cron_at, weekly_starts
+from settings.disruption import Budget, Consolidation, MaintenanceWindow
+from settings.gpu import Gpu
+from settings.gpu_fitting import examples, machine_findings, warm_findings
+from settings.labels import Key, LabelValue, Taint
+from settings.machines import DEFAULT_AMI_ALIAS, Ami, Gpus, Limits, RootVolume
 from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import (
     DISTINCT,
     NEVER,
-    Check,
     Duration,
     DurationOrNever,
-    WindowDuration,
     at_least_one,
     matching,
     repeated,
@@ -32,65 +31,14 @@ from settings.values import (
 
 CapacityType: TypeAlias = Literal["reserved", "spot", "on-demand"]
 Architecture: TypeAlias = Literal["x86_64", "arm64"]
-Reason: TypeAlias = Literal["Underutilized", "Empty", "Drifted"]
 
 CAPACITY_TYPES: tuple[CapacityType, ...] = ("reserved", "spot", "on-demand")
 """In the order in which Karpenter prefers them, whatever the order of a requirement's values."""
 
-DEFAULT_AMI_ALIAS = "al2023@v20260810"
-"""The image of pools that name none."""
-
 # A disruption budget for each gap between maintenance windows (7 at most) comes on top: the CRD takes 50.
 _BUDGETS_LIMIT = 40
 _AL2023_IMAGE_GIB = 20
-_EXAMPLES = 3
 
-# Labels and taints in these domains and their subdomains are set by Kubernetes, EKS, Karpenter, NVIDIA or the platform.
-_RESERVED_DOMAINS = (
-    "kubernetes.io",
-    "k8s.io",
-    "karpenter.sh",
-    "karpenter.k8s.aws",
-    "eks.amazonaws.com",
-    "nvidia.com",
-    "gpulab.dev",
-)
-_RESERVED_KEYS = ("CriticalAddonsOnly",)
-
-# contracts/crds/nodepools.karpenter.sh.json
-_QUALIFIED_NAME = (
-    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-)
-_LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
-
-
-def _not_reserved(key: str) -> str:
-    domain, slash, name = key.rpartition("/")
-    if len(name) > 63 or len(domain) > 253:
-        raise ValueError("is too long: 253 characters before the slash and 63 after it at most")
-    if key in _RESERVED_KEYS or (
-        slash and any(f".{domain}".endswith(f".{reserved}") for reserved in _RESERVED_DOMAINS)
-    ):
-        raise ValueError("is reserved: Kubernetes, Karpenter or the platform sets it; take a domain of your own")
-    return key
-
-
-def _label_value(value: str) -> str:
-    if len(value) > 63:
-        raise ValueError(f"is too long: {len(value)} characters, 63 at most")
-    return value
-
-
-Key = Annotated[
-    str,
-    matching(_QUALIFIED_NAME, "a key such as example.com/team: letters, digits, - _ . and a domain in front"),
-    Check(_not_reserved),
-]
-LabelValue = Annotated[
-    str,
-    matching(_LABEL_VALUE, "letters, digits, - _ and ., with a letter or digit first and last"),
-    Check(_label_value),
-]
 PoolName = Annotated[
     str,
     matching(
@@ -98,156 +46,6 @@ PoolName = Annotated[
         "a name of 40 lower-case letters, digits and hyphens at most, a letter first and no hyphen last",
     ),
 ]
-
-
-class Limits(Section):
-    """What all the nodes of a pool may have together. Karpenter buys no node that would exceed it."""
-
-    cpu: Annotated[StrictInt, whole(1, 100_000, "vCPU")] | None = Field(
-        default=None, description="vCPUs; required for a pool without GPUs."
-    )
-    memory: Annotated[StrictInt, whole(1, 1_000_000, "GiB")] | None = Field(default=None, description="Memory in GiB.")
-    gpus: Annotated[StrictInt, whole(1, 10_000, "GPUs")] | None = Field(
-        default=None, description="Whole GPUs; required for a GPU pool, and for no other."
-    )
-
-
-class Gpus(Section):
-    """How many GPUs one instance has."""
-
-    min: Annotated[StrictInt, whole(1, 16, "GPUs")] = Field(description="GPUs that an instance has at least.")
-    max: Annotated[StrictInt, whole(1, 16, "GPUs")] = Field(description="GPUs that an instance has at most.")
-
-    @rule
-    def _min_up_to_max(self, facts: Facts) -> Findings:
-        if self.min > self.max:
-            yield ("min",), f"must not exceed max, which is {self.max}"
-
-
-class RootVolume(Section):
-    """A node's root volume: gp3, always encrypted."""
-
-    size: VolumeSize = Field(default=100, description="Size in GiB.")
-    iops: Iops = Field(default=BASE_IOPS, description="Operations a second; above 3000 at most 500 for each GiB.")
-    throughput: Throughput = Field(default=BASE_THROUGHPUT, description="MiB a second; at most a quarter of iops.")
-
-    @rule
-    def _iops_for_the_size(self, facts: Facts) -> Findings:
-        if problem := iops_problem(self.iops, self.size):
-            yield ("iops",), problem
-
-    @rule
-    def _throughput_for_the_iops(self, facts: Facts) -> Findings:
-        if problem := throughput_problem(self.throughput, self.iops):
-            yield ("throughput",), problem
-
-
-class Taint(Section):
-    """A taint: pods that do not tolerate it stay off the node."""
-
-    key: Key = Field(description="Key, such as example.com/team.")
-    value: Annotated[str, matching(_QUALIFIED_NAME, "letters, digits, - _ and .")] | None = Field(
-        default=None, description="Value."
-    )
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        description="What happens to pods that do not tolerate the taint."
-    )
-
-
-class Consolidation(Section):
-    """When Karpenter takes nodes away that are not needed."""
-
-    policy: Literal["WhenEmpty", "WhenEmptyOrUnderutilized"] = Field(
-        default="WhenEmpty",
-        description="WhenEmpty for GPU pools, where it is the default; elsewhere WhenEmptyOrUnderutilized is.",
-        json_schema_extra=without_default,
-    )
-    after: DurationOrNever = Field(default="5m", description="How long a node has to be empty or underused, or Never.")
-
-
-class Budget(Section):
-    """How many nodes of the pool may be disrupted at a time."""
-
-    nodes: Annotated[
-        str, matching(r"(100|[0-9]{1,2})%|[0-9]+", 'a number of nodes or a percentage in quotes, such as "10%" or "0"')
-    ] = Field(description="Nodes, or per cent of the pool's nodes, in quotes.")
-    reasons: Annotated[tuple[Reason, ...], DISTINCT] = Field(
-        default=(), description="Reasons for which the budget holds; none: for all."
-    )
-    schedule: Schedule | None = Field(
-        default=None, description="When the budget begins to hold, in UTC; with duration."
-    )
-    duration: WindowDuration | None = Field(default=None, description="How long it holds from then; with schedule.")
-
-    @rule
-    def _schedule_with_duration(self, facts: Facts) -> Findings:
-        if self.schedule is not None and self.duration is None:
-            yield ("duration",), "is missing: a schedule says when the budget begins, the duration how long it holds"
-        if self.duration is not None and self.schedule is None:
-            yield ("schedule",), 'is missing: a duration needs a schedule to begin at, such as "0 3 * * 6"'
-
-
-def _weekly(schedule: str) -> str:
-    weekly_starts(schedule)
-    return schedule
-
-
-class MaintenanceWindow(Section):
-    """The time of every week in which drifted nodes may be replaced."""
-
-    schedule: Annotated[Schedule, Check(_weekly)] = Field(
-        description="When it begins, in UTC: one time of day, on every day or on days of the week, such as 0 3 * * 6."
-    )
-    duration: WindowDuration = Field(description="How long it lasts.")
-
-    @property
-    def closed_times(self) -> tuple[tuple[str, str], ...]:
-        """The times outside it, as schedule and duration of disruption budgets."""
-        starts = weekly_starts(self.schedule)
-        length = seconds(self.duration) // 60
-        gaps = [
-            (start + length, (following - start - 1) % MINUTES_A_WEEK + 1 - length)
-            for start, following in zip(starts, [*starts[1:], starts[0]], strict=True)
-        ]
-        return tuple((cron_at(end), f"{gap // 60}h{gap % 60}m") for end, gap in gaps)
-
-    @rule
-    def _closes_before_it_opens_again(self, facts: Facts) -> Findings:
-        starts = weekly_starts(self.schedule)
-        shortest = min((b - a - 1) % MINUTES_A_WEEK + 1 for a, b in zip(starts, [*starts[1:], starts[0]], strict=True))
-        length = seconds(self.duration) // 60
-        if not 0 < length < shortest:
-            yield ("duration",), f"must be more than 0m and less than the {shortest // 60}h between two windows"
-
-
-class Ami(Section):
-    """The nodes' image, pinned, so that a new one comes with a change of the stack file and never by itself."""
-
-    family: Literal["AL2023", "Bottlerocket"] = Field(description="Operating system.")
-    alias: str = Field(description="Family and version: al2023@v20260810 or bottlerocket@v1.52.0.")
-
-    @rule
-    def _pinned_version_of_the_family(self, facts: Facts) -> Findings:
-        family, _, version = self.alias.partition("@")
-        example = DEFAULT_AMI_ALIAS if self.family == "AL2023" else "bottlerocket@v1.52.0"
-        if version == "latest":
-            yield ("alias",), f"must be pinned, as latest would replace nodes at any time: write {example} or the like"
-        elif family != self.family.lower():
-            yield ("alias",), f"must be of the family {self.family}: write {example} or the like"
-        elif not _is_version(self.family, version):
-            yield ("alias",), f"must be the family and a version, such as {example}"
-
-
-def _is_version(family: str, version: str) -> bool:
-    if family == "Bottlerocket":
-        return re.fullmatch(r"v\d{1,3}\.\d{1,3}\.\d{1,3}", version) is not None
-    if not re.fullmatch(r"v\d{8}", version):
-        return False
-    try:
-        datetime.date.fromisoformat(version.removeprefix("v"))
-    except ValueError:
-        return False
-    return True
 
 
 class NodePool(Section):
@@ -269,6 +67,7 @@ class NodePool(Section):
         default=("x86_64",), description="Architectures."
     )
     gpus: Gpus | None = Field(default=None, description="GPUs that an instance has; makes the pool a GPU pool.")
+    gpu: Gpu = Field(default=Gpu(), description="How the GPUs are shared, and fast starts: see its keys.")
     capacity_types: Annotated[tuple[CapacityType, ...], DISTINCT, at_least_one("capacity type")] = Field(
         default=("on-demand",),
         description="How instances are bought, in Karpenter's order of preference: reserved, spot, on-demand.",
@@ -379,18 +178,18 @@ class NodePool(Section):
                 yield (
                     (key,),
                     f"leaves no instance type: none of the {len(before)} that the other conditions accept "
-                    f"({_examples(before)}) satisfies it",
+                    f"({examples(one.name for one in before)}) satisfies it",
                 )
                 return
 
     @rule
     def _gpus_said_where_there_are_some(self, facts: Facts) -> Findings:
-        with_gpus = [candidate for candidate in self.instance_types if candidate.has_gpu]
+        with_gpus = [candidate.name for candidate in self.instance_types if candidate.has_gpu]
         # With neither categories nor families every type is there, which is a mistake of its own.
         if not self.is_gpu and with_gpus and (self.categories or self.families):
             yield (
                 ("gpus",),
-                f"is missing, and some of the pool's instance types have GPUs ({_examples(with_gpus)}): "
+                f"is missing, and some of the pool's instance types have GPUs ({examples(with_gpus)}): "
                 "say how many, such as {min: 1, max: 8}, or take types without",
             )
 
@@ -400,6 +199,21 @@ class NodePool(Section):
             yield ("limits", "gpus"), "is missing: a GPU pool needs a limit, in whole GPUs, on what it may cost"
         if not self.is_gpu and self.limits.gpus is not None:
             yield ("limits", "gpus"), "is for GPU pools: leave it out, or set gpus to make this one"
+
+    @rule
+    def _gpu_settings_for_gpu_pools_alone(self, facts: Facts) -> Findings:
+        if not self.is_gpu and self.gpu != Gpu():
+            yield ("gpu",), "is for GPU pools: leave it out, or set gpus to make this one"
+
+    @rule
+    def _gpu_settings_that_the_machines_carry(self, facts: Facts) -> Findings:
+        if self.is_gpu:
+            yield from machine_findings(self.gpu, self.instance_types, self.ami)
+
+    @rule
+    def _placeholders_within_the_limits(self, facts: Facts) -> Findings:
+        if self.is_gpu and self.limits.gpus is not None:
+            yield from warm_findings(self.gpu, self.instance_types, self.limits.gpus)
 
     @rule
     def _cpu_limit_for_cpu_pools(self, facts: Facts) -> Findings:
@@ -515,8 +329,3 @@ def _unknown(key: str, given: tuple[str, ...], known: set[str]) -> Findings:
             near = nearest(name, sorted(known))
             hint = f'did you mean "{near}"?' if near else f"some that are known: {', '.join(sorted(known)[:20])}"
             yield (key, index), f"is in no instance type of the catalogue: {hint}"
-
-
-def _examples(types: list[InstanceType]) -> str:
-    names = sorted(candidate.name for candidate in types)
-    return ", ".join(names[:_EXAMPLES]) + (", …" if len(names) > _EXAMPLES else "")

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
+from settings.gpu_fitting import stack_findings
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
@@ -85,6 +86,10 @@ class StackSettings(Section):
     def _some_node_pool(self, facts: Facts) -> Findings:
         if not self.node_pools:
             yield ("nodePools",), "must have at least one pool"
+
+    @rule
+    def _pools_that_share_gpus_in_one_way(self, facts: Facts) -> Findings:
+        yield from stack_findings(self.node_pools)
 
     @rule
     def _not_too_many_tags(self, facts: Facts) -> Findings:

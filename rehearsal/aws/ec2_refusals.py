@@ -20,10 +20,11 @@ from moto.ec2.exceptions import (
     ResourceAlreadyAssociatedError,
 )
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
-from moto.ec2.responses import EC2Response
+
+from rehearsal.aws.fast_restores import FastRestores
 
 
-class Response(EC2Response):
+class Response(FastRestores):
     """moto's EC2; what changes a network is looked at first, one request at a time."""
 
     _one_at_a_time = threading.RLock()

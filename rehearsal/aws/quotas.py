@@ -1,12 +1,13 @@
 """Service quotas of a lab's account: running vCPUs by class of instance, next to moto's VPC quotas.
 
 Codes: https://docs.aws.amazon.com/general/latest/gr/ec2-service.html. The values are those of an account that has asked
-for GPUs; a new one has 0 for them.
+for GPUs; a new one has 0 for them. `GPULAB_QUOTAS` (JSON, code -> vCPUs) has others.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from moto.servicequotas import urls
@@ -45,6 +46,7 @@ class Response(ServiceQuotasResponse):
         service = json.loads(self.body)["ServiceCode"]
         if service != "ec2":
             return ServiceQuotasBackend(self.region, self.current_account).list_aws_default_service_quotas(service)
+        others = json.loads(os.environ.get("GPULAB_QUOTAS", "{}"))
         prefix = f"arn:aws:servicequotas:{self.region}:{self.current_account}:ec2"
         return [
             {
@@ -53,7 +55,7 @@ class Response(ServiceQuotasResponse):
                 "QuotaArn": f"{prefix}/{code}",
                 "QuotaCode": code,
                 "QuotaName": name,
-                "Value": value if granted else default,
+                "Value": others.get(code, value) if granted else default,
                 "Unit": "None",
                 "Adjustable": True,
                 "GlobalQuota": False,

@@ -12,7 +12,8 @@ Beside AWS's own APIs:
 
 Environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` become the key of the IAM user `rehearsal`.
 `GPULAB_KUBERNETES_URL` and `GPULAB_KUBERNETES_CA` (PEM) are every EKS cluster's endpoint and authority; with
-`GPULAB_KUBERNETES_TOKEN` (an administrator's) the nodes of managed node groups are made there.
+`GPULAB_KUBERNETES_TOKEN` (an administrator's) the nodes of managed node groups are made there. `GPULAB_QUOTAS`: see
+`quotas`.
 """
 
 from __future__ import annotations

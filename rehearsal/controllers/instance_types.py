@@ -18,8 +18,8 @@ from rehearsal.aws import nodes
 GPU_RESOURCES = {"NVIDIA": "nvidia.com/gpu"}
 SPOT, ON_DEMAND = "spot", "on-demand"
 
-_PREFIX = "karpenter.k8s.aws/instance-"
-GPU_COUNT = f"{_PREFIX}gpu-count"
+PREFIX = "karpenter.k8s.aws/instance-"
+GPU_COUNT = f"{PREFIX}gpu-count"
 # Their order is that of the label reference, https://karpenter.sh/docs/reference/instance-types.
 _LABELS = (
     "category",
@@ -65,7 +65,7 @@ def labels(instance_type: InstanceType) -> dict[str, str]:
             "gpu-count": str(instance_type.gpu_count),
             "gpu-memory": str(instance_type.gpu_memory_mib),
         }
-    return {_PREFIX + key: value for key, value in found.items()}
+    return {PREFIX + key: value for key, value in found.items()}
 
 
 def extended_resources(instance_type: InstanceType) -> dict[str, str]:
@@ -83,7 +83,7 @@ def described(
     own = labels(instance_type)
     of_type = [
         {"key": key, "operator": "In", "values": [own[key]]} if key in own else {"key": key, "operator": "DoesNotExist"}
-        for key in (_PREFIX + label for label in _LABELS)
+        for key in (PREFIX + label for label in _LABELS)
     ]
     offerings = [
         {

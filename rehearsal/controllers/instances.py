@@ -1,22 +1,27 @@
 """Karpenter's instances in the simulated EC2, and what kubelet and device plugin report of each.
 
 An instance comes with its NodeClaim and goes with it, tagged as Karpenter's AWS provider tags it. On the other side the
-KWOK provider gives a node only what its first pods asked for: here it gets what such an instance really has.
+KWOK provider gives a node only what its first pods asked for: here it gets what such an instance really has, and of its
+GPUs what the device plugin makes of them. The NodeClaim says what Karpenter expected, by the NodeOverlays.
 """
 
 from __future__ import annotations
 
 import logging
-import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import contracts
+from contracts import InstanceType
 from rehearsal.aws import nodes
 from rehearsal.controllers import instance_types
+from rehearsal.controllers.device_plugins import CHART as GPU_OPERATOR
+from rehearsal.controllers.device_plugins import gpu_resources
+from rehearsal.controllers.karpenter import Release, Releases
 from rehearsal.controllers.node_classes import Switch
 from rehearsal.controllers.quantities import quantity
+from rehearsal.controllers.selectors import matches
 from rehearsal.controllers.twins import NODE_POOL_LABEL, original
 from rehearsal.controllers.world import (
     EC2_NODE_CLASSES,
@@ -35,10 +40,13 @@ _CAPACITY_TYPE = "karpenter.sh/capacity-type"
 _REGISTERED = "karpenter.sh/registered"
 _NODE_CLAIM_TAG = "karpenter.sh/nodeclaim"
 _DEFAULT_DISK_GIB = 20
-_COMPARISONS = {"Gt": operator.gt, "Gte": operator.ge, "Lt": operator.lt, "Lte": operator.le}
 _GIB = 2**30
 _GB = 10**9
 _OWN_DISKS = "RAID0"
+_GPU_PREFIX = "nvidia.com/"
+
+_Amounts: TypeAlias = Mapping[str, str]
+_Resources: TypeAlias = tuple[dict[str, str], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Instances:
 
     def __init__(self, karpenter: Switch) -> None:
         self._karpenter = karpenter
+        self._releases = Releases()
 
     def reconcile(self, world: World) -> None:
         """Runs and terminates instances while Karpenter runs; nodes are looked after at any time."""
@@ -59,10 +68,14 @@ class Instances:
         classes = {one["metadata"]["name"]: one for one in world.listed(EC2_NODE_CLASSES)}
         overlays = world.listed(NODE_OVERLAYS)
         live_nodes = {one["spec"].get("providerID"): one for one in world.listed(NODES)} if claims else {}
+        operator = self._releases.deployed(world, GPU_OPERATOR) if claims else None
         for claim in claims.values():
             if id := claim.get("status", {}).get("providerID"):
                 node_class = classes.get(claim["spec"]["nodeClassRef"]["name"])
-                _report_resources(world, claim, live_nodes.get(id), node_class, overlays)
+                _report(world, NODE_CLAIMS, claim, *expected_resources(claim, node_class, overlays))
+                if node := live_nodes.get(id):
+                    _report(world, NODES, node, *node_resources(node, node_class, operator))
+                    _take_startup_taints_away(world, claim, node)
         if self._karpenter.running and world.aws.clusters():
             self._run_and_terminate(world, claims, classes)
 
@@ -122,10 +135,8 @@ def run_request(claim: Object, node_class: Object, cluster: str) -> dict[str, An
     return request
 
 
-def node_resources(
-    claim: Object, node_class: Object | None, overlays: Iterable[Object]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Capacity and allocatable of a NodeClaim's node: all that the instance has, and what overlays make of it."""
+def expected_resources(claim: Object, node_class: Object | None, overlays: Iterable[Object]) -> _Resources:
+    """Capacity and allocatable of a NodeClaim: what the instance has, and what overlays make of it."""
     labels = claim["metadata"]["labels"]
     instance_type = contracts.instance_types()[labels[_INSTANCE_TYPE]]
     capacity, allocatable = nodes.resources(instance_type, _disk_gib(instance_type, node_class))
@@ -136,17 +147,13 @@ def node_resources(
     return {**capacity, **extended}, {**allocatable, **extended}
 
 
-def matches(requirements: Iterable[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
-    """Whether labels fulfil every requirement, by the operators of node selectors."""
-    return all(_fulfils(one["operator"], one.get("values") or [], labels.get(one["key"])) for one in requirements)
-
-
-def _fulfils(relation: str, values: Sequence[str], label: str | None) -> bool:
-    if label is None:
-        return relation in ("NotIn", "DoesNotExist")
-    if relation in _COMPARISONS:
-        return _COMPARISONS[relation](int(label), int(values[0]))
-    return {"In": label in values, "NotIn": label not in values, "Exists": True}.get(relation, False)
+def node_resources(node: Object, node_class: Object | None, operator: Release | None) -> _Resources:
+    """Capacity and allocatable of a node: what the instance has, and what the device plugin makes of its GPUs."""
+    labels = node["metadata"]["labels"]
+    instance_type = contracts.instance_types()[labels[_INSTANCE_TYPE]]
+    capacity, allocatable = nodes.resources(instance_type, _disk_gib(instance_type, node_class))
+    extended = gpu_resources(labels, instance_type, node_class, operator)
+    return {**capacity, **extended}, {**allocatable, **extended}
 
 
 def _running(world: World) -> Iterator[_Instance]:
@@ -162,23 +169,21 @@ def _running(world: World) -> Iterator[_Instance]:
                 yield _Instance(one["InstanceId"], {tag["Key"]: tag["Value"] for tag in one["Tags"]})
 
 
-def _report_resources(
-    world: World, claim: Object, node: Object | None, node_class: Object | None, overlays: Iterable[Object]
-) -> None:
-    """Brings the status of a NodeClaim and of its node to what the instance has, and takes startup taints away.
+def _report(world: World, collection: str, obj: Object, capacity: _Amounts, allocatable: _Amounts) -> None:
+    """Brings the resources in the status of a NodeClaim or a node to these; of GPUs nothing else is left."""
+    changes = {}
+    for key, wanted in (("capacity", capacity), ("allocatable", allocatable)):
+        now = obj["status"].get(key, {})
+        stale = [name for name in now if name.startswith(_GPU_PREFIX) and name not in wanted]
+        if stale or any(quantity(now.get(name, "-1")) != quantity(amount) for name, amount in wanted.items()):
+            changes[key] = {**wanted, **dict.fromkeys(stale)}
+    if changes:
+        world.kubernetes.patch(f"{place_of(collection, obj)}/status", {"status": changes})
 
-    Whoever set a startup taint takes it away once it is at work on the node; no daemon works here.
-    """
-    capacity, allocatable = node_resources(claim, node_class, overlays)
-    wanted = {"capacity": capacity, "allocatable": allocatable}
-    for collection, obj in ((NODE_CLAIMS, claim), (NODES, node)):
-        if obj and any(
-            quantity(obj["status"].get(key, {}).get(name, "-1")) != quantity(amount)
-            for key, amounts in wanted.items()
-            for name, amount in amounts.items()
-        ):
-            world.kubernetes.patch(f"{place_of(collection, obj)}/status", {"status": wanted})
-    if node is None or _REGISTERED not in node["metadata"]["labels"]:
+
+def _take_startup_taints_away(world: World, claim: Object, node: Object) -> None:
+    """Whoever set a startup taint takes it away once it is at work on the node; no daemon works here."""
+    if _REGISTERED not in node["metadata"]["labels"]:
         return
     startup = {(one["key"], one["effect"]) for one in claim["spec"].get("startupTaints", [])}
     taints = node["spec"].get("taints", [])
@@ -188,7 +193,7 @@ def _report_resources(
         world.kubernetes.patch(place_of(NODES, node), {"metadata": unchanged, "spec": {"taints": kept}})
 
 
-def _disk_gib(instance_type: contracts.InstanceType, node_class: Object | None) -> int:
+def _disk_gib(instance_type: InstanceType, node_class: Object | None) -> int:
     """GiB of the disk for images, containers and emptyDirs.
 
     With RAID0 that is the instance's own disks, where it has some; else the last of the class's volumes, as

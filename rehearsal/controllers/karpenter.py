@@ -55,6 +55,24 @@ def read_release(secret: Object) -> Release:
     return Release(chart=record["chart"]["metadata"]["name"], values=record.get("config") or {})
 
 
+class Releases:
+    """The deployed Helm releases of a cluster. A release's secret can be large: each version is read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Release] = {}
+
+    def deployed(self, world: World, chart: str) -> Release | None:
+        """The deployed release of a chart."""
+        live = world.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
+        versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
+        self._known = {version: known for version, known in self._known.items() if version in versions}
+        for version in versions.keys() - self._known.keys():
+            secret = world.kubernetes.get(place_of(SECRETS, versions[version]))
+            if secret is not None:
+                self._known[version] = read_release(secret)
+        return next((release for release in self._known.values() if release.chart == chart), None)
+
+
 def settings_environment(values: Mapping[str, Any]) -> dict[str, str]:
     """The environment that the chart makes of `settings` in a release's values, and of its own defaults."""
     default, given = contracts.chart(CHART).values["settings"], values.get("settings") or {}
@@ -75,7 +93,7 @@ class Karpenter:
         self._environment: dict[str, str] | None = None
         self._spot = True
         self._started = 0.0
-        self._releases: dict[str, Release] = {}
+        self._releases = Releases()
         self._defined = False
 
     @property
@@ -86,7 +104,7 @@ class Karpenter:
     def reconcile(self, world: World) -> None:
         """Starts or ends Karpenter; one that ended by itself, as without its definitions, starts again."""
         self._define_node_class(world)
-        release = self._deployed(world)
+        release = self._releases.deployed(world, CHART)
         if release is None:
             self._end()
             return
@@ -105,17 +123,6 @@ class Karpenter:
             definition = dict(contracts.crd(_KWOK_NODE_CLASS))
             world.kubernetes.apply(place_of(DEFINITIONS, definition), definition)
             self._defined = True
-
-    def _deployed(self, world: World) -> Release | None:
-        """The deployed release of Karpenter's chart. A release's secret can be large: each is read once."""
-        live = world.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
-        versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
-        self._releases = {version: known for version, known in self._releases.items() if version in versions}
-        for version in versions.keys() - self._releases.keys():
-            secret = world.kubernetes.get(place_of(SECRETS, versions[version]))
-            if secret is not None:
-                self._releases[version] = read_release(secret)
-        return next((release for release in self._releases.values() if release.chart == CHART), None)
 
     def _start(self, world: World) -> None:
         types = world.folder / instance_types.FILE

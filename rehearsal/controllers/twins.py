@@ -14,12 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import contracts
+from rehearsal.controllers import instance_types
 from rehearsal.controllers.node_classes import Switch, drift_hash, owned_by
+from rehearsal.controllers.selectors import matches
 from rehearsal.controllers.world import EC2_NODE_CLASSES, NODE_OVERLAYS, NODE_POOLS, Object, World, place, place_of
 from settings.values import seconds
 
 SUFFIX = "-rehearsal"
 NODE_POOL_LABEL = "karpenter.sh/nodepool"
+_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 
 _NEVER = "Never"
 # What the rehearsal knows of a twin: that it is one of this manifest. And, on its nodes, the class that they are of.
@@ -89,13 +93,23 @@ def twin_of_pool(pool: Object, node_class: Object | None, durations: Durations) 
 
 
 def twin_of_overlay(overlay: Object) -> Object | None:
-    """The same overlay for the twins of the pools that it selects by name; None when it names no pool."""
+    """The same overlay for the twins of the pools that it selects by name; None when it names no pool.
+
+    An overlay is compared with what all offerings of an instance type have in common, where the KWOK provider has none
+    of AWS's labels: what it asks of them becomes a list of the instance types that fulfil it.
+    """
     spec = copy.deepcopy(overlay["spec"])
     by_pool = [one for one in spec.get("requirements", []) if one["key"] == NODE_POOL_LABEL and one.get("values")]
     if not by_pool or is_twin(overlay):
         return None
     for requirement in by_pool:
         requirement["values"] = [f"{pool}{SUFFIX}" for pool in requirement["values"]]
+    of_types = [one for one in spec["requirements"] if one["key"].startswith(instance_types.PREFIX)]
+    if of_types:
+        known = contracts.instance_types()
+        names = [name for name, one in known.items() if matches(of_types, instance_types.labels(one))]
+        others = [one for one in spec["requirements"] if one not in of_types]
+        spec["requirements"] = [*others, {"key": _INSTANCE_TYPE, "operator": "In", "values": names}]
     return _twin(overlay, spec)
 
 

@@ -76,10 +76,18 @@ class Kubernetes:
         )
 
     def request(
-        self, method: str, path: str, body: Any = None, content_type: str = _JSON, *, accept: str = _JSON
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = _JSON,
+        *,
+        accept: str = _JSON,
+        token: str | None = None,
     ) -> Any:
-        """The API server's answer, decoded."""
-        headers = {**self._headers, "Content-Type": content_type, "Accept": accept}
+        """The API server's answer, decoded; as the administrator, or as whoever has `token`."""
+        signed = {"Authorization": f"Bearer {token}"} if token else self._headers
+        headers = {**signed, "Content-Type": content_type, "Accept": accept}
         data = None if body is None else json.dumps(body).encode()
         try:
             response = self._pool.request(method, f"{self.server}{path}", body=data, headers=headers)

@@ -7,7 +7,7 @@ import gzip
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -17,6 +17,8 @@ import boto3
 
 import contracts
 import settings
+from components.gpu import gpu_operator_values
+from components.gpu_sharing import node_overlays
 from components.network import DISCOVERY_TAG
 from components.node_pools import ec2_node_class_spec, node_pool_spec
 from rehearsal import control_plane
@@ -37,6 +39,7 @@ from rehearsal.pods import Pods, Wish
 from rehearsal.processes import Processes, answers, end_marked, free_ports, marked
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
+from settings import NodePool
 
 REGION = "us-east-1"
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -58,6 +61,7 @@ class Lab:
         self.folder = folder
         self._aws_url = aws_url
         self.settings = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
+        self._pools: dict[str, NodePool] = {}
 
     def client(self, service: str) -> Any:
         """A boto3 client of the simulated AWS."""
@@ -97,18 +101,19 @@ class Lab:
             self.kubernetes.apply(place(DEFINITIONS, definition["metadata"]["name"]), dict(definition))
         for collection in (EC2_NODE_CLASSES, NODE_POOLS, NODE_CLAIMS, NODE_OVERLAYS):
             until(lambda kind=collection: self.kubernetes.get(kind), f"{collection} is served")
-        record = {
-            "chart": {"metadata": {"name": "karpenter"}},
-            "config": {"settings": {"featureGates": {"nodeOverlay": True}}},
-        }
+        self._release("karpenter", {"settings": {"featureGates": {"nodeOverlay": True}}})
+
+    def _release(self, chart: str, values: Any) -> None:
+        """The record of a deployed Helm release."""
+        record = {"chart": {"metadata": {"name": chart}}, "config": values}
         packed = base64.b64encode(gzip.compress(json.dumps(record).encode())).decode()
         secret = {
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "helm.sh/release.v1",
             "metadata": {
-                "name": "sh.helm.release.v1.karpenter.v1",
-                "labels": {"owner": "helm", "name": "karpenter", "status": "deployed"},
+                "name": f"sh.helm.release.v1.{chart}.v1",
+                "labels": {"owner": "helm", "name": chart, "status": "deployed"},
             },
             "data": {"release": base64.b64encode(packed.encode()).decode()},
         }
@@ -122,21 +127,47 @@ class Lab:
         """Removes the record of the release."""
         self.kubernetes.delete(place("/api/v1/secrets", "sh.helm.release.v1.karpenter.v1", "kube-system"))
 
-    def make_pool(self, name: str, like: str | None = None, cluster: str = CLUSTER, **of_class: Any) -> None:
-        """A pool of the dev stack file, or one `like` it, whose class looks for what is tagged for `cluster`.
+    def make_system_node(self, taint: Object) -> None:
+        """A node that is none of Karpenter's, as those of the system node group."""
+        amounts = {"cpu": "2", "memory": "8Gi", "pods": "29"}
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": "system"},
+            "spec": {"taints": [taint]},
+            "status": {"capacity": amounts, "allocatable": amounts},
+        }
+        self.kubernetes.create(place(NODES, "system"), node)
 
-        `of_class` are other values in the EC2NodeClass's spec. A pool that is there is changed.
+    def make_pool(
+        self, name: str, like: str | None = None, cluster: str = CLUSTER, pool: NodePool | None = None, **of_class: Any
+    ) -> None:
+        """A pool of the dev stack file, or one `like` it, or a given one; its class looks for what is tagged `cluster`.
+
+        `of_class` are other values in the EC2NodeClass's spec. A pool that is there is changed. The GPU Operator knows
+        of every pool that was made.
         """
-        pool = self.settings.node_pools[like or name]
+        pool = pool or self.settings.node_pools[like or name]
+        self._pools[name] = pool
+        self._release("gpu-operator", gpu_operator_values(self._pools))
         node_class = ec2_node_class_spec(pool, cluster_name=cluster, node_role_name=_ROLE, tags={"Owner": "tests"})
         node_class |= of_class
-        spec = node_pool_spec(name, pool)
-        for collection, version, kind, content in (
-            (EC2_NODE_CLASSES, "karpenter.k8s.aws/v1", "EC2NodeClass", node_class),
-            (NODE_POOLS, "karpenter.sh/v1", "NodePool", spec),
+        overlays = [
+            (NODE_OVERLAYS, "karpenter.sh/v1alpha1", "NodeOverlay", overlay, spec)
+            for overlay, spec in node_overlays(name, pool).items()
+        ]
+        for collection, version, kind, own_name, content in (
+            (EC2_NODE_CLASSES, "karpenter.k8s.aws/v1", "EC2NodeClass", name, node_class),
+            *overlays,
+            (NODE_POOLS, "karpenter.sh/v1", "NodePool", name, node_pool_spec(name, pool)),
         ):
-            obj = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": content}
-            self.kubernetes.apply(place(collection, name), obj)
+            obj = {"apiVersion": version, "kind": kind, "metadata": {"name": own_name}, "spec": content}
+            self.kubernetes.apply(place(collection, own_name), obj)
+
+    def pool_like(self, name: str, **changed: Any) -> NodePool:
+        """A pool of the dev stack file with other keys."""
+        section = self.settings.node_pools[name].model_dump(by_alias=True, exclude_defaults=True)
+        return NodePool.model_validate({**section, **changed})
 
     def pool(self, name: str) -> Object | None:
         """The NodePool."""
@@ -179,13 +210,17 @@ class Lab:
         tolerates: bool | None = None,
         pool: str | None = None,
         lasting: bool = False,
+        also_tolerates: Sequence[Object] = (),
     ) -> None:
-        """A pod that asks for GPUs and tolerates their taint, or for one CPU; a `lasting` one must not be disrupted."""
+        """A pod that asks for GPUs and tolerates their taint, or for one CPU; a `lasting` one must not be disrupted.
+
+        `also_tolerates` are other taints.
+        """
         tolerates = gpus > 0 if tolerates is None else tolerates
         wish = Wish(
             requests={resource: str(gpus)} if gpus else {"cpu": "1"},
             selects={"gpulab.dev/pool": pool} if pool else {},
-            tolerations=[_GPU_TOLERATION] if tolerates else [],
+            tolerations=[*([_GPU_TOLERATION] if tolerates else []), *also_tolerates],
             lasting=lasting,
         )
         self.pods.run(name, wish)

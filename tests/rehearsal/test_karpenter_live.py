@@ -9,7 +9,7 @@ from karpenter_lab import Lab, running_lab, until
 
 import contracts
 from rehearsal.controllers.instance_types import offers_spot, set_spot_out
-from rehearsal.controllers.world import NODE_CLAIMS, NODE_OVERLAYS, NODES, place
+from rehearsal.controllers.world import NODE_CLAIMS, NODES, place
 from rehearsal.toolchain import Toolchain
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -95,25 +95,6 @@ def test_a_second_pod_uses_the_rest_of_a_node(lab: Lab, pods: Callable[..., str]
     until(lambda: _capacity(lab, node["metadata"]["name"]) == "4", "the node has all GPUs")
     second = pods("second", gpus=1)
     assert until(lambda: lab.node_of(second), "the second pod runs")["metadata"]["name"] == node["metadata"]["name"]
-
-
-def test_slices_of_a_shared_gpu_share_a_node(lab: Lab, pods: Callable[..., str]) -> None:
-    lab.make_pool("gpu-shared")
-    overlay = {
-        "apiVersion": "karpenter.sh/v1alpha1",
-        "kind": "NodeOverlay",
-        "metadata": {"name": "gpu-shared"},
-        "spec": {
-            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu-shared"]}],
-            "capacity": {"nvidia.com/gpu.shared": "4", "nvidia.com/gpu": "0"},
-        },
-    }
-    lab.kubernetes.apply(place(NODE_OVERLAYS, "gpu-shared"), overlay)
-    until(lambda: lab.is_ready("gpu-shared"), "the pool is ready")
-    slices = [pods(f"slice-{number}", gpus=1, resource="nvidia.com/gpu.shared") for number in range(4)]
-    until(lambda: all(lab.node_of(pod) for pod in slices), "all slices run")
-    assert len(lab.nodes("gpu-shared")) == 1
-    assert lab.nodes("gpu-shared")[0]["status"]["capacity"]["nvidia.com/gpu"] == "0"
 
 
 def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:

@@ -208,7 +208,7 @@ def test_overlay_twin_selects_the_twin_pools() -> None:
     assert twins.twin_of_overlay(everywhere) is None, "it holds for twin pools as it is"
 
 
-def test_node_has_all_of_its_instance_and_what_overlays_add() -> None:
+def test_claim_has_all_of_its_instance_and_what_overlays_make_of_it() -> None:
     overlay = {
         "spec": {
             "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu-rehearsal"]}],
@@ -216,17 +216,32 @@ def test_node_has_all_of_its_instance_and_what_overlays_add() -> None:
         }
     }
     elsewhere = {"spec": {"requirements": [{"key": "a", "operator": "Exists"}], "capacity": {"a.com/b": "1"}}}
-    capacity, _ = instances.node_resources(claim(), node_class(), [])
+    capacity, _ = instances.expected_resources(claim(), node_class(), [])
     assert (capacity["nvidia.com/gpu"], capacity["ephemeral-storage"]) == ("4", "200Gi")
     own_disks = node_class()
     own_disks["spec"]["instanceStorePolicy"] = "RAID0"
-    with_disks, _ = instances.node_resources(claim(), own_disks, [])
+    with_disks, _ = instances.expected_resources(claim(), own_disks, [])
     nvme = contracts.instance_types()[claim()["metadata"]["labels"]["node.kubernetes.io/instance-type"]].nvme_gb
     assert nvme
     assert with_disks["ephemeral-storage"] == f"{nvme * 10**9 // 2**30}Gi"
-    capacity, allocatable = instances.node_resources(claim(), node_class(), [overlay, elsewhere])
+    capacity, allocatable = instances.expected_resources(claim(), node_class(), [overlay, elsewhere])
     assert (allocatable["nvidia.com/gpu.shared"], allocatable["nvidia.com/gpu"]) == ("16", "0")
     assert "a.com/b" not in capacity
+
+
+def test_node_has_gpus_once_a_device_plugin_runs_there() -> None:
+    capacity, _ = instances.node_resources(claim(), node_class(), None)
+    assert capacity["cpu"] == "48"
+    assert "nvidia.com/gpu" not in capacity
+    config = {"config": {"default": "whole", "data": {"whole": "version: v1"}}}
+    operator = karpenter.Release("gpu-operator", {"devicePlugin": config, "mig": {"strategy": "mixed"}})
+    capacity, allocatable = instances.node_resources(claim(), node_class(), operator)
+    assert capacity["nvidia.com/gpu"] == allocatable["nvidia.com/gpu"] == "4"
+
+
+def test_disk_of_joined_nvme_disks_is_theirs() -> None:
+    capacity, _ = instances.node_resources(claim(), node_class(instanceStorePolicy="RAID0"), None)
+    assert capacity["ephemeral-storage"] == "3539Gi"
 
 
 def test_instance_is_what_its_claim_and_class_say() -> None:

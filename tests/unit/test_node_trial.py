@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 import settings
-from components.node_pools import GPU_RESOURCE
+from components.gpu_sharing import shares
 from rehearsal.checks import DoesNotHold, NotTried, outcome
 from rehearsal.node_trial import BURST, burst, is_open, types_to_buy
 from rehearsal.pods import Wish
@@ -36,8 +36,9 @@ def test_a_burst_asks_each_pool_for_more_than_its_limit_in_pods_that_fit_an_inst
     pods = burst(pools)
     assert len(pods) == BURST
     for pool_name, pool in pools.items():
-        gpus = [int(wish.requests[GPU_RESOURCE]) for asked, wish in pods if asked == pool_name]
-        assert sum(gpus) > (pool.limits.gpus or 0)
+        (resource, each), *_ = shares(pool).items()
+        gpus = [int(wish.requests[resource]) for asked, wish in pods if asked == pool_name]
+        assert sum(gpus) > min((pool.limits.gpus or 0) * each, len(gpus) - 1)
         assert max(gpus) <= max(one.gpu_count for one in types_to_buy(pool))
 
 

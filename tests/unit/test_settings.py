@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import settings
 from settings.cluster import LONGEST_ROLE_SUFFIX, NAME_LIMIT
+from settings.disruption import MaintenanceWindow
 from settings.network import ENDPOINTS_WITHOUT_NAT
-from settings.node_pools import MaintenanceWindow
 from settings.section import nearest
 from settings.values import seconds
 

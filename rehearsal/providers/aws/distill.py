@@ -38,6 +38,7 @@ RESOURCES = (
     "aws:cloudwatch/eventRule:EventRule",
     "aws:cloudwatch/eventTarget:EventTarget",
     "aws:cloudwatch/logGroup:LogGroup",
+    "aws:ebs/fastSnapshotRestore:FastSnapshotRestore",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
     "aws:ec2/eip:Eip",
     "aws:ec2/flowLog:FlowLog",
@@ -91,6 +92,7 @@ RESOURCES = (
 )
 
 FUNCTIONS = (
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
     "aws:ec2/getSubnet:getSubnet",
     "aws:eks/getAddonVersion:getAddonVersion",
     "aws:eks/getCluster:getCluster",
@@ -99,6 +101,7 @@ FUNCTIONS = (
     "aws:index/getPartition:getPartition",
     "aws:index/getRegion:getRegion",
     "aws:route53/getZone:getZone",
+    "aws:servicequotas/getServiceQuota:getServiceQuota",
     "aws:ssm/getParameter:getParameter",
 )
 

@@ -166,6 +166,45 @@ def get_cluster(cloud: Cloud, args: Properties) -> Properties:
     }
 
 
+@function("aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings")
+def get_instance_type_offerings(cloud: Cloud, args: Properties) -> Properties:
+    """Which instance types are to be had in which places, in three lists of one order."""
+    filters = [{"Name": one["name"], "Values": one["values"]} for one in args.get("filters", [])]
+    location = args.get("locationType", "region")
+    pages = cloud.ec2.get_paginator("describe_instance_type_offerings").paginate(LocationType=location, Filters=filters)
+    found = [one for page in pages for one in page["InstanceTypeOfferings"]]
+    return {
+        "id": cloud.region,
+        "instanceTypes": [one["InstanceType"] for one in found],
+        "locations": [one["Location"] for one in found],
+        "locationTypes": [one["LocationType"] for one in found],
+        "region": cloud.region,
+    }
+
+
+@function("aws:servicequotas/getServiceQuota:getServiceQuota")
+def get_service_quota(cloud: Cloud, args: Properties) -> Properties:
+    """The quota of a service, by its code, as it applies to the account, and its default."""
+    service, code = _required(args, "serviceCode"), _required(args, "quotaCode")
+    client = cloud.client("service-quotas")
+    applied = client.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+    default = client.get_aws_default_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
+    return {
+        "id": applied["QuotaArn"],
+        "arn": applied["QuotaArn"],
+        "adjustable": applied["Adjustable"],
+        "globalQuota": applied["GlobalQuota"],
+        "quotaCode": code,
+        "quotaName": applied["QuotaName"],
+        "serviceCode": service,
+        "serviceName": applied["ServiceName"],
+        "value": applied["Value"],
+        "defaultValue": default["Value"],
+        "usageMetrics": [],
+        "region": cloud.region,
+    }
+
+
 @function("aws:ec2/getSubnet:getSubnet")
 def get_subnet(cloud: Cloud, args: Properties) -> Properties:
     """One subnet, by its id."""

@@ -1,0 +1,161 @@
+"""What has to hold of GPUs while a rehearsed stack is up; see `checks`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.error import HTTPError
+
+from components import warm
+from components.gpu_sharing import is_managed
+from contracts import InstanceType
+from settings import NodePool
+
+from .checks import Subject, require
+from .controllers import instance_types
+from .controllers.device_plugins import CHART, gpu_resources
+from .controllers.instances import expected_resources
+from .controllers.karpenter import Release, read_release
+from .controllers.twins import is_twin
+
+_KARPENTER = "/apis/karpenter.sh/v1"
+_SECRETS = "/api/v1/secrets?labelSelector=owner%3Dhelm%2Cstatus%3Ddeployed"
+_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+_GPU_PREFIX = "nvidia.com/"
+
+
+def shares_agree(subject: Subject) -> str:
+    """What Karpenter expects of a machine of each GPU pool is what the device plugin makes of it, and counts as limit.
+
+    The one side are the NodeOverlays, the other the configuration that the pool's labels, or its user data, select.
+    """
+    overlays = [one for one in _items(subject, "/apis/karpenter.sh/v1alpha1/nodeoverlays") if not is_twin(one)]
+    classes = {one["metadata"]["name"]: one for one in _items(subject, "/apis/karpenter.k8s.aws/v1/ec2nodeclasses")}
+    node_pools = {one["metadata"]["name"]: one for one in _items(subject, f"{_KARPENTER}/nodepools")}
+    operator = _operator(subject)
+    found = []
+    for name, pool in _gpu_pools(subject).items():
+        node_pool, node_class = node_pools[name], classes[name]
+        for one in _one_for_each_count(pool):
+            labels = {
+                **instance_types.labels(one),
+                **node_pool["spec"]["template"]["metadata"]["labels"],
+                "node.kubernetes.io/instance-type": one.name,
+                "karpenter.sh/nodepool": name,
+            }
+            expected, _ = expected_resources({"metadata": {"labels": labels}}, node_class, overlays)
+            has = gpu_resources(labels, one, node_class, operator)
+            wanted = {key: value for key, value in expected.items() if key.startswith(_GPU_PREFIX) and value != "0"}
+            require(has == wanted, f"{one.name} of {name} has {has}, and Karpenter expects {wanted}")
+            limits = {key for key in node_pool["spec"]["limits"] if key.startswith(_GPU_PREFIX)}
+            require(limits == set(has), f"{name} is limited in {sorted(limits)}, and its nodes have {sorted(has)}")
+            found.append(f"{one.name} of {name}: {', '.join(f'{count} {key}' for key, count in has.items())}")
+    return "; ".join(found) or "the stack has no GPU pool"
+
+
+def operands_tolerate(subject: Subject) -> str:
+    """The GPU Operator's DaemonSets, and node feature discovery's, tolerate every taint of every GPU pool."""
+    operator = _operator(subject)
+    managed = {name: pool for name, pool in _gpu_pools(subject).items() if is_managed(pool)}
+    if operator is None:
+        require(not managed, f"no GPU Operator is deployed for {', '.join(managed)}")
+        return "no pool needs the GPU Operator"
+    tolerations = {
+        "daemonsets": operator.values["daemonsets"]["tolerations"],
+        "node-feature-discovery worker": operator.values["node-feature-discovery"]["worker"]["tolerations"],
+    }
+    seen = 0
+    for node_pool in _items(subject, f"{_KARPENTER}/nodepools"):
+        if node_pool["metadata"]["name"] not in managed:
+            continue
+        template = node_pool["spec"]["template"]["spec"]
+        for taint in [*template.get("taints", []), *template.get("startupTaints", [])]:
+            seen += 1
+            for of, given in tolerations.items():
+                tolerated = any(tolerates(one, taint) for one in given)
+                require(tolerated, f"{of} do not tolerate {taint} of {node_pool['metadata']['name']}")
+    return f"{seen} taints of {', '.join(managed)} are tolerated"
+
+
+def placeholders_scale(subject: Subject) -> str:
+    """Each pool's schedule may scale its placeholders, and nothing else."""
+    found = []
+    for name, pool in _gpu_pools(subject).items():
+        if pool.gpu.warm is None:
+            continue
+        deployment = warm.placeholders_name(name)
+        path = f"/apis/apps/v1/namespaces/{warm.NAMESPACE}/deployments/{deployment}"
+        priority = subject.plane.request("GET", path)["spec"]["template"]["spec"]["priorityClassName"]
+        value = subject.plane.request("GET", f"/apis/scheduling.k8s.io/v1/priorityclasses/{priority}")["value"]
+        require(value < 0, f"the placeholders of {name} have priority {value}: no notebook would take their place")
+        if pool.gpu.warm.schedule is None:
+            found.append(f"{name}: always {pool.gpu.warm.replicas}")
+            continue
+        jobs = _items(subject, f"/apis/batch/v1/namespaces/{warm.NAMESPACE}/cronjobs")
+        zones = {one["spec"]["timeZone"] for one in jobs if one["metadata"]["name"].startswith(f"{deployment}-")}
+        require(zones == {pool.gpu.warm.time_zone}, f"the jobs of {name} run by the time of {sorted(zones)}")
+        for verb, resource, subresource, object_name, may in (
+            ("get", "deployments", "", deployment, True),
+            ("patch", "deployments", "scale", deployment, True),
+            ("patch", "deployments", "scale", "another", False),
+            ("patch", "deployments", "", deployment, False),
+            ("delete", "deployments", "", deployment, False),
+        ):
+            asked = {"verb": verb, "group": "apps", "resource": resource, "subresource": subresource}
+            allowed = _allowed(subject, deployment, {**asked, "name": object_name, "namespace": warm.NAMESPACE})
+            words = f"{verb} {resource}/{subresource} {object_name}".replace("/ ", " ")
+            require(allowed == may, f"the jobs of {name} may {'' if allowed else 'not '}{words}")
+        schedule = pool.gpu.warm.schedule
+        hours = f"{schedule.start} to {schedule.end} {pool.gpu.warm.time_zone}"
+        found.append(f"{name}: {pool.gpu.warm.replicas} from {hours}, by an account that may scale them alone")
+    return "; ".join(found) or "no pool is kept warm"
+
+
+def _gpu_pools(subject: Subject) -> dict[str, NodePool]:
+    return {name: pool for name, pool in subject.settings.node_pools.items() if pool.is_gpu}
+
+
+def _items(subject: Subject, path: str) -> list[dict[str, Any]]:
+    """The objects of a collection; none where its kind is not served."""
+    try:
+        return subject.plane.request("GET", path)["items"]
+    except HTTPError as error:
+        if error.code == 404:
+            return []
+        raise
+
+
+def _operator(subject: Subject) -> Release | None:
+    releases = map(read_release, _items(subject, _SECRETS))
+    return next((release for release in releases if release.chart == CHART), None)
+
+
+def _one_for_each_count(pool: NodePool) -> Iterable[InstanceType]:
+    """The cheapest instance type of the pool for each number of GPUs that it takes."""
+    return {one.gpu_count: one for one in reversed(pool.instance_types)}.values()
+
+
+def tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    """As Kubernetes decides it (k8s.io/api, Toleration.ToleratesTaint)."""
+    same_value = toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+    same_effect = toleration.get("effect") in (None, "", taint["effect"])
+    return toleration.get("key") in (None, "", taint["key"]) and same_value and same_effect
+
+
+def _allowed(subject: Subject, account: str, attributes: Mapping[str, str]) -> bool:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{warm.NAMESPACE}:{account}",
+            "resourceAttributes": dict(attributes),
+        },
+    }
+    return subject.plane.request("POST", _REVIEWS, review)["status"]["allowed"]
+
+
+GPU_CHECKS: Mapping[str, Callable[[Subject], str]] = {
+    "nodes have the GPUs that Karpenter expects": shares_agree,
+    "GPU DaemonSets tolerate every GPU pool": operands_tolerate,
+    "placeholders are scaled by schedule": placeholders_scale,
+}
