@@ -27,7 +27,7 @@ rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse S
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down
 
-test: lint setup  ## Everything: lint, types, unit tests, rehearsals of dev and prod
+test: lint setup  ## Everything: lint, types, unit tests, sign-in, rehearsals of dev and prod
 	$(RUN) -m pytest
 
 unit: $(INSTALLED)  ## The tests that take seconds

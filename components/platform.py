@@ -14,6 +14,7 @@ from components.certificate import Certificate, CertificateArgs
 from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
 from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
+from components.identity import Identity, IdentityArgs
 from components.ingress import Ingress, IngressArgs
 from components.karpenter import Karpenter, KarpenterArgs
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
@@ -21,6 +22,7 @@ from components.load_balancer_controller import LoadBalancerController, LoadBala
 from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
 from components.published_service import PublishedService, port_forward_commands
+from components.realm import Addresses
 from components.storage import Storage, StorageArgs
 from components.volume_gate import VolumeGate
 from components.warm import Warm, WarmArgs
@@ -198,6 +200,25 @@ class Platform(pulumi.ComponentResource):
             # Volumes go once the pods that use them have ended, on nodes that are there.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[storage, node_pools]),
         )
+
+        if settings.identity:
+            identity = Identity(
+                f"{name}-identity",
+                IdentityArgs(
+                    settings=settings.identity,
+                    addresses=Addresses.of(settings.ingress.domain),
+                    cluster_name=settings.cluster.name,
+                    vpc_id=network.vpc_id,
+                    subnet_ids=network.intra_subnet_ids,
+                    node_security_group_id=cluster.security_group_id,
+                    production=production,
+                    protect=settings.lifecycle.protects,
+                    charts=settings.charts,
+                ),
+                # Its pods may run on the system nodes, and on those of Karpenter where these are full.
+                opts=beside_pools,
+            )
+            published = [*published, identity.published]
 
         self.aws_provider = aws_provider
         self.kubernetes_provider = cluster.provider

@@ -209,6 +209,8 @@ _BEFORE = tuple(
         (r":Release .*-karpenter$", r":Release .*-karpenter-crd$"),
         (r":Release .*-karpenter$", r":PodIdentityAssociation .*-karpenter$"),
         (r":Release .*-karpenter$", r"aws:sqs/queue:Queue "),
+        (r":Job ", r":Release .*-keycloak$"),
+        (r":Release .*-keycloak$", r"aws:rds/instance:Instance "),
         (r":Release ", r":NodeGroup "),
         (r":PersistentVolumeClaim ", r":VolumeGate "),
         (r":VolumeGate ", r"v1:NodePool "),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from .checks import NotTried, Subject, require
 from .controllers.target_groups import BINDINGS, ENDPOINT_SLICES, endpoints, service_port
+from .releases import releases
 from .workspace import DNS_SERVER
 
 _ADDRESS_PATIENCE = 10.0
@@ -42,15 +43,22 @@ def load_balancer_matches(subject: Subject) -> str:
     made = {one["arn"] for one in _of_type(subject, "aws:lb/targetGroup:TargetGroup")}
     require(groups == made, f"rules lead to {len(groups & made)} of {len(made)} target groups")
     require(bindings.keys() == groups, f"{len(bindings.keys() & groups)} of {len(groups)} target groups have a binding")
-    targets = 0
+    recorded = {one.namespace for one in releases(subject.plane) if one.recorded}
+    targets, unseen = 0, []
     for arn in sorted(groups):
-        targets += _targets_are_right(subject, arn, bindings[arn])
+        name = f"{bindings[arn]['metadata']['namespace']}/{bindings[arn]['spec']['serviceRef']['name']}"
+        service = _service(subject, bindings[arn], recorded)
+        if service is None:
+            unseen.append(name)
+        else:
+            targets += _targets_are_right(subject, arn, bindings[arn], service)
     _doors_are_open(subject, balancer["SecurityGroups"], groups)
     if not hosts:
         return f"{balancer['LoadBalancerName']} publishes nothing: 404 for everybody"
     return (
         f"{', '.join(sorted(hosts))}: {len(rules)} rules, as many target groups and bindings, {targets} targets, "
         f"at {balancer['LoadBalancerName']}"
+        + (f"; not looked for, as their charts' releases are recorded: {', '.join(unseen)}" if unseen else "")
     )
 
 
@@ -92,16 +100,23 @@ def _addresses(subject: Subject, host: str) -> set[str]:
         return set()
 
 
-def _targets_are_right(subject: Subject, arn: str, binding: Mapping[str, Any]) -> int:
+def _service(subject: Subject, binding: Mapping[str, Any], recorded: Collection[str]) -> dict[str, Any] | None:
+    """The Service of a binding; None where it would be that of a chart whose release is recorded, which makes none."""
+    namespace, name = binding["metadata"]["namespace"], binding["spec"]["serviceRef"]["name"]
+    try:
+        return subject.plane.request("GET", f"/api/v1/namespaces/{namespace}/services/{name}")
+    except HTTPError as error:
+        if error.code != 404:
+            raise
+        told = f"{binding['metadata']['name']} is for the Service {namespace}/{name}, which is not there"
+        require(namespace in recorded, told)
+        return None
+
+
+def _targets_are_right(subject: Subject, arn: str, binding: Mapping[str, Any], service: dict[str, Any]) -> int:
     """The group's targets are the ready pods of the binding's Service; how many there are."""
     namespace, reference = binding["metadata"]["namespace"], binding["spec"]["serviceRef"]
     name = f"{namespace}/{reference['name']}"
-    path = f"/api/v1/namespaces/{namespace}/services/{reference['name']}"
-    try:
-        service = subject.plane.request("GET", path)
-    except HTTPError as error:
-        require(error.code != 404, f"{binding['metadata']['name']} is for the Service {name}, which is not there")
-        raise
     port = service_port(service, reference["port"])
     selector = f"?labelSelector=kubernetes.io%2Fservice-name%3D{reference['name']}"
     slices = subject.plane.request("GET", f"{_in(namespace, ENDPOINT_SLICES)}{selector}")["items"]

@@ -100,6 +100,11 @@ _LISTINGS = (
     _Listing("logs", "describe_log_groups", "logGroups", "logGroupName"),
     _Listing("route53", "list_hosted_zones", "HostedZones", "Id"),
     _Listing("s3", "list_buckets", "Buckets", "Name"),
+    _Listing("rds", "describe_db_instances", "DBInstances", "DBInstanceIdentifier"),
+    _Listing("rds", "describe_db_parameter_groups", "DBParameterGroups", "DBParameterGroupName"),
+    _Listing("rds", "describe_db_snapshots", "DBSnapshots", "DBSnapshotIdentifier"),
+    _Listing("rds", "describe_db_subnet_groups", "DBSubnetGroups", "DBSubnetGroupName"),
+    _Listing("secretsmanager", "list_secrets", "SecretList", "ARN"),
     _Listing("sqs", "list_queues", "QueueUrls", ""),
 )
 

@@ -20,14 +20,13 @@ from components.gpu_sharing import GPU_RESOURCE, GPU_TAINT, shares
 from components.node_pools import POOL_LABEL
 from contracts import InstanceType, instance_types
 from settings import NodePool, Settings
-from settings.node_pools import MaintenanceWindow
+from settings.node_pools import TWIN_SUFFIX, MaintenanceWindow
 from settings.schedules import MINUTES_A_DAY, MINUTES_A_WEEK, weekly_starts
 from settings.values import NEVER, seconds
 
 from .checks import DoesNotHold, NotTried, outcome, require, required
 from .controllers.instance_types import ON_DEMAND, SPOT, offers_spot, set_spot_out
 from .controllers.starting import GRACE_PERIOD_SECONDS
-from .controllers.twins import SUFFIX
 from .controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODES, Kubernetes, Object, place
 from .engine import Result
 from .leftovers import Account
@@ -178,7 +177,7 @@ class NodeTrial:
                 lambda: _has_drifted(self._claim(_NOTEBOOK)), "the notebook's node has drifted", seconds=DECIDED_SECONDS
             )
             until(
-                lambda: _HELD.format("Drifted") in self.pods.blocked_disruptions(f"{name}{SUFFIX}"),
+                lambda: _HELD.format("Drifted") in self.pods.blocked_disruptions(f"{name}{TWIN_SUFFIX}"),
                 "Karpenter says that a budget holds what has drifted",
                 seconds=_TAKEN_AWAY_SECONDS,
             )
@@ -297,7 +296,7 @@ class NodeTrial:
                 seconds=_TAKEN_AWAY_SECONDS,
             )
         except DoesNotHold:
-            if _HELD.format(reason) in self.pods.blocked_disruptions(f"{pool}{SUFFIX}"):
+            if _HELD.format(reason) in self.pods.blocked_disruptions(f"{pool}{TWIN_SUFFIX}"):
                 raise NotTried(f"a budget of the pool {pool} lets no node go at this time") from None
             raise
 
@@ -442,5 +441,5 @@ def _has_drifted(claim: Object) -> bool:
 
 def _said(reason: str, *, about: str) -> str:
     """The part of what Karpenter says of a pod that is `about` something: a pool, by its own name, or a taint."""
-    parts = reason.replace(SUFFIX, "").removeprefix("Failed to schedule pod, ").split("; ")
+    parts = reason.replace(TWIN_SUFFIX, "").removeprefix("Failed to schedule pod, ").split("; ")
     return next((part for part in parts if about in part), "")

@@ -15,6 +15,7 @@ from .control_plane import ControlPlane
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
 from .engine import Engine, Result
+from .final_snapshots import all_taken, final_snapshots
 from .gpu_checks import GPU_CHECKS
 from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
@@ -24,6 +25,7 @@ from .progress import Progress
 from .releases import described, releases
 from .report import Check, Report
 from .retained import Retained, all_there, kept_and_left, retained
+from .secret_checks import SECRET_CHECKS
 from .session import Session
 from .storage_checks import STORAGE_CHECKS
 from .workspace import PROJECT, Workspace
@@ -77,6 +79,7 @@ class Rehearsal:
     aws_before: set[str] = field(default_factory=set)
     kubernetes_before: set[str] = field(default_factory=set)
     to_be_kept: list[Retained] = field(default_factory=list)
+    final_snapshots: set[str] = field(default_factory=set)
     trial: NodeTrial | None = None
 
     def preview(self) -> None:
@@ -115,7 +118,9 @@ class Rehearsal:
                 aws_url=self.aws_url,
                 plane=self.plane,
             )
-            self.report.checks += run_all(subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS})
+            self.report.checks += run_all(
+                subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS, **SECRET_CHECKS}
+            )
             self.report.stand_ins += described(releases(self.plane))
 
     def run_pods(self) -> None:
@@ -154,6 +159,7 @@ class Rehearsal:
     def destroy(self) -> None:
         """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
         self.to_be_kept = retained(self.engine.resources())
+        self.final_snapshots = final_snapshots(self.engine.resources())
         left_running = self.trial.running() if self.trial else []
         result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
         self.report.checks.append(destroyed_in_order(result))
@@ -165,7 +171,10 @@ class Rehearsal:
         """Fills `report.left`, what the destroy should have taken and did not, and `report.retained`, what it kept."""
         started = {process.pid for process in self.session.processes.running()}
         strays = [one for one in marked(self.session.id) if one.pid not in started]
-        self.report.retained, left = kept_and_left(self.account.holdings() - self.aws_before, self.to_be_kept)
+        found = self.account.holdings() - self.aws_before
+        if self.final_snapshots:
+            self.report.checks.append(all_taken(found, self.final_snapshots))
+        self.report.retained, left = kept_and_left(found - self.final_snapshots, self.to_be_kept)
         if self.to_be_kept:
             self.report.checks.append(all_there(self.account, self.report.retained, self.to_be_kept))
         self.report.left = Left(

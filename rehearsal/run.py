@@ -16,7 +16,7 @@ from rich.console import Console
 import settings
 from settings import Settings
 
-from . import control_plane, workspace
+from . import account_secrets, control_plane, workspace
 from .aws.access import access_bindings
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
@@ -166,6 +166,7 @@ def _assemble(
         zones=stack_settings.network.zones,
     )
     account = Account(aws_url, stack_settings.region)
+    account_secrets.put(aws_url, stack_settings.identity)
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     report.stand_ins = [_PARTS[name] for name in project.stand_ins]

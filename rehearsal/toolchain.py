@@ -199,7 +199,7 @@ def ensure(console: Console) -> Toolchain:
         if not found:
             folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"
             if not _is_whole(tool, folder):
-                with _locked(cache, console):
+                with locked(cache, console):
                     if not _is_whole(tool, folder):
                         shutil.rmtree(folder, ignore_errors=True)  # somebody took files out of it
                         getter.fill(tool, folder)
@@ -272,9 +272,9 @@ class _Getter:
         try:
             for program in [None] if tool.download.archive else tool.programs:
                 url = tool.download.url.format(**names, program=program)
-                content = _get(url)
-                published = _get(tool.download.checksums.format(**names, program=program)).decode()
-                _verify(url, content, published)
+                content = get(url)
+                published = get(tool.download.checksums.format(**names, program=program)).decode()
+                verify(url, content, published)
                 if program:
                     _install(staged / program, content)
                 else:
@@ -373,12 +373,13 @@ def _machine() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def _get(url: str) -> bytes:
+def get(url: str) -> bytes:
+    """What is at `url`. Raises OSError."""
     with urllib.request.urlopen(url, timeout=_DOWNLOAD_TIMEOUT_SECONDS) as answer:
         return answer.read()
 
 
-def _verify(url: str, content: bytes, published: str) -> None:
+def verify(url: str, content: bytes, published: str) -> None:
     """Compares a download with the checksum that was published for it. Raises ToolMissing."""
     file_name = url.rpartition("/")[2]
     lines = [line.split() for line in published.splitlines() if line.strip()]
@@ -406,7 +407,7 @@ def _install(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _locked(cache: Path, console: Console) -> Iterator[None]:
+def locked(cache: Path, console: Console) -> Iterator[None]:
     """One rehearsal at a time fills the cache; the others wait and then find it filled."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w", encoding="utf-8") as lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from settings.charts import ChartSource
 from settings.cluster import Cluster
+from settings.identity import Identity
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
@@ -20,6 +21,7 @@ from settings.storage import Storage
 __all__ = [
     "ChartSource",
     "Cluster",
+    "Identity",
     "Ingress",
     "Lifecycle",
     "Mistake",

@@ -9,7 +9,7 @@ from pydantic import Field
 from settings.section import Facts, Findings, Section, rule, unknown_key
 from settings.values import Check
 
-CHART_NAMES = ("karpenter", "karpenter-crd")
+CHART_NAMES = ("karpenter", "karpenter-crd", "keycloakx", "cloudnative-pg")
 """The charts that the platform installs, and so those that a stack can take from elsewhere."""
 
 

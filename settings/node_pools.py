@@ -19,6 +19,7 @@ from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import (
     DISTINCT,
     NEVER,
+    Check,
     Duration,
     DurationOrNever,
     at_least_one,
@@ -39,12 +40,23 @@ CAPACITY_TYPES: tuple[CapacityType, ...] = ("reserved", "spot", "on-demand")
 _BUDGETS_LIMIT = 40
 _AL2023_IMAGE_GIB = 20
 
+TWIN_SUFFIX = "-rehearsal"
+"""What the rehearsal adds to a pool's name for the pool that acts in its place."""
+
+
+def _no_twin(name: str) -> str:
+    if name.endswith(TWIN_SUFFIX):
+        raise ValueError(f"must not end in {TWIN_SUFFIX}: the rehearsal names its twins of pools so")
+    return name
+
+
 PoolName = Annotated[
     str,
     matching(
         r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?",
         "a name of 40 lower-case letters, digits and hyphens at most, a letter first and no hyphen last",
     ),
+    Check(_no_twin, {"not": {"pattern": f"{TWIN_SUFFIX}$"}}),
 ]
 
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
 from settings.gpu_fitting import stack_findings
+from settings.identity import Identity, domain_findings
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
@@ -24,6 +25,9 @@ from settings.values import Check, tag_value
 
 PROJECT = "gpulab"
 """The project's name, and so the namespace of its settings."""
+
+_PLAINLY = "nothing in it is a secret, write it plainly"
+_IN_PLACE_OF_ENCRYPTION = {"identity": "secrets lie elsewhere, name the place (secretsManager or kubernetesSecret)"}
 
 OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Expires")
 """The tags that the platform sets, which a stack's free tags must leave alone."""
@@ -81,6 +85,9 @@ class StackSettings(Section):
     charts: dict[ChartName, ChartSource] = Field(
         default={}, description="Helm charts that come from elsewhere, by name."
     )
+    identity: Identity | None = Field(
+        default=None, description="How people sign in: at least administrators. None: no Keycloak."
+    )
 
     @rule
     def _some_node_pool(self, facts: Facts) -> Findings:
@@ -90,6 +97,11 @@ class StackSettings(Section):
     @rule
     def _pools_that_share_gpus_in_one_way(self, facts: Facts) -> Findings:
         yield from stack_findings(self.node_pools)
+
+    @rule
+    def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
+        if self.identity is not None:
+            yield from domain_findings(self.identity, self.ingress)
 
     @rule
     def _not_too_many_tags(self, facts: Facts) -> Findings:
@@ -122,6 +134,7 @@ class Settings:
     storage: Storage
     ingress: Ingress
     charts: dict[str, ChartSource]
+    identity: Identity | None = None
 
     @property
     def resource_tags(self) -> dict[str, str]:
@@ -162,7 +175,7 @@ def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Sett
         value = _decoded(section, config[key])
         if _is_encrypted(value):
             mistakes.append(
-                Mistake(key, "is encrypted, wholly or in part: nothing in it is a secret, write it plainly")
+                Mistake(key, f"is encrypted, wholly or in part: {_IN_PLACE_OF_ENCRYPTION.get(section, _PLAINLY)}")
             )
         # Pulumi.yaml gives empty defaults, so that a missing section is reported here, with everything else.
         elif value not in ("", {}) or section not in StackSettings.known_keys():

@@ -8,6 +8,7 @@ Beside AWS's own APIs:
 - `GET /gpulab/calls`: how many requests came, by access key id and by action.
 - `POST /gpulab/account`: makes what a stack's account holds before the stack, see `account`.
 - `POST /gpulab/delegation`: sets what the zone above a hosted zone says of it, see `account`.
+- `POST /gpulab/secrets`: makes a secret in Secrets Manager, of an `arn` and a `value`.
 - `POST /gpulab/token-review`: the API server's authentication webhook, see `tokens`.
 
 Environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` become the key of the IAM user `rehearsal`.
@@ -51,7 +52,9 @@ from rehearsal.aws import (
     images,
     public_dns,
     quotas,
+    rds,
     route53,
+    secrets_given,
     tokens,
     wafv2,
 )
@@ -65,7 +68,7 @@ class Application:
     """moto's WSGI application, and the rehearsal's own paths in front of it."""
 
     def __init__(self) -> None:
-        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, route53, wafv2):
+        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, rds, route53, wafv2):
             added.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls = Calls()
@@ -74,6 +77,7 @@ class Application:
             ("GET", "calls"): lambda environ: self._calls.counts(),
             ("POST", "account"): lambda environ: account.furnish(_json(environ)),
             ("POST", "delegation"): lambda environ: account.redelegate(_json(environ)),
+            ("POST", "secrets"): lambda environ: secrets_given.put(_json(environ)),
             ("POST", "token-review"): lambda environ: tokens.review(_json(environ)),
         }
 

@@ -19,9 +19,9 @@ from rehearsal.controllers import instance_types
 from rehearsal.controllers.node_classes import Switch, drift_hash, owned_by
 from rehearsal.controllers.selectors import matches
 from rehearsal.controllers.world import EC2_NODE_CLASSES, NODE_OVERLAYS, NODE_POOLS, Object, World, place, place_of
+from settings.node_pools import TWIN_SUFFIX
 from settings.values import seconds
 
-SUFFIX = "-rehearsal"
 NODE_POOL_LABEL = "karpenter.sh/nodepool"
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 
@@ -62,7 +62,7 @@ class Twins:
             reference = pool["spec"]["template"]["spec"]["nodeClassRef"]
             if reference["kind"] != "EC2NodeClass":
                 continue
-            known = live.get(pool["metadata"]["name"] + SUFFIX)
+            known = live.get(pool["metadata"]["name"] + TWIN_SUFFIX)
             if "deletionTimestamp" not in pool["metadata"]:
                 twin = twin_of_pool(pool, classes.get(reference["name"]), self._durations)
                 _keep(world, NODE_POOLS, twin, known)
@@ -103,7 +103,7 @@ def twin_of_overlay(overlay: Object) -> Object | None:
     if not by_pool or is_twin(overlay):
         return None
     for requirement in by_pool:
-        requirement["values"] = [f"{pool}{SUFFIX}" for pool in requirement["values"]]
+        requirement["values"] = [f"{pool}{TWIN_SUFFIX}" for pool in requirement["values"]]
     of_types = [one for one in spec["requirements"] if one["key"].startswith(instance_types.PREFIX)]
     if of_types:
         known = contracts.instance_types()
@@ -120,7 +120,7 @@ def is_twin(obj: Object) -> bool:
 
 def original(pool: str) -> str:
     """The name of the pool whose twin has the name `pool`."""
-    return pool.removesuffix(SUFFIX)
+    return pool.removesuffix(TWIN_SUFFIX)
 
 
 def _shorten(section: dict[str, Any], key: str, most: int | None) -> None:
@@ -133,7 +133,7 @@ def _twin(of: Object, spec: dict[str, Any]) -> Object:
     made: Object = {
         "apiVersion": of["apiVersion"],
         "kind": of["kind"],
-        "metadata": {"name": f"{of['metadata']['name']}{SUFFIX}", "ownerReferences": [owned_by(of)]},
+        "metadata": {"name": f"{of['metadata']['name']}{TWIN_SUFFIX}", "ownerReferences": [owned_by(of)]},
         "spec": spec,
     }
     digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:16]

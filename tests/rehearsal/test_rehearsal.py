@@ -175,6 +175,7 @@ def test_every_check_of_the_rehearsal_was_made(outcomes: dict[str, Outcome], sta
         "on-demand is bought while spot is out",
         "the destroy keeps its order",
         "nodes with running pods go",
+        "no secret in plain text",
     }
     assert expected <= outcomes[stack].checks.keys()
 

@@ -20,6 +20,7 @@ Input and output keys are camelCase, as the engine sees them. A custom resource'
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -103,7 +104,10 @@ class EngineMocks(pulumi_mocks.Mocks):
     def __init__(self) -> None:
         self.resources: list[Registered] = []
         self.calls: list[pulumi_mocks.MockCallArgs] = []
-        self.outputs: dict[str, Callable[[pulumi_mocks.MockResourceArgs], dict[str, Any]]] = {}
+        self.outputs: dict[str, Callable[[pulumi_mocks.MockResourceArgs], dict[str, Any]]] = {
+            "random:index/randomPassword:RandomPassword": lambda resource: {"result": f"generated for {resource.name}"},
+            "random:index/randomId:RandomId": lambda resource: {"hex": "0a1b2c3d"},
+        }
         self.invokes: dict[str, dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]] = {
             "aws:index/getCallerIdentity:getCallerIdentity": {
                 "accountId": self.account_id,
@@ -116,6 +120,11 @@ class EngineMocks(pulumi_mocks.Mocks):
                 "id": "aws",
                 "dnsSuffix": "amazonaws.com",
                 "reverseDnsPrefix": "com.amazonaws",
+            },
+            "aws:secretsmanager/getSecretVersion:getSecretVersion": lambda asked: {
+                "id": asked["secretId"],
+                "arn": asked["secretId"],
+                "secretString": json.dumps({"password": "kept in Secrets Manager"}),
             },
         }
 

@@ -84,6 +84,10 @@ RESOURCES = (
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
     "aws:s3/bucketPolicy:BucketPolicy",
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    "aws:rds/instance:Instance",
+    "aws:rds/parameterGroup:ParameterGroup",
+    "aws:rds/snapshot:Snapshot",
+    "aws:rds/subnetGroup:SubnetGroup",
     "aws:sqs/queue:Queue",
     "aws:sqs/queuePolicy:QueuePolicy",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
@@ -102,6 +106,7 @@ FUNCTIONS = (
     "aws:index/getRegion:getRegion",
     "aws:route53/getZone:getZone",
     "aws:servicequotas/getServiceQuota:getServiceQuota",
+    "aws:secretsmanager/getSecretVersion:getSecretVersion",
     "aws:ssm/getParameter:getParameter",
 )
 
@@ -214,7 +219,9 @@ class Distiller:
         """The contract of one resource type."""
         module, kind = token.split(":")[1].partition("/")[0], token.rpartition(":")[2]
         package = importlib.import_module(f"pulumi_aws.{module}")
-        block = self.terraform.get(f"aws_{module}_{_snake(kind)}") or self.terraform.get(f"aws_{_snake(kind)}") or {}
+        # Terraform calls what is RDS's `db`.
+        service = {"rds": "db"}.get(module, module)
+        block = self.terraform.get(f"aws_{service}_{_snake(kind)}") or self.terraform.get(f"aws_{_snake(kind)}") or {}
         terraform = _Terraform(block)
         inputs = self.properties(getattr(package, f"{kind}Args"), terraform)
         if "region" in inputs:  # new in 7.x, filled in from the provider's

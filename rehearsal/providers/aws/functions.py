@@ -114,6 +114,24 @@ def get_parameter(cloud: Cloud, args: Properties) -> Properties:
     }
 
 
+@function("aws:secretsmanager/getSecretVersion:getSecretVersion")
+def get_secret_version(cloud: Cloud, args: Properties) -> Properties:
+    """A version of a secret, the current one unless another is asked for."""
+    secret = _required(args, "secretId")
+    which = {"VersionId": args["versionId"]} if args.get("versionId") else {}
+    stage = {} if which else {"VersionStage": args.get("versionStage", "AWSCURRENT")}
+    found = cloud.client("secretsmanager").get_secret_value(SecretId=secret, **which, **stage)
+    return {
+        "id": f"{secret}|{args.get('versionStage', 'AWSCURRENT')}",
+        "arn": found["ARN"],
+        "secretArn": found["ARN"],
+        "secretString": found.get("SecretString", ""),
+        "versionId": found["VersionId"],
+        "versionStages": found["VersionStages"],
+        "region": cloud.region,
+    }
+
+
 @function("aws:eks/getAddonVersion:getAddonVersion")
 def get_addon_version(cloud: Cloud, args: Properties) -> Properties:
     """The default version of an addon for a Kubernetes version, or the newest."""

@@ -1,0 +1,250 @@
+"""Keycloak's database: Amazon RDS, or CloudNativePG in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_kubernetes as kubernetes
+import pulumi_random as random
+
+from components.charts import release_args
+from components.cluster import SYSTEM_TOLERATION
+
+if TYPE_CHECKING:
+    from settings import ChartSource
+
+DATABASE = "keycloak"
+USERNAME = "keycloak"
+PORT = 5432
+# Sessions, people and realms are small text: characters that no connection string and no shell minds.
+PASSWORD_LENGTH = 40
+
+POSTGRES = "17"
+"""The major version; RDS and CloudNativePG follow its minor ones in the maintenance window and with the image."""
+CLUSTER_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6"
+
+# UTC, at night in Europe and America, apart from each other as RDS asks.
+BACKUP_WINDOW = "03:00-04:00"
+MAINTENANCE_WINDOW = "sun:04:30-sun:05:30"
+
+# RDS takes 10 to 15 minutes for an instance, longer with a standby; a snapshot before an upgrade as well.
+CREATE_TIMEOUT = "60m"
+
+CLUSTER = "keycloak-db"
+OPERATOR_NAMESPACE = "cnpg-system"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """How to reach a database. It speaks TLS alone."""
+
+    host: pulumi.Input[str]
+    port: pulumi.Input[int]
+    database: str
+    username: str
+    password: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RdsDatabaseArgs:
+    """What the instance is made of.
+
+    `storage` and `max_storage` are in GiB (without `max_storage` it does not grow), `backup_days` in days. Nodes in
+    `client_security_group_id` reach it, nobody else. `snapshot_before` is Keycloak's version in production: before each
+    new one is rolled out, a snapshot is taken.
+    """
+
+    identifier: str
+    vpc_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    client_security_group_id: pulumi.Input[str]
+    instance_class: str
+    storage: int
+    max_storage: int | None = None
+    multi_az: bool
+    backup_days: int
+    final_snapshot: bool
+    deletion_protection: bool
+    snapshot_before: str | None = None
+
+
+class RdsDatabase(pulumi.ComponentResource):
+    """PostgreSQL on RDS: encrypted, private, over TLS alone, backed up.
+
+    Its storage and its snapshots are encrypted with the account's key for RDS, not with one of the stack's: a last
+    snapshot has to be readable after the stack, its keys included, is gone.
+    """
+
+    connection: Connection
+
+    def __init__(self, name: str, args: RdsDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:RdsDatabase", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        password = generated_password(f"{name}-password", child)
+        group = aws.ec2.SecurityGroup(
+            name,
+            description="PostgreSQL from the nodes of the cluster",
+            vpc_id=args.vpc_id,
+            tags={"Name": name},
+            opts=child,
+        )
+        aws.vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=group.id,
+            description="PostgreSQL from the nodes of the cluster",
+            ip_protocol="tcp",
+            from_port=PORT,
+            to_port=PORT,
+            referenced_security_group_id=args.client_security_group_id,
+            opts=child,
+        )
+        subnets = aws.rds.SubnetGroup(name, subnet_ids=args.subnet_ids, opts=child)
+        parameters = aws.rds.ParameterGroup(
+            name,
+            family=f"postgres{POSTGRES}",
+            parameters=[{"name": "rds.force_ssl", "value": "1", "apply_method": "immediate"}],
+            opts=child,
+        )
+        # A name of its own for each life of the database: RDS refuses a snapshot whose name is taken.
+        final = (
+            random.RandomId(f"{name}-final", byte_length=4, opts=child).hex.apply(
+                lambda suffix: f"{args.identifier}-final-{suffix}"
+            )
+            if args.final_snapshot
+            else None
+        )
+        instance = aws.rds.Instance(
+            name,
+            identifier=args.identifier,
+            engine="postgres",
+            engine_version=POSTGRES,
+            instance_class=args.instance_class,
+            allocated_storage=args.storage,
+            max_allocated_storage=args.max_storage,
+            storage_type="gp3",
+            storage_encrypted=True,
+            db_name=DATABASE,
+            username=USERNAME,
+            password=password,
+            port=PORT,
+            multi_az=args.multi_az,
+            publicly_accessible=False,
+            db_subnet_group_name=subnets.name,
+            vpc_security_group_ids=[group.id],
+            parameter_group_name=parameters.name,
+            backup_retention_period=args.backup_days,
+            backup_window=BACKUP_WINDOW,
+            maintenance_window=MAINTENANCE_WINDOW,
+            auto_minor_version_upgrade=True,
+            copy_tags_to_snapshot=True,
+            delete_automated_backups=True,
+            deletion_protection=args.deletion_protection,
+            skip_final_snapshot=not args.final_snapshot,
+            final_snapshot_identifier=final,
+            apply_immediately=False,
+            opts=pulumi.ResourceOptions.merge(
+                child,
+                pulumi.ResourceOptions(
+                    protect=args.deletion_protection,
+                    custom_timeouts=pulumi.CustomTimeouts(
+                        create=CREATE_TIMEOUT, update=CREATE_TIMEOUT, delete=CREATE_TIMEOUT
+                    ),
+                ),
+            ),
+        )
+        host: pulumi.Output[str] = instance.address
+        if args.snapshot_before is not None:
+            snapshot = aws.rds.Snapshot(
+                f"{name}-before-upgrade",
+                db_instance_identifier=instance.identifier,
+                db_snapshot_identifier=before_upgrade(args.identifier, args.snapshot_before),
+                opts=child,
+            )
+            # Whoever connects comes after the snapshot, so a new version is rolled out once it is there.
+            host = pulumi.Output.all(host, snapshot.db_snapshot_arn).apply(lambda known: known[0])
+        self.connection = Connection(host=host, port=PORT, database=DATABASE, username=USERNAME, password=password)
+        self.register_outputs({"host": host, "port": PORT, "database": DATABASE})
+
+
+def before_upgrade(identifier: str, version: str) -> str:
+    """The name of the snapshot before a version: `gpulab-prod-keycloak-before-26-5-6`."""
+    return f"{identifier}-before-{version.replace('.', '-')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDatabaseArgs:
+    """What the servers are made of. `storage` is in GiB; `instances` are servers, one of which is written to."""
+
+    namespace: pulumi.Input[str]
+    instances: int
+    storage: int
+    charts: Mapping[str, ChartSource] = field(default_factory=dict)
+
+
+class ClusterDatabase(pulumi.ComponentResource):
+    """PostgreSQL in the cluster, by CloudNativePG: its operator, and a Cluster of it on the default StorageClass."""
+
+    connection: Connection
+
+    def __init__(self, name: str, args: ClusterDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:ClusterDatabase", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        password = generated_password(f"{name}-password", child)
+        operator = kubernetes.helm.v3.Release(
+            f"{name}-operator",
+            name="cloudnative-pg",
+            namespace=OPERATOR_NAMESPACE,
+            create_namespace=True,
+            values=operator_values(),
+            opts=child,
+            **release_args("cloudnative-pg", args.charts),
+        )
+        secret = kubernetes.core.v1.Secret(
+            f"{name}-owner",
+            metadata={"name": f"{CLUSTER}-owner", "namespace": args.namespace},
+            type="kubernetes.io/basic-auth",
+            string_data={"username": USERNAME, "password": password},
+            opts=child,
+        )
+        cluster = kubernetes.apiextensions.CustomResource(
+            name,
+            api_version="postgresql.cnpg.io/v1",
+            kind="Cluster",
+            metadata={"name": CLUSTER, "namespace": args.namespace},
+            spec=cluster_spec(instances=args.instances, storage=args.storage, secret=secret.metadata.name),
+            # Only a running operator takes the servers away.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[operator]),
+        )
+        host = pulumi.Output.concat(cluster.metadata["name"], "-rw")  # type: ignore[index]
+        self.connection = Connection(host=host, port=PORT, database=DATABASE, username=USERNAME, password=password)
+        self.register_outputs({"host": host, "port": PORT, "database": DATABASE})
+
+
+def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str]) -> dict[str, Any]:
+    """The `spec` of a Cluster (postgresql.cnpg.io/v1). It has TLS on by default."""
+    return {
+        "instances": instances,
+        "imageName": CLUSTER_IMAGE,
+        "storage": {"size": f"{storage}Gi"},
+        "bootstrap": {"initdb": {"database": DATABASE, "owner": USERNAME, "secret": {"name": secret}}},
+        "postgresql": {"pg_hba": ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]},
+        "affinity": {"tolerations": [SYSTEM_TOLERATION]},
+        "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+    }
+
+
+def operator_values() -> dict[str, Any]:
+    """The values of the chart `cloudnative-pg`."""
+    return {
+        "tolerations": [SYSTEM_TOLERATION],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}},
+    }
+
+
+def generated_password(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """A password of a program, for life: letters and digits, which need no escaping anywhere."""
+    return random.RandomPassword(name, length=PASSWORD_LENGTH, special=False, opts=opts).result

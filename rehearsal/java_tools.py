@@ -1,0 +1,112 @@
+"""Programs in Java that tests run: Keycloak, and keycloak-config-cli, which applies its realm.
+
+Each comes once into the cache of `toolchain`, with its checksum compared.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from .toolchain import ToolMissing, cache_folder, get, locked, verify
+
+KEYCLOAK = "26.5.6"
+"""The version of the chart that the platform installs (contracts/charts/keycloakx.json, appVersion)."""
+
+CONFIG_CLI = "6.5.0"
+CONFIG_CLI_BUILT_FOR = "26.5.4"
+
+_MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
+_KEYCLOAK_URL = (
+    f"{_MAVEN_CENTRAL}/org/keycloak/keycloak-quarkus-dist/{KEYCLOAK}/keycloak-quarkus-dist-{KEYCLOAK}.tar.gz"
+)
+_KEYCLOAK_SHA256 = "fa3dd5df90b9ac006712c2f0991be4e8a6cb30ac538e0439ce2f45fc40f4c692"
+_CONFIG_CLI_URL = (
+    f"https://github.com/adorsys/keycloak-config-cli/releases/download/v{CONFIG_CLI}"
+    f"/keycloak-config-cli-{CONFIG_CLI_BUILT_FOR}.jar"
+)
+
+KEYCLOAK_JAVA = 17
+CONFIG_CLI_JAVA = 21
+
+OWN_CONFIG_CLI = "GPULAB_KEYCLOAK_CONFIG_CLI"
+"""The variable that names a jar of keycloak-config-cli to take in place of the release."""
+
+# What can be said once and for all, so that a start takes seconds less; the database is gone with the process.
+_BUILD_OPTIONS = ("--db=dev-mem", "--cache=local", "--health-enabled=true", "--metrics-enabled=true")
+
+
+def java_version() -> int:
+    """The major version of the `java` on PATH, 0 where there is none."""
+    java = shutil.which("java")
+    if not java:
+        return 0
+    printed = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', printed)
+    return int(found[1]) if found else 0
+
+
+def keycloak(console: Console) -> Path:
+    """The folder of a Keycloak that is ready to start. Raises ToolMissing."""
+    if java_version() < KEYCLOAK_JAVA:
+        raise ToolMissing(f"Keycloak {KEYCLOAK} needs Java {KEYCLOAK_JAVA} or newer: put its `java` on PATH.")
+    cache = cache_folder() / "toolchain"
+    folder = cache / f"keycloak-{KEYCLOAK}"
+    if not (folder / "bin" / "kc.sh").is_file():
+        with locked(cache, console):
+            if not (folder / "bin" / "kc.sh").is_file():
+                _install_keycloak(folder, console)
+    return folder
+
+
+def config_cli(console: Console) -> Path | None:
+    """The jar of keycloak-config-cli; None where its release, or the Java that it needs, can't be had."""
+    if own := os.environ.get(OWN_CONFIG_CLI):
+        return Path(own)
+    if java_version() < CONFIG_CLI_JAVA:
+        return None
+    cache = cache_folder() / "toolchain"
+    jar = cache / f"keycloak-config-cli-{CONFIG_CLI}-{CONFIG_CLI_BUILT_FOR}.jar"
+    if not jar.is_file():
+        with locked(cache, console):
+            try:
+                content = get(_CONFIG_CLI_URL)
+                published = get(f"{_CONFIG_CLI_URL}.sha256").decode()
+            except OSError:
+                return None
+            verify(_CONFIG_CLI_URL, content, published)
+            _put(jar, content)
+    return jar
+
+
+def _install_keycloak(folder: Path, console: Console) -> None:
+    console.print(f"[dim]toolchain:[/] downloading keycloak {KEYCLOAK}")
+    try:
+        content = get(_KEYCLOAK_URL)
+    except OSError as error:
+        raise ToolMissing(f"Keycloak {KEYCLOAK} can't be had from {_KEYCLOAK_URL}: {error}") from None
+    verify(_KEYCLOAK_URL, content, _KEYCLOAK_SHA256)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            tar.extractall(making, filter="data")
+        made = Path(making) / f"keycloak-{KEYCLOAK}"
+        command = [str(made / "bin" / "kc.sh"), "build", *_BUILD_OPTIONS]
+        built = subprocess.run(command, capture_output=True, text=True, check=False)
+        if built.returncode:
+            raise ToolMissing(f"`kc.sh build` of Keycloak {KEYCLOAK} failed:\n{(built.stdout + built.stderr)[-2000:]}")
+        made.rename(folder)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    making = path.with_suffix(".making")
+    making.write_bytes(content)
+    making.rename(path)

@@ -1,0 +1,93 @@
+"""No secret in plain text: every generated one, and each that comes from Secrets Manager, is looked for."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .account_secrets import values
+from .checks import DoesNotHold, Subject, require
+from .processes import MARK
+
+_GENERATED = "random:index/randomPassword:RandomPassword"
+# A shorter text would be found anywhere.
+_SHORTEST = 12
+_LARGEST_FILE = 256 * 1024 * 1024
+
+# The control plane's own files: etcd keeps Secrets there, as it does in every cluster.
+_OF_THE_CLUSTER = "kubernetes"
+_KINDS = {
+    "ConfigMap": "/api/v1/configmaps",
+    "Pod": "/api/v1/pods",
+    "Event": "/api/v1/events",
+    "Job": "/apis/batch/v1/jobs",
+}
+_HELM_SECRETS = "/api/v1/secrets?labelSelector=owner%3Dhelm"
+
+
+def no_secret_in_plain_text(subject: Subject) -> str:
+    """Neither in the state, nor in logs, exports, Helm values or objects of the cluster that are no Secrets."""
+    secrets = {**_generated(subject), **values(subject.account, subject.settings.identity)}
+    for name, value in secrets.items():
+        require(len(value) >= _SHORTEST, f"{name} is too short a secret")
+    looked = 0
+    for place, text in _places(subject):
+        looked += 1
+        found = [name for name, value in secrets.items() if value in text]
+        if found:
+            raise DoesNotHold(f"{place} has in plain text: {', '.join(found)}")
+    return f"{len(secrets)} secrets, looked for in {looked} files and objects"
+
+
+def _generated(subject: Subject) -> dict[str, str]:
+    command = ["pulumi", "stack", "export", "--show-secrets", "--stack", subject.workspace.stack, "--non-interactive"]
+    environment = {**subject.workspace.environment, MARK: subject.session_id}
+    done = subprocess.run(
+        command, cwd=subject.workspace.folder, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    require(done.returncode == 0, f"`pulumi stack export --show-secrets` ended with {done.returncode}")
+    resources = json.loads(done.stdout)["deployment"]["resources"]
+    return {
+        one["urn"].rpartition("::")[2]: _plain(one["outputs"]["result"])
+        for one in resources
+        if one["type"] == _GENERATED
+    }
+
+
+def _plain(value: Any) -> str:
+    """A secret of an export: JSON text in an object of its own."""
+    return json.loads(value["plaintext"]) if isinstance(value, dict) else value
+
+
+def _places(subject: Subject) -> Iterator[tuple[str, str]]:
+    for path in _files(subject.folder):
+        yield str(path.relative_to(subject.folder)), path.read_text(encoding="utf-8", errors="replace")
+    yield "the exports", json.dumps(dict(subject.outputs))
+    for kind, api in _KINDS.items():
+        for item in subject.plane.request("GET", api)["items"]:
+            yield f"{kind} {item['metadata']['namespace']}/{item['metadata']['name']}", json.dumps(item)
+    for item in subject.plane.request("GET", _HELM_SECRETS)["items"]:
+        yield f"Helm release {item['metadata']['name']}", _release(item["data"].get("release", ""))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if inside[0] == _OF_THE_CLUSTER or path.is_symlink() or not path.is_file():
+            continue
+        if path.stat().st_size <= _LARGEST_FILE:
+            yield path
+
+
+def _release(encoded: str) -> str:
+    """What Helm keeps of a release, its values among it: base64 twice, and compressed."""
+    content = base64.b64decode(base64.b64decode(encoded))
+    return gzip.decompress(content).decode(errors="replace") if content[:2] == b"\x1f\x8b" else content.decode()
+
+
+SECRET_CHECKS = {"no secret in plain text": no_secret_in_plain_text}

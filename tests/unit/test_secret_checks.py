@@ -1,0 +1,133 @@
+"""The rehearsal's search for secrets finds one wherever it is put; and what it takes for given is there to be found."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rehearsal import account_secrets, secret_checks
+from rehearsal.checks import DoesNotHold
+from rehearsal.final_snapshots import all_taken, final_snapshots
+from settings import Identity
+
+SECRET = "a-secret-of-the-tests"
+
+
+class Plane:
+    """A cluster that holds one object of each kind."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {
+            path: {"metadata": {"namespace": "identity", "name": "one"}, "data": {}}
+            for path in (*secret_checks._KINDS.values(), secret_checks._HELM_SECRETS)
+        }
+
+    def request(self, method: str, path: str) -> dict[str, Any]:
+        return {"items": [self.items[path]]}
+
+
+@pytest.fixture
+def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(secret_checks, "_generated", lambda subject: {"bootstrap": SECRET})
+    monkeypatch.setattr(secret_checks, "values", lambda account, identity: {})
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "kubernetes").mkdir()
+    (tmp_path / "kubernetes" / "etcd").write_text(SECRET, encoding="utf-8")
+    settings = SimpleNamespace(identity=None)
+    return SimpleNamespace(
+        folder=tmp_path, outputs={"region": "us-east-1"}, plane=Plane(), account=None, settings=settings
+    )
+
+
+def release(values: dict[str, str]) -> str:
+    content = gzip.compress(json.dumps({"config": values}).encode())
+    return base64.b64encode(base64.b64encode(content)).decode()
+
+
+def test_a_stack_without_a_leak_holds(subject: Any) -> None:
+    subject.plane.items[secret_checks._HELM_SECRETS]["data"]["release"] = release({"password": "elsewhere"})
+    assert secret_checks.no_secret_in_plain_text(subject).startswith("1 secrets")
+
+
+@pytest.mark.parametrize("path", ["logs/02-up.log", "state/.pulumi/stacks/gpulab/dev.json", "session.json"])
+def test_a_secret_in_a_file_is_found(subject: Any, path: str) -> None:
+    file = subject.folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"before {SECRET} after", encoding="utf-8")
+    with pytest.raises(DoesNotHold, match="bootstrap") as finding:
+        secret_checks.no_secret_in_plain_text(subject)
+    assert SECRET not in str(finding.value)
+
+
+def test_a_secret_in_an_export_is_found(subject: Any) -> None:
+    subject.outputs["password"] = SECRET
+    with pytest.raises(DoesNotHold, match="exports"):
+        secret_checks.no_secret_in_plain_text(subject)
+
+
+@pytest.mark.parametrize("kind", secret_checks._KINDS)
+def test_a_secret_in_an_object_is_found(subject: Any, kind: str) -> None:
+    subject.plane.items[secret_checks._KINDS[kind]]["data"]["realm.json"] = f'{{"secret": "{SECRET}"}}'
+    with pytest.raises(DoesNotHold, match=f"{kind} identity/one"):
+        secret_checks.no_secret_in_plain_text(subject)
+
+
+def test_a_secret_in_the_values_of_a_release_is_found(subject: Any) -> None:
+    subject.plane.items[secret_checks._HELM_SECRETS]["data"]["release"] = release({"password": SECRET})
+    with pytest.raises(DoesNotHold, match="Helm release one"):
+        secret_checks.no_secret_in_plain_text(subject)
+
+
+def test_every_place_in_secrets_manager_that_a_stack_names_is_known() -> None:
+    def arn(name: str) -> str:
+        return f"arn:aws:secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf"
+
+    identity = Identity.model_validate(
+        {
+            "administrators": ["ada@example.com"],
+            "providers": {
+                "github": {"kind": "github", "clientId": "a", "clientSecret": {"secretsManager": arn("github")}},
+                "google": {
+                    "kind": "google",
+                    "clientId": "a",
+                    "clientSecret": {"kubernetesSecret": "google", "key": "secret"},
+                    "hostedDomain": "example.com",
+                },
+            },
+            "ldap": {
+                "url": "ldaps://x",
+                "vendor": "other",
+                "bindDn": "cn=a",
+                "bindPassword": {"secretsManager": arn("ldap"), "key": "bind"},
+                "users": "dc=a",
+            },
+            "mail": {"from": "a@example.com", "host": "smtp.example.com"},
+        }
+    )
+    found = [one.secrets_manager for one in account_secrets.references(identity)]
+    assert found == [arn("github"), arn("ldap")]
+    assert account_secrets.references(None) == []
+
+
+def instance(**outputs: Any) -> dict[str, Any]:
+    return {"type": "aws:rds/instance:Instance", "outputs": outputs}
+
+
+def test_a_last_snapshot_is_expected_of_databases_that_leave_one() -> None:
+    resources = [
+        instance(skipFinalSnapshot=True, finalSnapshotIdentifier="lab-final"),
+        instance(skipFinalSnapshot=False, finalSnapshotIdentifier="prod-final-1"),
+        {"type": "aws:sqs/queue:Queue", "outputs": {}},
+    ]
+    wanted = final_snapshots(resources)
+    assert wanted == {"rds DBSnapshots prod-final-1"}
+    assert all_taken({*wanted, "ec2 Vpcs vpc-1"}, wanted).ok
+    missing = all_taken({"rds DBSnapshots another"}, wanted)
+    assert not missing.ok
+    assert "prod-final-1" in missing.detail
