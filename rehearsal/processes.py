@@ -26,7 +26,7 @@ MARK = "GPULAB_REHEARSAL"
 
 _MIB = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-_SAMPLE_SECONDS = 0.25
+_SAMPLE_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 5
 # The language host runs the program with this script.
@@ -151,10 +151,11 @@ def die_with_parent() -> None:
 
 
 class MemoryWatch:
-    """Samples, four times a second, the resident memory of this process and of all that descend from it.
+    """Samples, twice a second, the memory of this process and of all that descend from it.
 
-    `peak_mib` is the largest sum seen (shared pages count for each process that has them); `phase_mib` the same since
-    the last `begin_phase`, and `program_mib` that of the Pulumi program alone.
+    `peak_mib` is the largest sum seen; `phase_mib` the same since the last `begin_phase`, and `program_mib` that of the
+    Pulumi program alone. On Linux pages that processes share count once in all (the proportional set size), elsewhere
+    for each process that has them.
     """
 
     def __init__(self) -> None:
@@ -184,9 +185,14 @@ class MemoryWatch:
             with contextlib.suppress(psutil.Error):
                 for process in [me, *me.children(recursive=True)]:
                     with contextlib.suppress(psutil.Error):
-                        resident = process.memory_info().rss
-                        total += resident
+                        used = _memory(process)
+                        total += used
                         if any(part.endswith(_PROGRAM_SCRIPT) for part in process.cmdline()[:3]):
-                            self.program_mib = max(self.program_mib, resident / _MIB)
+                            self.program_mib = max(self.program_mib, used / _MIB)
             self.phase_mib = max(self.phase_mib, total / _MIB)
             self.peak_mib = max(self.peak_mib, total / _MIB)
+
+
+def _memory(process: psutil.Process) -> int:
+    """The bytes that a process uses."""
+    return process.memory_full_info().pss if psutil.LINUX else process.memory_info().rss

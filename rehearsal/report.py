@@ -28,7 +28,7 @@ class Check:
 class Report:
     """What a rehearsal found.
 
-    `seconds` is wall time and `memory_mib` the peak of the resident memory of all processes, both by phase;
+    `seconds` is wall time and `memory_mib` the peak of the memory of all processes, both by phase;
     `program_memory_mib` that of the Pulumi program alone. `warnings` is what the first preview warned of. `left` is
     None until the destroy has ended; `retained` is what it kept in AWS because the stack asked for that. `failure` is
     why the rehearsal ended early, in words for the person who started it.
