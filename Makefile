@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup rehearse down test unit lint schema bench lock clean
+.PHONY: help setup rehearse down test unit lint schema policies bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -31,7 +31,7 @@ test: lint setup  ## Everything: lint, types, unit tests, sign-in, rehearsals of
 	$(RUN) -m pytest
 
 unit: $(INSTALLED)  ## The tests that take seconds
-	$(RUN) -m pytest tests/unit
+	$(RUN) -m pytest tests/unit tests/policies
 
 lint: $(INSTALLED)  ## ruff and pyright
 	$(RUN) -m ruff check
@@ -41,7 +41,10 @@ lint: $(INSTALLED)  ## ruff and pyright
 schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
 	$(RUN) -m settings.schema
 
-bench: setup  ## Seconds and memory of each phase of dev, the median of 3, as JSON
+policies: $(INSTALLED)  ## Prints the policy pack's catalogue, and writes docs/policies.md
+	$(RUN) -m policies.catalogue --write
+
+bench: setup  ## Seconds and memory of each phase of dev, and what the policy pack adds, as JSON
 	$(RUN) -m rehearsal.bench "$(STACK)" --json bench.json
 
 lock: $(INSTALLED)  ## Pins the requirements anew, with hashes

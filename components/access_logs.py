@@ -49,6 +49,12 @@ class AccessLogs(pulumi.ComponentResource):
             restrict_public_buckets=True,
             opts=child,
         )
+        aws.s3.BucketServerSideEncryptionConfiguration(
+            name,
+            bucket=bucket.id,
+            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
+            opts=child,
+        )
         aws.s3.BucketLifecycleConfiguration(
             name,
             bucket=bucket.id,

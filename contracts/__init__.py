@@ -238,5 +238,12 @@ def aws_terraform() -> Mapping[str, Any]:
     return _read("aws/terraform-aws-5.100.0.json")
 
 
+@cache
+def published_statements() -> tuple[Mapping[str, Any], ...]:
+    """The statements of the IAM policies that upstreams publish for their controllers."""
+    documents = [_read(f"iam/{path.name}") for path in sorted((_FOLDER / "iam").glob("*.json"))]
+    return tuple(statement for document in documents for statement in document["Statement"])
+
+
 def _read(file: str) -> dict[str, Any]:
     return json.loads((_FOLDER / file).read_text(encoding="utf-8"))

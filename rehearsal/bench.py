@@ -1,4 +1,7 @@
-"""`make bench`: how long each phase of a rehearsal takes and how much memory it needs, the median of several runs."""
+"""`make bench`: how long each phase of a rehearsal takes and how much memory it needs, the median of several runs.
+
+And what the policy pack adds to a preview: the same preview with and without it, by turns.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from rich.console import Console
 
 from . import command
 from .phases import Options
-from .run import rehearse
+from .run import rehearse, staged
 from .workspace import PROJECT
 
 
@@ -33,9 +36,7 @@ def _measure(options: argparse.Namespace, console: Console) -> int:
     reports = []
     for number in range(1, options.runs + 1):
         console.print(f"run {number} of {options.runs}")
-        report = rehearse(
-            Options(stack_file=PROJECT / f"Pulumi.{options.stack}.yaml", stack=options.stack), console
-        ).as_json()
+        report = rehearse(_options(options), console).as_json()
         if not report["ok"]:
             console.print("a rehearsal failed, so its figures mean nothing: run `make rehearse` to see why")
             return command.NOT_ALL_HOLDS
@@ -49,11 +50,34 @@ def _measure(options: argparse.Namespace, console: Console) -> int:
         "program_memory_mib": _medians(report["program_memory_mib"] for report in reports),
         "peak_memory_mib": statistics.median(report["peak_memory_mib"] for report in reports),
     }
+    figures["policy_pack"] = _policy_pack(_options(options), options.runs, console)
     text = json.dumps(figures, indent=2)
     print(text)
     if options.json:
         options.json.write_text(text + "\n", encoding="utf-8")
     return command.OK
+
+
+def _options(options: argparse.Namespace) -> Options:
+    return Options(stack_file=PROJECT / f"Pulumi.{options.stack}.yaml", stack=options.stack)
+
+
+def _policy_pack(options: Options, runs: int, console: Console) -> dict[str, float]:
+    """The seconds of a first preview with and without the pack, and the pack's part of the latter in percent."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    with staged(options, console) as rehearsal:
+        engine = rehearsal.engine
+        engine.run("preview")  # the first one fills caches of the system's
+        for _ in range(runs):
+            for with_policies, taken in seconds.items():
+                engine.with_policies = with_policies
+                taken.append(engine.run("preview").seconds)
+    without, whole = (statistics.median(seconds[with_policies]) for with_policies in (False, True))
+    return {
+        "preview_seconds_without": round(without, 2),
+        "preview_seconds_with": round(whole, 2),
+        "adds_percent": round((whole / without - 1) * 100, 1),
+    }
 
 
 def _medians(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:

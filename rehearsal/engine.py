@@ -18,6 +18,8 @@ from .workspace import Workspace
 _POLL_SECONDS = 0.05
 # What the program and the other providers say once something else has failed.
 _CONSEQUENCES = ("unhandled exception", "client connection is closing", "resource monitor shut down")
+# The commands that take a policy pack.
+_EXAMINED = ("preview", "up")
 # Steps that change nothing in the cloud or only read it.
 _NO_CHANGE = frozenset({"same", "read", "refresh", "read-discard", "discard-replaced"})
 
@@ -41,6 +43,24 @@ class Step:
         return f"{self.type} {self.urn.rpartition('::')[2]}"
 
 
+@dataclass(frozen=True)
+class Violation:
+    """What a policy said of a resource, by its logical name. Without `mandatory` it is an advice."""
+
+    policy: str
+    resource: str
+    message: str
+    mandatory: bool
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the policy waits for a value that the preview could not know."""
+        return "not yet known: " in self.message
+
+    def __str__(self) -> str:
+        return f"{self.policy}: {self.resource}: {self.message}"
+
+
 @dataclass
 class Result:
     """What came of one engine command. `seconds` is its wall time.
@@ -55,6 +75,7 @@ class Result:
     begun: list[tuple[Step, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     output: str = ""
 
     @property
@@ -65,7 +86,9 @@ class Result:
     @property
     def causes(self) -> list[str]:
         """The errors that say what is wrong: the program's own stack traces are left out where there are others."""
-        return [error for error in self.errors if not any(mark in error for mark in _CONSEQUENCES)] or self.errors
+        refused = [str(violation) for violation in self.violations if violation.mandatory]
+        others = [error for error in self.errors if not any(mark in error for mark in _CONSEQUENCES)]
+        return [*refused, *others] or self.errors
 
     @property
     def changes(self) -> list[Step]:
@@ -79,13 +102,14 @@ class Result:
 
 
 class Engine:
-    """The engine on one workspace; `on_step` hears of each finished step, in the order of its events."""
+    """The engine on one workspace. Without `with_policies` previews and updates are not examined by the policy pack."""
 
     def __init__(self, workspace: Workspace, rehearsal_id: str, logs: Path) -> None:
         self.workspace = workspace
         self.rehearsal_id = rehearsal_id
         self.logs = logs
         self._runs = 0
+        self.with_policies = True
 
     def initialise(self) -> None:
         """Makes the stack in the throw-away state. Raises ProcessFailed."""
@@ -99,6 +123,16 @@ class Engine:
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; secrets are masked."""
         return json.loads(self._plain("stack", "output", "--json", "--stack", self.workspace.stack))
+
+    def examine_state(self) -> str:
+        """Has the policy pack examine what the state says, as a user would that of a stack that runs.
+
+        Returns what it looked at. Raises ProcessFailed, with what was said, if a mandatory policy is violated.
+        """
+        saved = self.logs / "state.json"
+        saved.write_text(self._plain("stack", "export", "--stack", self.workspace.stack), encoding="utf-8")
+        self._plain("policy", "analyze", f"--file={saved}", f"--policy-pack={self.workspace.policy_pack}")
+        return "`pulumi policy analyze` finds nothing mandatory"
 
     def _plain(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -121,7 +155,10 @@ class Engine:
         return {**self.workspace.environment, MARK: self.rehearsal_id}
 
     def run(self, *command: str, on_step: Callable[[Step], None] = lambda step: None) -> Result:
-        """Runs `pulumi COMMAND` on the stack and returns when it has ended, whatever its exit status."""
+        """Runs `pulumi COMMAND` on the stack and returns when it has ended, whatever its exit status.
+
+        A preview and an update are examined by the policy pack.
+        """
         self._runs += 1
         stem = f"{self._runs:02}-{command[0]}"
         events, output = self.logs / f"{stem}.events.json", self.logs / f"{stem}.log"
@@ -129,6 +166,8 @@ class Engine:
         result = Result(command[0])
         started = time.monotonic()
         arguments = ["--stack", self.workspace.stack, "--non-interactive", "--color=never", f"--event-log={events}"]
+        if self.with_policies and command[0] in _EXAMINED:
+            arguments.append(f"--policy-pack={self.workspace.policy_pack}")
         with output.open("wb") as log:
             process = subprocess.Popen(
                 ["pulumi", *command, *arguments],
@@ -163,6 +202,8 @@ class Engine:
                 step = _step(outputs["metadata"], at)
                 result.steps.append(step)
                 on_step(step)
+            elif policy := event.get("policyEvent"):
+                result.violations.append(_violation(policy))
             elif (diagnostic := event.get("diagnosticEvent")) and not diagnostic.get("ephemeral"):
                 kept = {"error": result.errors, "warning": result.warnings}.get(diagnostic["severity"])
                 if kept is not None:
@@ -191,10 +232,21 @@ def _step(metadata: dict[str, Any], at: float) -> Step:
     return step
 
 
+def _violation(event: dict[str, Any]) -> Violation:
+    name = event.get("resourceUrn", "").rpartition("::")[2]
+    # A policy's description stands in the first line, what it found in the next.
+    message = _plain(event["message"]).strip().replace("\n", ": ")
+    return Violation(event["policyName"], name or "the stack", message, event["enforcementLevel"] == "mandatory")
+
+
 def _said(diagnostic: dict[str, Any]) -> str:
     """A diagnostic for people: what it is about, and its text without the engine's colour marks."""
-    message = diagnostic["message"]
-    for mark in ("<{%reset%}>", "<{%fg 1%}>", "<{%fg 3%}>", "<{%bold%}>"):
-        message = message.replace(mark, "")
+    message = _plain(diagnostic["message"])
     name = diagnostic.get("urn", "").rpartition("::")[2]
     return f"{name}: {message.strip()}" if name else message.strip()
+
+
+def _plain(message: str) -> str:
+    for mark in ("<{%reset%}>", "<{%fg 1%}>", "<{%fg 3%}>", "<{%bold%}>"):
+        message = message.replace(mark, "")
+    return message

@@ -28,7 +28,7 @@ from .retained import Retained, all_there, kept_and_left, retained
 from .secret_checks import SECRET_CHECKS
 from .session import Session
 from .storage_checks import STORAGE_CHECKS
-from .workspace import PROJECT, Workspace
+from .workspace import PROJECT, UNLOCK_CONFIG, Workspace
 
 # The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
 REHEARSAL_DAY = date(2026, 9, 1)
@@ -84,13 +84,16 @@ class Rehearsal:
 
     def preview(self) -> None:
         """A preview of the whole stack, before anything exists; what it warns of goes into the report."""
-        said = self._phase("preview", "preview").warnings
+        result = self._phase("preview", "preview")
         # The engine's own, about its plugins, are about nothing in the stack.
-        self.report.warnings = [warning for warning in said if warning.startswith(f"{self.settings.cluster.name}")]
+        self.report.warnings = [one for one in result.warnings if one.startswith(f"{self.settings.cluster.name}")]
+        self.report.violations += result.violations
 
     def up(self) -> None:
         """The real update."""
         result = self._phase("up", "up", "--yes", "--skip-preview")
+        told = set(self.report.violations)
+        self.report.violations += [violation for violation in result.violations if violation not in told]
         self.report.resources_created = result.counts["create"]
 
     def second_preview(self) -> None:
@@ -121,6 +124,7 @@ class Rehearsal:
             self.report.checks += run_all(
                 subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS, **SECRET_CHECKS}
             )
+            self.report.checks.append(outcome("the saved state passes the policies", self.engine.examine_state))
             self.report.stand_ins += described(releases(self.plane))
 
     def run_pods(self) -> None:
@@ -154,7 +158,9 @@ class Rehearsal:
             )
         )
         self.workspace.change_config("gpulab:lifecycle", unlock=True)
-        self._phase("unlock", "up", "--yes", "--skip-preview")
+        # It lifts the very protection that the pack asks for.
+        config = f"--policy-pack-config={UNLOCK_CONFIG}"
+        self._phase("unlock", "up", "--yes", "--skip-preview", config)
 
     def destroy(self) -> None:
         """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
@@ -189,6 +195,7 @@ class Rehearsal:
         with self._timed(name):
             result = self._run(*command, phase=name)
             if not result.ok:
+                self.report.violations = result.violations
                 said = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
                 shown = "\n".join(f"  {line}" for line in said[:_ERRORS_SHOWN])
                 raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .engine import Violation
 from .leftovers import Left
 
 _NAMES_SHOWN = 12
@@ -28,6 +29,7 @@ class Check:
 class Report:
     """What a rehearsal found.
 
+    `violations` are the policy pack's, of the preview, and of the `up` where values are known then.
     `seconds` is wall time and `memory_mib` the peak of the memory of all processes, both by phase;
     `program_memory_mib` that of the Pulumi program alone. `warnings` is what the first preview warned of. `left` is
     None until the destroy has ended; `retained` is what it kept in AWS because the stack asked for that. `failure` is
@@ -39,6 +41,7 @@ class Report:
     second_preview_changes: list[str] = field(default_factory=list)
     refresh_changes: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     left: Left | None = None
     retained: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -59,6 +62,7 @@ class Report:
             and not self.second_preview_changes
             and not self.refresh_changes
             and all(check.ok is not False for check in self.checks)
+            and not any(violation.mandatory for violation in self.violations)
             and (self.kept or (self.left is not None and not self.left))
         )
 
@@ -73,6 +77,16 @@ class Report:
             "refresh_changes": len(self.refresh_changes),
             "changed": {"second_preview": self.second_preview_changes, "refresh": self.refresh_changes},
             "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in self.checks],
+            "policies": [
+                {
+                    "policy": violation.policy,
+                    "resource": violation.resource,
+                    "message": violation.message,
+                    "mandatory": violation.mandatory,
+                    "not_yet_known": violation.undecided,
+                }
+                for violation in self.violations
+            ],
             "left": None if self.left is None else self.left.as_json(),
             "retained": self.retained,
             "seconds": _rounded(self.seconds),
@@ -93,6 +107,7 @@ class Report:
         table.add_row(_mark(created > 0), "resources created", str(created))
         self._add_changes(table, "second preview", "second preview", self.second_preview_changes)
         self._add_changes(table, "refresh", "refresh", self.refresh_changes)
+        self._add_policies(table)
         for check in self.checks:
             detail = f"not tried: {check.detail}" if check.ok is None else check.detail
             table.add_row(_mark(check.ok), escape(check.name), escape(detail))
@@ -114,6 +129,18 @@ class Report:
         good = "[bold green]All holds.[/]" if all_tried else "[bold green]All holds that was tried.[/]"
         verdict = good if self.ok else "[bold red]Not all holds.[/]"
         console.print(verdict, "It was kept: nothing was destroyed." if self.kept else "")
+
+    def _add_policies(self, table: Table) -> None:
+        """A line for each violation, advices too; of what the preview could not know, how many there were."""
+        found = [violation for violation in self.violations if not violation.undecided]
+        waiting = f"; {len(self.violations) - len(found)} were not yet known in the preview" if self.violations else ""
+        refused = sum(violation.mandatory for violation in found)
+        said = f"{refused} refusals, {len(found) - refused} advices{waiting}"
+        if "preview" in self.seconds:
+            table.add_row(_mark(not refused), "policies", said)
+        for violation in found:
+            mark = _mark(False) if violation.mandatory else "[yellow]--[/]"
+            table.add_row(mark, escape(f"  {violation.policy}"), escape(f"{violation.resource}: {violation.message}"))
 
     def _add_changes(self, table: Table, phase: str, title: str, changes: list[str]) -> None:
         if phase in self.seconds:

@@ -25,6 +25,10 @@ from .toolchain import Toolchain, cache_folder
 
 PROJECT = Path(__file__).resolve().parent.parent
 STAND_INS = ("aws", "eks", "kubernetes", "random")
+POLICY_PACK = PROJECT / "policies"
+UNLOCK_CONFIG = POLICY_PACK / "unlock.json"
+# No language's: the language host that can be built here starts the program in place of a pack.
+_PACK_RUNTIME = "rehearsal"
 
 # The access key of the rehearsal: only the simulated AWS knows it. Calls signed by any other are the user's own.
 ACCESS_KEY = "AKIAREHEARSAL0000000"
@@ -46,6 +50,8 @@ class Workspace:
     folder: Path
     stack: str
     environment: Mapping[str, str]
+    policy_pack: Path
+    """The folder of the policy pack, as the engine is given it."""
     stand_ins: tuple[str, ...]
     users_environment: Mapping[str, str]
     """The same with the `aws` CLI that a user would run, where there is one: `has_real_aws`."""
@@ -99,7 +105,8 @@ def make(
     ]
     declared = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     # The rehearsal's own Python runs the program: it has the packages that the stand-ins need.
-    copied = {**declared, "runtime": "python", "plugins": {"providers": providers}}
+    analyzers = [{"name": f"policy-{_PACK_RUNTIME}", "path": str(_policy_runtime(folder / "bin" / "policies"))}]
+    copied = {**declared, "runtime": "python", "plugins": {"providers": providers, "analyzers": analyzers}}
     _write_yaml(program / "Pulumi.yaml", copied)
     content = _nodes(stack_file)
     # How the user's secrets are encrypted is the user's affair; the copy has a passphrase of its own.
@@ -116,7 +123,8 @@ def make(
     # Pulumi's own host of dynamic providers, as its releases bring it: it finds their code where the engine starts it.
     _script(quick_tools / "pulumi-resource-pulumi-python", f"exec {shlex.quote(sys.executable)} -u -m pulumi.dynamic")
     quick = {**environment, "PATH": f"{quick_tools}{os.pathsep}{environment['PATH']}"}
-    return Workspace(program, stack, quick, stand_ins, environment if real_aws else quick, real_aws)
+    pack = _policy_pack(folder / "policies")
+    return Workspace(program, stack, quick, pack, stand_ins, environment if real_aws else quick, real_aws)
 
 
 def _nodes(path: Path) -> yaml.MappingNode:
@@ -168,6 +176,21 @@ def _charts(folders: Sequence[Path], pull: bool) -> dict[str, str]:
 
 def _stand_in(folder: Path, name: str) -> Path:
     _script(folder / f"pulumi-resource-{name}", f"{_python()} -m rehearsal.providers.{name}")
+    return folder
+
+
+def _policy_pack(folder: Path) -> Path:
+    """A copy of the policy pack that the engine starts by `_policy_runtime`."""
+    folder.mkdir()
+    declared = yaml.safe_load((POLICY_PACK / "PulumiPolicy.yaml").read_text(encoding="utf-8"))
+    _write_yaml(folder / "PulumiPolicy.yaml", {**declared, "runtime": _PACK_RUNTIME})
+    (folder / "__main__.py").symlink_to(POLICY_PACK / "__main__.py")
+    return folder
+
+
+def _policy_runtime(folder: Path) -> Path:
+    """What starts a pack: the engine calls it with its own address and the pack's folder."""
+    _script(folder / f"pulumi-analyzer-policy-{_PACK_RUNTIME}", f"{_python()} -u -m pulumi.policy")
     return folder
 
 

@@ -29,7 +29,7 @@ PROJECT = "gpulab"
 _PLAINLY = "nothing in it is a secret, write it plainly"
 _IN_PLACE_OF_ENCRYPTION = {"identity": "secrets lie elsewhere, name the place (secretsManager or kubernetesSecret)"}
 
-OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Expires")
+OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Lifecycle", "Expires")
 """The tags that the platform sets, which a stack's free tags must leave alone."""
 
 # AWS takes 50 tags on a resource; ours, Karpenter's and the controllers' come on top.
@@ -140,11 +140,11 @@ class Settings:
     def resource_tags(self) -> dict[str, str]:
         """The tags of every AWS resource."""
         expires = {"Expires": str(self.lifecycle.expires)} if self.lifecycle.expires else {}
-        return {**self.node_tags, **expires}
+        return {**self.node_tags, "Lifecycle": self.lifecycle.kind, **expires}
 
     @property
     def node_tags(self) -> dict[str, str]:
-        """The tags of nodes: those of every resource but Expires, as a node whose tags change is replaced."""
+        """The tags of nodes: those that say whose they are, for good, as a node whose tags change is replaced."""
         own = {"Owner": self.owner, "CostCenter": self.cost_center, "Project": PROJECT, "Stack": self.stack}
         return {**self.tags, **own}
 

@@ -20,6 +20,7 @@ CERTIFICATE, VALIDATION = "aws:acm/certificate:Certificate", "aws:acm/certificat
 RECORD, ASSOCIATION = "aws:route53/record:Record", "aws:wafv2/webAclAssociation:WebAclAssociation"
 BUCKET, BUCKET_POLICY = "aws:s3/bucket:Bucket", "aws:s3/bucketPolicy:BucketPolicy"
 BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+ENCRYPTION = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
 LIFECYCLE = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
 
@@ -433,8 +434,10 @@ def test_logs_need_a_bucket_into_which_load_balancers_may_write(site: Site) -> N
     block = site.aws.create(BLOCK, {"bucket": "lab-logs", "blockPublicAcls": True})
     rule = {"id": "age", "status": "Enabled", "filter": {}, "expiration": {"days": 30}}
     lifecycle = site.aws.create(LIFECYCLE, {"bucket": "lab-logs", "rules": [rule]})
+    default = {"applyServerSideEncryptionByDefault": {"sseAlgorithm": "AES256"}}
+    encryption = site.aws.create(ENCRYPTION, {"bucket": "lab-logs", "rules": [default]})
     balancer = site.balancer(accessLogs=logs)
-    assert all(site.aws.drift(made) == {} for made in (policy, block, lifecycle, balancer))
+    assert all(site.aws.drift(made) == {} for made in (policy, block, encryption, lifecycle, balancer))
     s3 = site.aws.provider.cloud().client("s3")
     (written,) = s3.list_objects_v2(Bucket="lab-logs")["Contents"]
     assert written["Key"].endswith("ELBAccessLogTestFile")

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pulumi
 import pytest
-from conftest import EngineMocks, Registered
+from engine_mocks import EngineMocks, Registered
 
 import contracts
 from components.cluster import SYSTEM_TAINT

@@ -143,6 +143,10 @@ def test_logs_go_to_a_private_bucket_that_is_there_before_and_after_the_load_bal
     assert all(blocked[key] is True for key in blocked if key != "bucket")
     assert mocks.needs(balancer, policy)
     assert mocks.needs(balancer, bucket)
+    (rule,) = mocks.one(
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    ).inputs["rules"]
+    assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
     (rule,) = mocks.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
     assert rule["expiration"] == {"days": 30}
     assert rule["status"] == "Enabled"

@@ -63,6 +63,7 @@ def test_everything_on_aws_goes_through_the_one_provider_with_the_default_tags(m
         "CostCenter": "research-042",
         "Project": "gpulab",
         "Stack": "dev",
+        "Lifecycle": "lab",
         "Expires": "2027-06-30",
     }
     assert provider.inputs["region"] == "us-east-1"

@@ -8,6 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
+from rehearsal.engine import Violation
 from rehearsal.leftovers import Left
 from rehearsal.report import Check, Report
 
@@ -43,6 +44,10 @@ def test_a_report_in_which_all_holds_is_ok() -> None:
         ({"second_preview_changes": ["update aws:ec2/vpc:Vpc net"]}, "update aws:ec2/vpc:Vpc net"),
         ({"refresh_changes": ["update aws:ec2/vpc:Vpc net"]}, "update aws:ec2/vpc:Vpc net"),
         ({"checks": [Check("nodes", False, "1 of 2 nodes")]}, "1 of 2 nodes"),
+        (
+            {"violations": [Violation("sqs-encryption", "queue", "it is plain. Set it", True)]},
+            "queue: it is plain. Set it",
+        ),
         ({"left": Left(state=["a stack"])}, "a stack"),
         ({"left": Left(aws=["ec2 Vpcs vpc-1"])}, "ec2 Vpcs vpc-1"),
         ({"left": Left(kubernetes=["Node n1"])}, "Node n1"),
@@ -106,3 +111,20 @@ def test_names_from_outside_are_not_taken_for_markup() -> None:
     assert "[bold]x[/]" in text
     assert "subnets[0] [/red]" in text
     assert "resource [/red] is gone" in text
+
+
+def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
+    report = good()
+    report.violations = [
+        Violation("nat-gateways", "the stack", "there are 5 NAT gateways", False),
+        Violation("iam-action-wildcard", "controller", "IAM: not yet known: policy of controller", False),
+    ]
+    assert report.ok
+    text = shown(report)
+    assert "0 refusals, 1 advices; 1 were not yet known in the preview" in text
+    assert "the stack: there are 5 NAT gateways" in text
+    told = report.as_json()["policies"]
+    assert [(one["policy"], one["mandatory"], one["not_yet_known"]) for one in told] == [
+        ("nat-gateways", False, False),
+        ("iam-action-wildcard", False, True),
+    ]

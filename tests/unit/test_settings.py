@@ -97,10 +97,12 @@ def test_every_resource_tells_owner_and_stack():
         "CostCenter": "research-042",
         "Project": "gpulab",
         "Stack": "dev",
+        "Lifecycle": "lab",
         "Expires": "2027-06-30",
     }
     # A node whose tags change is replaced, so a lab that lives longer must not change them.
-    assert lab.node_tags == {key: value for key, value in lab.resource_tags.items() if key != "Expires"}
+    of_the_stack = ("Lifecycle", "Expires")
+    assert lab.node_tags == {key: value for key, value in lab.resource_tags.items() if key not in of_the_stack}
 
 
 def test_without_nat_the_needed_endpoints_come_by_themselves():

@@ -84,6 +84,7 @@ RESOURCES = (
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
     "aws:s3/bucketPolicy:BucketPolicy",
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
     "aws:rds/instance:Instance",
     "aws:rds/parameterGroup:ParameterGroup",
     "aws:rds/snapshot:Snapshot",
@@ -223,7 +224,9 @@ class Distiller:
         service = {"rds": "db"}.get(module, module)
         block = self.terraform.get(f"aws_{service}_{_snake(kind)}") or self.terraform.get(f"aws_{_snake(kind)}") or {}
         terraform = _Terraform(block)
-        inputs = self.properties(getattr(package, f"{kind}Args"), terraform)
+        # Where a nested object has the name of the resource's arguments, these are its InitArgs.
+        arguments = getattr(package, f"{kind}InitArgs", None) or getattr(package, f"{kind}Args")
+        inputs = self.properties(arguments, terraform)
         if "region" in inputs:  # new in 7.x, filled in from the provider's
             inputs["region"][1] = "c"
         outputs = _types.resource_types(getattr(package, kind))

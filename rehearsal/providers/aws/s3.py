@@ -23,6 +23,7 @@ _NOT_SET = frozenset(
         "NoSuchBucketPolicy",
         "NoSuchLifecycleConfiguration",
         "NoSuchPublicAccessBlockConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
         "404",
     }
 )
@@ -206,6 +207,51 @@ class BucketPublicAccessBlock(_OnBucket):
 
     def clear(self, cloud: Cloud, bucket: str) -> None:
         cloud.client("s3").delete_public_access_block(Bucket=bucket)
+
+
+class BucketServerSideEncryptionConfiguration(_OnBucket):
+    """How what is written to a bucket is encrypted."""
+
+    token = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
+    choices = {"rules[].applyServerSideEncryptionByDefault.sseAlgorithm": ("AES256", "aws:kms", "aws:kms:dsse")}
+    unmodelled = frozenset({"expectedBucketOwner"})
+
+    def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
+        rules = inputs.get("rules")
+        if not isinstance(rules, list):
+            return
+        if len(rules) != 1:
+            yield Refused(f"a bucket has exactly one rule of encryption, not {len(rules)}", "rules")
+        for index, rule in enumerate(rules):
+            where = f"rules[{index}]"
+            default = rule.get("applyServerSideEncryptionByDefault")
+            if rule.keys() - {"applyServerSideEncryptionByDefault"}:
+                yield Refused(
+                    "the rehearsal's aws provider carries out applyServerSideEncryptionByDefault alone", where
+                )
+            if default is None:
+                yield Refused("applyServerSideEncryptionByDefault is required here", where)
+            elif known(default) and default.get("sseAlgorithm") == "AES256" and default.get("kmsMasterKeyId"):
+                yield Refused("a key of KMS needs the algorithm aws:kms", f"{where}.applyServerSideEncryptionByDefault")
+
+    def put(self, cloud: Cloud, bucket: str, inputs: Properties) -> None:
+        (rule,) = inputs["rules"]
+        default = rule["applyServerSideEncryptionByDefault"]
+        names = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
+        encryption = {names[name]: value for name, value in default.items() if value}
+        cloud.client("s3").put_bucket_encryption(
+            Bucket=bucket,
+            ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]},
+        )
+
+    def found(self, cloud: Cloud, bucket: str, olds: Properties) -> Properties | None:
+        live = cloud.client("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+        default = live["Rules"][0]["ApplyServerSideEncryptionByDefault"]
+        names = {"SSEAlgorithm": "sseAlgorithm", "KMSMasterKeyID": "kmsMasterKeyId"}
+        return {"rules": [{"applyServerSideEncryptionByDefault": {names[name]: default[name] for name in default}}]}
+
+    def clear(self, cloud: Cloud, bucket: str) -> None:
+        cloud.client("s3").delete_bucket_encryption(Bucket=bucket)
 
 
 class BucketLifecycleConfiguration(_OnBucket):

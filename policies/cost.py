@@ -1,0 +1,215 @@
+"""Cost: whom the bill goes to, what a machine may cost, and when a lab ends."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import contracts
+from policies.lifecycle import AWS_TAG, LABEL, default_tags
+from policies.reading.node_pools import instance_types
+from policies.reading.quantities import quantity
+from policies.reading.resources import Resource, Stack, at, items, kind_of, texts
+from policies.rules import LOW, MEDIUM, Finding, Found, Limits, about, best_practices, resource_policy, stack_policy
+
+_COST = best_practices("Cost optimization: Observability, tagging")
+EXPIRES_TAG = "Expires"
+
+BILLED = frozenset(
+    f"aws:{token}"
+    for token in (
+        "backup/vault:Vault",
+        "cloudwatch/logGroup:LogGroup",
+        "ebs/volume:Volume",
+        "ec2/eip:Eip",
+        "ec2/instance:Instance",
+        "ec2/natGateway:NatGateway",
+        "ec2/vpc:Vpc",
+        "ec2/vpcEndpoint:VpcEndpoint",
+        "efs/fileSystem:FileSystem",
+        "eks/cluster:Cluster",
+        "eks/nodeGroup:NodeGroup",
+        "fsx/lustreFileSystem:LustreFileSystem",
+        "kms/key:Key",
+        "lb/loadBalancer:LoadBalancer",
+        "rds/cluster:Cluster",
+        "rds/instance:Instance",
+        "s3/bucket:Bucket",
+        "s3/bucketV2:BucketV2",
+        "secretsmanager/secret:Secret",
+        "sqs/queue:Queue",
+    )
+)
+"""The types that the bill has lines of, and that can have tags."""
+
+
+@resource_policy(
+    "owner-and-cost-tags",
+    "An AWS resource says who owns it and what it is booked on",
+    fix="Add the tags to defaultTags of the aws provider, or to the resource's tags",
+    severity=MEDIUM,
+    concerns=lambda resource: resource.resource_type in BILLED,
+    framework=_COST,
+    limits={
+        "tags": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": ["Owner", "CostCenter"],
+            "description": "The tags that each resource needs.",
+        }
+    },
+)
+def owner_and_cost_tags(resource: Resource, limits: Limits) -> Iterator[Found]:
+    """Nobody asks for an end of what nobody owns."""
+    tags = {**_default_tags(resource), **at(resource.props, "tags", {}), **at(resource.props, "tagsAll", {})}
+    missing = [tag for tag in limits["tags"] if not tags.get(tag)]
+    if missing:
+        yield f"it has no tag {' and no tag '.join(missing)}"
+
+
+def _default_tags(resource: Resource) -> Mapping[str, Any]:
+    return default_tags(resource.provider.props) if resource.provider else {}
+
+
+@resource_policy(
+    "instance-price",
+    "No instance type costs more an hour than is allowed",
+    fix="Narrow the NodePool's requirements (instance-size, instance-gpu-count), or choose smaller instanceTypes",
+    severity=MEDIUM,
+    concerns=lambda resource: resource.resource_type in _INSTANCE_TYPES or kind_of(resource) == "NodePool",
+    framework=best_practices("Cost optimization: Compute and autoscaling"),
+    limits={
+        "usdAnHour": {
+            "type": "number",
+            "default": 150,
+            "description": "The highest on-demand price, in USD an hour in us-east-1.",
+        }
+    },
+)
+def instance_price(resource: Resource, limits: Limits) -> Iterator[Found]:
+    """Karpenter buys whatever a pod asks for: eight GPUs by mistake cost as much in a day as a lab does in weeks."""
+    most = limits["usdAnHour"]
+    priced = [(name, price) for name in _types(resource) if (price := _price(name)) is not None and price > most]
+    if priced:
+        name, price = max(priced, key=lambda one: one[1])
+        more = f", as do {len(priced) - 1} more types" if len(priced) > 1 else ""
+        yield f"{name} costs {price:.2f} USD an hour{more}, more than {most:g}"
+
+
+_INSTANCE_TYPES: Mapping[str, str] = {
+    "aws:eks/nodeGroup:NodeGroup": "instanceTypes",
+    "aws:ec2/instance:Instance": "instanceType",
+    "aws:ec2/launchTemplate:LaunchTemplate": "instanceType",
+}
+
+
+def _types(resource: Resource) -> list[str]:
+    if kind_of(resource) == "NodePool":
+        return [one.name for one in instance_types(resource)]
+    return texts(resource.props.get(_INSTANCE_TYPES[resource.resource_type]))
+
+
+def _price(name: str) -> float | None:
+    known = contracts.instance_types().get(name)
+    return known.price if known else None
+
+
+@stack_policy(
+    "lab-expiry",
+    "A lab has a date of expiry, which is not over",
+    fix="Set the tag Expires in defaultTags of the aws provider to a later day (YYYY-MM-DD), or destroy the lab",
+    severity=MEDIUM,
+    framework=_COST,
+    every_stack=True,
+)
+def lab_expiry(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """A lab that nobody ends costs as much as one that is used."""
+    for resource in stack.of_type("pulumi:providers:aws"):
+        yield from about(resource, _expired(default_tags(resource.props), AWS_TAG, EXPIRES_TAG))
+    for resource in stack.of_kind("Namespace"):
+        yield from about(resource, _expired(at(resource.props, "metadata.labels", {}), LABEL, "gpulab.dev/expires"))
+
+
+def _expired(tags: Mapping[str, Any], lifecycle: str, expires: str) -> Iterator[Found]:
+    if tags.get(lifecycle) != "lab":
+        return
+    day = tags.get(expires)
+    if day is None:
+        yield f"it is a lab and has no {expires}"
+        return
+    try:
+        over = datetime.date.fromisoformat(str(day)) < today()
+    except ValueError:
+        yield f"{expires} is {day}, which is no day"
+    else:
+        if over:
+            yield f"the lab expired on {day}"
+
+
+def today() -> datetime.date:
+    """Today (UTC); GPULAB_TODAY (YYYY-MM-DD) stands in for it."""
+    given = os.environ.get("GPULAB_TODAY")
+    return datetime.date.fromisoformat(given) if given else datetime.datetime.now(datetime.UTC).date()
+
+
+def _number_of(
+    name: str, description: str, *, fix: str, types: tuple[str, ...], what: str, most: int, limit: str
+) -> Any:
+    """A policy that counts resources. Each NAT gateway, and each public address, costs by the hour."""
+
+    @stack_policy(
+        name,
+        description,
+        fix=fix,
+        severity=LOW,
+        framework=best_practices("Cost optimization: Networking"),
+        limits={limit: {"type": "integer", "default": most, "description": f"How many {what} there may be."}},
+    )
+    def check(stack: Stack, limits: Limits) -> Iterator[Finding]:
+        found = list(stack.of_type(*types))
+        if len(found) > limits[limit]:
+            yield Finding(found[-1], f"there are {len(found)} {what}, more than {limits[limit]}")
+
+    return check
+
+
+nat_gateways = _number_of(
+    "nat-gateways",
+    "There are no more NAT gateways than allowed",
+    fix="Use one NAT gateway for all zones, or raise the policy's maximum",
+    types=("aws:ec2/natGateway:NatGateway",),
+    what="NAT gateways",
+    most=4,
+    limit="maximum",
+)
+
+public_addresses = _number_of(
+    "public-addresses",
+    "There are no more public addresses than allowed",
+    fix="Give an Eip only to NAT gateways, or raise the policy's maximum",
+    types=("aws:ec2/eip:Eip",),
+    what="public addresses",
+    most=8,
+    limit="maximum",
+)
+
+
+@resource_policy(
+    "root-volume-size",
+    "A node's volume is no larger than allowed",
+    fix="Lower volumeSize in spec.blockDeviceMappings, or raise the policy's maximum",
+    severity=LOW,
+    concerns=lambda resource: kind_of(resource) == "EC2NodeClass",
+    framework=best_practices("Cost optimization: Storage"),
+    limits={
+        "gibibytes": {"type": "number", "default": 1000, "description": "The largest volume, in GiB."},
+    },
+)
+def root_volume_size(node_class: Resource, limits: Limits) -> Iterator[Found]:
+    """Every node pays for its volume, used or not."""
+    for mapping in items(at(node_class.props, "spec.blockDeviceMappings")):
+        size = (quantity(at(mapping, "ebs.volumeSize", "0")) or 0) / 2**30
+        if size > limits["gibibytes"]:
+            yield f"{mapping.get('deviceName')} has {size:g} GiB, more than {limits['gibibytes']:g}"

@@ -1,0 +1,168 @@
+"""Data: what is stored outlives mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from policies.encryption import BUCKETS, CLUSTER
+from policies.reading import releases as charts
+from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, made_from, number, texts
+from policies.rules import (
+    CRITICAL,
+    HIGH,
+    MEDIUM,
+    Finding,
+    Found,
+    Limits,
+    about,
+    best_practices,
+    resource_policy,
+    stack_policy,
+)
+
+_STATE = best_practices("Reliability: Data plane, persistent storage")
+
+STATEFUL = (
+    "aws:efs/fileSystem:FileSystem",
+    "aws:rds/instance:Instance",
+    "aws:rds/cluster:Cluster",
+    "aws:backup/vault:Vault",
+    "aws:kms/key:Key",
+    "aws:fsx/lustreFileSystem:LustreFileSystem",
+    CLUSTER,
+    *BUCKETS,
+)
+"""The types that hold data, or the key to it."""
+_DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
+_FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+
+
+@resource_policy(
+    "stateful-unprotected",
+    "In production what holds data is protected",
+    fix="Set the resource option protect: true; to destroy the stack, see policies/unlock.json",
+    severity=CRITICAL,
+    concerns=is_type(*STATEFUL),
+    framework=_STATE,
+    labs="disabled",
+)
+def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """A protected resource is neither deleted nor replaced by the engine, whatever the program says."""
+    if not resource.opts.protect:
+        yield "a change that replaces it, or a destroy, takes the data with it"
+
+
+@stack_policy(
+    "data-without-backup",
+    "A file system and a database have backups",
+    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database",
+    severity=HIGH,
+    framework=_STATE,
+    limits={"days": {"type": "integer", "default": 1, "description": "How many days backups are kept at least."}},
+)
+def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
+    """What somebody deletes in a notebook is gone, encrypted and protected as it was."""
+    for database in stack.of_type(*_DATABASES):
+        yield from about(database, _database_backups(database, limits["days"]))
+    for file_system in stack.of_type(_FILE_SYSTEM):
+        yield from about(file_system, _file_system_backups(file_system, stack))
+
+
+def _database_backups(database: Resource, days: int) -> Iterator[Found]:
+    # An instance of a cluster has its cluster's backups.
+    if not database.props.get("clusterIdentifier") or database.resource_type.endswith(":Cluster"):
+        kept = number(database.props.get("backupRetentionPeriod")) or 0
+        if kept < days:
+            yield f"its backups are kept for {kept:g} days"
+
+
+def _file_system_backups(file_system: Resource, stack: Stack) -> Iterator[Found]:
+    # By what the selection and the policy are made from: in a preview the ARN is not known.
+    for selection in stack.of_type("aws:backup/selection:Selection"):
+        if made_from(selection, "resources", file_system) or "selectionTags" in set(selection.props):
+            return
+    for policy in stack.of_type("aws:efs/backupPolicy:BackupPolicy"):
+        of_this = made_from(policy, "fileSystemId", file_system)
+        if of_this and at(policy.props, "backupPolicy.status") == "ENABLED":
+            return
+    yield "nothing backs it up"
+
+
+@resource_policy(
+    "storage-class-deletes-homes",
+    "A StorageClass of homes keeps its volumes",
+    fix="Set reclaimPolicy to Retain, or give homes a class that does",
+    severity=HIGH,
+    concerns=is_kind("StorageClass"),
+    framework=_STATE,
+    limits={
+        "label": {
+            "type": "string",
+            "default": "gpulab.dev/homes",
+            "description": "The label of classes that homes are made of; a class with `home` in its name is one too.",
+        }
+    },
+)
+def storage_class_deletes_homes(storage_class: Resource, limits: Limits) -> Iterator[Found]:
+    """With Delete, Kubernetes' default, a claim that is deleted by mistake takes its volume with it at once."""
+    metadata = at(storage_class.props, "metadata", {})
+    is_for_homes = limits["label"] in set(metadata.get("labels") or {}) or "home" in str(metadata.get("name") or "")
+    if is_for_homes and storage_class.props.get("reclaimPolicy", "Delete") != "Retain":
+        yield "a home is deleted with its claim"
+
+
+@stack_policy(
+    "hub-homes-deleted",
+    "Homes that a hub makes are on a StorageClass that keeps volumes",
+    fix="Set values.singleuser.storage.dynamic.storageClass to a class with reclaimPolicy Retain",
+    severity=HIGH,
+    framework=_STATE,
+)
+def hub_homes_deleted(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """The chart makes a claim for each person. Without a class of its own that is the cluster's default."""
+    for hub in charts.releases(stack, "jupyterhub"):
+        yield from about(hub, _homes(at(charts.values(hub), "singleuser.storage", {}), stack))
+
+
+def _homes(storage: Any, stack: Stack) -> Iterator[Found]:
+    if storage.get("type") != "dynamic":
+        return
+    name = at(storage, "dynamic.storageClass")
+    for one in stack.of_kind("StorageClass"):
+        named = at(one.props, "metadata.name", one.name)
+        default = at(one.props, "metadata.annotations", {}).get("storageclass.kubernetes.io/is-default-class")
+        if (named == name if name else is_true(default)) and one.props.get("reclaimPolicy") == "Retain":
+            return
+    yield f"homes are made of {name or 'the default StorageClass'}, which deletes them with their claims"
+
+
+@resource_policy(
+    "database-final-snapshot",
+    "In production a database leaves a snapshot behind",
+    fix="Set skipFinalSnapshot to false and finalSnapshotIdentifier to a name",
+    severity=MEDIUM,
+    concerns=is_type(*_DATABASES),
+    framework=_STATE,
+    labs="disabled",
+)
+def database_final_snapshot(database: Resource, _limits: Limits) -> Iterator[Found]:
+    """Its automatic backups go with it."""
+    if is_true(database.props.get("skipFinalSnapshot")):
+        yield "skipFinalSnapshot is true"
+
+
+@resource_policy(
+    "key-without-rotation",
+    "A KMS key is rotated",
+    fix="Set enableKeyRotation to true",
+    severity=MEDIUM,
+    concerns=is_type("aws:kms/key:Key"),
+    framework=best_practices("Security: Data encryption and secrets management, rotate your CMKs periodically"),
+)
+def key_without_rotation(key: Resource, _limits: Limits) -> Iterator[Found]:
+    """A key that signs has no rotation."""
+    if texts(key.props.get("keyUsage")) not in ([], ["ENCRYPT_DECRYPT"]):
+        return
+    if not is_true(key.props.get("enableKeyRotation")):
+        yield "enableKeyRotation is not set"

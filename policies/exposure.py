@@ -1,0 +1,292 @@
+"""Exposure: what the internet can reach, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.encryption import CLUSTER
+from policies.reading import releases as charts
+from policies.reading.resources import Resource, at, is_kind, is_type, items, kind_of, mappings, number, texts
+from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
+
+ANYWHERE = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
+_NETWORK = best_practices("Security: Network security")
+_TLS = best_practices("Security: Network security, encryption in transit")
+_LISTENERS = ("aws:lb/listener:Listener", "aws:alb/listener:Listener", "aws:elasticloadbalancingv2/listener:Listener")
+_RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule")
+
+
+@resource_policy(
+    "cluster-endpoint-open",
+    "The API of an EKS cluster is not open to any address",
+    fix="Set vpcConfig.publicAccessCidrs to your networks, or vpcConfig.endpointPublicAccess to false",
+    severity=CRITICAL,
+    concerns=is_type(CLUSTER),
+    framework=cis("5.4.1"),
+)
+def cluster_endpoint_open(cluster: Resource, _limits: Limits) -> Iterator[Found]:
+    """EKS's own default is a public endpoint for the whole internet."""
+    config = at(cluster.props, "vpcConfig", {})
+    cidrs = texts(config.get("publicAccessCidrs"))
+    if config.get("endpointPublicAccess", True) is not False and (not cidrs or set(cidrs) & set(ANYWHERE)):
+        yield f"its API answers {', '.join(cidrs) or '0.0.0.0/0, as nothing else is said'}"
+
+
+@resource_policy(
+    "cluster-endpoint-private",
+    "Nodes reach the API of their EKS cluster inside the VPC",
+    fix="Set vpcConfig.endpointPrivateAccess to true",
+    severity=MEDIUM,
+    concerns=is_type(CLUSTER),
+    framework=cis("5.4.2"),
+)
+def cluster_endpoint_private(cluster: Resource, _limits: Limits) -> Iterator[Found]:
+    """Else they go out to the internet for it, and depend on the addresses that the public endpoint admits."""
+    if at(cluster.props, "vpcConfig.endpointPrivateAccess") is not True:
+        yield "its API has no private endpoint"
+
+
+@resource_policy(
+    "security-group-open",
+    "A security group admits the world to ports 80 and 443 at most",
+    fix="Name your networks in cidrBlocks or cidrIpv4, or refer to a security group",
+    severity=CRITICAL,
+    concerns=is_type(
+        "aws:ec2/securityGroup:SecurityGroup",
+        "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+        "aws:ec2/securityGroupRule:SecurityGroupRule",
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    ),
+    framework=_NETWORK,
+    limits={
+        "ports": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "default": [80, 443],
+            "description": "The TCP ports that the world may reach.",
+        }
+    },
+)
+def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
+    """A port that the world reaches is tried within minutes."""
+    for rule in _ingress(group):
+        open_to = sorted(set(_sources(rule)) & set(ANYWHERE))
+        first, last = number(rule.get("fromPort")), number(rule.get("toPort"))
+        protocol = str(rule.get("protocol") or rule.get("ipProtocol"))
+        one_port = protocol == "tcp" and first is not None and first == last
+        if open_to and not (one_port and first in limits["ports"]):
+            ports = "every port" if first is None or protocol == "-1" else f"port {first:g} to {last or first:g}"
+            yield f"{ports} is open to {', '.join(open_to)}"
+
+
+def _ingress(group: Resource) -> list[Mapping[str, Any]]:
+    if group.resource_type.endswith("IngressRule"):
+        return [group.props]
+    if group.resource_type.endswith("SecurityGroupRule"):
+        return [group.props] if group.props.get("type") == "ingress" else []
+    return items(group.props.get("ingress"))
+
+
+def _sources(rule: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("cidrBlocks", "ipv6CidrBlocks", "cidrIpv4", "cidrIpv6"):
+        yield from texts(rule.get(key))
+
+
+@resource_policy(
+    "public-service",
+    "No Service of Kubernetes makes a public load balancer",
+    fix="Set the Service's type to ClusterIP (values.proxy.service.type for JupyterHub) and publish it by a listener",
+    severity=HIGH,
+    concerns=lambda resource: kind_of(resource) == "Service" or charts.is_release(resource),
+    framework=_NETWORK,
+)
+def public_service(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """A controller makes it, outside of the state: without TLS, without a name, and a destroy may leave it."""
+    if kind_of(resource) == "Service":
+        if at(resource.props, "spec.type") == "LoadBalancer" and not _is_internal(resource.props, "metadata"):
+            yield "spec.type is LoadBalancer"
+        return
+    for path, mapping in mappings(charts.values(resource), "values"):
+        public = path.endswith(("service", "Service")) and mapping.get("type") == "LoadBalancer"
+        if public and not _is_internal(mapping, ""):
+            yield f"{path}.type is LoadBalancer"
+
+
+def _is_internal(holder: Mapping[str, Any], path: str) -> bool:
+    annotations = at(holder, f"{path}.annotations".lstrip("."), {})
+    scheme = annotations.get("service.beta.kubernetes.io/aws-load-balancer-scheme")
+    old = str(annotations.get("service.beta.kubernetes.io/aws-load-balancer-internal", "")).lower()
+    return scheme == "internal" or old == "true"
+
+
+@resource_policy(
+    "listener-without-tls",
+    "A listener speaks TLS, or redirects to one that does",
+    fix="Set protocol to HTTPS with certificateArn, or defaultActions to a redirect to HTTPS",
+    severity=HIGH,
+    concerns=lambda resource: resource.resource_type in _LISTENERS or kind_of(resource) == "Ingress",
+    framework=_TLS,
+)
+def listener_without_tls(listener: Resource, _limits: Limits) -> Iterator[Found]:
+    """Passwords and tokens would pass the internet in the clear."""
+    if kind_of(listener) == "Ingress":
+        annotations = at(listener.props, "metadata.annotations", {})
+        if not at(listener.props, "spec.tls", []) and "alb.ingress.kubernetes.io/certificate-arn" not in set(
+            annotations
+        ):
+            yield "spec.tls is empty"
+        return
+    if listener.props.get("protocol", "HTTP") in ("HTTPS", "TLS"):
+        return
+    redirects = [at(action, "redirect.protocol") == "HTTPS" for action in items(listener.props.get("defaultActions"))]
+    if not redirects or not all(redirects):
+        yield f"it answers in {listener.props.get('protocol', 'HTTP')} on port {listener.props.get('port')}"
+
+
+@resource_policy(
+    "listener-tls-policy",
+    "A TLS listener takes TLS 1.2 or newer",
+    fix="Set sslPolicy to ELBSecurityPolicy-TLS13-1-2-2021-06 or newer",
+    severity=MEDIUM,
+    concerns=is_type(*_LISTENERS),
+    framework=_TLS,
+)
+def listener_tls_policy(listener: Resource, _limits: Limits) -> Iterator[Found]:
+    """The default of a listener that says nothing takes TLS 1.0."""
+    if listener.props.get("protocol") in ("HTTPS", "TLS"):
+        policy = str(listener.props.get("sslPolicy") or "ELBSecurityPolicy-2016-08")
+        if (
+            "TLS13-1-2" not in policy
+            and "TLS13-1-3" not in policy
+            and "TLS-1-2" not in policy
+            and "FS-1-2" not in policy
+        ):
+            yield f"its policy {policy} takes versions older than TLS 1.2"
+
+
+@resource_policy(
+    "admin-path-published",
+    "No rule publishes Keycloak's administration, its realm master or its metrics",
+    fix="Name the paths in conditions[].pathPattern: /realms/REALM/*, /resources/*, /.well-known/*",
+    severity=HIGH,
+    concerns=lambda resource: (
+        resource.resource_type in _RULES
+        or kind_of(resource) in ("Ingress", "HTTPRoute")
+        or charts.of_chart("keycloakx", "keycloak")(resource)
+    ),
+    framework=_NETWORK,
+)
+def admin_path_published(rule: Resource, _limits: Limits) -> Iterator[Found]:
+    """Whoever guesses a password there owns every account. A rule without paths publishes them all."""
+    for place, path in _published(rule):
+        if path.startswith(("/admin", "/auth/admin", "/realms/master", "/auth/realms/master", "/metrics")):
+            yield f"{place} publishes {path}"
+
+
+def _published(rule: Resource) -> Iterator[tuple[str, str]]:
+    if rule.resource_type in _RULES:
+        hosts = [host for one in items(rule.props.get("conditions")) for host in texts(at(one, "hostHeader.values"))]
+        paths = [path for one in items(rule.props.get("conditions")) for path in texts(at(one, "pathPattern.values"))]
+        yield from (("conditions", path) for path in paths)
+        if not paths or "/*" in paths:
+            yield from (
+                ("conditions", f"/admin at {host}") for host in hosts if host.startswith(("auth.", "keycloak."))
+            )
+    elif kind_of(rule) == "Ingress":
+        yield from _of_rules(at(rule.props, "spec.rules", []), "spec.rules")
+    elif kind_of(rule) == "HTTPRoute":
+        for one in at(rule.props, "spec.rules", []):
+            yield from (("spec.rules", str(at(match, "path.value", "/"))) for match in items(one.get("matches")))
+    else:
+        values = charts.values(rule)
+        for place in ("ingress.console", "httpRoute.console"):
+            if at(values, f"{place}.enabled") is True:
+                yield f"values.{place}", "/admin"
+        if at(values, "ingress.enabled") is True:
+            prefix = str(at(values, "http.relativePath", "")).rstrip("/")
+            for place, path in _of_rules(at(values, "ingress.rules", []), "values.ingress.rules"):
+                # The chart's default is the root of Keycloak, with all that is under it.
+                shown = "/admin" if path.startswith("{{") or path.rstrip("/") in ("", prefix) else path
+                yield place, shown
+
+
+def _of_rules(rules: Any, place: str) -> Iterator[tuple[str, str]]:
+    for rule in items(rules):
+        for path in items(at(rule, "http.paths", rule.get("paths"))):
+            yield place, str(path.get("path", "/"))
+
+
+@resource_policy(
+    "wildcard-host",
+    "A published name has no wildcard",
+    fix="Name each host in conditions[].hostHeader, spec.rules[].host or the record's name",
+    severity=MEDIUM,
+    concerns=lambda resource: (
+        resource.resource_type in (*_RULES, "aws:route53/record:Record") or kind_of(resource) == "Ingress"
+    ),
+    framework=_NETWORK,
+)
+def wildcard_host(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Any name under the domain would lead here, with the domain's cookies. A certificate may have a wildcard."""
+    if resource.resource_type in _RULES:
+        conditions = items(resource.props.get("conditions"))
+        hosts = [host for one in conditions for host in texts(at(one, "hostHeader.values"))]
+    elif kind_of(resource) == "Ingress":
+        hosts = [str(rule.get("host", "")) for rule in at(resource.props, "spec.rules", [])]
+    else:
+        hosts = [str(resource.props.get("name"))] if resource.props.get("type") in ("A", "AAAA", "CNAME") else []
+    for host in hosts:
+        if host.startswith("*"):
+            yield f"it is there for {host}"
+
+
+@resource_policy(
+    "bucket-public-access",
+    "An S3 bucket is closed to the public",
+    fix="Set blockPublicAcls, blockPublicPolicy, ignorePublicAcls and restrictPublicBuckets to true",
+    severity=HIGH,
+    concerns=is_type("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "aws:s3/bucketAcl:BucketAcl"),
+    framework=_NETWORK,
+)
+def bucket_public_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Logs and data sets are in buckets."""
+    if resource.resource_type.endswith(":BucketAcl"):
+        if str(resource.props.get("acl")).startswith("public-"):
+            yield f"its acl is {resource.props.get('acl')}"
+        return
+    off = [
+        key
+        for key in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
+        if resource.props.get(key) is not True
+    ]
+    if off:
+        yield f"{', '.join(off)} is not set"
+
+
+@resource_policy(
+    "database-public",
+    "A database is not on the internet",
+    fix="Set publiclyAccessible to false",
+    severity=CRITICAL,
+    concerns=is_type("aws:rds/instance:Instance", "aws:rds/clusterInstance:ClusterInstance"),
+    framework=_NETWORK,
+)
+def database_public(database: Resource, _limits: Limits) -> Iterator[Found]:
+    """It gets a public address."""
+    if database.props.get("publiclyAccessible") is True:
+        yield "publiclyAccessible is true"
+
+
+@resource_policy(
+    "namespace-pod-security",
+    "A namespace says which pods it admits",
+    fix="Set the label pod-security.kubernetes.io/enforce to restricted, or baseline where that is not possible",
+    severity=MEDIUM,
+    concerns=is_kind("Namespace"),
+    framework=cis("4.2.1"),
+)
+def namespace_pod_security(namespace: Resource, _limits: Limits) -> Iterator[Found]:
+    """Without the label it admits privileged pods too."""
+    if "pod-security.kubernetes.io/enforce" not in set(at(namespace.props, "metadata.labels", {})):
+        yield "it admits privileged pods"

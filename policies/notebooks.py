@@ -1,0 +1,253 @@
+"""Notebooks: what people's code may do. It runs as an ordinary user, and sees neither its node nor its node's role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.reading import releases as charts
+from policies.reading.pods import containers, labels_of, pod_spec
+from policies.reading.profiles import HUB, profiles
+from policies.reading.resources import Resource, at, is_true, items, kind_of, leaves, number
+from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
+
+_PODS = best_practices("Security: Pod security")
+_METADATA = "169.254.169.254"
+_COMPONENT = "singleuser-server"
+
+
+def _makes_notebooks(resource: Resource) -> bool:
+    return charts.of_chart(HUB)(resource) or kind_of(resource) in ("ConfigMap", "Pod")
+
+
+def _overrides(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What each kind of notebook is started with, in KubeSpawner's words."""
+    if kind_of(resource) == "Pod":
+        if labels_of(resource).get("component") == _COMPONENT:
+            yield from _of_pod(pod_spec(resource) or {})
+    else:
+        for profile in profiles(resource):
+            yield f"{profile.name} at {profile.place}", profile.override
+
+
+def _of_pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    shared = spec.get("securityContext") or {}
+    for place, container in containers(spec):
+        own = {**shared, **(container.get("securityContext") or {})}
+        environment = {one.get("name"): one.get("value") for one in items(container.get("env"))}
+        yield (
+            f"spec.{place}",
+            {
+                "uid": own.get("runAsUser"),
+                "allow_privilege_escalation": own.get("allowPrivilegeEscalation", True),
+                "privileged": own.get("privileged"),
+                "environment": environment,
+            },
+        )
+
+
+@resource_policy(
+    "notebook-root",
+    "No notebook runs as root",
+    fix="Set singleuser.uid to 1000 (uid in kubespawner_override), and run no privileged container",
+    severity=CRITICAL,
+    concerns=_makes_notebooks,
+    framework=cis("4.2.1"),
+)
+def notebook_root(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Root in a container is one flaw away from root on the node. Jupyter's images switch to the user NB_UID."""
+    for place, override in _overrides(resource):
+        if number(override.get("uid")) == 0:
+            yield f"{place}: uid is 0"
+        if override.get("privileged") is True or _contexts(override, "privileged") is True:
+            yield f"{place}: the container is privileged"
+        if str(_environment(override).get("NB_UID")) == "0":
+            yield f"{place}: NB_UID is 0"
+        if _contexts(override, "runAsUser") == 0:
+            yield f"{place}: runAsUser is 0"
+
+
+def _contexts(override: Mapping[str, Any], key: str) -> Any:
+    """What the pod or its container is set to, beside KubeSpawner's own words."""
+    extra = (
+        at(override, "extra_pod_config.securityContext", {}),
+        at(override, "extra_container_config.securityContext", {}),
+        at(override, "container_security_context", {}),
+        at(override, "pod_security_context", {}),
+    )
+    return next((context[key] for context in extra if key in set(context)), None)
+
+
+def _environment(override: Mapping[str, Any]) -> Mapping[str, Any]:
+    return override.get("environment") or {}
+
+
+@resource_policy(
+    "notebook-sudo",
+    "No notebook may use sudo",
+    fix="Remove GRANT_SUDO from singleuser.extraEnv, or environment in kubespawner_override",
+    severity=CRITICAL,
+    concerns=_makes_notebooks,
+    framework=_PODS,
+)
+def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """The images of Jupyter give everybody root by it."""
+    for place, override in _overrides(resource):
+        if str(_environment(override).get("GRANT_SUDO", "")).lower() in ("yes", "1", "true"):
+            yield f"{place}: GRANT_SUDO is set"
+
+
+@resource_policy(
+    "notebook-privilege-escalation",
+    "No process of a notebook may get more privileges",
+    fix="Set singleuser.allowPrivilegeEscalation to false (allow_privilege_escalation in kubespawner_override)",
+    severity=HIGH,
+    concerns=_makes_notebooks,
+    framework=cis("4.2.5"),
+)
+def notebook_privilege_escalation(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """With it, a program that belongs to root makes root of whoever starts it."""
+    for place, override in _overrides(resource):
+        extra = _contexts(override, "allowPrivilegeEscalation")
+        if is_true(override.get("allow_privilege_escalation")) or is_true(extra):
+            yield f"{place}: privilege escalation is allowed"
+
+
+@resource_policy(
+    "notebook-host-access",
+    "No notebook mounts its node's file system or joins its namespaces",
+    fix="Remove hostPath from singleuser.storage.extraVolumes, and hostNetwork, hostPID and hostIPC",
+    severity=CRITICAL,
+    concerns=_makes_notebooks,
+    framework=cis("4.2.4"),
+)
+def notebook_host_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Whoever sees the node's files or processes sees everybody's."""
+    if kind_of(resource) == "Pod":
+        if labels_of(resource).get("component") == _COMPONENT:
+            yield from _host(at(resource.props, "spec", {}), "spec")
+        return
+    if charts.is_release(resource):
+        volumes = at(charts.values(resource), "singleuser.storage.extraVolumes", [])
+        if any("hostPath" in set(volume) for volume in items(volumes) if isinstance(volume, Mapping)):
+            yield "values.singleuser.storage.extraVolumes has a hostPath"
+    for place, override in _overrides(resource):
+        yield from _host({**(override.get("extra_pod_config") or {}), "volumes": override.get("volumes")}, place)
+
+
+def _host(spec: Mapping[str, Any], place: str) -> Iterator[Found]:
+    for key in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(key) is True:
+            yield f"{place}: {key} is true"
+    for volume in items(spec.get("volumes")):
+        if "hostPath" in set(volume):
+            yield f"{place}: the volume {volume.get('name')} is a hostPath"
+
+
+@resource_policy(
+    "hub-iptables-init-container",
+    "The hub starts no privileged container before each notebook",
+    fix="Set values.singleuser.cloudMetadata.blockWithIptables to false; the network policy blocks the address",
+    severity=HIGH,
+    concerns=charts.of_chart(HUB),
+    framework=cis("4.2.1"),
+)
+def hub_iptables_init_container(hub: Resource, _limits: Limits) -> Iterator[Found]:
+    """The chart's default: root with NET_ADMIN in every notebook's pod, which Pod Security's `restricted` refuses."""
+    if at(charts.values(hub), "singleuser.cloudMetadata.blockWithIptables") is True:
+        yield "values.singleuser.cloudMetadata.blockWithIptables is true"
+
+
+@resource_policy(
+    "metadata-address-reachable",
+    "Notebooks do not reach the metadata of their node",
+    fix="Keep values.singleuser.networkPolicy enabled, cloudMetadataServer false, and 169.254.169.254 out of egress",
+    severity=HIGH,
+    concerns=charts.of_chart(HUB),
+    framework=best_practices("Security: Network security, network policy"),
+)
+def metadata_address_reachable(hub: Resource, _limits: Limits) -> Iterator[Found]:
+    """What answers there has the credentials of the node's role."""
+    user = at(charts.values(hub), "singleuser", {})
+    if at(user, "cloudMetadata.blockWithIptables") is True:
+        return
+    policy = at(user, "networkPolicy", {})
+    if policy.get("enabled") is False:
+        yield "values.singleuser.networkPolicy.enabled is false, and nothing else blocks the address"
+    elif at(policy, "egressAllowRules.cloudMetadataServer") is True:
+        yield "values.singleuser.networkPolicy.egressAllowRules.cloudMetadataServer is true"
+    else:
+        yield from _admitted(policy)
+
+
+def _admitted(policy: Mapping[str, Any]) -> Iterator[Found]:
+    for index, rule in enumerate(items(policy.get("egress"))):
+        blocks = [at(peer, "ipBlock", {}) for peer in items(rule.get("to"))]
+        everything = "to" not in set(rule) or any(
+            block.get("cidr") in ("0.0.0.0/0", f"{_METADATA}/32")
+            and not any(_METADATA in str(one) or "169.254.0.0/16" in str(one) for one in items(block.get("except")))
+            for block in blocks
+        )
+        if everything and not rule.get("ports"):
+            yield f"values.singleuser.networkPolicy.egress[{index}] admits {_METADATA}"
+
+
+@resource_policy(
+    "hub-allow-all",
+    "Not everybody who can sign in may start a notebook",
+    fix="Remove allow_all from values.hub.config, and name allowed_groups",
+    severity=HIGH,
+    concerns=charts.of_chart(HUB),
+    framework=_PODS,
+)
+def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
+    """With a public identity provider that is everybody."""
+    for path, value in leaves(at(charts.values(hub), "hub.config", {}), "values.hub.config"):
+        if path.endswith((".allow_all", ".allow_existing_users")) and is_true(value):
+            yield f"{path} is true"
+
+
+@resource_policy(
+    "hub-dummy-authenticator",
+    "The hub asks an identity provider who somebody is",
+    fix="Set values.hub.config.JupyterHub.authenticator_class to generic-oauth",
+    severity=CRITICAL,
+    concerns=charts.of_chart(HUB),
+    framework=_PODS,
+)
+def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
+    """The chart's default, the dummy authenticator, lets anybody in under any name."""
+    given = at(charts.values(hub), "hub.config.JupyterHub.authenticator_class")
+    if str(given) in ("dummy", "dummyauthenticator.DummyAuthenticator", "null", "jupyterhub.auth.DummyAuthenticator"):
+        yield f"values.hub.config.JupyterHub.authenticator_class is {given}"
+
+
+@resource_policy(
+    "hub-administrators-in-notebooks",
+    "Administrators of the hub do not enter other people's notebooks",
+    fix="Set values.hub.config.JupyterHub.admin_access to false",
+    severity=MEDIUM,
+    concerns=charts.of_chart(HUB),
+    framework=_PODS,
+)
+def hub_administrators_in_notebooks(hub: Resource, _limits: Limits) -> Iterator[Found]:
+    """The chart's default: whoever gets an administrator's password gets everybody's data."""
+    if is_true(at(charts.values(hub), "hub.config.JupyterHub.admin_access")):
+        yield "values.hub.config.JupyterHub.admin_access is true"
+
+
+@resource_policy(
+    "workload-privileged",
+    "No workload outside of system namespaces runs a privileged container",
+    fix="Set securityContext.privileged to false, and allowPrivilegeEscalation to false",
+    severity=HIGH,
+    concerns=lambda resource: kind_of(resource) in ("Pod", "Deployment", "StatefulSet", "Job", "CronJob"),
+    framework=cis("4.2.1"),
+)
+def workload_privileged(workload: Resource, _limits: Limits) -> Iterator[Found]:
+    """A privileged container is root on its node."""
+    if at(workload.props, "metadata.namespace") == "kube-system":
+        return
+    for place, container in containers(pod_spec(workload) or {}):
+        if at(container, "securityContext.privileged") is True:
+            yield f"the container {container.get('name')} ({place}) is privileged"

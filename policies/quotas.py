@@ -1,0 +1,301 @@
+"""Limits and quotas: what a pool may buy, what a team may use, and whether the one and the other fit together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from policies.reading import releases as charts
+from policies.reading.node_pools import (
+    advertised,
+    instance_types,
+    is_gpu_pool,
+    limits,
+    node_labels,
+    overlays_of,
+)
+from policies.reading.pods import GPU, is_extended_resource, is_gpu_resource, namespace_of, object_name
+from policies.reading.profiles import HUB, Profile, all_profiles, notebook_namespaces
+from policies.reading.quantities import quantity, shown
+from policies.reading.resources import Resource, Stack, at, is_kind, number
+from policies.rules import (
+    HIGH,
+    MEDIUM,
+    Finding,
+    Found,
+    Limits,
+    about,
+    best_practices,
+    karpenter_docs,
+    resource_policy,
+    stack_policy,
+)
+
+_LIMITS = karpenter_docs("NodePools: spec.limits")
+_TENANTS = best_practices("Multi-tenancy: Quotas, limit ranges")
+_MEBIBYTE = 2**20
+# The hypervisor and the operating system keep some memory: Karpenter counts on 7.5 % (vmMemoryOverheadPercent).
+_USABLE_MEMORY = 0.925
+
+
+@resource_policy(
+    "node-pool-limits",
+    "A NodePool has limits",
+    fix="Set spec.limits, at least cpu or nvidia.com/gpu",
+    severity=HIGH,
+    concerns=is_kind("NodePool"),
+    framework=_LIMITS,
+)
+def node_pool_limits(pool: Resource, _limits: Limits) -> Iterator[Found]:
+    """Without any, a mistake in a Deployment's replicas buys machines until the account's quota ends it."""
+    if not any(quantity(amount) is not None for amount in limits(pool).values()):
+        yield "it may buy machines without end"
+
+
+@resource_policy(
+    "gpu-pool-gpu-limit",
+    "A NodePool of GPU nodes is limited in GPUs",
+    fix="Set spec.limits.nvidia.com/gpu, or the limit of the resource that its GPUs are shared as",
+    severity=HIGH,
+    concerns=is_kind("NodePool"),
+    framework=_LIMITS,
+)
+def gpu_pool_gpu_limit(pool: Resource, _limits: Limits) -> Iterator[Found]:
+    """A limit in CPUs says little of the bill: machines of one size have one GPU, or eight."""
+    if is_gpu_pool(pool) and not any(map(is_gpu_resource, limits(pool))):
+        yield f"its limits ({', '.join(limits(pool)) or 'none'}) do not count GPUs"
+
+
+@stack_policy(
+    "shared-pool-limit-resource",
+    "A NodePool whose GPUs are shared is limited in the resource that its nodes advertise",
+    fix="Set spec.limits of the resource that the NodeOverlay's spec.capacity names, GPUs times replicas",
+    severity=HIGH,
+    framework=_LIMITS,
+)
+def shared_pool_limit_resource(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Karpenter counts what a node has: with an overlay that is shares, and a limit in whole GPUs never counts."""
+    for pool in stack.of_kind("NodePool"):
+        yield from about(pool, _limited_in_another_resource(stack, pool))
+
+
+def _limited_in_another_resource(stack: Stack, pool: Resource) -> Iterator[Found]:
+    name = object_name(pool)
+    if overlays_of(stack, name):
+        for resource in sorted(advertised(stack, pool, name) - set(limits(pool))):
+            counted = ", ".join(filter(is_gpu_resource, limits(pool))) or "no GPUs"
+            yield f"its nodes advertise {resource}, its limits count {counted}"
+
+
+@stack_policy(
+    "notebook-namespace-quota",
+    "A namespace of notebooks has a ResourceQuota",
+    fix="Add a ResourceQuota with spec.hard of requests.cpu, requests.memory, pods and requests.nvidia.com/gpu",
+    severity=HIGH,
+    framework=_TENANTS,
+)
+def notebook_namespace_quota(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Without one, a team takes what the pools have, and others wait."""
+    yield from _namespaces_without(stack, "ResourceQuota", "people start notebooks in it, as many as they like")
+
+
+@stack_policy(
+    "notebook-namespace-limit-range",
+    "A namespace of notebooks has a LimitRange",
+    fix="Add a LimitRange with spec.limits of type Container: default, defaultRequest and max",
+    severity=MEDIUM,
+    framework=_TENANTS,
+)
+def notebook_namespace_limit_range(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Under a quota, pods that ask for nothing are refused, unless a LimitRange asks for them."""
+    yield from _namespaces_without(stack, "LimitRange", "a pod that says no limits has none")
+
+
+def _namespaces_without(stack: Stack, kind: str, harm: str) -> Iterator[Finding]:
+    have = {namespace_of(one) for one in stack.of_kind(kind)}
+    holders = {object_name(namespace): namespace for namespace in stack.of_kind("Namespace")}
+    for name in sorted(notebook_namespaces(stack) - have):
+        yield Finding(holders.get(name), f"the namespace {name} has no {kind}: {harm}")
+
+
+@resource_policy(
+    "quota-of-extended-limits",
+    "A ResourceQuota counts extended resources by their requests",
+    fix="Write requests.nvidia.com/gpu in spec.hard in place of limits.nvidia.com/gpu",
+    severity=HIGH,
+    concerns=is_kind("ResourceQuota"),
+    framework=_TENANTS,
+)
+def quota_of_extended_limits(quota: Resource, _limits: Limits) -> Iterator[Found]:
+    """Kubernetes takes `limits.` of an extended resource and never counts it: a quota that lets everything pass."""
+    for name in at(quota.props, "spec.hard", {}):
+        prefix, _, resource = name.partition(".")
+        if (prefix == "limits" and is_extended_resource(resource)) or (
+            is_extended_resource(name) and not name.startswith("requests.")
+        ):
+            yield f"spec.hard.{name} is never counted"
+
+
+@stack_policy(
+    "quota-misses-advertised-gpu",
+    "A quota of notebooks names every GPU resource that a pool advertises",
+    fix="Add requests.RESOURCE to spec.hard, '0' where the team is granted none",
+    severity=HIGH,
+    framework=_TENANTS,
+)
+def quota_misses_advertised_gpu(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """What a quota does not name is without limit: shares and MIG partitions are resources of their own."""
+    offered: set[str] = set()
+    for pool in stack.of_kind("NodePool"):
+        if is_gpu_pool(pool):
+            offered |= advertised(stack, pool, object_name(pool))
+    for namespace, quotas in _quotas(stack).items():
+        named = {name for quota in quotas for name in at(quota.props, "spec.hard", {})}
+        for resource in sorted(offered):
+            if f"requests.{resource}" not in named:
+                yield Finding(quotas[0], f"{resource} is without limit in {namespace}")
+
+
+@stack_policy(
+    "profile-beyond-quota",
+    "A profile fits the quota of its team",
+    fix="Lower the profile's kubespawner_override, or raise spec.hard of the team's ResourceQuota",
+    severity=MEDIUM,
+)
+def profile_beyond_quota(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Nobody could ever start it: the quota refuses its first pod."""
+    quotas = _quotas(stack)
+    for holder, profile in all_profiles(stack):
+        for quota in quotas.get(profile.namespace or "", []):
+            yield from about(holder, _beyond(profile, at(quota.props, "spec.hard", {}), object_name(quota)))
+
+
+def _beyond(profile: Profile, hard: Mapping[str, Any], quota: str) -> Iterator[Found]:
+    for resource, asked in profile.requests().items():
+        allowed = quantity(hard.get(f"requests.{resource}", hard.get(resource, "")))
+        if allowed is not None and asked > allowed:
+            yield f"profile {profile.name} asks for {shown(asked)} {resource}, {quota} allows {shown(allowed)}"
+
+
+@stack_policy(
+    "profile-beyond-node",
+    "A profile fits a machine of its pool",
+    fix="Lower the profile's kubespawner_override, or let the pool buy larger machines in its requirements",
+    severity=MEDIUM,
+)
+def profile_beyond_node(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Karpenter finds no machine for it, and its pods stay pending for ever."""
+    pools = list(stack.of_kind("NodePool"))
+    for holder, profile in all_profiles(stack):
+        selector = profile.shape().node_selector
+        if selector and pools:
+            yield from about(holder, _too_large(stack, profile, [pool for pool in pools if _selected(pool, selector)]))
+
+
+def _selected(pool: Resource, selector: Mapping[str, Any]) -> bool:
+    labels = {**node_labels(pool), "karpenter.sh/nodepool": object_name(pool)}
+    return all(labels.get(key, value) == value for key, value in selector.items()) and any(
+        key in labels for key in selector
+    )
+
+
+def _too_large(stack: Stack, profile: Profile, pools: list[Resource]) -> Iterator[Found]:
+    asked = profile.requests()
+    machines = [(pool, machine) for pool in pools for machine in _machines(stack, pool)]
+    if machines and not any(_fits(asked, machine) for _, machine in machines):
+        names = ", ".join(sorted({object_name(pool) for pool, _ in machines}))
+        wanted = ", ".join(f"{shown(amount)} {resource}" for resource, amount in asked.items())
+        yield f"no machine of {names} has what profile {profile.name} asks for: {wanted}"
+
+
+def _machines(stack: Stack, pool: Resource) -> Iterator[dict[str, float]]:
+    """What the machines have that a pool may buy, its GPUs under the names by which they are advertised."""
+    name = object_name(pool)
+    overlaid = bool(overlays_of(stack, name))
+    for one in instance_types(pool):
+        machine = {"cpu": float(one.vcpu), "memory": one.memory_mib * _MEBIBYTE * _USABLE_MEMORY}
+        if one.gpu_manufacturer == "NVIDIA":
+            # How many shares a machine has, the overlays say by its GPUs; any number of them is one too many to guess.
+            shares = dict.fromkeys(advertised(stack, pool, name), float("inf"))
+            machine |= shares if overlaid else {GPU: float(one.gpu_count)}
+        yield machine
+
+
+def _fits(asked: Mapping[str, float], machine: Mapping[str, float]) -> bool:
+    return all(amount <= machine.get(resource, 0) for resource, amount in asked.items() if amount)
+
+
+@stack_policy(
+    "quotas-beyond-pool-limits",
+    "The quotas of all teams together fit the limits of the pools",
+    fix="Lower spec.hard of the ResourceQuotas, or raise spec.limits of the NodePools",
+    severity=MEDIUM,
+    limits={
+        "overcommit": {
+            "type": "number",
+            "default": 1,
+            "description": "How many times the pools' limits may be promised.",
+        }
+    },
+)
+def quotas_beyond_pool_limits(stack: Stack, limits_: Limits) -> Iterator[Finding]:
+    """What each team is promised cannot be had by all of them at a time. Pools without a limit are left out."""
+    pools = list(stack.of_kind("NodePool"))
+    offered: dict[str, float] = defaultdict(float)
+    for pool in pools:
+        for resource, amount in limits(pool).items():
+            offered[resource] += quantity(amount) or 0
+    granted: dict[str, float] = defaultdict(float)
+    for quotas in _quotas(stack).values():
+        for resource, amount in _hard(quotas).items():
+            granted[resource] += amount
+    for resource, amount in sorted(granted.items()):
+        if resource in offered and amount > offered[resource] * (number(limits_["overcommit"]) or 1):
+            yield Finding(
+                None,
+                f"the teams may use {shown(amount)} {resource} together, the pools have {shown(offered[resource])}",
+            )
+
+
+def _quotas(stack: Stack) -> dict[str, list[Resource]]:
+    """The quotas of the namespaces of notebooks."""
+    notebooks = notebook_namespaces(stack)
+    found: dict[str, list[Resource]] = defaultdict(list)
+    for quota in stack.of_kind("ResourceQuota"):
+        namespace = namespace_of(quota)
+        if namespace in notebooks:
+            found[namespace].append(quota)
+    return found
+
+
+def _hard(quotas: Iterable[Resource]) -> dict[str, float]:
+    """What a namespace's quotas grant, by resource: the least that any of them says."""
+    found: dict[str, float] = {}
+    for quota in quotas:
+        for name, value in at(quota.props, "spec.hard", {}).items():
+            amount = quantity(value)
+            if name.startswith("requests.") and amount is not None:
+                resource = name.removeprefix("requests.")
+                found[resource] = min(found.get(resource, amount), amount)
+    return found
+
+
+@resource_policy(
+    "notebook-maximal-age",
+    "Notebooks are stopped when they are idle, and at a maximal age",
+    fix="Set values.cull.enabled: true and values.cull.maxAge to seconds",
+    severity=MEDIUM,
+    concerns=charts.of_chart(HUB),
+    limits={"maxAgeHours": {"type": "number", "default": 168, "description": "The greatest maximal age, in hours."}},
+)
+def notebook_maximal_age(hub: Resource, limits_: Limits) -> Iterator[Found]:
+    """A notebook that runs something for ever keeps its GPU for ever, and its node from being replaced."""
+    cull = at(charts.values(hub), "cull", {})
+    age = number(at(cull, "maxAge")) or 0
+    if at(cull, "enabled") is False:
+        yield "values.cull.enabled is false: no notebook is ever stopped"
+    elif age <= 0:
+        yield "values.cull.maxAge is 0: a notebook may run for ever"
+    elif age > limits_["maxAgeHours"] * 3600:
+        yield f"values.cull.maxAge is {shown(age / 3600)} h, more than {shown(limits_['maxAgeHours'])} h"

@@ -1,0 +1,89 @@
+"""IAM policy documents: who may do what to which resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.reading.resources import Resource, items, parsed, texts
+
+Statement = Mapping[str, Any]
+
+PERMISSIONS: Mapping[str, str] = {
+    "aws:iam/policy:Policy": "policy",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:iam/userPolicy:UserPolicy": "policy",
+    "aws:iam/groupPolicy:GroupPolicy": "policy",
+}
+"""Where each resource has the document that says what somebody may do."""
+
+RESOURCE_POLICIES: Mapping[str, str] = {
+    "aws:iam/role:Role": "assumeRolePolicy",
+    "aws:kms/key:Key": "policy",
+    "aws:kms/keyPolicy:KeyPolicy": "policy",
+    "aws:s3/bucketPolicy:BucketPolicy": "policy",
+    "aws:sqs/queue:Queue": "policy",
+    "aws:sqs/queuePolicy:QueuePolicy": "policy",
+    "aws:sns/topicPolicy:TopicPolicy": "policy",
+    "aws:efs/fileSystemPolicy:FileSystemPolicy": "policy",
+    "aws:ecr/repositoryPolicy:RepositoryPolicy": "policy",
+    "aws:secretsmanager/secretPolicy:SecretPolicy": "policy",
+    "aws:backup/vaultPolicy:VaultPolicy": "policy",
+}
+"""Where each resource has the document that says who may use it."""
+
+_READS = (
+    "Get",
+    "List",
+    "Describe",
+    "BatchGet",
+    "BatchCheck",
+    "Search",
+    "Lookup",
+    "Query",
+    "Scan",
+    "View",
+    "Check",
+    "Test",
+)
+"""How the names of actions begin that change nothing ("Actions, resources, and condition keys for AWS services")."""
+
+
+def statements(resource: Resource, places: Mapping[str, str]) -> Iterator[Statement]:
+    """The statements that allow something. Raises UnknownValueError where the document is not known yet."""
+    given = resource.props.get(places[resource.resource_type])
+    document = parsed(given) if isinstance(given, str) else given
+    if isinstance(document, Mapping):
+        found = document.get("Statement")
+        for statement in [found] if isinstance(found, Mapping) else items(found):
+            if statement.get("Effect") == "Allow":
+                yield statement
+
+
+def actions(statement: Statement) -> list[str]:
+    """The actions of a statement; with NotAction all, but a few."""
+    return ["*"] if "NotAction" in statement else texts(statement.get("Action"))
+
+
+def resources(statement: Statement) -> list[str]:
+    """The resources of a statement; with NotResource all, but a few."""
+    return ["*"] if "NotResource" in statement else texts(statement.get("Resource"))
+
+
+def changes(action: str) -> bool:
+    """Whether an action may change something: `ec2:*` may, `ec2:Describe*` does not."""
+    name = action.partition(":")[2] or action
+    return not name.startswith(_READS)
+
+
+def principals(statement: Statement) -> list[str]:
+    """The AWS principals of a statement, `*` for anybody."""
+    given = statement.get("Principal")
+    if isinstance(given, str):
+        return [given]
+    return texts(given.get("AWS")) if isinstance(given, Mapping) else []
+
+
+def name_of(statement: Statement) -> str:
+    """How people find the statement."""
+    return str(statement.get("Sid") or "the statement that allows " + ", ".join(actions(statement)[:3]))

@@ -1,0 +1,148 @@
+"""The pods that a resource makes: a Pod, a workload's template, a chart's, a notebook profile's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from policies.reading.quantities import quantity
+from policies.reading.resources import Resource, at, items, kind_of
+
+WORKLOADS: Mapping[str, str] = {
+    "Pod": "spec",
+    "Deployment": "spec.template.spec",
+    "StatefulSet": "spec.template.spec",
+    "DaemonSet": "spec.template.spec",
+    "ReplicaSet": "spec.template.spec",
+    "ReplicationController": "spec.template.spec",
+    "Job": "spec.template.spec",
+    "CronJob": "spec.jobTemplate.spec.template.spec",
+}
+"""Where each kind of workload has the `spec` of its pods."""
+
+GPU = "nvidia.com/gpu"
+_GPU_PREFIXES = (GPU, "nvidia.com/mig-")
+
+Taint = Mapping[str, Any]
+Toleration = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodShape:
+    """What is scheduled. `place` is where it is described, as a dotted path; `requests` are numbers by resource."""
+
+    place: str
+    namespace: str | None
+    requests: Mapping[str, float] = field(default_factory=dict)
+    tolerations: Sequence[Toleration] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gpus(self) -> dict[str, float]:
+        """The GPUs, or shares of them, that it asks for, by resource."""
+        return {name: amount for name, amount in self.requests.items() if is_gpu_resource(name) and amount > 0}
+
+
+def is_gpu_resource(name: str) -> bool:
+    """Whether a resource is a GPU, a share of one or a MIG partition."""
+    return name.startswith(_GPU_PREFIXES)
+
+
+def is_extended_resource(name: str) -> bool:
+    """Whether a resource is a device of a plugin: those have a domain that is not Kubernetes' own."""
+    domain, slash, _ = name.partition("/")
+    return bool(slash) and domain != "kubernetes.io" and not domain.endswith(".kubernetes.io")
+
+
+def namespace_of(resource: Resource) -> str | None:
+    """The namespace of an object; None where it has none."""
+    return at(resource.props, "metadata.namespace")
+
+
+def labels_of(resource: Resource) -> Mapping[str, Any]:
+    """The labels of an object."""
+    return at(resource.props, "metadata.labels", {})
+
+
+def object_name(resource: Resource) -> str:
+    """The name of an object, else the one that it has in the program: Pulumi makes a name where none is given."""
+    return at(resource.props, "metadata.name", resource.name)
+
+
+def pod_spec(resource: Resource) -> Mapping[str, Any] | None:
+    """The `spec` of the pods of a workload; None for other objects."""
+    path = WORKLOADS.get(kind_of(resource) or "")
+    return at(resource.props, path) if path else None
+
+
+def spec_path(resource: Resource) -> str:
+    """Where that `spec` is."""
+    return WORKLOADS[kind_of(resource) or ""]
+
+
+def containers(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All containers of a pod's `spec`, those at its start too, each with its place."""
+    for group in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(items(spec.get(group))):
+            yield f"{group}.{index}", container
+
+
+def requested(spec: Mapping[str, Any]) -> dict[str, float]:
+    """What the containers of a pod ask for together. Of a limit without a request Kubernetes makes one."""
+    total: dict[str, float] = {}
+    for _, container in containers(spec):
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, value in asked.items():
+            total[name] = total.get(name, 0) + (quantity(value) or 0)
+    return total
+
+
+def workload_shape(resource: Resource) -> PodShape | None:
+    """The pods of a workload; None for other objects."""
+    spec = pod_spec(resource)
+    if spec is None:
+        return None
+    return PodShape(
+        place=spec_path(resource),
+        namespace=namespace_of(resource),
+        requests=requested(spec),
+        tolerations=items(spec.get("tolerations")),
+        node_selector=spec.get("nodeSelector") or {},
+    )
+
+
+def tolerates(tolerations: Sequence[Toleration], taint: Taint) -> bool:
+    """Whether pods with these tolerations may run on a node with that taint, as Kubernetes decides it."""
+    return any(_matches(toleration, taint) for toleration in tolerations)
+
+
+def _matches(toleration: Toleration, taint: Taint) -> bool:
+    effect = toleration.get("effect")
+    if effect and effect != taint.get("effect"):
+        return False
+    key = toleration.get("key")
+    if not key:
+        return toleration.get("operator") == "Exists"
+    if key != taint.get("key"):
+        return False
+    if toleration.get("operator") == "Exists":
+        return True
+    return str(toleration.get("value") or "") == str(taint.get("value") or "")
+
+
+def repels(taint: Taint) -> bool:
+    """Whether a taint keeps pods away, which PreferNoSchedule does not."""
+    return taint.get("effect") in ("NoSchedule", "NoExecute")
+
+
+def tolerates_everything(toleration: Toleration) -> bool:
+    """Whether it tolerates any taint: `operator: Exists` without a key."""
+    return toleration.get("operator") == "Exists" and not toleration.get("key")
+
+
+def written(taint: Taint) -> str:
+    """A taint as kubectl writes it: key=value:effect."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint.get('key')}{value}:{taint.get('effect')}"

@@ -1,0 +1,145 @@
+"""Notebook profiles: what people may start. From a hub's `profileList`, or from a ConfigMap that holds such a list.
+
+The ConfigMap has the label `gpulab.dev/profiles`; each of its values is a list of profiles, as YAML or JSON, in the
+form that KubeSpawner takes. The label's value, unless it is `true`, is the namespace of the notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policies.reading import releases as charts
+from policies.reading.pods import PodShape, labels_of, namespace_of
+from policies.reading.quantities import kubespawner_memory, quantity
+from policies.reading.resources import Resource, Stack, at, items, kind_of, parsed
+
+LABEL = "gpulab.dev/profiles"
+HUB = "jupyterhub"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """A notebook that people may start; `override` is what the spawner is set to. `place` is where it is described."""
+
+    place: str
+    name: str
+    namespace: str | None
+    override: Mapping[str, Any]
+
+    @property
+    def image(self) -> str | None:
+        """The image, where the profile has its own."""
+        return at(self.override, "image")
+
+    def shape(self) -> PodShape:
+        """The pod that is started."""
+        return PodShape(
+            place=f"profile {self.name} at {self.place}",
+            namespace=self.namespace,
+            requests=self.requests(),
+            tolerations=items(self.override.get("tolerations")),
+            node_selector=self.override.get("node_selector") or {},
+        )
+
+    def requests(self) -> dict[str, float]:
+        """What the notebook asks for: its guarantees, and of extended resources its limits."""
+        found: dict[str, float] = {}
+        for resource, key in (("cpu", "cpu"), ("memory", "mem")):
+            amount = self.override.get(f"{key}_guarantee") or self.override.get(f"{key}_limit")
+            read = kubespawner_memory(amount) if resource == "memory" else quantity(amount)
+            if amount is not None and read is not None:
+                found[resource] = read
+        extra = {
+            **(self.override.get("extra_resource_limits") or {}),
+            **(self.override.get("extra_resource_guarantees") or {}),
+        }
+        for resource, amount in extra.items():
+            found[resource] = quantity(amount) or 0
+        return found
+
+
+def profiles(resource: Resource) -> Iterator[Profile]:
+    """The profiles of a hub or of a ConfigMap, each choice of a profile's options as one of its own."""
+    if charts.is_release(resource) and charts.chart_name(resource) == HUB:
+        values = charts.values(resource)
+        base = spawner_defaults(values)
+        namespace = charts.namespace(resource)
+        listed = items(at(values, "singleuser.profileList"))
+        yield Profile(place="values.singleuser", name="default", namespace=namespace, override=base)
+        yield from _of_list(listed, "values.singleuser.profileList", namespace, base)
+    elif kind_of(resource) == "ConfigMap" and LABEL in labels_of(resource):
+        label = str(labels_of(resource)[LABEL])
+        namespace = label if label not in ("", "true") else namespace_of(resource)
+        for key, text in at(resource.props, "data", {}).items():
+            yield from _of_list(items(parsed(text)), f"data.{key}", namespace, {})
+
+
+def profile_shapes(resource: Resource) -> Iterator[PodShape]:
+    """The pods of those profiles."""
+    for profile in profiles(resource):
+        yield profile.shape()
+
+
+def all_profiles(stack: Stack) -> list[tuple[Resource, Profile]]:
+    """All profiles of a stack, with what holds them."""
+    if "profiles" not in stack.facts:
+        holders = (*charts.releases(stack, HUB), *stack.of_kind("ConfigMap"))
+        stack.facts["profiles"] = [(holder, profile) for holder in holders for profile in profiles(holder)]
+    return stack.facts["profiles"]
+
+
+def notebook_namespaces(stack: Stack) -> set[str]:
+    """The namespaces in which notebooks run."""
+    labelled = {
+        at(namespace.props, "metadata.name", namespace.name)
+        for namespace in stack.of_kind("Namespace")
+        if "gpulab.dev/team" in labels_of(namespace)
+    }
+    return labelled | {profile.namespace for _, profile in all_profiles(stack) if profile.namespace}
+
+
+def spawner_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the chart sets the spawner to for every notebook, in KubeSpawner's words."""
+    user = at(values, "singleuser", {})
+    return {
+        "cpu_guarantee": at(user, "cpu.guarantee"),
+        "cpu_limit": at(user, "cpu.limit"),
+        "mem_guarantee": at(user, "memory.guarantee"),
+        "mem_limit": at(user, "memory.limit"),
+        "extra_resource_limits": at(user, "extraResource.limits"),
+        "extra_resource_guarantees": at(user, "extraResource.guarantees"),
+        "tolerations": at(user, "extraTolerations"),
+        "node_selector": at(user, "nodeSelector"),
+        "extra_pod_config": at(user, "extraPodConfig"),
+        "environment": at(user, "extraEnv"),
+        "uid": at(user, "uid"),
+        "allow_privilege_escalation": at(user, "allowPrivilegeEscalation"),
+    }
+
+
+def _of_list(listed: list[Any], place: str, namespace: str | None, base: Mapping[str, Any]) -> Iterator[Profile]:
+    for index, profile in enumerate(listed):
+        if not isinstance(profile, Mapping):
+            continue
+        name = str(profile.get("slug") or profile.get("display_name") or index)
+        override = _overridden(base, profile.get("kubespawner_override"))
+        yield _profile(f"{place}.{index}", name, namespace, override)
+        for option, described in (profile.get("profile_options") or {}).items():
+            for choice, chosen in (described.get("choices") or {}).items():
+                yield _profile(
+                    f"{place}.{index}.profile_options.{option}.choices.{choice}",
+                    f"{name}/{choice}",
+                    namespace,
+                    _overridden(override, chosen.get("kubespawner_override")),
+                )
+
+
+def _profile(place: str, name: str, namespace: str | None, override: Mapping[str, Any]) -> Profile:
+    return Profile(place=place, name=name, namespace=override.get("namespace") or namespace, override=override)
+
+
+def _overridden(base: Mapping[str, Any], above: Mapping[str, Any] | None) -> dict[str, Any]:
+    """As KubeSpawner does: an override replaces what it names; of None, nothing."""
+    return {**base, **{key: value for key, value in (above or {}).items() if value is not None}}

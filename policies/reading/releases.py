@@ -1,0 +1,133 @@
+"""Helm releases: which chart, and its effective values, that is its defaults with the release's own upon them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import pulumi
+
+import contracts
+from policies.reading.resources import NotYetKnown, Resource, Stack, at, items, parsed
+
+RELEASE_TYPES = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
+_ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
+
+Values = Mapping[str, Any]
+
+
+def is_release(resource: Resource) -> bool:
+    """Whether a resource installs a Helm chart."""
+    return resource.resource_type in RELEASE_TYPES
+
+
+def releases(stack: Stack, chart: str | None = None) -> Iterator[Resource]:
+    """The releases of a stack, of one chart alone where it is given."""
+    for release in stack.of_type(*RELEASE_TYPES):
+        if chart is None or chart_name(release) == chart:
+            yield release
+
+
+def of_chart(*names: str) -> Any:
+    """Whether a resource installs one of these charts, as `concerns` of a policy."""
+    return lambda resource: is_release(resource) and chart_name(resource) in names
+
+
+def chart_name(release: Resource) -> str:
+    """The chart's name without its repository, folder or version."""
+    given = str(at(release.props, "chart", "")).rstrip("/")
+    return _ARCHIVE.sub("", given.rpartition("/")[2])
+
+
+def namespace(release: Resource) -> str | None:
+    """The namespace that a release goes to."""
+    return at(release.props, "namespace")
+
+
+def values(release: Resource) -> Values:
+    """The effective values of a release; of a chart that the contracts don't know, the release's own alone.
+
+    Raises UnknownValueError where a part in the way is not known.
+    """
+    merged: Any = {}
+    for layer in (_defaults(chart_name(release)), *_files(release), at(release.props, "values", {})):
+        merged = _merged(merged, layer)
+    return merged
+
+
+def own_values(release: Resource) -> Iterator[tuple[str, Values]]:
+    """The values that a release gives itself, each layer with its place: what is written down in the program."""
+    for index, layer in enumerate(_files(release)):
+        yield f"valueYamlFiles.{index}", layer
+    yield "values", at(release.props, "values", {})
+
+
+@cache
+def _defaults(chart: str) -> Values:
+    try:
+        return contracts.chart(chart).values
+    except KeyError:
+        return {}
+
+
+def _files(release: Resource) -> Iterator[Values]:
+    for asset in items(release.props.get("valueYamlFiles")):
+        text = None
+        if isinstance(asset, pulumi.StringAsset):
+            text = asset.text
+        elif isinstance(asset, pulumi.FileAsset):
+            try:
+                with open(asset.path, encoding="utf-8") as file:  # noqa: PTH123 - a path as the program gave it
+                    text = file.read()
+            except OSError:
+                text = None  # elsewhere than where the pack runs: `unread_files` tells of it
+        document = parsed(text) if text else None
+        if isinstance(document, Mapping):
+            yield document
+
+
+def unread_files(release: Resource) -> Iterator[NotYetKnown]:
+    """The files of values that cannot be read from here."""
+    readable = sum(1 for _ in _files(release))
+    if readable < len(items(release.props.get("valueYamlFiles"))):
+        yield NotYetKnown("valueYamlFiles")
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """As Helm merges: mappings key by key, all else replaced. What is not known stays so, and raises when read."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    return _Layers(above, below)
+
+
+class _Layers(Mapping[str, Any]):
+    """Two layers of values, merged as they are read: an unknown value is met only by whoever asks for it."""
+
+    def __init__(self, above: Values, below: Values) -> None:
+        self._above, self._below = above, below
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _keys(self._above):
+            return self._below[key]
+        value = self._above[key]
+        if key not in _keys(self._below):
+            return value
+        if value is None:
+            return None
+        return _merged(self._below[key], value)
+
+    def __contains__(self, key: object) -> bool:
+        return key in _keys(self._above) or key in _keys(self._below)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._above, *self._below]))
+
+    def __len__(self) -> int:
+        return len({*self._above, *self._below})
+
+
+def _keys(mapping: Values) -> set[str]:
+    # Asking a mapping of pulumi-policy whether it has a key reads the value, which may not be known.
+    return set(mapping)

@@ -1,0 +1,198 @@
+"""Resources as the engine hands them to policies, and the whole of a stack."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import yaml
+from pulumi_policy.proxy import UnknownValueError
+
+# libyaml's, where PyYAML has it, is ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Resource(Protocol):
+    """What pulumi-policy tells of a resource, be it examined alone or as a part of its stack.
+
+    `props` has camelCase keys; reading a value that a preview can't know raises UnknownValueError.
+    """
+
+    @property
+    def resource_type(self) -> str: ...  # noqa: D102
+    @property
+    def props(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def urn(self) -> str: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def opts(self) -> Any: ...  # noqa: D102
+    @property
+    def provider(self) -> Any: ...  # noqa: D102
+
+
+class SecretText(str):
+    """A text that is a Pulumi secret: it is encrypted in the state, and nobody wrote it down in the program."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class NotYetKnown:
+    """A place whose value the preview does not know."""
+
+    place: str
+
+    @classmethod
+    def of(cls, error: UnknownValueError, resource: Resource | None = None) -> NotYetKnown:
+        """The place that reading ran into."""
+        place = ".".join(error.props)
+        return cls(f"{place} of {resource.name}" if resource else place)
+
+    def __str__(self) -> str:
+        return self.place
+
+
+class Stack:
+    """All resources of a stack, by type. `facts` has what several policies want to know of it, found once."""
+
+    def __init__(self, resources: Sequence[Any]) -> None:
+        self.resources = resources
+        self.facts: dict[str, Any] = {}
+        self._by_type: dict[str, list[Any]] = defaultdict(list)
+        self._by_kind: dict[str, list[Any]] = defaultdict(list)
+        for resource in resources:
+            self._by_type[resource.resource_type].append(resource)
+            if kind := kind_of(resource):
+                self._by_kind[kind].append(resource)
+
+    _last: Stack | None = None
+
+    @classmethod
+    def of(cls, resources: Sequence[Any]) -> Stack:
+        """The stack that consists of `resources`; all policies that are asked about one list share it."""
+        if cls._last is None or cls._last.resources is not resources:
+            cls._last = cls(resources)
+        return cls._last
+
+    def of_type(self, *types: str) -> Iterator[Any]:
+        """The resources of some types: `aws:ec2/vpc:Vpc`."""
+        for type_ in types:
+            yield from self._by_type[type_]
+
+    def of_kind(self, *kinds: str) -> Iterator[Any]:
+        """The Kubernetes objects of some kinds: `NodePool`."""
+        for kind in kinds:
+            yield from self._by_kind[kind]
+
+
+def kind_of(resource: Resource) -> str | None:
+    """The kind of a Kubernetes object; None for anything else. A patch of an object is of no kind: it is a part."""
+    type_ = resource.resource_type
+    if not type_.startswith("kubernetes:"):
+        return None
+    kind = type_.rpartition(":")[2]
+    return None if kind.endswith("Patch") else kind.removesuffix("List")
+
+
+def is_kind(*kinds: str) -> Any:
+    """Whether a resource is a Kubernetes object of one of these kinds, as `concerns` of a policy."""
+    return lambda resource: kind_of(resource) in kinds
+
+
+def is_type(*types: str) -> Any:
+    """Whether a resource is of one of these types, as `concerns` of a policy."""
+    return lambda resource: resource.resource_type in types
+
+
+@lru_cache(maxsize=4096)
+def parsed(text: str) -> Any:
+    """The document that a text holds, as JSON or YAML; None for what is neither. Callers must not change it."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.load(text, Loader=_LOADER)  # noqa: S506 - either loader is a safe one
+    except yaml.YAMLError:
+        return None
+
+
+def made_from(resource: Any, key: str, source: Resource) -> bool:
+    """Whether a property of a resource of a stack is made from another resource, which a preview knows too."""
+    dependencies = resource.property_dependencies.get(key) or resource.dependencies
+    return any(one.urn == source.urn for one in dependencies)
+
+
+def at(value: Any, path: str, default: Any = None) -> Any:
+    """The value at a dotted path through mappings, `default` where there is none. Raises UnknownValueError."""
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return default
+        value = value[key]
+    return default if value is None else value
+
+
+def items(value: Any) -> list[Any]:
+    """A list's items; none for what is no list."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else []
+
+
+def texts(value: Any) -> list[str]:
+    """A list's texts, or the one text that stands in its place."""
+    return [value] if isinstance(value, str) else [one for one in items(value) if isinstance(one, str)]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is neither mapping nor list, with its dotted path; NotYetKnown for those that are not known."""
+    keyed: Iterable[Any]
+    if isinstance(value, Mapping):
+        keyed = value
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        keyed = range(len(value))
+    else:
+        yield path, value
+        return
+    for key in keyed:
+        here = f"{path}.{key}" if path else str(key)
+        try:
+            inner = value[key]
+        except UnknownValueError:
+            yield here, NotYetKnown(here)
+        else:
+            yield from leaves(inner, here)
+
+
+def mappings(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping inside `value`, itself too, with its dotted path. What is not known is left out."""
+    if isinstance(value, Mapping):
+        yield path, value
+        keyed: Iterable[Any] = value
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        keyed = range(len(value))
+    else:
+        return
+    for key in keyed:
+        try:
+            inner = value[key]
+        except UnknownValueError:
+            continue
+        yield from mappings(inner, f"{path}.{key}" if path else str(key))
+
+
+def number(value: Any) -> float | None:
+    """A number that may be written as text; None for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def is_true(value: Any) -> bool:
+    """Whether a flag is set, be it written as text (StorageClass parameters are)."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")

@@ -1,0 +1,188 @@
+"""How a policy is written: a function that yields what is wrong becomes a policy of pulumi-policy.
+
+A check yields a text for each thing that is wrong. A value that a preview can't know is told as "not yet known": a
+check that comes across one raises pulumi-policy's UnknownValueError by reading it, or yields a `NotYetKnown` and goes
+on. Both end up as an advice, beside what was found to be wrong, and `pulumi up` checks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pulumi_policy import (
+    PolicyComplianceFramework,
+    PolicyConfigSchema,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+    Severity,
+    StackValidationArgs,
+    StackValidationPolicy,
+)
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
+
+from policies.reading.resources import NotYetKnown, Resource, Stack
+
+LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
+
+EVERY_STACK = "every-stack"
+"""The tag of policies that are as strict in a lab as in production."""
+
+LABS_SETTING = "labs"
+"""The key of a policy's configuration that says how strict it is in a lab."""
+
+Limits: TypeAlias = Mapping[str, Any]
+"""A policy's configuration, with the defaults of its schema."""
+
+Found: TypeAlias = str | NotYetKnown
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a resource of a stack; without a resource, with the stack as a whole."""
+
+    resource: Resource | None
+    found: Found
+
+
+class NotYetKnownError(UnknownValueError):
+    """Tells pulumi-policy that a policy could not be decided, which is an advice whatever the policy's level is."""
+
+    def __init__(self, unknown: Iterable[NotYetKnown]) -> None:
+        places = sorted({str(one) for one in unknown})
+        super().__init__(UNKNOWN_STRING_VALUE, places)
+        self.message = f"not yet known: {', '.join(places)}; checked again in `pulumi up`"
+
+
+def about(resource: Resource, check: Iterable[Found]) -> Iterator[Finding]:
+    """The findings of a check about one resource of a stack; what it can't know keeps no other from being checked."""
+    try:
+        for found in check:
+            yield Finding(resource, found)
+    except UnknownValueError as error:
+        yield Finding(resource, NotYetKnown.of(error, resource))
+
+
+def cis(section: str) -> PolicyComplianceFramework:
+    """A recommendation of the CIS benchmark for EKS, by its number."""
+    return PolicyComplianceFramework("CIS Amazon Elastic Kubernetes Service (EKS) Benchmark", "1.5.0", section)
+
+
+def best_practices(section: str) -> PolicyComplianceFramework:
+    """A section of AWS's guide to EKS, as `Part: section`."""
+    return PolicyComplianceFramework("Amazon EKS Best Practices Guide", None, section)
+
+
+def karpenter_docs(section: str) -> PolicyComplianceFramework:
+    """A section of Karpenter's documentation."""
+    return PolicyComplianceFramework("Karpenter documentation", "1.14", section)
+
+
+def resource_policy(
+    name: str,
+    description: str,
+    *,
+    fix: str,
+    severity: Severity,
+    concerns: Callable[[Resource], bool],
+    framework: PolicyComplianceFramework | None = None,
+    limits: Mapping[str, dict[str, Any]] | None = None,
+    every_stack: bool = False,
+    labs: str = "advisory",
+) -> Callable[[Callable[[Resource, Limits], Iterable[Found]]], ResourceValidationPolicy]:
+    """Makes a policy of a check of one resource. `concerns` picks the resources by their type alone.
+
+    `fix` is a sentence that names the field to change. `limits` are JSON Schemas of the policy's configuration, each
+    with a `default`. `labs` is the level in a lab, unless it is the same in `every_stack`. It refuses a resource before
+    it is made.
+    """
+    properties = _schema(limits or {}, labs)
+
+    def made_of(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourceValidationPolicy:
+        def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+            if not concerns(args):
+                return
+            findings = about(args, check(args, _with_defaults(properties, args.get_config())))
+            _report(findings, fix, lambda message, _urn: report(message, None))
+
+        return ResourceValidationPolicy(
+            name,
+            description,
+            validate,
+            config_schema=PolicyConfigSchema(properties),
+            severity=severity,
+            framework=framework,
+            tags=[EVERY_STACK] if every_stack else None,
+            remediation_steps=fix,
+        )
+
+    return made_of
+
+
+def stack_policy(
+    name: str,
+    description: str,
+    *,
+    fix: str,
+    severity: Severity,
+    framework: PolicyComplianceFramework | None = None,
+    limits: Mapping[str, dict[str, Any]] | None = None,
+    every_stack: bool = False,
+    labs: str = "advisory",
+) -> Callable[[Callable[[Stack, Limits], Iterable[Finding]]], StackValidationPolicy]:
+    """Makes a policy of a check that has to see several resources at once; see `resource_policy`.
+
+    A preview refuses the stack; an `up` is refused when its resources are there already.
+    """
+    properties = _schema(limits or {}, labs)
+
+    def made_of(check: Callable[[Stack, Limits], Iterable[Finding]]) -> StackValidationPolicy:
+        def validate(args: StackValidationArgs, report: ReportViolation) -> None:
+            stack = Stack.of(args.resources)
+            _report(check(stack, _with_defaults(properties, args.get_config())), fix, report)
+
+        return StackValidationPolicy(
+            name,
+            description,
+            validate,
+            config_schema=PolicyConfigSchema(properties),
+            severity=severity,
+            framework=framework,
+            tags=[EVERY_STACK] if every_stack else None,
+            remediation_steps=fix,
+        )
+
+    return made_of
+
+
+def _schema(limits: Mapping[str, dict[str, Any]], labs: str) -> dict[str, dict[str, Any]]:
+    return {
+        **limits,
+        LABS_SETTING: {
+            "type": "string",
+            "enum": ["advisory", "mandatory", "disabled"],
+            "default": labs,
+            "description": "How strict it is in a lab; enforcementLevel is how strict it is in production.",
+        },
+    }
+
+
+def _with_defaults(properties: Mapping[str, dict[str, Any]], given: Mapping[str, Any]) -> Limits:
+    return {**{key: schema["default"] for key, schema in properties.items()}, **given}
+
+
+def _report(findings: Iterable[Finding], fix: str, report: ReportViolation) -> None:
+    """Reports what is wrong, and then raises for what could not be known."""
+    unknown: list[NotYetKnown] = []
+    try:
+        for finding in findings:
+            if isinstance(finding.found, NotYetKnown):
+                unknown.append(finding.found)
+            else:
+                report(f"{finding.found}. {fix}", finding.resource.urn if finding.resource else None)
+    except UnknownValueError as error:
+        unknown.append(NotYetKnown.of(error))
+    if unknown:
+        raise NotYetKnownError(unknown)

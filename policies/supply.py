@@ -1,0 +1,114 @@
+"""Supply chain: what runs is what was looked at, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.reading import releases as charts
+from policies.reading.pods import containers, pod_spec
+from policies.reading.profiles import profiles
+from policies.reading.resources import Resource, at, is_kind, is_type, items, kind_of, mappings
+from policies.rules import MEDIUM, Found, Limits, best_practices, karpenter_docs, resource_policy
+
+_IMAGES = best_practices("Security: Image security")
+_MOVING = ("latest", "main", "master", "stable", "edge", "nightly", "dev")
+# Where a chart's own release decides the version: an empty tag is the chart's app version, "set-by-chartpress" is too.
+_BY_CHART = ("", "set-by-chartpress")
+_EXACT = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
+
+
+def is_pinned(image: str) -> bool:
+    """Whether an image has a digest, or a tag that does not move."""
+    if "@sha256:" in image:
+        return True
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return bool(colon) and tag not in _MOVING and not tag.startswith("latest")
+
+
+@resource_policy(
+    "unpinned-image",
+    "A container's image has a version or a digest",
+    fix="Add a tag that does not move, or a digest, to image (image.tag in a chart's values)",
+    severity=MEDIUM,
+    concerns=lambda resource: (
+        charts.is_release(resource)
+        or kind_of(resource)
+        in ("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ConfigMap")
+    ),
+    framework=_IMAGES,
+)
+def unpinned_image(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Tomorrow's `latest` is another program, and two nodes may run two of them."""
+    if charts.is_release(resource):
+        yield from _in_values(charts.values(resource))
+        yield from charts.unread_files(resource)
+    else:
+        for place, container in containers(pod_spec(resource) or {}):
+            if not is_pinned(str(container.get("image"))):
+                yield f"{place} has the image {container.get('image')}"
+    for profile in profiles(resource):
+        if profile.image and not is_pinned(profile.image):
+            yield f"profile {profile.name} has the image {profile.image}"
+
+
+def _in_values(values: Mapping[str, Any]) -> Iterator[Found]:
+    for path, mapping in mappings(values, "values"):
+        if path.startswith("values.singleuser.profileList"):
+            continue  # examined as profiles
+        keys = set(mapping)
+        name = next((key for key in ("repository", "name") if key in keys), None)
+        if path.endswith(("image", "Image")) and name and "tag" in keys:
+            tag = mapping["tag"]
+            if tag in _MOVING and not mapping.get("digest"):
+                yield f"{path} has the tag {tag}"
+        image = mapping["image"] if "image" in keys else None
+        if isinstance(image, str) and ":" in image and not is_pinned(image):
+            yield f"{path}.image is {image}"
+
+
+@resource_policy(
+    "unpinned-chart",
+    "A Helm release names the chart's exact version",
+    fix="Set version to one version of the chart, such as 1.2.3",
+    severity=MEDIUM,
+    concerns=charts.is_release,
+    framework=_IMAGES,
+)
+def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:
+    """Without one, every `up` may install another. A chart in a folder or an archive is what it is."""
+    chart, version = str(release.props.get("chart")), release.props.get("version")
+    is_local = chart.endswith(".tgz") or chart.startswith((".", "/", "~"))
+    if not is_local and not (isinstance(version, str) and _EXACT.fullmatch(version)):
+        yield f"the version of {charts.chart_name(release)} is {version or 'the newest'}"
+
+
+@resource_policy(
+    "unpinned-node-image",
+    "Nodes have one version of their image",
+    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260810",
+    severity=MEDIUM,
+    concerns=is_kind("EC2NodeClass"),
+    framework=karpenter_docs("NodeClasses: spec.amiSelectorTerms"),
+)
+def unpinned_node_image(node_class: Resource, _limits: Limits) -> Iterator[Found]:
+    """A new image drifts every node on the day on which AWS publishes it."""
+    for term in items(at(node_class.props, "spec.amiSelectorTerms")):
+        alias = str(term.get("alias") or "")
+        if alias.endswith("@latest") or (alias and "@" not in alias):
+            yield f"the alias {alias} moves"
+
+
+@resource_policy(
+    "unpinned-addon",
+    "An EKS addon names its version",
+    fix="Set addonVersion",
+    severity=MEDIUM,
+    concerns=is_type("aws:eks/addon:Addon"),
+    framework=best_practices("Cluster upgrades: add-ons"),
+)
+def unpinned_addon(addon: Resource, _limits: Limits) -> Iterator[Found]:
+    """EKS then chooses one, and a second cluster may get another."""
+    if "addonVersion" not in set(addon.props):
+        yield f"the version of {addon.props.get('addonName')} is EKS's choice"

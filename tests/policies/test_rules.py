@@ -1,0 +1,301 @@
+"""What single policies decide where it is close, by shapes that are found in the wild."""
+
+from __future__ import annotations
+
+import pytest
+
+import contracts
+from tests.policies.conftest import UNKNOWN, examined, kubernetes, node_pool, resource, text
+
+TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
+GPU = "nvidia.com/gpu"
+
+
+def workload(kind="Deployment", namespace="team", **spec):
+    container = {"name": "main", "image": "example.com/x:1.0.0", **spec.pop("container", {})}
+    pod = {"containers": [container], **spec}
+    return kubernetes(
+        kind, {"template": {"spec": pod}} if kind != "Pod" else pod, metadata={"namespace": namespace}, api="apps/v1"
+    )
+
+
+def role(*statements):
+    return resource("aws:iam/policy:Policy", {"policy": text({"Statement": list(statements)})})
+
+
+def allow(action, on="*", **more):
+    return {"Effect": "Allow", "Action": action, "Resource": on, **more}
+
+
+REFUSED_AND_ACCEPTED = {
+    "a CPU pool needs no taint": (
+        "gpu-pool-taint",
+        node_pool(),
+        kubernetes("NodePool", {"limits": {"cpu": "8"}}, api="karpenter.sh/v1"),
+    ),
+    "a GPU pool is known by its limit alone": (
+        "gpu-pool-taint",
+        node_pool(requirements=[], spec_={"limits": {"nvidia.com/mig-1g.10gb": "7"}}),
+        node_pool(requirements=[], spec_={"limits": {"cpu": "7"}}),
+    ),
+    "NoExecute keeps pods away too": (
+        "gpu-pool-taint-effect",
+        node_pool(taints=[{**TAINT, "effect": "PreferNoSchedule"}]),
+        node_pool(taints=[{**TAINT, "effect": "NoExecute"}]),
+    ),
+    "a share of a GPU is a GPU": (
+        "gpu-request-without-toleration",
+        workload(container={"resources": {"limits": {"nvidia.com/gpu.shared": "1"}}}),
+        workload(
+            container={"resources": {"limits": {"nvidia.com/gpu.shared": "1"}}},
+            tolerations=[{"key": GPU, "operator": "Exists"}],
+        ),
+    ),
+    "a DaemonSet needs no GPU to tolerate its nodes": (
+        "gpu-toleration-without-request",
+        workload(tolerations=[{"key": GPU, "operator": "Exists"}]),
+        workload("DaemonSet", tolerations=[{"key": GPU, "operator": "Exists"}]),
+    ),
+    "a system's pod may tolerate everything": (
+        "toleration-of-everything",
+        workload(tolerations=[{"operator": "Exists"}]),
+        workload(namespace="kube-system", tolerations=[{"operator": "Exists"}]),
+    ),
+    "a limit in CPUs is no limit of GPUs": (
+        "gpu-pool-gpu-limit",
+        node_pool(spec_={"limits": {"cpu": "128"}}),
+        node_pool(spec_={"limits": {"nvidia.com/gpu.shared": "8"}}),
+    ),
+    "a quota of requests is counted": (
+        "quota-of-extended-limits",
+        kubernetes("ResourceQuota", {"hard": {"limits.nvidia.com/mig-1g.5gb": "1"}}),
+        kubernetes("ResourceQuota", {"hard": {"requests.nvidia.com/gpu": "1", "limits.cpu": "4"}}),
+    ),
+    "drift in a window": (
+        "notebook-pool-drift-budget",
+        node_pool(taints=[TAINT], spec_={"disruption": {"budgets": [{"nodes": "0", "reasons": ["Empty"]}]}}),
+        node_pool(taints=[TAINT], spec_={"disruption": {"budgets": [{"nodes": "0", "schedule": "@daily"}]}}),
+    ),
+    "an expiry that never comes": (
+        "notebook-pool-expiry",
+        node_pool(taints=[TAINT], expireAfter="72h"),
+        node_pool(taints=[TAINT], expireAfter="Never"),
+    ),
+    "Karpenter's default consolidates": (
+        "notebook-pool-consolidation",
+        node_pool(taints=[TAINT]),
+        node_pool(taints=[TAINT], spec_={"disruption": {"consolidationPolicy": "WhenEmpty"}}),
+    ),
+    "reserved capacity is of one type": (
+        "gpu-pool-types",
+        node_pool(
+            requirements=[{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["p5.48xlarge"]}]
+        ),
+        node_pool(
+            requirements=[
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["p5.48xlarge"]},
+                {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["reserved"]},
+            ]
+        ),
+    ),
+    "a single public address": (
+        "cluster-endpoint-open",
+        resource("aws:eks/cluster:Cluster", {"vpcConfig": {"publicAccessCidrs": ["0.0.0.0/1", "128.0.0.0/1"]}}),
+        resource("aws:eks/cluster:Cluster", {"vpcConfig": {"endpointPublicAccess": False}}),
+    ),
+    "a wide range of ports": (
+        "security-group-open",
+        resource(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            {"ipProtocol": "tcp", "fromPort": 80, "toPort": 443, "cidrIpv4": "0.0.0.0/0"},
+        ),
+        resource(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            {"ipProtocol": "tcp", "fromPort": 443, "toPort": 443, "cidrIpv4": "0.0.0.0/0"},
+        ),
+    ),
+    "every port over IPv6": (
+        "security-group-open",
+        resource("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"protocol": "-1", "ipv6CidrBlocks": ["::/0"]}]}),
+        resource(
+            "aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"protocol": "-1", "cidrBlocks": ["10.0.0.0/8"]}]}
+        ),
+    ),
+    "a service's every action": ("iam-action-wildcard", role(allow("s3:*")), role(allow("s3:Get*"))),
+    "everything but a few": (
+        "iam-action-wildcard",
+        role({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}),
+        role({"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}),
+    ),
+    "changes of everything": (
+        "iam-resource-wildcard",
+        role(allow(["ec2:DescribeInstances", "ec2:TerminateInstances"])),
+        role(allow(["ec2:DescribeInstances", "pricing:GetProducts"])),
+    ),
+    "changes of what carries a tag": (
+        "iam-resource-wildcard",
+        role(allow("ec2:TerminateInstances")),
+        role(allow("ec2:TerminateInstances", Condition={"StringEquals": {"aws:ResourceTag/team": "ml"}})),
+    ),
+    "a redirect is no answer": (
+        "listener-without-tls",
+        resource("aws:lb/listener:Listener", {"port": 80, "defaultActions": [{"type": "forward"}]}),
+        resource(
+            "aws:lb/listener:Listener",
+            {"port": 80, "protocol": "HTTP", "defaultActions": [{"redirect": {"protocol": "HTTPS"}}]},
+        ),
+    ),
+    "a digest pins": (
+        "unpinned-image",
+        workload(container={"image": "localhost:5000/x"}),
+        workload(container={"image": f"x@sha256:{'0' * 64}"}),
+    ),
+    "a range of versions": (
+        "unpinned-chart",
+        resource("kubernetes:helm.sh/v3:Release", {"chart": "x", "version": "~1.2"}),
+        resource("kubernetes:helm.sh/v3:Release", {"chart": "x", "version": "v26.3.3"}),
+    ),
+    "an internal load balancer": (
+        "public-service",
+        kubernetes("Service", {"type": "LoadBalancer"}),
+        kubernetes(
+            "Service",
+            {"type": "LoadBalancer"},
+            metadata={"annotations": {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internal"}},
+        ),
+    ),
+    "a Secret by its name": (
+        "cluster-role-wildcard",
+        kubernetes("ClusterRole", rules=[{"resources": ["secrets"], "verbs": ["get"]}]),
+        kubernetes("ClusterRole", rules=[{"resources": ["secrets"], "verbs": ["get"], "resourceNames": ["x"]}]),
+    ),
+    "one protected bucket": (
+        "stateful-unprotected",
+        resource("aws:s3/bucket:Bucket", {}),
+        resource("aws:s3/bucket:Bucket", {}, protect=True),
+    ),
+    "a replica has its cluster's backups": (
+        "data-without-backup",
+        resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0}),
+        resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0, "clusterIdentifier": "x"}),
+    ),
+    "a default class is for no homes": (
+        "storage-class-deletes-homes",
+        kubernetes("StorageClass", metadata={"name": "team-homes"}, provisioner="efs.csi.aws.com"),
+        kubernetes("StorageClass", metadata={"name": "gp3"}, provisioner="ebs.csi.aws.com"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_AND_ACCEPTED)
+def test_one_is_refused_and_the_other_accepted(case):
+    policy, refused, accepted = REFUSED_AND_ACCEPTED[case]
+    assert examined(policy, refused)
+    assert examined(policy, accepted) == {}
+
+
+PROFILE = {"slug": "x", "kubespawner_override": {"node_selector": {"gpulab.dev/pool": "gpu"}}}
+
+
+def profiles(**override):
+    own = {**PROFILE["kubespawner_override"], **override}
+    listed = [{**PROFILE, "kubespawner_override": own}]
+    return kubernetes(
+        "ConfigMap", metadata={"labels": {"gpulab.dev/profiles": "team"}, "name": "profiles"}, data={"x": text(listed)}
+    )
+
+
+def quota(name="team", **hard):
+    return kubernetes(
+        "ResourceQuota",
+        {"hard": {key.replace("__", "."): value for key, value in hard.items()}},
+        metadata={"name": name, "namespace": name},
+    )
+
+
+def test_a_profile_is_held_against_its_teams_quota_and_no_others():
+    asks = profiles(cpu_guarantee=8, mem_guarantee="16G")
+    assert "profiles" in examined("profile-beyond-quota", asks, quota(requests__cpu="4"))
+    assert "profiles" in examined("profile-beyond-quota", asks, quota(requests__memory="15Gi"))
+    assert examined("profile-beyond-quota", asks, quota(requests__cpu="8", requests__memory="16Gi")) == {}
+    assert examined("profile-beyond-quota", asks, quota("other", requests__cpu="4")) == {}
+
+
+def test_a_profile_is_held_against_the_largest_machine_of_its_pool():
+    pool = node_pool(taints=[TAINT])
+    # g5.48xlarge has 192 vCPUs, 768 GiB and eight GPUs, of which nodes keep some memory.
+    assert examined("profile-beyond-node", profiles(extra_resource_limits={GPU: 8}), pool) == {}
+    assert examined("profile-beyond-node", profiles(extra_resource_limits={GPU: 9}), pool)
+    assert examined("profile-beyond-node", profiles(mem_guarantee="768G"), pool)
+    assert examined("profile-beyond-node", profiles(mem_guarantee="700G"), pool) == {}
+    assert examined("profile-beyond-node", profiles(extra_resource_limits={"nvidia.com/gpu.shared": 1}), pool)
+    # Four of them are on machines with fewer processors than the one that has as many.
+    small = node_pool(
+        requirements=[{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g5.xlarge"]}]
+    )
+    assert examined("profile-beyond-node", profiles(cpu_guarantee=5), small)
+
+
+def test_quotas_are_summed_over_teams_and_held_against_the_pools():
+    pool = node_pool(spec_={"limits": {GPU: "8"}})
+    teams = [
+        kubernetes("Namespace", metadata={"name": name, "labels": {"gpulab.dev/team": name}}) for name in ("a", "b")
+    ]
+    quotas = [quota(name, **{f"requests__{GPU}": "5"}) for name in ("a", "b")]
+    assert examined("quotas-beyond-pool-limits", pool, *teams, *quotas)[""]
+    assert examined("quotas-beyond-pool-limits", pool, *teams, *quotas, overcommit=2) == {}
+    assert examined("quotas-beyond-pool-limits", pool, *teams, quotas[0]) == {}
+
+
+def test_a_quota_has_to_name_what_any_pool_advertises():
+    overlay = kubernetes(
+        "NodeOverlay",
+        {
+            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu"]}],
+            "capacity": {GPU: "0", "nvidia.com/gpu.shared": "4"},
+        },
+        api="karpenter.sh/v1alpha1",
+    )
+    pool = node_pool(spec_={"limits": {"nvidia.com/gpu.shared": "16"}})
+    team = kubernetes("Namespace", metadata={"name": "team", "labels": {"gpulab.dev/team": "team"}})
+    whole = quota(**{f"requests__{GPU}": "5"})
+    said = examined("quota-misses-advertised-gpu", pool, overlay, team, whole)
+    assert "nvidia.com/gpu.shared" in said["team"][0]
+    named = quota(**{f"requests__{GPU}": "0", f"requests__{GPU}__shared": "4"})
+    assert examined("quota-misses-advertised-gpu", pool, overlay, team, named) == {}
+
+
+def test_what_a_stack_does_not_know_yet_keeps_nothing_else_from_being_examined():
+    known, unknown = node_pool("known", taints=[TAINT]), node_pool("unknown", taints=UNKNOWN)
+    said = examined("gpu-pool-gpu-limit", known, unknown)
+    assert set(said) == {"known", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "one"),
+    [
+        ("iam-action-wildcard", resource("aws:iam/policy:Policy", {"policy": UNKNOWN})),
+        ("cluster-endpoint-open", resource("aws:eks/cluster:Cluster", {"vpcConfig": {"publicAccessCidrs": UNKNOWN}})),
+        ("security-group-open", resource("aws:ec2/securityGroup:SecurityGroup", {"ingress": UNKNOWN})),
+        ("node-pool-limits", node_pool(spec_={"limits": UNKNOWN})),
+        ("ebs-encryption", resource("aws:ebs/volume:Volume", {"encrypted": UNKNOWN})),
+        ("unpinned-image", workload(container={"image": UNKNOWN})),
+    ],
+)
+def test_what_is_not_known_is_never_passed(policy, one):
+    assert "not yet known" in examined(policy, one)["unknown"][0]
+
+
+def test_a_published_policy_passes_as_long_as_nothing_is_added_to_it():
+    published = [dict(statement) for statement in contracts.published_statements()]
+    assert examined("iam-resource-wildcard", role(*published)) == {}
+    assert examined("iam-resource-wildcard", role(*published), published=False)
+    assert examined("iam-resource-wildcard", role(*published, allow("ec2:TerminateInstances")))
+
+
+def test_a_lab_lives_through_its_last_day(monkeypatch):
+    monkeypatch.setenv("GPULAB_TODAY", "2027-06-30")
+    for day, refused in (("2027-06-30", False), ("2027-06-29", True), ("soon", True)):
+        tags = text({"tags": {"Lifecycle": "lab", "Expires": day}})
+        assert bool(examined("lab-expiry", resource("pulumi:providers:aws", {"defaultTags": tags}))) is refused
+    assert examined("lab-expiry", resource("pulumi:providers:aws", {"defaultTags": text({"tags": {}})})) == {}

@@ -1,0 +1,134 @@
+"""How the engine is answered: levels by the stack's kind, and each resource decoded once."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime import proto
+from pulumi_policy import EnforcementLevel
+from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
+
+from policies import lifecycle, serving
+from policies.catalogue import POLICIES
+from policies.reading.resources import SecretText
+from tests.policies.conftest import BY_NAME, kubernetes, resource, text
+
+ADVISORY, MANDATORY, DISABLED = EnforcementLevel.ADVISORY, EnforcementLevel.MANDATORY, EnforcementLevel.DISABLED
+
+
+@pytest.fixture
+def analyzer():
+    return serving.Analyzer("test", "0.0.1", POLICIES, MANDATORY, None, None, None, None, None, None, None)
+
+
+def struct(properties):
+    return json_format.ParseDict(properties, struct_pb2.Struct())
+
+
+def request(type_, properties, name="one"):
+    urn = f"urn:pulumi:a::b::{type_}::{name}"
+    return proto.AnalyzeRequest(type=type_, properties=struct(properties), urn=urn, name=name)
+
+
+def analyzed(analyzer, type_, properties):
+    found = analyzer.Analyze(request(type_, properties), None)
+    return {one.policyName: one for one in found.diagnostics}
+
+
+QUEUE = ("aws:sqs/queue:Queue", {"tags": {"Owner": "me", "CostCenter": "x"}})
+
+
+def provider(kind):
+    return "pulumi:providers:aws", {"defaultTags": text({"tags": {"Lifecycle": kind}})}
+
+
+def test_a_stack_that_says_nothing_is_production(analyzer):
+    assert analyzed(analyzer, *QUEUE)["sqs-encryption"].enforcementLevel == proto.MANDATORY
+
+
+def test_a_lab_is_advised(analyzer):
+    analyzed(analyzer, *provider("lab"))
+    assert analyzed(analyzer, *QUEUE)["sqs-encryption"].enforcementLevel == proto.ADVISORY
+
+
+def test_the_stacks_own_tag_comes_before_its_resources(analyzer):
+    tags = {lifecycle.STACK_TAG: "production"}
+    analyzer.ConfigureStack(proto.AnalyzerStackConfigureRequest(tags=tags), None)
+    analyzed(analyzer, *provider("lab"))
+    assert analyzed(analyzer, *QUEUE)["sqs-encryption"].enforcementLevel == proto.MANDATORY
+
+
+@pytest.mark.parametrize(
+    ("one", "kind"),
+    [
+        (resource(*provider("lab")), "lab"),
+        (resource("aws:ec2/vpc:Vpc", {"tags": {"Lifecycle": "production"}}), "production"),
+        (kubernetes("Namespace", metadata={"labels": {"gpulab.dev/lifecycle": "lab"}}), "lab"),
+        (kubernetes("Namespace"), None),
+        (resource("aws:ec2/vpc:Vpc", {"tags": {"Lifecycle": "staging"}}), None),
+        (resource("aws:ec2/vpc:Vpc", {"tags": UNKNOWN_STRING_VALUE}), None),
+    ],
+)
+def test_a_stacks_kind_is_told_by_its_resources(one, kind):
+    assert lifecycle.told_by(one, {}) == kind
+
+
+@pytest.mark.parametrize(
+    ("policy", "configured", "labs", "kind", "expected"),
+    [
+        ("sqs-encryption", MANDATORY, "advisory", "production", MANDATORY),
+        ("sqs-encryption", MANDATORY, "advisory", "lab", ADVISORY),
+        ("sqs-encryption", MANDATORY, "mandatory", "lab", MANDATORY),
+        ("sqs-encryption", MANDATORY, "disabled", "lab", DISABLED),
+        ("sqs-encryption", DISABLED, "mandatory", "lab", DISABLED),
+        ("sqs-encryption", ADVISORY, "mandatory", "production", ADVISORY),
+        ("lab-expiry", MANDATORY, "advisory", "lab", MANDATORY),
+    ],
+)
+def test_how_strict_a_policy_is(policy, configured, labs, kind, expected):
+    assert serving.level(BY_NAME[policy], configured, labs, kind) is expected
+
+
+def test_what_is_not_known_is_an_advice_and_names_its_place(analyzer):
+    said = analyzed(analyzer, "aws:sqs/queue:Queue", {"sqsManagedSseEnabled": UNKNOWN_STRING_VALUE})["sqs-encryption"]
+    assert said.enforcementLevel == proto.ADVISORY
+    assert "not yet known: sqsManagedSseEnabled" in said.message
+
+
+def test_a_violation_says_what_to_do(analyzer):
+    said = analyzed(analyzer, *QUEUE)["sqs-encryption"]
+    assert BY_NAME["sqs-encryption"].remediation_steps in said.message
+
+
+def test_a_secret_is_known_to_be_one_however_deep_it_is():
+    secret = {SPECIAL_SIG_KEY: SPECIAL_SECRET_SIG, "value": {"password": ["x"]}}
+    found = serving.decoded(struct({"values": secret, "plain": "y"}))
+    assert isinstance(found["values"]["password"][0], SecretText)
+    assert not isinstance(found["plain"], SecretText)
+
+
+def test_each_resource_of_a_stack_is_decoded_once(analyzer, monkeypatch):
+    seen = []
+    real = serving.decoded
+    monkeypatch.setattr(serving, "decoded", lambda properties: seen.append(1) or real(properties))
+    resources = [
+        proto.AnalyzerResource(
+            type=type_, properties=struct(properties), urn=f"urn:pulumi:a::b::{type_}::{index}", name="x"
+        )
+        for index, (type_, properties) in enumerate([QUEUE, provider("production")])
+    ]
+    analyzer.AnalyzeStack(proto.AnalyzeStackRequest(resources=resources), None)
+    assert len(seen) == len(resources)
+
+
+def test_a_stack_policy_sees_what_a_resource_is_made_from(analyzer):
+    def made(type_, name, **more):
+        urn = f"urn:pulumi:a::b::{type_}::{name}"
+        return proto.AnalyzerResource(type=type_, properties=struct({}), urn=urn, name=name, **more)
+
+    homes = made("aws:efs/fileSystem:FileSystem", "homes")
+    selection = made("aws:backup/selection:Selection", "homes", dependencies=[homes.urn])
+    for resources, refused in (([homes], True), ([homes, selection], False)):
+        found = analyzer.AnalyzeStack(proto.AnalyzeStackRequest(resources=resources), None)
+        assert ("data-without-backup" in {one.policyName for one in found.diagnostics}) is refused
