@@ -111,7 +111,8 @@ def keycloak_values(args: KeycloakArgs) -> dict[str, Any]:
             "existingSecret": DATABASE_SECRET,
             "existingSecretKey": PASSWORD_KEY,
         },
-        "extraEnv": json.dumps(environment()),
+        # The chart puts this text at the end of a list: it has to be items of one, a line each.
+        "extraEnv": "\n".join(f"- {json.dumps(variable)}" for variable in environment()),
         "resources": {"requests": {"cpu": "500m", "memory": memory}, "limits": {"memory": memory}},
         "tolerations": [SYSTEM_TOLERATION],
         "podDisruptionBudget": {"maxUnavailable": 1} if args.replicas > 1 else {},

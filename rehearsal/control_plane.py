@@ -116,6 +116,8 @@ def start(
             "--allow-privileged",
             # With it a definition that is made, removed and made again may never get ready nor go (seen with 1.34.2).
             "--watch-cache=false",
+            # No pod serves anything here, so a chart's webhook would make the API server refuse all that it is for.
+            "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
         ],
         environment,
     )

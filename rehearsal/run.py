@@ -170,7 +170,10 @@ def _assemble(
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     report.stand_ins = [_PARTS[name] for name in project.stand_ins]
-    report.stand_ins += ["kubelets and nodes by KWOK", "`aws eks get-token` as the engine calls it"]
+    report.stand_ins += [
+        "kubelets and nodes by KWOK, so that no admission webhook of a chart is called",
+        "`aws eks get-token` as the engine calls it",
+    ]
     return Rehearsal(
         options=options,
         settings=stack_settings,

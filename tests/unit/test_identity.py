@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pulumi
 import pytest
+import yaml
 from engine_mocks import EngineMocks, Registered
 
 import contracts
@@ -106,7 +107,7 @@ def test_the_database_is_private_encrypted_and_speaks_tls_alone(mocks):
     assert {"name": "rds.force_ssl", "value": "1"}.items() <= mocks.one("aws:rds/parameterGroup:ParameterGroup").inputs[
         "parameters"
     ][0].items()
-    variables = {one["name"]: one for one in json.loads(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
+    variables = {one["name"]: one for one in yaml.safe_load(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
     assert variables["KC_DB_URL_PROPERTIES"]["value"] == "?sslmode=require"
     rule = mocks.one(INGRESS).inputs
     assert rule["referencedSecurityGroupId"] == "sg-nodes"
@@ -147,7 +148,7 @@ def test_what_is_needed_comes_first_and_goes_last(mocks):
     release, (job, _) = mocks.one(RELEASE), job_of(mocks)
     assert mocks.needs(job, release)
     assert mocks.needs(release, mocks.one(INSTANCE))
-    for variable in json.loads(release.inputs["values"]["extraEnv"]):
+    for variable in yaml.safe_load(release.inputs["values"]["extraEnv"]):
         reference = variable.get("valueFrom", {}).get("secretKeyRef")
         if reference:
             (secret,) = [one for one in mocks.all(SECRET) if one.inputs["metadata"]["name"] == reference["name"]]
@@ -175,7 +176,7 @@ def test_the_job_has_a_value_for_every_placeholder_of_its_realm(mocks):
     (mount,) = container["volumeMounts"]
     assert location in [f"{mount['mountPath']}/{file}" for file in config_map.inputs["data"]]
     bootstrap = variables["KEYCLOAK_PASSWORD"]["valueFrom"]["secretKeyRef"]
-    keycloaks = {one["name"]: one for one in json.loads(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
+    keycloaks = {one["name"]: one for one in yaml.safe_load(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
     assert bootstrap == keycloaks["KC_BOOTSTRAP_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
     assert variables["KEYCLOAK_USER"]["value"] == keycloaks["KC_BOOTSTRAP_ADMIN_USERNAME"]["value"]
 
