@@ -246,7 +246,7 @@ def test_drift_a_leftover_and_a_missing_tag_are_all_seen(toolchain: Toolchain) -
         rehearsal.refresh()
         assert any("Vpc" in change for change in rehearsal.report.refresh_changes)
         rehearsal.check()
-        failed = {check.name for check in rehearsal.report.checks if not check.ok}
+        failed = {check.name for check in rehearsal.report.checks if check.ok is False}
         assert failed == {"tags on every AWS resource", "system nodes exist"}
         rehearsal.second_preview()
         assert any("Vpc" in change for change in rehearsal.report.second_preview_changes)

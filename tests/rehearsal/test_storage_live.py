@@ -224,7 +224,7 @@ def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal
     move_disk(kubernetes, ec2, disks["person-b"], storage)
 
     team.check()
-    assert [check.detail for check in team.report.checks if not check.ok] == []
+    assert [check.detail for check in team.report.checks if check.ok is False] == []
 
     result = destroy_with_a_slow_disk(team, kubernetes, disks["person-a"])
     assert result.ok, result.output
