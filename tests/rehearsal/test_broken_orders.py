@@ -79,7 +79,12 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
             "containers": [{"name": "main", "image": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
         },
     )
-    (claim,) = kubernetes.list(NODE_CLAIMS)
+    # A pod can run before its NodeClaim says on which node.
+    claim = until(
+        lambda: next((one for one in kubernetes.list(NODE_CLAIMS) if one["status"].get("nodeName")), None),
+        "its NodeClaim names its node",
+        seconds=PATIENCE,
+    )
     # Somebody takes an edge for superfluous; the state learns of it with the next update.
     change(project / "components" / "platform.py", r"depends_on=\[karpenter\]", "depends_on=[cluster]")
     rehearsal.up()
