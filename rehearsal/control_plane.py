@@ -163,7 +163,15 @@ def start(
     )
     processes.start(
         "kwok",
-        [toolchain.path("kwok"), f"--kubeconfig={plane.kubeconfig}", "--manage-all-nodes"],
+        [
+            toolchain.path("kwok"),
+            f"--kubeconfig={plane.kubeconfig}",
+            "--manage-all-nodes",
+            # With leases KWOK passes over, for good, a pod that is bound after it took the node's lease and before it
+            # sees that it did (kwok v0.7.0, controllers: NodeLeaseController.Held reads a cache, PodController.readOnly
+            # asks it once a pod).
+            "--node-lease-duration-seconds=0",
+        ],
         environment,
     )
     # The controller manager makes it: once it is there, namespaces are usable.

@@ -279,7 +279,7 @@ class NodeTrial:
             lambda: self.pods.running(name) or _LIMIT in self.pods.reasons().get(name, ""),
             f"the pod {name} runs",
             seconds=DECIDED_SECONDS,
-            otherwise=lambda: self.pods.reasons().get(name, ""),
+            otherwise=lambda: self.pods.standing(name),
         )
         if not self.pods.running(name):
             raise NotTried(f"the limits of the pools admit no node for the pod {name}")

@@ -23,6 +23,8 @@ _APART = "rehearsal.gpulab.dev/apart"
 _HOSTNAME = "kubernetes.io/hostname"
 _COSTLY = str(2**31 - 1)
 _POLL_SECONDS = 0.2
+# A NodeClaim's conditions on the way to a node, in Karpenter's order.
+_NODE_IS_COMING = ("Launched", "Registered", "Initialized")
 Found = TypeVar("Found")
 
 
@@ -136,6 +138,23 @@ class Pods:
     def reasons(self) -> dict[str, str]:
         """Why Karpenter makes no node for a pod, by the pod's name, for those of which it has said so."""
         return self._said("FailedScheduling")
+
+    def standing(self, name: str) -> str:
+        """How far a pod and the nodes that come for it are, for who wonders why it does not run."""
+        found: list[str] = []
+        for pod in self.selected(f"{TRIED}={name}"):
+            told = [one["message"] for one in pod["status"].get("conditions", []) if one.get("message")]
+            node = pod["spec"].get("nodeName")
+            found.append(f"the pod is {pod['status'].get('phase')}{f' on {node}' if node else ''}: {'; '.join(told)}")
+        for claim in self._kubernetes.list(NODE_CLAIMS):
+            lacking = [
+                f"{one['type']} ({one.get('message') or one.get('reason')})"
+                for one in claim.get("status", {}).get("conditions", [])
+                if one["status"] != "True" and one["type"] in _NODE_IS_COMING
+            ]
+            if lacking:
+                found.append(f"{claim['metadata']['name']} is not yet {', '.join(lacking)}")
+        return ". ".join(filter(None, [self.reasons().get(name), *found]))
 
     def blocked_disruptions(self, pool: str) -> str:
         """What Karpenter says of the disruptions of a NodePool that a budget does not allow."""

@@ -20,6 +20,7 @@ from rehearsal.controllers.instances import Instances
 from rehearsal.controllers.karpenter import Karpenter
 from rehearsal.controllers.load_balancers import LoadBalancers
 from rehearsal.controllers.node_classes import NodeClasses
+from rehearsal.controllers.pod_sync import PodSync
 from rehearsal.controllers.snapshots import Snapshots
 from rehearsal.controllers.target_groups import TargetGroups
 from rehearsal.controllers.twins import Durations, Twins
@@ -42,6 +43,7 @@ def controllers() -> list[Controller]:
         NodeClasses(karpenter),
         Twins(karpenter, Durations.of(os.environ)),
         Instances(karpenter),
+        PodSync(),
         Snapshots(),
         Volumes(),
         LoadBalancers(),
