@@ -12,6 +12,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
+from components.pod_identity import trust_policy
 from components.volumes import GP3_CLASS, GP3_RETAIN_CLASS
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class CsiDrivers(pulumi.ComponentResource):
                 f"{name}-{short}",
                 description=f"The controller of {short}",
                 assume_role_policy=pulumi.Output.from_input(args.cluster_arn).apply(
-                    lambda cluster_arn: pod_identity_trust_policy(cluster_arn, service_account)
+                    lambda cluster_arn: trust_policy(cluster_arn, NAMESPACE, service_account)
                 ),
                 opts=child,
             )
@@ -192,32 +193,6 @@ def storage_class(settings: Gp3, key_arn: pulumi.Input[str], reclaim_policy: str
         "volume_binding_mode": "WaitForFirstConsumer",
         "allow_volume_expansion": True,
     }
-
-
-def pod_identity_trust_policy(cluster_arn: str, service_account: str) -> str:
-    """Who may take a controller's role: EKS Pod Identity, for that service account of this cluster.
-
-    Source: "Create IAM role with trust policy required by EKS Pod Identity", EKS user guide.
-    """
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "pods.eks.amazonaws.com"},
-                    "Action": ["sts:AssumeRole", "sts:TagSession"],
-                    "Condition": {
-                        "StringEquals": {
-                            "aws:RequestTag/eks-cluster-arn": cluster_arn,
-                            "aws:RequestTag/kubernetes-namespace": NAMESPACE,
-                            "aws:RequestTag/kubernetes-service-account": service_account,
-                        }
-                    },
-                }
-            ],
-        }
-    )
 
 
 def use_of_key_policy(key_arn: str) -> str:

@@ -16,6 +16,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as k8s
 
 from components.charts import release_args
+from components.pod_identity import trust_policy
 
 if TYPE_CHECKING:
     from settings import ChartSource
@@ -143,7 +144,7 @@ class Karpenter(pulumi.ComponentResource):
         controller_role = aws.iam.Role(
             f"{name}-controller",
             description="Karpenter's controller",
-            assume_role_policy=scope.apply(controller_trust_policy),
+            assume_role_policy=scope.apply(lambda scope: trust_policy(scope.cluster_arn, NAMESPACE, SERVICE_ACCOUNT)),
             opts=child,
         )
         permissions: list[pulumi.Resource] = []
@@ -353,29 +354,6 @@ _TAGGED_AT_CREATION = (
     "launch-template",
     "spot-instances-request",
 )
-
-
-def controller_trust_policy(scope: PolicyScope) -> str:
-    """Who may take the controller's role: EKS Pod Identity, for this cluster's Karpenter.
-
-    Source: "Create IAM role with trust policy required by EKS Pod Identity", EKS user guide.
-    """
-    return policy_document(
-        [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "pods.eks.amazonaws.com"},
-                "Action": ["sts:AssumeRole", "sts:TagSession"],
-                "Condition": {
-                    "StringEquals": {
-                        "aws:RequestTag/eks-cluster-arn": scope.cluster_arn,
-                        "aws:RequestTag/kubernetes-namespace": NAMESPACE,
-                        "aws:RequestTag/kubernetes-service-account": SERVICE_ACCOUNT,
-                    }
-                },
-            }
-        ]
-    )
 
 
 def node_lifecycle_statements(scope: PolicyScope) -> list[Statement]:

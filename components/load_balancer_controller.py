@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 import contracts
 from components.charts import release_args
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
+from components.pod_identity import trust_policy
 
 if TYPE_CHECKING:
     from settings import ChartSource
@@ -55,7 +56,9 @@ class LoadBalancerController(pulumi.ComponentResource):
         role = aws.iam.Role(
             name,
             description="AWS Load Balancer Controller",
-            assume_role_policy=pulumi.Output.from_input(args.cluster_arn).apply(controller_trust_policy),
+            assume_role_policy=pulumi.Output.from_input(args.cluster_arn).apply(
+                lambda cluster_arn: trust_policy(cluster_arn, NAMESPACE, SERVICE_ACCOUNT)
+            ),
             opts=child,
         )
         policy = aws.iam.Policy(
@@ -119,29 +122,3 @@ def controller_policy(partition: str) -> str:
     """What the controller may do, as its project publishes it, in the partition; white space left out for IAM."""
     document = json.dumps(contracts.iam_policy("aws-load-balancer-controller"), separators=(",", ":"))
     return document.replace('"arn:aws:', f'"arn:{partition}:')
-
-
-def controller_trust_policy(cluster_arn: str) -> str:
-    """Who may take the controller's role: EKS Pod Identity, for the controller of this cluster.
-
-    Source: "Create IAM role with trust policy required by EKS Pod Identity", EKS user guide.
-    """
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "pods.eks.amazonaws.com"},
-                    "Action": ["sts:AssumeRole", "sts:TagSession"],
-                    "Condition": {
-                        "StringEquals": {
-                            "aws:RequestTag/eks-cluster-arn": cluster_arn,
-                            "aws:RequestTag/kubernetes-namespace": NAMESPACE,
-                            "aws:RequestTag/kubernetes-service-account": SERVICE_ACCOUNT,
-                        }
-                    },
-                }
-            ],
-        }
-    )

@@ -82,6 +82,7 @@ class Platform(pulumi.ComponentResource):
             quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, self, asked)
         flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
+        key_deletion_days = PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS
         # First of all: without its zone nothing here would ever be reached.
         zone = hosted_zone(settings.ingress, asked)
 
@@ -103,7 +104,7 @@ class Platform(pulumi.ComponentResource):
                 name,
                 load_balancer_args(settings, network, account_id=caller.account_id),
                 # A load balancer on the internet needs its subnets' way out.
-                opts=pulumi.ResourceOptions.merge(on_aws, pulumi.ResourceOptions(depends_on=[network])),
+                opts=after(on_aws, network),
             )
             if zone
             else None
@@ -128,16 +129,14 @@ class Platform(pulumi.ComponentResource):
                     count=settings.cluster.system_nodes.count,
                     volume_size=settings.cluster.system_nodes.volume_size,
                 ),
-                key_deletion_window_days=PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS,
+                key_deletion_window_days=key_deletion_days,
                 protect=settings.lifecycle.protects,
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
             ),
             # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
             # balancer outlives the nodes that it sends requests to.
-            opts=pulumi.ResourceOptions.merge(
-                on_aws, pulumi.ResourceOptions(depends_on=[network, *([load_balancer] if load_balancer else [])])
-            ),
+            opts=after(on_aws, network, *([load_balancer] if load_balancer else [])),
         )
         in_cluster = pulumi.ResourceOptions(parent=self, providers=[aws_provider, cluster.provider])
         storage = Storage(
@@ -156,7 +155,7 @@ class Platform(pulumi.ComponentResource):
                 controllers_after=[cluster],
                 settings=settings.storage,
                 volume_tags=settings.node_tags,
-                key_deletion_window_days=PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS,
+                key_deletion_window_days=key_deletion_days,
                 force_destroy=not production,
                 protect=settings.lifecycle.protects,
             ),
@@ -175,7 +174,7 @@ class Platform(pulumi.ComponentResource):
             ),
             # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
             # volumes, which only a driver takes off them, and mounts, which end with their targets.
-            opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[cluster, storage])),
+            opts=after(in_cluster, cluster, storage),
         )
         node_pools = NodePools(
             f"{name}-pools",
@@ -187,10 +186,10 @@ class Platform(pulumi.ComponentResource):
                 tags=settings.node_tags,
             ),
             # Only a running Karpenter takes a pool's nodes away.
-            opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[karpenter])),
+            opts=after(in_cluster, karpenter),
         )
         # Both go before the pools' nodes do.
-        beside_pools = pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[node_pools]))
+        beside_pools = after(in_cluster, node_pools)
         Gpu(f"{name}-gpu", GpuArgs(pools=settings.node_pools, charts=settings.charts), opts=beside_pools)
         Warm(f"{name}-warm", WarmArgs(pools=settings.node_pools), opts=beside_pools)
 
@@ -238,7 +237,7 @@ class Platform(pulumi.ComponentResource):
                     charts=settings.charts,
                 ),
                 # As Karpenter's, its pods run on the system nodes.
-                opts=pulumi.ResourceOptions.merge(in_cluster, pulumi.ResourceOptions(depends_on=[cluster])),
+                opts=after(in_cluster, cluster),
             )
             ingress = Ingress(
                 name,
@@ -269,6 +268,11 @@ class Platform(pulumi.ComponentResource):
                 "port_forward_commands": self.port_forward_commands,
             }
         )
+
+
+def after(opts: pulumi.ResourceOptions, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
+    """`opts` for what is made after `resources`, and goes before them, though none of their outputs says so."""
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(resources)))
 
 
 def hosted_zone(ingress: IngressSettings, opts: pulumi.InvokeOptions) -> HostedZone | None:

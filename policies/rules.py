@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Required, TypeAlias, TypedDict, Unpack
 
 from pulumi_policy import (
     PolicyComplianceFramework,
@@ -37,6 +37,21 @@ Limits: TypeAlias = Mapping[str, Any]
 """A policy's configuration, with the defaults of its schema."""
 
 Found: TypeAlias = str | NotYetKnown
+
+
+class Terms(TypedDict, total=False):
+    """What every policy says of itself beside its name and its description."""
+
+    fix: Required[str]
+    """A sentence that names the field to change."""
+    severity: Required[Severity]
+    framework: PolicyComplianceFramework
+    limits: Mapping[str, dict[str, Any]]
+    """JSON Schemas of its configuration, each with a `default`."""
+    every_stack: bool
+    """Whether it is as strict in a lab as in production."""
+    labs: str
+    """Else its level in a lab: `advisory`, unless given."""
 
 
 @dataclass(frozen=True)
@@ -84,38 +99,28 @@ def resource_policy(
     name: str,
     description: str,
     *,
-    fix: str,
-    severity: Severity,
     concerns: Callable[[Resource], bool],
-    framework: PolicyComplianceFramework | None = None,
-    limits: Mapping[str, dict[str, Any]] | None = None,
-    every_stack: bool = False,
-    labs: str = "advisory",
+    **terms: Unpack[Terms],
 ) -> Callable[[Callable[[Resource, Limits], Iterable[Found]]], ResourceValidationPolicy]:
     """Makes a policy of a check of one resource. `concerns` picks the resources by their type alone.
 
-    `fix` is a sentence that names the field to change. `limits` are JSON Schemas of the policy's configuration, each
-    with a `default`. `labs` is the level in a lab, unless it is the same in `every_stack`. It refuses a resource before
-    it is made.
+    It refuses a resource before it is made.
     """
-    properties = _schema(limits or {}, labs)
+    properties = _schema(terms)
 
     def made_of(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourceValidationPolicy:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
             if not concerns(args):
                 return
             findings = about(args, check(args, _with_defaults(properties, args.get_config())))
-            _report(findings, fix, lambda message, _urn: report(message, None))
+            _report(findings, terms["fix"], lambda message, _urn: report(message, None))
 
         return ResourceValidationPolicy(
             name,
             description,
             validate,
             config_schema=PolicyConfigSchema(properties),
-            severity=severity,
-            framework=framework,
-            tags=[EVERY_STACK] if every_stack else None,
-            remediation_steps=fix,
+            **_metadata(terms),
         )
 
     return made_of
@@ -124,46 +129,47 @@ def resource_policy(
 def stack_policy(
     name: str,
     description: str,
-    *,
-    fix: str,
-    severity: Severity,
-    framework: PolicyComplianceFramework | None = None,
-    limits: Mapping[str, dict[str, Any]] | None = None,
-    every_stack: bool = False,
-    labs: str = "advisory",
+    **terms: Unpack[Terms],
 ) -> Callable[[Callable[[Stack, Limits], Iterable[Finding]]], StackValidationPolicy]:
-    """Makes a policy of a check that has to see several resources at once; see `resource_policy`.
+    """Makes a policy of a check that has to see several resources at once.
 
     A preview refuses the stack; an `up` is refused when its resources are there already.
     """
-    properties = _schema(limits or {}, labs)
+    properties = _schema(terms)
 
     def made_of(check: Callable[[Stack, Limits], Iterable[Finding]]) -> StackValidationPolicy:
         def validate(args: StackValidationArgs, report: ReportViolation) -> None:
             stack = Stack.of(args.resources)
-            _report(check(stack, _with_defaults(properties, args.get_config())), fix, report)
+            _report(check(stack, _with_defaults(properties, args.get_config())), terms["fix"], report)
 
         return StackValidationPolicy(
             name,
             description,
             validate,
             config_schema=PolicyConfigSchema(properties),
-            severity=severity,
-            framework=framework,
-            tags=[EVERY_STACK] if every_stack else None,
-            remediation_steps=fix,
+            **_metadata(terms),
         )
 
     return made_of
 
 
-def _schema(limits: Mapping[str, dict[str, Any]], labs: str) -> dict[str, dict[str, Any]]:
+def _metadata(terms: Terms) -> dict[str, Any]:
+    """What pulumi-policy takes of a policy's terms as they are."""
     return {
-        **limits,
+        "severity": terms["severity"],
+        "framework": terms.get("framework"),
+        "tags": [EVERY_STACK] if terms.get("every_stack") else None,
+        "remediation_steps": terms["fix"],
+    }
+
+
+def _schema(terms: Terms) -> dict[str, dict[str, Any]]:
+    return {
+        **terms.get("limits", {}),
         LABS_SETTING: {
             "type": "string",
             "enum": ["advisory", "mandatory", "disabled"],
-            "default": labs,
+            "default": terms.get("labs", "advisory"),
             "description": "How strict it is in a lab; enforcementLevel is how strict it is in production.",
         },
     }

@@ -15,7 +15,7 @@ from .checks import Subject, require
 from .controllers import instance_types
 from .controllers.device_plugins import CHART, gpu_resources
 from .controllers.instances import expected_resources
-from .controllers.karpenter import Release, read_release
+from .controllers.releases import Release, read_release
 from .controllers.twins import is_twin
 
 _KARPENTER = "/apis/karpenter.sh/v1"

@@ -24,10 +24,9 @@ KEYCLOAK = "26.5.6"
 CONFIG_CLI = "6.5.0"
 CONFIG_CLI_BUILT_FOR = "26.5.4"
 
-_MAVEN_CENTRAL = "https://repo.maven.apache.org/maven2"
-_KEYCLOAK_URL = (
-    f"{_MAVEN_CENTRAL}/org/keycloak/keycloak-quarkus-dist/{KEYCLOAK}/keycloak-quarkus-dist-{KEYCLOAK}.tar.gz"
-)
+# Maven gets it from where its own settings say, so that a mirror serves here too.
+_MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_KEYCLOAK_ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:tar.gz"
 _KEYCLOAK_SHA256 = "fa3dd5df90b9ac006712c2f0991be4e8a6cb30ac538e0439ce2f45fc40f4c692"
 _CONFIG_CLI_URL = (
     f"https://github.com/adorsys/keycloak-config-cli/releases/download/v{CONFIG_CLI}"
@@ -89,12 +88,9 @@ def config_cli(console: Console) -> Path | None:
 
 def _install_keycloak(folder: Path, console: Console) -> None:
     console.print(f"[dim]toolchain:[/] downloading keycloak {KEYCLOAK}")
-    try:
-        content = get(_KEYCLOAK_URL)
-    except OSError as error:
-        raise ToolMissing(f"Keycloak {KEYCLOAK} can't be had from {_KEYCLOAK_URL}: {error}") from None
-    verify(_KEYCLOAK_URL, content, _KEYCLOAK_SHA256)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
+        content = _copied_by_maven(_KEYCLOAK_ARTIFACT, Path(making)).read_bytes()
+        verify(_KEYCLOAK_ARTIFACT, content, _KEYCLOAK_SHA256)
         with tarfile.open(fileobj=io.BytesIO(content)) as tar:
             tar.extractall(making, filter="data")
         made = Path(making) / f"keycloak-{KEYCLOAK}"
@@ -103,6 +99,21 @@ def _install_keycloak(folder: Path, console: Console) -> None:
         if built.returncode:
             raise ToolMissing(f"`kc.sh build` of Keycloak {KEYCLOAK} failed:\n{(built.stdout + built.stderr)[-2000:]}")
         made.rename(folder)
+
+
+def _copied_by_maven(artifact: str, folder: Path) -> Path:
+    """The one file of `artifact` (group:name:version:type), put into `folder`, which is empty. Raises ToolMissing."""
+    maven = shutil.which("mvn")
+    if not maven:
+        raise ToolMissing(f"{artifact} comes by Maven: put its `mvn` on PATH.")
+    options = [f"-Dartifact={artifact}", f"-DoutputDirectory={folder}", "-Dmdep.useBaseVersion=true"]
+    command = [maven, "-q", "-B", _MAVEN_COPY, *options]
+    # Elsewhere Maven would read the pom.xml that lies there.
+    copied = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    files = list(folder.iterdir())
+    if copied.returncode or len(files) != 1:
+        raise ToolMissing(f"Maven can't get {artifact}:\n{(copied.stdout + copied.stderr)[-2000:]}")
+    return files[0]
 
 
 def _put(path: Path, content: bytes) -> None:

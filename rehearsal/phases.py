@@ -20,7 +20,7 @@ from .gpu_checks import GPU_CHECKS
 from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .node_trial import NodeTrial
-from .processes import MemoryWatch, describe, marked
+from .processes import MemoryWatch, describe
 from .progress import Progress
 from .releases import described, releases
 from .report import Check, Report
@@ -175,8 +175,7 @@ class Rehearsal:
 
     def look_for_leftovers(self) -> None:
         """Fills `report.left`, what the destroy should have taken and did not, and `report.retained`, what it kept."""
-        started = {process.pid for process in self.session.processes.running()}
-        strays = [one for one in marked(self.session.id) if one.pid not in started]
+        strays = self.session.processes.strays()
         found = self.account.holdings() - self.aws_before
         if self.final_snapshots:
             self.report.checks.append(all_taken(found, self.final_snapshots))

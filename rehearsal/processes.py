@@ -138,6 +138,16 @@ class Processes:
         """The processes that `start` started and that still run."""
         return [psutil.Process(one.pid) for one in self._started.values() if one.poll() is None]
 
+    def strays(self) -> list[psutil.Process]:
+        """The rehearsal's processes that `start` did not start, nor one that it started: nobody looks after them."""
+        started = {process.pid for process in self.running()}
+        found = []
+        for process in marked(self.rehearsal_id):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if started.isdisjoint({process.pid, *(one.pid for one in process.parents())}):
+                    found.append(process)
+        return found
+
     def end(self) -> None:
         """Ends every process of the rehearsal, also those that others of them started."""
         end_marked(self.rehearsal_id)

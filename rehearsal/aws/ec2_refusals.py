@@ -7,7 +7,6 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -22,19 +21,11 @@ from moto.ec2.exceptions import (
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 
 from rehearsal.aws.fast_restores import FastRestores
+from rehearsal.aws.turns import OneChangeAtATime
 
 
-class Response(FastRestores):
+class Response(OneChangeAtATime, FastRestores):
     """moto's EC2; what changes a network is looked at first, one request at a time."""
-
-    _one_at_a_time = threading.RLock()
-
-    def call_action(self) -> Any:
-        """Answers the request. Reading needs no turn."""
-        if self._get_action().startswith("Describe"):
-            return super().call_action()
-        with self._one_at_a_time:
-            return super().call_action()
 
     def asked(self, name: str) -> Any:
         """A parameter of the request, None where it is absent."""

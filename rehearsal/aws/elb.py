@@ -8,7 +8,6 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Operati
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -19,6 +18,8 @@ from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
 from moto.elbv2.responses import ELBV2Response
 from moto.elbv2.ssl_policies import SSL_POLICIES
 from moto.s3.models import s3_backends
+
+from rehearsal.aws.turns import OneChangeAtATime
 
 APPLICATION = "application"
 LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
@@ -56,17 +57,8 @@ def _invalid(message: str) -> ELBClientError:
     return _refused("ValidationError", message)
 
 
-class Response(ELBV2Response):
+class Response(OneChangeAtATime, ELBV2Response):
     """moto's ELB; what changes something is looked at first, one request at a time."""
-
-    _one_at_a_time = threading.RLock()
-
-    def call_action(self) -> Any:
-        """Answers the request. Reading needs no turn."""
-        if self._get_action().startswith("Describe"):
-            return super().call_action()
-        with self._one_at_a_time:
-            return super().call_action()
 
     @property
     def _asked(self) -> dict[str, Any]:

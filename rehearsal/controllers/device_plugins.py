@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from contracts import InstanceType, mig_gpu
-from rehearsal.controllers.karpenter import Release
+from rehearsal.controllers.releases import Release
 from rehearsal.controllers.world import Object
 from settings.gpu_fitting import fits
 

@@ -18,9 +18,9 @@ from rehearsal.aws import nodes
 from rehearsal.controllers import instance_types
 from rehearsal.controllers.device_plugins import CHART as GPU_OPERATOR
 from rehearsal.controllers.device_plugins import gpu_resources
-from rehearsal.controllers.karpenter import Release, Releases
 from rehearsal.controllers.node_classes import Switch
 from rehearsal.controllers.quantities import quantity
+from rehearsal.controllers.releases import Release
 from rehearsal.controllers.selectors import matches
 from rehearsal.controllers.twins import NODE_POOL_LABEL, original
 from rehearsal.controllers.world import (
@@ -60,7 +60,6 @@ class Instances:
 
     def __init__(self, karpenter: Switch) -> None:
         self._karpenter = karpenter
-        self._releases = Releases()
 
     def reconcile(self, world: World) -> None:
         """Runs and terminates instances while Karpenter runs; nodes are looked after at any time."""
@@ -68,7 +67,7 @@ class Instances:
         classes = {one["metadata"]["name"]: one for one in world.listed(EC2_NODE_CLASSES)}
         overlays = world.listed(NODE_OVERLAYS)
         live_nodes = {one["spec"].get("providerID"): one for one in world.listed(NODES)} if claims else {}
-        operator = self._releases.deployed(world, GPU_OPERATOR) if claims else None
+        operator = world.deployed(GPU_OPERATOR) if claims else None
         for claim in claims.values():
             if id := claim.get("status", {}).get("providerID"):
                 node_class = classes.get(claim["spec"]["nodeClassRef"]["name"])

@@ -6,23 +6,19 @@ nodes away, and the destroy hangs as it would on AWS.
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import logging
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import contracts
 from rehearsal.control_plane import FRUGAL
 from rehearsal.controllers import instance_types
-from rehearsal.controllers.world import DEFINITIONS, SECRETS, Object, World, place_of
+from rehearsal.controllers.world import DEFINITIONS, World, place_of
 from rehearsal.processes import die_with_parent, free_ports
 
 CHART = "karpenter"
@@ -38,39 +34,6 @@ _SETTINGS = {
     "preferencePolicy": "PREFERENCE_POLICY",
     "minValuesPolicy": "MIN_VALUES_POLICY",
 }
-
-
-@dataclass(frozen=True)
-class Release:
-    """A deployed Helm release: its chart's name and the values that it was given."""
-
-    chart: str
-    values: Mapping[str, Any]
-
-
-def read_release(secret: Object) -> Release:
-    """The release that Helm wrote down in `secret`."""
-    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
-    record = json.loads(gzip.decompress(packed))
-    return Release(chart=record["chart"]["metadata"]["name"], values=record.get("config") or {})
-
-
-class Releases:
-    """The deployed Helm releases of a cluster. A release's secret can be large: each version is read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Release] = {}
-
-    def deployed(self, world: World, chart: str) -> Release | None:
-        """The deployed release of a chart."""
-        live = world.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
-        versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
-        self._known = {version: known for version, known in self._known.items() if version in versions}
-        for version in versions.keys() - self._known.keys():
-            secret = world.kubernetes.get(place_of(SECRETS, versions[version]))
-            if secret is not None:
-                self._known[version] = read_release(secret)
-        return next((release for release in self._known.values() if release.chart == chart), None)
 
 
 def settings_environment(values: Mapping[str, Any]) -> dict[str, str]:
@@ -93,7 +56,6 @@ class Karpenter:
         self._environment: dict[str, str] | None = None
         self._spot = True
         self._started = 0.0
-        self._releases = Releases()
         self._defined = False
 
     @property
@@ -104,7 +66,7 @@ class Karpenter:
     def reconcile(self, world: World) -> None:
         """Starts or ends Karpenter; one that ended by itself, as without its definitions, starts again."""
         self._define_node_class(world)
-        release = self._releases.deployed(world, CHART)
+        release = world.deployed(CHART)
         if release is None:
             self._end()
             return

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.controllers.karpenter import read_release
-from rehearsal.controllers.telling import warn, with_finalizer, without_finalizer
-from rehearsal.controllers.world import SECRETS, Object, World, place_of
+from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
+from rehearsal.controllers.world import Object, World, place_of
 
 SERVICES = "/api/v1/services"
 CONTROLLER_CHART = "aws-load-balancer-controller"
@@ -79,11 +78,11 @@ class Keeper:
         return {**asked, f"kubernetes.io/cluster/{cluster}": "owned", "kubernetes.io/service-name": full_name}
 
 
-@dataclass
 class LoadBalancers:
     """Keeps load balancers in line with the Services of type LoadBalancer."""
 
-    _refused: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._warnings = Warnings("Service")
 
     def reconcile(self, world: World) -> None:
         """Makes what Services ask for and takes away what goes with them."""
@@ -101,15 +100,7 @@ class LoadBalancers:
             try:
                 _make(world, keeper, service, clusters[0])
             except (CannotBalance, ClientError) as error:
-                self._refuse(world, service, str(error))
-
-    def _refuse(self, world: World, service: Object, reason: str) -> None:
-        """Says on the Service, once, why it gets no load balancer."""
-        uid = service["metadata"]["uid"]
-        if self._refused.get(uid) != reason:
-            self._refused[uid] = reason
-            _LOG.warning("%s: %s", service["metadata"]["name"], reason)
-            warn(world, "Service", service, "SyncLoadBalancerFailed", reason)
+                self._warnings.tell(world, service, "SyncLoadBalancerFailed", str(error))
 
 
 def is_wanted(service: Object) -> bool:
@@ -158,8 +149,7 @@ def _said(service: Object, annotation: str) -> str:
 
 def controller_is_deployed(world: World) -> bool:
     """Whether the AWS Load Balancer Controller runs: for as long as its Helm release is deployed."""
-    live = world.kubernetes.list(SECRETS, labelSelector="owner=helm,status=deployed")
-    return any(read_release(secret).chart == CONTROLLER_CHART for secret in live)
+    return world.deployed(CONTROLLER_CHART) is not None
 
 
 def _make(world: World, keeper: Keeper, service: Object, cluster: str) -> None:

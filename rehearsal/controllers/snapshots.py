@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.controllers.telling import warn, with_finalizer, without_finalizer
+from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
 from rehearsal.controllers.volumes import ADDON, CLAIMS, DRIVER, VOLUMES
 from rehearsal.controllers.world import Object, World, place, place_of
 
@@ -35,7 +35,7 @@ class Snapshots:
     """Keeps EC2's snapshots in line with the VolumeSnapshots."""
 
     def __init__(self) -> None:
-        self._refused: dict[str, str] = {}
+        self._warnings = Warnings("VolumeSnapshot", api_version=_API_VERSION)
 
     def reconcile(self, world: World) -> None:
         """Takes the snapshots that are asked for, and deletes those whose object goes."""
@@ -51,14 +51,7 @@ class Snapshots:
                     try:
                         _take(world, snapshot, class_of(snapshot, classes), cluster)
                     except (CannotSnapshot, ClientError) as error:
-                        self._refuse(world, snapshot, str(error))
-
-    def _refuse(self, world: World, snapshot: Object, reason: str) -> None:
-        """Says on the object, once, why there is no snapshot."""
-        uid = snapshot["metadata"]["uid"]
-        if self._refused.get(uid) != reason:
-            self._refused[uid] = reason
-            warn(world, "VolumeSnapshot", snapshot, "SnapshotContentCreationFailed", reason, api_version=_API_VERSION)
+                        self._warnings.tell(world, snapshot, "SnapshotContentCreationFailed", str(error))
 
 
 def class_of(snapshot: Object, classes: dict[str, Object]) -> Object:

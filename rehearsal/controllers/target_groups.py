@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from rehearsal.controllers.load_balancers import SERVICES, controller_is_deployed
-from rehearsal.controllers.telling import warn, with_finalizer, without_finalizer
+from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
 from rehearsal.controllers.world import Object, World, place, place_of
 
 BINDINGS = "/apis/elbv2.k8s.aws/v1beta1/targetgroupbindings"
@@ -35,11 +34,11 @@ class BackendNotFoundError(Exception):
     """A binding's Service, or its port, does not exist; the message says which."""
 
 
-@dataclass
 class TargetGroups:
     """Keeps target groups in line with the bindings."""
 
-    _told: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._warnings = Warnings("TargetGroupBinding", api_version=API_VERSION)
 
     def reconcile(self, world: World) -> None:
         """Fills the group of each binding, and lets go of bindings that are deleted."""
@@ -53,7 +52,7 @@ class TargetGroups:
                 else:
                     self._bind(world, binding)
             except ClientError as error:
-                self._tell(world, binding, "FailedReconcile", str(error))
+                self._warnings.tell(world, binding, "FailedReconcile", str(error))
 
     def _bind(self, world: World, binding: Object) -> None:
         path = place_of(BINDINGS, binding)
@@ -62,20 +61,12 @@ class TargetGroups:
         try:
             wanted = _targets(world, binding)
         except BackendNotFoundError as missing:
-            self._tell(world, binding, "BackendNotFound", str(missing))
+            self._warnings.tell(world, binding, "BackendNotFound", str(missing))
             wanted = set()
         _register(world, binding["spec"]["targetGroupARN"], wanted)
         generation = binding["metadata"]["generation"]
         if binding.get("status", {}).get("observedGeneration") != generation:
             world.kubernetes.patch(f"{path}/status", {"status": {"observedGeneration": generation}})
-
-    def _tell(self, world: World, binding: Object, reason: str, message: str) -> None:
-        """Says on the binding, once, what is wrong with it."""
-        uid = binding["metadata"]["uid"]
-        if self._told.get(uid) != message:
-            self._told[uid] = message
-            _LOG.warning("%s: %s", binding["metadata"]["name"], message)
-            warn(world, "TargetGroupBinding", binding, reason, message, api_version=API_VERSION)
 
 
 def endpoints(slices: Iterable[Object], port_name: str | None) -> set[Target]:

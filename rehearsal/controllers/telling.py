@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from rehearsal.controllers.world import Object, World, place
 from rehearsal.providers.kubernetes.client import ApiError
 
+_LOG = logging.getLogger("controllers")
 _EVENTS = "/api/v1/events"
 _LONGEST_MESSAGE = 1000
 _ATTEMPTS = 5
 
 
-def warn(world: World, kind: str, about: Object, reason: str, message: str, *, api_version: str = "v1") -> None:
-    """Writes a warning about an object where `kubectl describe` shows it."""
-    metadata = about["metadata"]
-    identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
-    event = {
-        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
-        "involvedObject": {"apiVersion": api_version, "kind": kind, **identity},
-        "type": "Warning",
-        "reason": reason,
-        "message": message[:_LONGEST_MESSAGE],
-        "source": {"component": "rehearsal-controllers"},
-    }
-    world.kubernetes.create(place(_EVENTS, "new", metadata["namespace"]), event)
+class Warnings:
+    """Warnings about objects of one kind, each told once, though every pass comes across it again."""
+
+    def __init__(self, kind: str, *, api_version: str = "v1") -> None:
+        self._kind = {"apiVersion": api_version, "kind": kind}
+        self._told: dict[str, str] = {}
+
+    def tell(self, world: World, about: Object, reason: str, message: str) -> None:
+        """Writes it to the log, and where `kubectl describe` shows it, unless it was the last about that object."""
+        metadata = about["metadata"]
+        if self._told.get(metadata["uid"]) == message:
+            return
+        self._told[metadata["uid"]] = message
+        _LOG.warning("%s: %s", metadata["name"], message)
+        identity = {key: metadata[key] for key in ("name", "namespace", "uid")}
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+            "involvedObject": {**self._kind, **identity},
+            "type": "Warning",
+            "reason": reason,
+            "message": message[:_LONGEST_MESSAGE],
+            "source": {"component": "rehearsal-controllers"},
+        }
+        world.kubernetes.create(place(_EVENTS, "new", metadata["namespace"]), event)
 
 
 def with_finalizer(world: World, path: str, finalizer: str) -> None:

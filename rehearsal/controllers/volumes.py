@@ -12,13 +12,13 @@ import logging
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from rehearsal.controllers.quantities import quantity
-from rehearsal.controllers.telling import warn, without_finalizer
+from rehearsal.controllers.telling import Warnings, without_finalizer
 from rehearsal.controllers.volume_keys import key_problem
 from rehearsal.controllers.world import NODES, Object, World, place, place_of
 
@@ -70,11 +70,11 @@ class Provision:
         return self.storage_class.get("parameters") or {}
 
 
-@dataclass(kw_only=True)
 class Volumes:
     """Keeps EC2's volumes in line with the claims."""
 
-    _refused: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._warnings = Warnings("PersistentVolumeClaim")
 
     def reconcile(self, world: World) -> None:
         """Makes the volumes that claims wait for, and deletes those whose claim has gone."""
@@ -95,15 +95,7 @@ class Volumes:
                     if provision and provision.name not in made:
                         _make(world, of_snapshot(world, provision), addon)
                 except (CannotProvision, ClientError) as error:
-                    self._refuse(world, claim, str(error))
-
-    def _refuse(self, world: World, claim: Object, reason: str) -> None:
-        """Says on the claim, once, why it gets no volume."""
-        uid = claim["metadata"]["uid"]
-        if self._refused.get(uid) != reason:
-            self._refused[uid] = reason
-            _LOG.warning("%s: %s", claim["metadata"]["name"], reason)
-            warn(world, "PersistentVolumeClaim", claim, "ProvisioningFailed", reason)
+                    self._warnings.tell(world, claim, "ProvisioningFailed", str(error))
 
 
 def is_pending(claim: Object) -> bool:

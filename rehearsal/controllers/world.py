@@ -20,6 +20,7 @@ import urllib3
 import yaml
 from botocore.config import Config
 
+from rehearsal.controllers.releases import Release, read_release
 from rehearsal.providers.kubernetes.client import ApiError, Unreachable
 
 # A Kubernetes object as its JSON.
@@ -184,6 +185,8 @@ class World:
     folder: Path
     zones: tuple[str, ...]
     _listed: dict[str, list[Object]] = field(default_factory=dict)
+    _releases: dict[str, Release] = field(default_factory=dict)
+    _deployed: list[Release] | None = None
 
     @property
     def region(self) -> str:
@@ -193,12 +196,30 @@ class World:
     def begin_pass(self) -> None:
         """Forgets what the last pass listed."""
         self._listed.clear()
+        self._deployed = None
 
     def listed(self, collection: str) -> list[Object]:
         """All objects of a collection as they were when they were first listed in this pass; not to be changed."""
         if collection not in self._listed:
             self._listed[collection] = self.kubernetes.list(collection)
         return self._listed[collection]
+
+    def deployed(self, chart: str) -> Release | None:
+        """The deployed Helm release of a chart, as it was when this pass first asked for any."""
+        if self._deployed is None:
+            self._deployed = self._deployed_now()
+        return next((release for release in self._deployed if release.chart == chart), None)
+
+    def _deployed_now(self) -> list[Release]:
+        """The deployed releases. A release's secret can be large: each version is read once."""
+        live = self.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
+        versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
+        self._releases = {version: known for version, known in self._releases.items() if version in versions}
+        for version in versions.keys() - self._releases.keys():
+            secret = self.kubernetes.get(place_of(SECRETS, versions[version]))
+            if secret is not None:
+                self._releases[version] = read_release(secret)
+        return list(self._releases.values())
 
 
 class Controller(Protocol):

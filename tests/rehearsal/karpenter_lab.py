@@ -263,6 +263,24 @@ def until(found: Callable[[], Found | None], what: str = "") -> Found:
 
 
 @contextmanager
+def passing_pods(lab: Lab) -> Iterator[Callable[..., str]]:
+    """Runs pods as `Lab.run_pod` does and gives their names; they go with the block, and so do all nodes."""
+    made: list[str] = []
+
+    def run(name: str, **wishes: Any) -> str:
+        lab.run_pod(name, **wishes)
+        made.append(name)
+        return name
+
+    try:
+        yield run
+    finally:
+        for name in made:
+            lab.delete_pod(name)
+        lab.end_nodes()
+
+
+@contextmanager
 def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
     """A lab with Karpenter and no pool; it ends with the block."""
     id = f"tests-{folder.name}-{folder.parent.name}"

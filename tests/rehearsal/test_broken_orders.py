@@ -86,7 +86,7 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
         seconds=PATIENCE,
     )
     # Somebody takes an edge for superfluous; the state learns of it with the next update.
-    change(project / "components" / "platform.py", r"depends_on=\[karpenter\]", "depends_on=[cluster]")
+    change(project / "components" / "platform.py", r"after\(in_cluster, karpenter\)", "after(in_cluster, cluster)")
     rehearsal.up()
 
     environment = {**rehearsal.workspace.environment, LONGEST: "20"}
@@ -123,9 +123,10 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
     )
     (volume,) = kubernetes.list(VOLUMES)
     # The gate and Karpenter no longer wait for the drivers.
-    change(project / "components" / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
-    change(project / "components" / "platform.py", r"depends_on=\[cluster, storage\]", "depends_on=[cluster]")
-    change(project / "components" / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
+    components = project / "components"
+    change(components / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
+    change(components / "platform.py", r"after\(in_cluster, cluster, storage\)", "after(in_cluster, cluster)")
+    change(components / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
     rehearsal.up()
     with pytest.raises(PhaseFailed, match=volume["metadata"]["name"]):
         rehearsal.destroy()

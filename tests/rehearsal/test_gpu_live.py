@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from karpenter_lab import Lab, running_lab, until
+from karpenter_lab import Lab, passing_pods, running_lab, until
 from rich.console import Console
 
 import contracts
@@ -55,17 +55,8 @@ def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def pods(lab: Lab) -> Iterator[Callable[..., str]]:
     """Runs pods, which go with the test, and so do their nodes."""
-    made: list[str] = []
-
-    def run(name: str, **wishes: Any) -> str:
-        lab.run_pod(name, **wishes)
-        made.append(name)
-        return name
-
-    yield run
-    for name in made:
-        lab.delete_pod(name)
-    lab.end_nodes()
+    with passing_pods(lab) as run:
+        yield run
 
 
 def name_of(node: Object) -> str:

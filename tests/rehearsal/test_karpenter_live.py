@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from karpenter_lab import Lab, running_lab, until
+from karpenter_lab import Lab, passing_pods, running_lab, until
 
 import contracts
 from rehearsal.controllers.instance_types import offers_spot, set_spot_out
@@ -30,17 +30,8 @@ def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def pods(lab: Lab) -> Iterator[Callable[..., str]]:
     """Runs pods, which go with the test, and so do their nodes."""
-    made: list[str] = []
-
-    def run(name: str, **wishes: object) -> str:
-        lab.run_pod(name, **wishes)  # type: ignore[arg-type]
-        made.append(name)
-        return name
-
-    yield run
-    for name in made:
-        lab.delete_pod(name)
-    lab.end_nodes()
+    with passing_pods(lab) as run:
+        yield run
 
 
 def test_gpu_pod_gets_the_cheapest_spot_instance_that_fits(lab: Lab, pods: Callable[..., str]) -> None:

@@ -20,6 +20,8 @@ from rehearsal.session import begin, end_all
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 # A child that starts another and then ends: the other has lost its parent.
 ORPHAN = [sys.executable, "-c", f"import subprocess; subprocess.Popen({SLEEP!r})"]
+# One that looks after the other for as long as it runs.
+KEEPER = [sys.executable, "-c", f"import subprocess; subprocess.run({SLEEP!r})"]
 STUBBORN = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"]
 
 
@@ -43,6 +45,18 @@ def test_every_process_ends_with_the_session_orphans_too(cache: Path) -> None:
         eventually(lambda: len(marked(one.id)) >= 2)
     assert marked(one.id) == []
     assert not one.folder.exists()
+
+
+def test_only_what_nobody_looks_after_is_a_stray() -> None:
+    with begin("dev", keep=False) as one:
+        one.processes.start("keeper", KEEPER, dict(os.environ))
+        one.processes.start("orphan", ORPHAN, dict(os.environ))
+        # The keeper, what it keeps and the orphan; its parent has ended.
+        eventually(lambda: len(marked(one.id)) == 3 and len(one.processes.running()) == 1)
+        (stray,) = one.processes.strays()
+        (keeper,) = one.processes.running()
+        assert stray not in (keeper, *keeper.children())
+    assert one.processes.strays() == []
 
 
 def test_a_process_that_ignores_a_polite_end_is_killed() -> None:

@@ -1,4 +1,7 @@
-"""What AWS and public DNS answer to a stack with a domain: `answer(...)` comes before `mocks.deploy(...)`."""
+"""What AWS and public DNS answer to a stack with a domain: `answer(...)` comes before `mocks.deploy(...)`.
+
+`HUB` is a service that it publishes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,22 @@ import pytest
 
 from components import delegation
 from components.hosted_zone import HostedZone
+from components.published_service import PublishedService
 
 GET_ZONE = "aws:route53/getZone:getZone"
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 VALIDATION_NAME, VALIDATION_VALUE = "_1.lab.example.com.", "_2.acm-validations.aws."
+
+HUB = PublishedService(
+    name="platform",
+    host="platform.lab.example.com",
+    priority=200,
+    namespace="hub",
+    service="proxy-public",
+    port=80,
+    target_port=8000,
+    health_check_path="/hub/health",
+)
 
 
 def answer(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> list[HostedZone]:

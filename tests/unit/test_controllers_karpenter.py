@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import contracts
 from rehearsal.aws import nodes
-from rehearsal.controllers import instance_types, instances, karpenter, node_classes, twins
+from rehearsal.controllers import instance_types, instances, karpenter, node_classes, releases, twins
 from rehearsal.controllers.quantities import quantity
-from rehearsal.controllers.world import place
+from rehearsal.controllers.world import SECRETS, World, place, place_of
 
 ZONES = ("us-east-1a", "us-east-1b")
 POOL = {
@@ -234,7 +236,7 @@ def test_node_has_gpus_once_a_device_plugin_runs_there() -> None:
     assert capacity["cpu"] == "48"
     assert "nvidia.com/gpu" not in capacity
     config = {"config": {"default": "whole", "data": {"whole": "version: v1"}}}
-    operator = karpenter.Release("gpu-operator", {"devicePlugin": config, "mig": {"strategy": "mixed"}})
+    operator = releases.Release("gpu-operator", {"devicePlugin": config, "mig": {"strategy": "mixed"}})
     capacity, allocatable = instances.node_resources(claim(), node_class(), operator)
     assert capacity["nvidia.com/gpu"] == allocatable["nvidia.com/gpu"] == "4"
 
@@ -314,13 +316,39 @@ def test_selector_terms_become_filters() -> None:
     ]
 
 
-def test_karpenter_runs_with_the_settings_of_its_release() -> None:
-    record = {
-        "chart": {"metadata": {"name": "karpenter"}},
-        "config": {"settings": {"featureGates": {"nodeOverlay": True}}},
-    }
+def helm_secret(chart: str, config: dict[str, Any], version: str = "1") -> dict[str, Any]:
+    """What Helm keeps of a release."""
+    record = {"chart": {"metadata": {"name": chart}}, "config": config}
     packed = base64.b64encode(gzip.compress(json.dumps(record).encode()))
-    release = karpenter.read_release({"data": {"release": base64.b64encode(packed).decode()}})
+    metadata = {"name": chart, "namespace": "kube-system", "uid": chart, "resourceVersion": version}
+    return {"metadata": metadata, "data": {"release": base64.b64encode(packed).decode()}}
+
+
+def test_releases_are_read_once_a_version_and_seen_anew_in_each_pass() -> None:
+    kubernetes = mock.Mock()
+    world = World(kubernetes=kubernetes, aws=mock.Mock(), folder=Path(), zones=())
+
+    def then(*secrets: dict[str, Any]) -> None:
+        world.begin_pass()
+        kubernetes.list_metadata.return_value = secrets
+        kubernetes.get.side_effect = {place_of(SECRETS, one): one for one in secrets}.get
+
+    then(helm_secret("karpenter", {"a": 1}), helm_secret("gpu-operator", {}))
+    assert {chart: world.deployed(chart) is not None for chart in ("karpenter", "gpu-operator", "other")} == {
+        "karpenter": True,
+        "gpu-operator": True,
+        "other": False,
+    }
+    then(helm_secret("karpenter", {"a": 1}))
+    assert world.deployed("karpenter") == releases.Release("karpenter", {"a": 1})
+    assert world.deployed("gpu-operator") is None
+    assert kubernetes.get.call_count == 2, "what was read before is not read again"
+    then(helm_secret("karpenter", {"a": 2}, version="2"))
+    assert world.deployed("karpenter") == releases.Release("karpenter", {"a": 2})
+
+
+def test_karpenter_runs_with_the_settings_of_its_release() -> None:
+    release = releases.read_release(helm_secret("karpenter", {"settings": {"featureGates": {"nodeOverlay": True}}}))
     assert release.chart == "karpenter"
     environment = karpenter.settings_environment(release.values)
     assert "NodeOverlay=true" in environment["FEATURE_GATES"]

@@ -11,7 +11,7 @@ import contracts
 from components.gpu import gpu_operator_values
 from components.gpu_sharing import node_labels
 from rehearsal.controllers.device_plugins import gpu_resources
-from rehearsal.controllers.karpenter import Release
+from rehearsal.controllers.releases import Release
 
 SHARED = gpu_pool(gpu={"sharing": "time-slicing", "replicas": 4})
 SLICED = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})

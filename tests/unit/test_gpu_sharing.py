@@ -24,7 +24,7 @@ from components.node_pools import ec2_node_class_spec, limits, node_pool_spec
 from rehearsal.controllers import instance_types
 from rehearsal.controllers.device_plugins import gpu_resources
 from rehearsal.controllers.instances import expected_resources
-from rehearsal.controllers.karpenter import Release
+from rehearsal.controllers.releases import Release
 from settings import NodePool
 from settings.gpu_fitting import fits
 

@@ -10,7 +10,7 @@ from typing import Any
 import ingress_mocks
 import pulumi_kubernetes as kubernetes
 import pytest
-from ingress_mocks import BALANCER, VALIDATION_VALUE
+from ingress_mocks import BALANCER, HUB, VALIDATION_VALUE
 
 import contracts
 from components.access_logs import access_logs_policy
@@ -24,7 +24,6 @@ from components.load_balancer_controller import (
     LoadBalancerController,
     LoadBalancerControllerArgs,
     controller_policy,
-    controller_trust_policy,
     controller_values,
 )
 from components.published_service import MOST_PATHS, PublishedService, port_forward_commands
@@ -40,16 +39,6 @@ BINDING = "kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 BUCKET = "aws:s3/bucket:Bucket"
 
-HUB = PublishedService(
-    name="platform",
-    host="platform.lab.example.com",
-    priority=200,
-    namespace="hub",
-    service="proxy-public",
-    port=80,
-    target_port=8000,
-    health_check_path="/hub/health",
-)
 SIGN_IN = PublishedService(
     name="auth",
     host="auth.lab.example.com",
@@ -292,11 +281,12 @@ def test_controller_runs_as_the_account_that_the_role_is_bound_to(mocks, publish
     release = mocks.one(RELEASE).inputs
     assert association["namespace"] == release["namespace"] == NAMESPACE
     assert association["serviceAccount"] == release["values"]["serviceAccount"]["name"] == SERVICE_ACCOUNT
-    assert association["roleArn"] == mocks.one("aws:iam/role:Role").outputs["arn"]
-    trust = json.loads(controller_trust_policy("arn:aws:eks:us-east-1:123456789012:cluster/lab"))["Statement"][0]
+    role = mocks.one("aws:iam/role:Role")
+    assert association["roleArn"] == role.outputs["arn"]
+    (trust,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
     condition = trust["Condition"]["StringEquals"]
     assert condition["aws:RequestTag/kubernetes-service-account"] == SERVICE_ACCOUNT
-    assert condition["aws:RequestTag/eks-cluster-arn"].endswith("cluster/lab")
+    assert condition["aws:RequestTag/eks-cluster-arn"].endswith("cluster/gpulab-lab")
 
 
 def test_controller_is_given_what_it_cannot_ask_and_runs_twice_on_the_system_nodes():

@@ -36,8 +36,17 @@ def have_java(place: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> Non
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
 
+def have_maven(place: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> None:
+    folder = place / "maven"
+    folder.mkdir()
+    maven = folder / "mvn"
+    maven.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
 def published(place: Path, monkeypatch: pytest.MonkeyPatch, *, builds: bool = True, checksum: str = "") -> None:
-    """A Keycloak to download, whose build works or does not."""
+    """A Keycloak that Maven has, whose build works or does not."""
     script = f"#!/bin/sh\necho $* >> built\nexit {0 if builds else 1}\n".encode()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -46,7 +55,8 @@ def published(place: Path, monkeypatch: pytest.MonkeyPatch, *, builds: bool = Tr
         tar.addfile(info, io.BytesIO(script))
     file = place / "keycloak.tar.gz"
     file.write_bytes(archive.getvalue())
-    monkeypatch.setattr(java_tools, "_KEYCLOAK_URL", file.as_uri())
+    copies = f"for option; do case $option in -DoutputDirectory=*) cp {file} ${{option#*=}}/;; esac; done"
+    have_maven(place, monkeypatch, copies)
     monkeypatch.setattr(java_tools, "_KEYCLOAK_SHA256", checksum or hashlib.sha256(archive.getvalue()).hexdigest())
     monkeypatch.chdir(place)
 
@@ -70,6 +80,19 @@ def test_a_download_that_is_not_what_was_published_is_refused(place: Path, monke
 def test_a_build_that_fails_leaves_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     published(place, monkeypatch, builds=False)
     with pytest.raises(ToolMissing, match="build"):
+        java_tools.keycloak(QUIET)
+    assert not list((place / "cache").rglob("kc.sh"))
+
+
+def test_without_maven_it_is_said_what_is_needed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(place / "java-17.0.15"))
+    with pytest.raises(ToolMissing, match="put its `mvn` on PATH"):
+        java_tools.keycloak(QUIET)
+
+
+def test_what_maven_says_is_told_when_it_has_no_keycloak(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    have_maven(place, monkeypatch, "echo '[ERROR] Could not find artifact'; exit 1")
+    with pytest.raises(ToolMissing, match="Could not find artifact"):
         java_tools.keycloak(QUIET)
     assert not list((place / "cache").rglob("kc.sh"))
 

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import datetime
 import itertools
 import json
 import runpy
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,42 +10,20 @@ from typing import Any
 import eks_mocks
 import pulumi
 import pytest
+from platform_lab import LAB, answering_eks, config, deploy
 
 import contracts
-import settings
 from components.cluster import SYSTEM_TAINT
-from components.platform import Platform
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
-LAB: dict[str, Any] = {
-    "aws:region": "us-east-1",
-    "gpulab:owner": "ml@example.com",
-    "gpulab:costCenter": "research-042",
-    "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
-    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
-    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
-    "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
-}
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
 UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock": True}}
 
 
-def config(**changed: Any) -> dict[str, str]:
-    """The configuration as Pulumi hands it to a program: text, objects as JSON."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**LAB, **changed}.items()}
-
-
 @pytest.fixture
 def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_mocks.Eks]:
-    monkeypatch.delenv("https_proxy", raising=False)
-    monkeypatch.delenv("HTTPS_PROXY", raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
-
-
-def deploy(mocks: Any, **changed: Any) -> Platform:
-    loaded = settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
-    return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded))
+    with answering_eks(mocks, monkeypatch) as answering:
+        yield answering
 
 
 def resources_of(mocks: Any, component: str) -> list[Any]:

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
-import eks_mocks
 import ingress_mocks
 import pytest
-from ingress_mocks import BALANCER, GET_ZONE
+from ingress_mocks import BALANCER, GET_ZONE, HUB
+from platform_lab import answering_eks, deploy
 
-import settings
 from components.hosted_zone import HostedZone, HostedZoneError
-from components.platform import Platform
-from components.published_service import PublishedService
 
-STACK: dict[str, Any] = {
-    "aws:region": "us-east-1",
-    "gpulab:owner": "ml@example.com",
-    "gpulab:costCenter": "research-042",
-    "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
-    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
-    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
-    "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
-}
 PUBLIC: dict[str, Any] = {
     "access": "internet-facing",
     "domain": "lab.example.com",
     "hostedZone": "example.com",
     "cidrs": ["203.0.113.0/24"],
 }
-HUB = PublishedService(
-    name="platform",
-    host="platform.lab.example.com",
-    priority=200,
-    namespace="hub",
-    service="proxy-public",
-    port=80,
-    target_port=8000,
-)
 
 
 @pytest.fixture(autouse=True)
 def checked(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HostedZone]]:
     """AWS and a cluster that answer; gives the zones whose delegation was asked for."""
-    for proxy in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
-    asked = ingress_mocks.answer(mocks, monkeypatch)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
-        yield asked
-
-
-def deploy(mocks: Any, *published: PublishedService, **changed: Any) -> Platform:
-    given = {**STACK, **changed}
-    config = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    loaded = settings.load(config, stack="dev", today=datetime.date(2027, 1, 1))
-    return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded, published=published))
+    with answering_eks(mocks, monkeypatch):
+        yield ingress_mocks.answer(mocks, monkeypatch)
 
 
 def subnets(mocks: Any, kind: str) -> list[str]:

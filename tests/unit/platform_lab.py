@@ -1,0 +1,47 @@
+"""A lab's stack file and the whole platform of it, deployed to the mocks: what the tests of the platform start from."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import eks_mocks
+import pytest
+
+import settings
+from components.platform import Platform
+from components.published_service import PublishedService
+
+LAB: dict[str, Any] = {
+    "aws:region": "us-east-1",
+    "gpulab:owner": "ml@example.com",
+    "gpulab:costCenter": "research-042",
+    "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
+    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
+    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
+    "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
+}
+
+
+def config(**changed: Any) -> dict[str, str]:
+    """The lab's configuration as Pulumi hands it to a program: text, objects as JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**LAB, **changed}.items()}
+
+
+@contextmanager
+def answering_eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_mocks.Eks]:
+    """An EKS whose API can be reached, until the block ends."""
+    for proxy in ("https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(proxy, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield eks_mocks.answer(mocks, monkeypatch, f"https://127.0.0.1:{server.getsockname()[1]}")
+
+
+def deploy(mocks: Any, *published: PublishedService, **changed: Any) -> Platform:
+    """The platform of the lab with other sections in its stack file; see `answering_eks`."""
+    loaded = settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
+    return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded, published=published))
