@@ -51,7 +51,7 @@ lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml --output-file requirements.txt
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
-	  pyproject.toml --group rehearsal --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	  pyproject.toml --group rehearsal --group hub --group dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean:  ## Removes the Python environment; the toolchain's cache stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ import os
 import pulumi
 
 import settings
+from components.first_sign_in import hub_output
 from components.platform import Platform
 
 
@@ -34,6 +35,10 @@ def main() -> None:
     pulumi.export("kubeconfig", platform.update_kubeconfig_command)
     if platform.retained:
         pulumi.export("retained", platform.retained)
+    if stack.running_hub:
+        pulumi.export("hub", hub_output(stack))
+    if platform.kubectl_login_command:
+        pulumi.export("kubectlLogin", platform.kubectl_login_command)
     if stack.ingress.has_load_balancer:
         pulumi.export("urls", platform.urls)
     else:

@@ -1,4 +1,4 @@
-"""Keycloak's database: Amazon RDS, or CloudNativePG in the cluster."""
+"""PostgreSQL for Keycloak and for the hub: Amazon RDS, or CloudNativePG in the cluster."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ class Connection:
 class RdsDatabaseArgs:
     """What the instance is made of.
 
-    `storage` and `max_storage` are in GiB (without `max_storage` it does not grow), `backup_days` in days. Nodes in
-    `client_security_group_id` reach it, nobody else. `snapshot_before` is Keycloak's version in production: before each
-    new one is rolled out, a snapshot is taken.
+    `database` is the name of the database, and of its owner. `storage` and `max_storage` are in GiB (without
+    `max_storage` it does not grow), `backup_days` in days. Nodes in `client_security_group_id` reach it, nobody else.
+    `snapshot_before` is the version of its user in production: before each new one is rolled out, a snapshot is taken.
     """
 
     identifier: str
+    database: str
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
     client_security_group_id: pulumi.Input[str]
@@ -127,8 +128,8 @@ class RdsDatabase(pulumi.ComponentResource):
             max_allocated_storage=args.max_storage,
             storage_type="gp3",
             storage_encrypted=True,
-            db_name=DATABASE,
-            username=USERNAME,
+            db_name=args.database,
+            username=args.database,
             password=password,
             port=PORT,
             multi_az=args.multi_az,
@@ -166,8 +167,10 @@ class RdsDatabase(pulumi.ComponentResource):
             )
             # Whoever connects comes after the snapshot, so a new version is rolled out once it is there.
             host = pulumi.Output.all(host, snapshot.db_snapshot_arn).apply(lambda known: known[0])
-        self.connection = Connection(host=host, port=PORT, database=DATABASE, username=USERNAME, password=password)
-        self.register_outputs({"host": host, "port": PORT, "database": DATABASE})
+        self.connection = Connection(
+            host=host, port=PORT, database=args.database, username=args.database, password=password
+        )
+        self.register_outputs({"host": host, "port": PORT, "database": args.database})
 
 
 def before_upgrade(identifier: str, version: str) -> str:

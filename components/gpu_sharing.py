@@ -16,13 +16,10 @@ import yaml
 
 import contracts
 from settings.gpu_fitting import mig_slices, mig_strategy
+from settings.gpu_shares import GPU_RESOURCE, shares
 
 if TYPE_CHECKING:
     from settings import NodePool
-
-GPU_RESOURCE = "nvidia.com/gpu"
-SHARED_GPU_RESOURCE = f"{GPU_RESOURCE}.shared"
-MIG_RESOURCE_PREFIX = "nvidia.com/mig-"
 
 GPU_TAINT = {"key": GPU_RESOURCE, "value": "true", "effect": "NoSchedule"}
 
@@ -38,25 +35,6 @@ MIG_OFF = "all-disabled"
 
 NODE_POOL_LABEL = "karpenter.sh/nodepool"
 GPU_COUNT_LABEL = "karpenter.k8s.aws/instance-gpu-count"
-
-
-def shares(pool: NodePool) -> dict[str, int]:
-    """What the device plugin makes of one GPU: resource -> how many of it."""
-    match pool.gpu.sharing:
-        case "time-slicing" | "mps":
-            return {SHARED_GPU_RESOURCE: pool.gpu.replicas or 1}
-        case "mig":
-            slices = mig_slices(pool.gpu, pool.instance_types)
-            if mig_strategy(pool) == "single":
-                return {GPU_RESOURCE: sum(slices.values())}
-            return {f"{MIG_RESOURCE_PREFIX}{profile}": count for profile, count in slices.items()}
-        case "none":
-            return {GPU_RESOURCE: 1}
-
-
-def resources(pools: Mapping[str, NodePool]) -> list[str]:
-    """Every resource that GPUs of the pools are asked for by: what quotas have to count, in order."""
-    return sorted({resource for pool in pools.values() if pool.is_gpu for resource in shares(pool)})
 
 
 def advertised(pool: NodePool, gpus: int) -> dict[str, str]:
@@ -177,11 +155,16 @@ def bottlerocket_settings(pool: NodePool) -> dict[str, Any]:
     return {}
 
 
-def tolerations(pools: Mapping[str, NodePool]) -> list[dict[str, str]]:
-    """What whatever has to run on each node of the pools tolerates: all their taints, those at the start too."""
+def tolerations(pools: Mapping[str, NodePool], *, at_start: bool = True) -> list[dict[str, str]]:
+    """What whatever has to run on each node of the pools tolerates: all their taints, `at_start` those of a start too.
+
+    Who waits until a node is ready does not tolerate these.
+    """
     found: list[dict[str, str]] = []
     for pool in pools.values():
-        own = [taint.model_dump(exclude_none=True) for taint in (*pool.taints, *pool.startup_taints)]
+        own = [
+            taint.model_dump(exclude_none=True) for taint in (*pool.taints, *(pool.startup_taints if at_start else ()))
+        ]
         for taint in [*([GPU_TAINT] if pool.is_gpu else []), *own]:
             matched = {"operator": "Equal", "value": taint["value"]} if "value" in taint else {"operator": "Exists"}
             toleration = {"key": taint["key"], **matched, "effect": taint["effect"]}

@@ -15,6 +15,7 @@ import pulumi_random as random
 
 import contracts
 from components.database import (
+    DATABASE,
     ClusterDatabase,
     ClusterDatabaseArgs,
     Connection,
@@ -27,6 +28,7 @@ from components.keycloak import (
     DATABASE_SECRET,
     HEALTH_PATH,
     HEALTH_PORT,
+    NAMESPACE,
     PASSWORD_KEY,
     PUBLIC_PATHS,
     SERVER_PORT,
@@ -34,6 +36,7 @@ from components.keycloak import (
     SERVICE_PORT,
     Keycloak,
     KeycloakArgs,
+    internal_url,
 )
 from components.published_service import PublishedService
 from components.realm import REALM, Addresses, realm, realm_secrets
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from settings.identity import PasswordPolicy
     from settings.secret_reference import SecretReference
 
-NAMESPACE = "identity"
 KEYCLOAK_VERSION = contracts.chart("keycloakx").app_version or ""
 FIRST_PASSWORDS = "first-passwords"
 
@@ -65,7 +67,8 @@ class IdentityArgs:
 
     Without a domain, `addresses` are those of `kubectl port-forward`. `teams` have groups, beside those that the
     settings name. The database is in `subnet_ids`, and reached from nodes in `node_security_group_id`. `production` has
-    a snapshot taken of it before Keycloak is upgraded, `protect` keeps it from being deleted.
+    a snapshot taken of it before Keycloak is upgraded, `protect` keeps it from being deleted. With `kubectl` people
+    sign in to the Kubernetes API too.
     """
 
     settings: IdentitySettings
@@ -77,6 +80,7 @@ class IdentityArgs:
     production: bool = False
     protect: bool = False
     teams: Collection[str] = ()
+    kubectl: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -164,13 +168,13 @@ class Identity(pulumi.ComponentResource):
             if client_secret(client_id) in given:
                 self.client_secrets[client_id] = given[client_secret(client_id)]
 
-        self.internal_realm_url = f"http://{SERVICE}.{NAMESPACE}.svc.cluster.local/realms/{REALM}"
+        self.internal_realm_url = internal_url()
         RealmJob(
             f"{name}-realm",
             RealmJobArgs(
                 namespace=namespace,
                 url=f"http://{SERVICE}:{SERVICE_PORT}",
-                realm=realm(settings, args.addresses, args.teams),
+                realm=realm(settings, args.addresses, args.teams, kubectl=args.kubectl),
                 secrets=given,
                 references=references,
                 key=bootstrap,
@@ -189,7 +193,8 @@ class Identity(pulumi.ComponentResource):
             )
             return ClusterDatabase(name, in_cluster, opts=child).connection
         on_rds = RdsDatabaseArgs(
-            identifier=f"{args.cluster_name}-keycloak",
+            identifier=f"{args.cluster_name}-{DATABASE}",
+            database=DATABASE,
             vpc_id=args.vpc_id,
             subnet_ids=args.subnet_ids,
             client_security_group_id=args.node_security_group_id,

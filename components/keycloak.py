@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from components.database import Connection
     from settings import ChartSource
 
+NAMESPACE = "identity"
 NAME = "keycloak"
 SERVICE = f"{NAME}-http"
 SERVICE_PORT = 80
@@ -74,6 +75,11 @@ class Keycloak(pulumi.ComponentResource):
             **release_args("keycloakx", args.charts),
         )
         self.register_outputs({"release": self.release.name})
+
+
+def internal_url() -> str:
+    """The realm as tools in the cluster have it."""
+    return f"http://{SERVICE}.{NAMESPACE}.svc.cluster.local/realms/{REALM}"
 
 
 def start_options(addresses: Addresses) -> list[str]:

@@ -12,10 +12,13 @@ import pulumi_kubernetes as kubernetes
 from components import quota_preflight
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
+from components.cluster_sign_in import ClusterSignIn, ClusterSignInArgs
+from components.database import RdsDatabase
 from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
 from components.identity import Identity, IdentityArgs
 from components.ingress import Ingress, IngressArgs
+from components.jupyterhub import Hub, HubArgs, database_args
 from components.karpenter import Karpenter, KarpenterArgs
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.load_balancer_controller import LoadBalancerController, LoadBalancerControllerArgs
@@ -23,7 +26,10 @@ from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
 from components.published_service import PublishedService, port_forward_commands
 from components.realm import Addresses
+from components.realm_clients import HUB_CLIENT
 from components.storage import Storage, StorageArgs
+from components.team import SharedArgs
+from components.teams import Teams, TeamsArgs
 from components.volume_gate import VolumeGate
 from components.warm import Warm, WarmArgs
 
@@ -55,6 +61,8 @@ class Platform(pulumi.ComponentResource):
     update_kubeconfig_command: pulumi.Output[str]
     urls: dict[str, str]
     """Where users find each published service; empty without a load balancer."""
+    kubectl_login_command: str | None = None
+    """What sets `kubectl` up for people who sign in with their browser; None where the API does not know them."""
     port_forward_commands: dict[str, pulumi.Output[str]]
     """How they reach it without one."""
 
@@ -68,7 +76,7 @@ class Platform(pulumi.ComponentResource):
     ) -> None:
         """`published` are Services of the cluster that users are to reach beside the platform's own."""
         super().__init__("gpulab:index:Platform", name, None, opts)
-        aws_provider = aws.Provider(
+        self.aws_provider = aws_provider = aws.Provider(
             name,
             region=settings.region,
             default_tags={"tags": settings.resource_tags},
@@ -200,6 +208,33 @@ class Platform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[storage, node_pools]),
         )
 
+        teams = (
+            Teams(
+                f"{name}-team",
+                TeamsArgs(
+                    teams=settings.teams,
+                    pull_secret=hub.registry.pull_secret if (hub := settings.running_hub) and hub.registry else None,
+                    shared=SharedArgs(
+                        storage=settings.storage,
+                        pools=settings.node_pools,
+                        owner=settings.owner,
+                        cost_center=settings.cost_center,
+                        vpc_cidr=settings.network.cidr,
+                        cluster_label=settings.cluster.name,
+                        cluster_name=cluster.cluster_name,
+                        cluster_arn=cluster.cluster_arn,
+                        partition=partition,
+                        file_system_id=storage.file_system_id,
+                        binds_groups=settings.cluster.oidc,
+                    ),
+                ),
+                opts=after(in_cluster, self.volume_gate),
+            )
+            if settings.teams
+            else None
+        )
+
+        identity = None
         if settings.identity:
             identity = Identity(
                 f"{name}-identity",
@@ -212,14 +247,20 @@ class Platform(pulumi.ComponentResource):
                     node_security_group_id=cluster.security_group_id,
                     production=production,
                     protect=settings.lifecycle.protects,
+                    teams=settings.teams,
+                    kubectl=settings.cluster.oidc,
                     charts=settings.charts,
                 ),
                 # Its pods may run on the system nodes, and on those of Karpenter where these are full.
                 opts=beside_pools,
             )
             published = [*published, identity.published]
+            if settings.running_hub and teams:
+                # It starts notebooks in the teams' namespaces, for people who sign in; its database may be a claim.
+                hub_opts = after(beside_pools, self.volume_gate, teams, identity)
+                hub = self._hub(f"{name}-hub", settings, network, cluster, identity, hub_opts)
+                published = [*published, hub.published]
 
-        self.aws_provider = aws_provider
         self.kubernetes_provider = cluster.provider
         self.file_system_id = storage.file_system_id
         self.retained = storage.retained
@@ -254,6 +295,7 @@ class Platform(pulumi.ComponentResource):
                 opts=in_cluster,
             )
             self.urls = ingress.urls
+            self._sign_in_to_kubernetes(settings, cluster, identity, after(on_aws, ingress))
         self.port_forward_commands = {} if zone else port_forward_commands(published)
 
         self.region = pulumi.Output.from_input(settings.region)
@@ -267,6 +309,45 @@ class Platform(pulumi.ComponentResource):
                 "urls": self.urls,
                 "port_forward_commands": self.port_forward_commands,
             }
+        )
+
+    def _sign_in_to_kubernetes(
+        self, settings: Settings, cluster: Cluster, identity: Identity | None, opts: pulumi.ResourceOptions
+    ) -> None:
+        """EKS asks Keycloak for its keys, by the name that the load balancer answers to."""
+        if settings.cluster.oidc and identity:
+            self.kubectl_login_command = ClusterSignIn(
+                f"{settings.cluster.name}-sign-in",
+                ClusterSignInArgs(cluster_name=cluster.cluster_name, issuer_url=identity.realm_url),
+                opts=after(opts, identity),
+            ).login_command
+
+    def _hub(
+        self,
+        name: str,
+        settings: Settings,
+        network: Network,
+        cluster: Cluster,
+        identity: Identity,
+        opts: pulumi.ResourceOptions,
+    ) -> Hub:
+        """The hub; its database on RDS waits for nothing but the network, as it takes the longest."""
+        on_rds = database_args(
+            settings,
+            vpc_id=network.vpc_id,
+            subnet_ids=network.intra_subnet_ids,
+            node_security_group_id=cluster.security_group_id,
+        )
+        on_aws = pulumi.ResourceOptions(parent=self, providers=[self.aws_provider])
+        return Hub(
+            name,
+            HubArgs(
+                settings=settings,
+                client_secret=identity.client_secrets[HUB_CLIENT],
+                kubeconfig=cluster.kubeconfig,
+                database=RdsDatabase(f"{name}-database", on_rds, opts=on_aws).connection if on_rds else None,
+            ),
+            opts=opts,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.gpu_sharing import shares
+from settings.gpu_shares import shares
 
 if TYPE_CHECKING:
     from contracts import InstanceType

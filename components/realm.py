@@ -55,10 +55,11 @@ class Addresses:
         return cls(f"https://auth.{domain}", f"https://platform.{domain}")
 
 
-def realm(identity: Identity, addresses: Addresses, teams: Collection[str]) -> dict[str, Any]:
+def realm(identity: Identity, addresses: Addresses, teams: Collection[str], *, kubectl: bool = False) -> dict[str, Any]:
     """The realm, as Keycloak's `RealmRepresentation`, with a group for each role of each team.
 
-    `teams` are names of teams; those that the identity section names itself need not be among them.
+    `teams` are names of teams; those that the identity section names itself need not be among them. With `kubectl`
+    people sign in to the Kubernetes API too.
     """
     mail = identity.mail
     sessions = identity.sessions
@@ -106,8 +107,8 @@ def realm(identity: Identity, addresses: Addresses, teams: Collection[str]) -> d
         "emailTheme": identity.themes.email or "",
         "roles": {"realm": [{"name": role, "description": ROLE_DESCRIPTIONS[role]} for role in ROLES]},
         "groups": groups(identity, teams),
-        "clients": client_representations(identity, addresses),
-        "scopeMappings": scope_mappings(identity),
+        "clients": client_representations(identity, addresses, kubectl=kubectl),
+        "scopeMappings": scope_mappings(identity, kubectl=kubectl),
         "clientScopeMappings": client_scope_mappings(identity),
         "authenticationFlows": authentication_flows(identity),
         "authenticatorConfig": authenticator_configs(identity),

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.realm_secrets import client_secret, placeholder
-from settings.identity import OWN_CLIENTS
+from settings.identity import KUBERNETES_CLIENT, OWN_CLIENTS
 from settings.identity_values import ROLES
 
 if TYPE_CHECKING:
     from components.realm import Addresses
     from settings import Identity
 
+HUB_CLIENT, GRAFANA_CLIENT = OWN_CLIENTS
 HUB_BASE_URL = "/jupyter"
 GRAFANA_BASE_URL = "/grafana"
+
+# Where `kubectl oidc-login` (int128/kubelogin) waits for the browser: the second one if the first port is taken.
+_KUBECTL_REDIRECTS = ["http://localhost:8000", "http://localhost:18000"]
 
 # Keycloak's client whose role opens the tokens that providers gave ("Retrieving external IDP tokens").
 _BROKER, _READ_TOKEN = "broker", "read-token"
@@ -22,14 +26,17 @@ _BROKER, _READ_TOKEN = "broker", "read-token"
 _SCOPES = ["basic", "profile", "email", "acr"]
 
 
-def client_representations(identity: Identity, addresses: Addresses) -> list[dict[str, Any]]:
-    """The platform's own clients, those of the stack file, and Keycloak's own where its default is too open."""
+def client_representations(identity: Identity, addresses: Addresses, *, kubectl: bool) -> list[dict[str, Any]]:
+    """The platform's own clients, those of the stack file, and Keycloak's own where its default is too open.
+
+    `kubectl`: people sign in to the Kubernetes API too.
+    """
     hub = f"{addresses.platform}{HUB_BASE_URL}"
     grafana = f"{addresses.platform}{GRAFANA_BASE_URL}"
-    jupyterhub, grafana_client = OWN_CLIENTS
     return [
-        _client(jupyterhub, [f"{hub}/hub/oauth_callback"], [f"{hub}/"]),
-        _client(grafana_client, [f"{grafana}/login/generic_oauth"], [f"{grafana}/login"]),
+        _client(HUB_CLIENT, [f"{hub}/hub/oauth_callback"], [f"{hub}/"]),
+        _client(GRAFANA_CLIENT, [f"{grafana}/login/generic_oauth"], [f"{grafana}/login"]),
+        *([_client(KUBERNETES_CLIENT, _KUBECTL_REDIRECTS, [], public=True)] if kubectl else []),
         *(
             _client(name, list(client.redirect_uris), list(client.post_logout_redirect_uris), public=client.public)
             for name, client in sorted(identity.clients.items())
@@ -39,19 +46,20 @@ def client_representations(identity: Identity, addresses: Addresses) -> list[dic
     ]
 
 
-def scope_mappings(identity: Identity) -> list[dict[str, Any]]:
+def scope_mappings(identity: Identity, *, kubectl: bool) -> list[dict[str, Any]]:
     """The roles that a client gets to know of: the platform's, and none of Keycloak's own.
 
     So a token of a tool, stolen from it, opens nothing of Keycloak's admin API, whoever it belongs to.
     """
-    return [{"client": name, "roles": list(ROLES)} for name in (*OWN_CLIENTS, *sorted(identity.clients))]
+    names = (*OWN_CLIENTS, *([KUBERNETES_CLIENT] if kubectl else []), *sorted(identity.clients))
+    return [{"client": name, "roles": list(ROLES)} for name in names]
 
 
 def client_scope_mappings(identity: Identity) -> dict[str, list[dict[str, Any]]]:
     """Where people come by GitHub, the hub may ask Keycloak for their token at GitHub: it checks their organisation."""
     if not any(provider.kind == "github" for provider in identity.providers.values()):
         return {}
-    return {_BROKER: [{"client": OWN_CLIENTS[0], "roles": [_READ_TOKEN]}]}
+    return {_BROKER: [{"client": HUB_CLIENT, "roles": [_READ_TOKEN]}]}
 
 
 def _client(

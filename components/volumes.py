@@ -24,7 +24,8 @@ GP3_CLASS = "gp3"
 GP3_RETAIN_CLASS = "gp3-retain"
 
 # EFS grows as it is written to and knows no sizes; Kubernetes wants one of every volume and claim.
-NOMINAL_SIZE = "1Gi"
+NOMINAL_GIB = 1
+NOMINAL_SIZE = f"{NOMINAL_GIB}Gi"
 # setgid: what one member of a team makes belongs to the group of all.
 _DIRECTORY_MODE = "2775"
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?|\{username\}")

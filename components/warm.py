@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu import ON_SYSTEM_NODES
-from components.gpu_sharing import shares, tolerations
+from components.gpu_sharing import tolerations
+from components.manifests import Spec
 from components.node_pools import POOL_LABEL
+from settings.gpu_shares import shares
 
 if TYPE_CHECKING:
     from settings import NodePool
     from settings.gpu import Warm as WarmSettings
-
-# Kubernetes' own words, as the API server takes them; the SDK's typed dictionaries have others.
-Spec: TypeAlias = Any
 
 NAMESPACE = "gpulab-warm"
 PRIORITY_CLASS = "gpulab-placeholder"

@@ -61,9 +61,11 @@ in production, `labs` in a lab. `policies/unlock.json` is for the `up` that lift
 
 **Not yet known.** What a preview can't know is told as "not yet known", as an advice, and checked again in `pulumi up`.
 
-**Profiles.** Those of a JupyterHub release (`singleuser.profileList`), and of ConfigMaps with the label
-`gpulab.dev/profiles`. The values of a release are examined as they take effect: upon the defaults of the chart, where
-it is one of [contracts/charts](../contracts/README.md).
+**Profiles.** Those of a JupyterHub release (`singleuser.profileList`), of ConfigMaps with the label
+`gpulab.dev/profiles`, and of catalogues of teams and profiles in ConfigMaps with the label `gpulab.dev/catalogue`; a
+hub whose pods have that label (`hub.labels`) starts nothing but what its catalogue says. The values of a release are
+examined as they take effect: upon the defaults of the chart, where it is one of
+[contracts/charts](../contracts/README.md).
 """
 
 

@@ -16,7 +16,15 @@ from policies.reading.node_pools import (
     overlays_of,
 )
 from policies.reading.pods import GPU, is_extended_resource, is_gpu_resource, namespace_of, object_name
-from policies.reading.profiles import HUB, Profile, all_profiles, notebook_namespaces
+from policies.reading.profiles import (
+    HUB,
+    Profile,
+    all_profiles,
+    follows_catalogue,
+    is_catalogue,
+    notebook_namespaces,
+    profiles,
+)
 from policies.reading.quantities import quantity, shown
 from policies.reading.resources import Resource, Stack, at, is_kind, number
 from policies.rules import (
@@ -240,12 +248,18 @@ def _fits(asked: Mapping[str, float], machine: Mapping[str, float]) -> bool:
     },
 )
 def quotas_beyond_pool_limits(stack: Stack, limits_: Limits) -> Iterator[Finding]:
-    """What each team is promised cannot be had by all of them at a time. Pools without a limit are left out."""
+    """What each team is promised cannot be had by all of them at a time.
+
+    CPU and memory are on every node: where one pool has no limit of them, there is none.
+    """
     pools = list(stack.of_kind("NodePool"))
     offered: dict[str, float] = defaultdict(float)
     for pool in pools:
         for resource, amount in limits(pool).items():
             offered[resource] += quantity(amount) or 0
+    for resource in ("cpu", "memory"):
+        if any(resource not in limits(pool) for pool in pools):
+            offered.pop(resource, None)
     granted: dict[str, float] = defaultdict(float)
     for quotas in _quotas(stack).values():
         for resource, amount in _hard(quotas).items():
@@ -284,18 +298,36 @@ def _hard(quotas: Iterable[Resource]) -> dict[str, float]:
 @resource_policy(
     "notebook-maximal-age",
     "Notebooks are stopped when they are idle, and at a maximal age",
-    fix="Set values.cull.enabled: true and values.cull.maxAge to seconds",
+    fix="Set values.cull.enabled: true and values.cull.maxAge to seconds, or lifetime in the catalogue's profiles",
     severity=MEDIUM,
-    concerns=charts.of_chart(HUB),
+    concerns=lambda resource: charts.of_chart(HUB)(resource) or is_catalogue(resource),
     limits={"maxAgeHours": {"type": "number", "default": 168, "description": "The greatest maximal age, in hours."}},
 )
 def notebook_maximal_age(hub: Resource, limits_: Limits) -> Iterator[Found]:
     """A notebook that runs something for ever keeps its GPU for ever, and its node from being replaced."""
-    cull = at(charts.values(hub), "cull", {})
+    if is_catalogue(hub):
+        yield from _lifetimes(hub, limits_["maxAgeHours"])
+        return
+    values = charts.values(hub)
+    cull = at(values, "cull", {})
     age = number(at(cull, "maxAge")) or 0
+    if at(cull, "enabled") is False and follows_catalogue(values):
+        return
     if at(cull, "enabled") is False:
         yield "values.cull.enabled is false: no notebook is ever stopped"
     elif age <= 0:
         yield "values.cull.maxAge is 0: a notebook may run for ever"
     elif age > limits_["maxAgeHours"] * 3600:
         yield f"values.cull.maxAge is {shown(age / 3600)} h, more than {shown(limits_['maxAgeHours'])} h"
+
+
+def _lifetimes(catalogue: Resource, hours: float) -> Iterator[Found]:
+    told: set[str] = set()
+    for profile in profiles(catalogue):
+        if profile.place in told:
+            continue  # another team's, the same profile
+        told.add(profile.place)
+        if not profile.lifetime:
+            yield f"{profile.place} has no lifetime: a notebook may run for ever"
+        elif profile.lifetime > hours * 3600:
+            yield f"{profile.place}: lifetime is {shown(profile.lifetime / 3600)} h, more than {shown(hours)} h"

@@ -140,7 +140,9 @@ def stack_policy(
     def made_of(check: Callable[[Stack, Limits], Iterable[Finding]]) -> StackValidationPolicy:
         def validate(args: StackValidationArgs, report: ReportViolation) -> None:
             stack = Stack.of(args.resources)
-            _report(check(stack, _with_defaults(properties, args.get_config())), terms["fix"], report)
+            # `pulumi policy analyze` (3.250.0) breaks at what is said of no resource.
+            whole = next(stack.of_type("pulumi:pulumi:Stack"), None)
+            _report(check(stack, _with_defaults(properties, args.get_config())), terms["fix"], report, whole)
 
         return StackValidationPolicy(
             name,
@@ -179,15 +181,16 @@ def _with_defaults(properties: Mapping[str, dict[str, Any]], given: Mapping[str,
     return {**{key: schema["default"] for key, schema in properties.items()}, **given}
 
 
-def _report(findings: Iterable[Finding], fix: str, report: ReportViolation) -> None:
-    """Reports what is wrong, and then raises for what could not be known."""
+def _report(findings: Iterable[Finding], fix: str, report: ReportViolation, whole: Resource | None = None) -> None:
+    """Reports what is wrong, and then raises for what could not be known. `whole` stands for the stack."""
     unknown: list[NotYetKnown] = []
     try:
         for finding in findings:
             if isinstance(finding.found, NotYetKnown):
                 unknown.append(finding.found)
             else:
-                report(f"{finding.found}. {fix}", finding.resource.urn if finding.resource else None)
+                resource = finding.resource or whole
+                report(f"{finding.found}. {fix}", resource.urn if resource else None)
     except UnknownValueError as error:
         unknown.append(NotYetKnown.of(error))
     if unknown:

@@ -6,7 +6,7 @@ import json
 import secrets
 import urllib.request
 
-from settings import Identity
+from settings import Hub, Identity
 from settings.secret_reference import SecretReference
 
 from .leftovers import Account
@@ -14,20 +14,29 @@ from .leftovers import Account
 _ANSWER_SECONDS = 30
 
 
-def references(identity: Identity | None) -> list[SecretReference]:
-    """The references of an identity section to Secrets Manager."""
-    if identity is None:
-        return []
-    found = [provider.client_secret for provider in identity.providers.values()]
-    found += [identity.ldap.bind_password if identity.ldap else None, identity.mail.password if identity.mail else None]
+def references(identity: Identity | None, hub: Hub | None) -> list[SecretReference]:
+    """The references of the sections identity and hub to Secrets Manager."""
+    found: list[SecretReference | None] = []
+    if identity is not None:
+        found += [provider.client_secret for provider in identity.providers.values()]
+        found += [identity.ldap.bind_password if identity.ldap else None]
+        found += [identity.mail.password if identity.mail else None]
+    found += pull_secrets(hub)
     return [one for one in found if one is not None and one.secrets_manager is not None]
 
 
-def put(aws_url: str, identity: Identity | None) -> None:
+def pull_secrets(hub: Hub | None) -> list[SecretReference]:
+    """That of the registry, which is a document: the API server takes no other."""
+    return [hub.registry.pull_secret] if hub and hub.registry and hub.registry.pull_secret else []
+
+
+def put(aws_url: str, identity: Identity | None, hub: Hub | None) -> None:
     """Makes the secrets in the AWS at `aws_url`, each with a value of its own, under the keys asked for."""
     wanted: dict[str, dict[str, str] | str] = {}
-    for reference in references(identity):
+    for reference in references(identity, hub):
         arn, value = reference.secrets_manager or "", secrets.token_urlsafe(24)
+        if reference in pull_secrets(hub):
+            value = json.dumps({"auths": {"registry.example.com": {"auth": value}}})
         if reference.key is None:
             wanted[arn] = value
         else:
@@ -42,10 +51,10 @@ def put(aws_url: str, identity: Identity | None) -> None:
             pass
 
 
-def values(account: Account, identity: Identity | None) -> dict[str, str]:
+def values(account: Account, identity: Identity | None, hub: Hub | None) -> dict[str, str]:
     """The secrets that the stack file names, each value by its ARN and key."""
     found: dict[str, str] = {}
-    for reference in references(identity):
+    for reference in references(identity, hub):
         text = account.client("secretsmanager").get_secret_value(SecretId=reference.secrets_manager)["SecretString"]
         value = text if reference.key is None else json.loads(text)[reference.key]
         found[f"{reference.secrets_manager} {reference.key or ''}".strip()] = value

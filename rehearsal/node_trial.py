@@ -16,10 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from components.gpu_sharing import GPU_RESOURCE, GPU_TAINT, shares
+from components.gpu_sharing import GPU_TAINT
 from components.node_pools import POOL_LABEL
 from contracts import InstanceType, instance_types
 from settings import NodePool, Settings
+from settings.gpu_shares import GPU_RESOURCE, shares
 from settings.node_pools import TWIN_SUFFIX, MaintenanceWindow
 from settings.schedules import MINUTES_A_DAY, MINUTES_A_WEEK, weekly_starts
 from settings.values import NEVER, seconds

@@ -17,6 +17,7 @@ from .controllers.world import Kubernetes
 from .engine import Engine, Result
 from .final_snapshots import all_taken, final_snapshots
 from .gpu_checks import GPU_CHECKS
+from .hub_checks import HUB_CHECKS
 from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .node_trial import NodeTrial
@@ -122,7 +123,7 @@ class Rehearsal:
                 plane=self.plane,
             )
             self.report.checks += run_all(
-                subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS, **SECRET_CHECKS}
+                subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS, **HUB_CHECKS, **SECRET_CHECKS}
             )
             self.report.checks.append(outcome("the saved state passes the policies", self.engine.examine_state))
             self.report.stand_ins += described(releases(self.plane))

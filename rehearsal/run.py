@@ -166,7 +166,7 @@ def _assemble(
         zones=stack_settings.network.zones,
     )
     account = Account(aws_url, stack_settings.region)
-    account_secrets.put(aws_url, stack_settings.identity)
+    account_secrets.put(aws_url, stack_settings.identity, stack_settings.running_hub)
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     report.stand_ins = [_PARTS[name] for name in project.stand_ins]

@@ -14,7 +14,10 @@ from .account_secrets import values
 from .checks import DoesNotHold, Subject, require
 from .processes import MARK
 
-_GENERATED = "random:index/randomPassword:RandomPassword"
+_GENERATED = {
+    "random:index/randomPassword:RandomPassword": ("result",),
+    "random:index/randomBytes:RandomBytes": ("hex", "base64"),
+}
 # A shorter text would be found anywhere.
 _SHORTEST = 12
 _LARGEST_FILE = 256 * 1024 * 1024
@@ -32,7 +35,10 @@ _HELM_SECRETS = "/api/v1/secrets?labelSelector=owner%3Dhelm"
 
 def no_secret_in_plain_text(subject: Subject) -> str:
     """Neither in the state, nor in logs, exports, Helm values or objects of the cluster that are no Secrets."""
-    secrets = {**_generated(subject), **values(subject.account, subject.settings.identity)}
+    secrets = {
+        **_generated(subject),
+        **values(subject.account, subject.settings.identity, subject.settings.running_hub),
+    }
     for name, value in secrets.items():
         require(len(value) >= _SHORTEST, f"{name} is too short a secret")
     looked = 0
@@ -53,9 +59,9 @@ def _generated(subject: Subject) -> dict[str, str]:
     require(done.returncode == 0, f"`pulumi stack export --show-secrets` ended with {done.returncode}")
     resources = json.loads(done.stdout)["deployment"]["resources"]
     return {
-        one["urn"].rpartition("::")[2]: _plain(one["outputs"]["result"])
+        f"{one['urn'].rpartition('::')[2]} ({spelling})": _plain(one["outputs"][spelling])
         for one in resources
-        if one["type"] == _GENERATED
+        for spelling in _GENERATED.get(one["type"], ())
     }
 
 

@@ -8,29 +8,35 @@ from __future__ import annotations
 
 from settings.charts import ChartSource
 from settings.cluster import Cluster
+from settings.hub import Hub
 from settings.identity import Identity
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
 from settings.node_pools import NodePool
+from settings.profiles import Profile
 from settings.section import Mistake, SettingsError
 from settings.stack import Settings, load
 from settings.stack_file import StackFileError, check_stack_file, read_stack_file
 from settings.storage import Storage
+from settings.teams import Team
 
 __all__ = [
     "ChartSource",
     "Cluster",
+    "Hub",
     "Identity",
     "Ingress",
     "Lifecycle",
     "Mistake",
     "Network",
     "NodePool",
+    "Profile",
     "Settings",
     "SettingsError",
     "StackFileError",
     "Storage",
+    "Team",
     "check_stack_file",
     "load",
     "read_stack_file",

@@ -9,7 +9,15 @@ from pydantic import Field
 from settings.section import Facts, Findings, Section, rule, unknown_key
 from settings.values import Check
 
-CHART_NAMES = ("karpenter", "karpenter-crd", "keycloakx", "cloudnative-pg")
+CHART_NAMES = (
+    "karpenter",
+    "karpenter-crd",
+    "gpu-operator",
+    "aws-load-balancer-controller",
+    "keycloakx",
+    "cloudnative-pg",
+    "jupyterhub",
+)
 """The charts that the platform installs, and so those that a stack can take from elsewhere."""
 
 

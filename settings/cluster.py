@@ -179,6 +179,11 @@ class Cluster(Section):
         default=30, description="Days that the control plane's logs, audit among them, are kept."
     )
     system_nodes: SystemNodes = Field(default=SystemNodes(), description="The nodes that are always there.")
+    oidc: StrictBool = Field(
+        default=False,
+        description="Whether people reach the Kubernetes API with their sign-in, each with the rights of their roles "
+        "in their teams' namespaces. EKS has to reach the issuer: it takes identity and access internet-facing.",
+    )
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:

@@ -21,6 +21,9 @@ from settings.values import DISTINCT, Check, at_least_one, matching, repeated, w
 OWN_CLIENTS = ("jupyterhub", "grafana")
 """The clients that the platform registers itself."""
 
+KUBERNETES_CLIENT = "kubernetes"
+"""The client of kubectl, where the Kubernetes API knows the platform's sign-in (`cluster.oidc`)."""
+
 # Clients that every realm has ("Server Administration Guide", Keycloak).
 _KEYCLOAK_CLIENTS = ("account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console")
 _NAME = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"
@@ -275,7 +278,7 @@ class Identity(Section):
     @rule
     def _client_ids_that_are_free(self, facts: Facts) -> Findings:
         for name in self.clients:
-            if name in OWN_CLIENTS:
+            if name in (*OWN_CLIENTS, KUBERNETES_CLIENT):
                 yield ("clients", name), "is a client that the platform registers itself: take another name"
             elif name in _KEYCLOAK_CLIENTS:
                 yield ("clients", name), "is a client of Keycloak's own: take another name"

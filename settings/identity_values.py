@@ -7,12 +7,12 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from settings.section import nearest
+from settings.team_names import TEAM_PATTERN
 from settings.values import Check, matching
 
 ROLES = ("administrator", "project-manager", "data-scientist", "developer")
 """The realm's roles, and so the groups that each team has."""
 
-_TEAM = r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?"
 _HOST = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 
 
@@ -26,7 +26,7 @@ def _role(name: str) -> str:
 
 def _group(path: str) -> str:
     parts = path.split("/")
-    if len(parts) != 3 or parts[0] or not re.fullmatch(_TEAM, parts[1]):
+    if len(parts) != 3 or parts[0] or not re.fullmatch(TEAM_PATTERN, parts[1]):
         raise ValueError("must be the group of a team's role, /TEAM/ROLE, such as /research/data-scientist")
     try:
         _role(parts[2])
@@ -66,7 +66,7 @@ HostName = Annotated[str, matching(_HOST, "the name of a host, such as smtp.exam
 Role = Annotated[str, Check(_role, {"enum": list(ROLES)})]
 """One of the realm's roles."""
 
-GroupPath = Annotated[str, Check(_group, {"pattern": f"^/{_TEAM}/({'|'.join(ROLES)})$"})]
+GroupPath = Annotated[str, Check(_group, {"pattern": f"^/{TEAM_PATTERN}/({'|'.join(ROLES)})$"})]
 """The path of a team's role group, `/TEAM/ROLE`."""
 
 HttpsUrl = Annotated[str, Check(https_url, {"pattern": "^https://"})]

@@ -14,7 +14,7 @@ from settings.section import Facts, Findings, Section, rule
 _ARN = re.compile(r"arn:aws(-[a-z]+)*:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}")
 
 
-def _silently(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def silently(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The check, with a message that does not repeat what was given: it may be the secret itself."""
 
     def checked(value: Any) -> Any:
@@ -34,7 +34,7 @@ def _text(pattern: str, expectation: str) -> BeforeValidator:
             raise ValueError(f"must be {expectation}")
         return value
 
-    return BeforeValidator(_silently(check))
+    return BeforeValidator(silently(check))
 
 
 def _no_literal(value: Any) -> Any:
@@ -92,5 +92,5 @@ class SecretReference(Section):
             yield ("secretsManager",), f"is of another region than the stack, which is in {facts.region}"
 
 
-Secret = Annotated[SecretReference, BeforeValidator(_silently(_no_literal))]
+Secret = Annotated[SecretReference, BeforeValidator(silently(_no_literal))]
 """A field that names a secret."""

@@ -167,7 +167,7 @@ class Section(BaseModel):
     @classmethod
     def _in_plain_words(cls, details: ErrorDetails, given: Any) -> InitErrorDetails:
         # A mistake in a mapping's key, not in its value, is marked so by pydantic.
-        path = tuple(part for part in details["loc"] if part != "[key]")
+        path = details["loc"] if details["type"] == "extra_forbidden" else _without_marks(details["loc"])
         value = details["input"]
         context = details.get("ctx", {})
         match details["type"]:
@@ -189,6 +189,10 @@ class Section(BaseModel):
     def _description(cls, path: Path) -> str:
         infos = {info.alias: info for info in cls.model_fields.values()}
         return infos[str(path[-1])].description or ""
+
+
+def _without_marks(path: Path) -> Path:
+    return tuple(part for part in path if part != "[key]")
 
 
 def text_of(path: Path) -> str:

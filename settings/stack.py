@@ -6,21 +6,33 @@ import datetime
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictBool, ValidationError
 
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
 from settings.gpu_fitting import stack_findings
+from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
 from settings.node_pools import NodePool, PoolName
+from settings.profile_findings import default_findings, profile_findings
+from settings.profiles import Profile
 from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
 from settings.storage import Storage
+from settings.team_findings import (
+    membership_findings,
+    oidc_findings,
+    sum_findings,
+    team_findings,
+    volume_findings,
+)
+from settings.team_names import ProfileName, TeamName
+from settings.teams import Team, with_writers_of
 from settings.values import Check, tag_value
 
 PROJECT = "gpulab"
@@ -88,6 +100,29 @@ class StackSettings(Section):
     identity: Identity | None = Field(
         default=None, description="How people sign in: at least administrators. None: no Keycloak."
     )
+    teams: dict[TeamName, Team] = Field(
+        default={},
+        description="The teams by name: description, quota and profiles, and what else they reach.",
+        json_schema_extra={"additionalProperties": False},
+    )
+    overcommit: StrictBool = Field(
+        default=False,
+        description="Whether the teams' GPU quotas may exceed together what the pools may have: who comes first is "
+        "served first.",
+    )
+    profiles: dict[ProfileName, Profile] = Field(
+        default={},
+        description="What people choose from when they start a notebook, by name: displayName, image, cpu and memory.",
+        json_schema_extra={"additionalProperties": False},
+    )
+    hub: Hub | None = Field(
+        default=None, description="JupyterHub. It is there in any case when there are teams and an identity section."
+    )
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """Teams whose people can sign in have a hub, said or not."""
+        return {"hub": {}, **given} if given.get("teams") and given.get("identity") else given
 
     @rule
     def _some_node_pool(self, facts: Facts) -> Findings:
@@ -97,6 +132,41 @@ class StackSettings(Section):
     @rule
     def _pools_that_share_gpus_in_one_way(self, facts: Facts) -> Findings:
         yield from stack_findings(self.node_pools)
+
+    @rule
+    def _profiles_that_pools_can_run(self, facts: Facts) -> Findings:
+        yield from profile_findings(self.profiles, self.node_pools)
+
+    @rule
+    def _teams_that_can_use_what_they_have(self, facts: Facts) -> Findings:
+        yield from team_findings(self.teams, self.node_pools, self.profiles)
+
+    @rule
+    def _quotas_within_the_pools(self, facts: Facts) -> Findings:
+        if not self.overcommit:
+            yield from sum_findings(self.teams, self.node_pools)
+
+    @rule
+    def _volumes_of_teams(self, facts: Facts) -> Findings:
+        yield from volume_findings(self.teams, self.storage)
+
+    @rule
+    def _members_of_teams_that_are_there(self, facts: Facts) -> Findings:
+        if self.teams:
+            yield from membership_findings(self.teams, self.storage, self.identity)
+
+    @rule
+    def _issuer_that_eks_reaches(self, facts: Facts) -> Findings:
+        yield from oidc_findings(self.cluster, self.identity, self.ingress)
+
+    @rule
+    def _one_profile_to_begin_with(self, facts: Facts) -> Findings:
+        for name, team in self.teams.items():
+            yield from default_findings(name, team.profiles, self.profiles)
+
+    @rule
+    def _hub_with_what_it_needs(self, facts: Facts) -> Findings:
+        yield from hub_findings(self.hub, self.identity, has_teams=bool(self.teams), has_profiles=bool(self.profiles))
 
     @rule
     def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
@@ -132,9 +202,20 @@ class Settings:
     cluster: Cluster
     node_pools: dict[str, NodePool]
     storage: Storage
+    """With the writers that the teams name."""
     ingress: Ingress
     charts: dict[str, ChartSource]
     identity: Identity | None = None
+    teams: dict[str, Team] = field(default_factory=dict)
+    overcommit: bool = False
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    hub: Hub | None = None
+    """As the stack file has it; see `running_hub`. Where one runs, there are teams and an identity too."""
+
+    @property
+    def running_hub(self) -> Hub | None:
+        """The settings of the hub that there is; None without one."""
+        return self.hub if self.hub and self.hub.enabled else None
 
     @property
     def resource_tags(self) -> dict[str, str]:
@@ -191,7 +272,8 @@ def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Sett
         mistakes += [mistake for mistake in found if mistake.key not in encrypted]
     if settings is None or mistakes:
         raise SettingsError(stack, mistakes)
-    return Settings(region=region, stack=stack, **dict(settings))
+    merged = {**dict(settings), "storage": with_writers_of(settings.teams, settings.storage)}
+    return Settings(region=region, stack=stack, **merged)
 
 
 def _decoded(section: str, text: str) -> Any:

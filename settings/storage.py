@@ -11,6 +11,7 @@ from pydantic import Field, StrictBool, StrictInt
 from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
 from settings.schedules import aws_backup_cron
 from settings.section import Facts, Findings, Section, rule
+from settings.team_names import TEAM_EXPECTATION, TEAM_PATTERN
 from settings.values import DISTINCT, Check, at_least_one, matching, whole
 
 Role: TypeAlias = Literal["administrator", "project-manager", "data-scientist", "developer"]
@@ -84,13 +85,7 @@ def _shared_class(name: str) -> str:
     return name
 
 
-TeamOfWriters = Annotated[
-    str,
-    matching(
-        r"\*|[a-z]([-a-z0-9]{0,28}[a-z0-9])?",
-        'a team: 30 lower-case letters, digits and hyphens at most, a letter first and no hyphen last; "*" for every',
-    ),
-]
+TeamOfWriters = Annotated[str, matching(rf"\*|{TEAM_PATTERN}", f'a team: {TEAM_EXPECTATION}; "*" for every')]
 VolumeName = Annotated[
     str,
     matching(

@@ -2,6 +2,10 @@
 
 The ConfigMap has the label `gpulab.dev/profiles`; each of its values is a list of profiles, as YAML or JSON, in the
 form that KubeSpawner takes. The label's value, unless it is `true`, is the namespace of the notebooks.
+
+Or the ConfigMap has the label `gpulab.dev/catalogue`: then each of its values is a catalogue of teams and profiles, as
+gpulab's hub reads it (`components/notebook_catalogue.py`). A hub whose pods have that label (`hub.labels`) starts what
+the catalogue says and nothing else, and ends it by the profile's lifetime.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from policies.reading.quantities import kubespawner_memory, quantity
 from policies.reading.resources import Resource, Stack, at, items, kind_of, parsed
 
 LABEL = "gpulab.dev/profiles"
+CATALOGUE_LABEL = "gpulab.dev/catalogue"
+_POOL_LABEL = "gpulab.dev/pool"
 HUB = "jupyterhub"
 
 
@@ -27,6 +33,8 @@ class Profile:
     name: str
     namespace: str | None
     override: Mapping[str, Any]
+    lifetime: float | None = None
+    """Seconds after which it ends in any case; None: not said here."""
 
     @property
     def image(self) -> str | None:
@@ -65,6 +73,8 @@ def profiles(resource: Resource) -> Iterator[Profile]:
     if charts.is_release(resource) and charts.chart_name(resource) == HUB:
         values = charts.values(resource)
         base = spawner_defaults(values)
+        if follows_catalogue(values):
+            return
         namespace = charts.namespace(resource)
         listed = items(at(values, "singleuser.profileList"))
         yield Profile(place="values.singleuser", name="default", namespace=namespace, override=base)
@@ -74,6 +84,21 @@ def profiles(resource: Resource) -> Iterator[Profile]:
         namespace = label if label not in ("", "true") else namespace_of(resource)
         for key, text in at(resource.props, "data", {}).items():
             yield from _of_list(items(parsed(text)), f"data.{key}", namespace, {})
+    elif is_catalogue(resource):
+        for key, text in at(resource.props, "data", {}).items():
+            document = parsed(text)
+            if isinstance(document, Mapping):
+                yield from _of_catalogue(document, f"data.{key}")
+
+
+def is_catalogue(resource: Resource) -> bool:
+    """Whether it is a ConfigMap that holds a catalogue of teams and profiles."""
+    return kind_of(resource) == "ConfigMap" and CATALOGUE_LABEL in labels_of(resource)
+
+
+def follows_catalogue(values: Mapping[str, Any]) -> bool:
+    """Whether a hub starts what a catalogue says."""
+    return CATALOGUE_LABEL in set(at(values, "hub.labels", {}))
 
 
 def profile_shapes(resource: Resource) -> Iterator[PodShape]:
@@ -134,6 +159,31 @@ def _of_list(listed: list[Any], place: str, namespace: str | None, base: Mapping
                     namespace,
                     _overridden(override, chosen.get("kubespawner_override")),
                 )
+
+
+def _of_catalogue(document: Mapping[str, Any], place: str) -> Iterator[Profile]:
+    """Each profile of each team, in its namespace, in KubeSpawner's words."""
+    profiles_, pools = document.get("profiles") or {}, document.get("pools") or {}
+    for team, described in (document.get("teams") or {}).items():
+        for name in described.get("profiles") or ():
+            profile = profiles_.get(name) or {}
+            gpu = profile.get("gpu") or {}
+            own = [gpu["pool"]] if gpu else [one for one in described.get("nodePools") or () if not pools[one]["gpu"]]
+            yield Profile(
+                place=f"{place}.profiles.{name}",
+                name=f"{team}/{name}",
+                namespace=described.get("namespace"),
+                override={
+                    "image": profile.get("image"),
+                    "environment": profile.get("env"),
+                    "cpu_guarantee": profile.get("cpu"),
+                    "mem_guarantee": quantity(profile.get("memory")),
+                    "extra_resource_limits": {gpu["resource"]: gpu["count"]} if gpu else {},
+                    "tolerations": [one for pool in own for one in pools[pool]["tolerations"]],
+                    "node_selector": {_POOL_LABEL: own[0]} if len(own) == 1 else {},
+                },
+                lifetime=profile.get("lifetime"),
+            )
 
 
 def _profile(place: str, name: str, namespace: str | None, override: Mapping[str, Any]) -> Profile:

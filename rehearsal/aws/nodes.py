@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts import InstanceType
 from rehearsal.aws import api_server
+from settings.allocatable import reserved_mib, reserved_millicores
 
 # The names of Kubernetes for what EC2 calls x86_64.
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
@@ -18,12 +19,6 @@ _TAINT_EFFECTS = {
     "NO_EXECUTE": "NoExecute",
     "PREFER_NO_SCHEDULE": "PreferNoSchedule",
 }
-# What kubelet keeps for itself and the system on EKS's images (awslabs/amazon-eks-ami, nodeadm, kubelet/config.go).
-_EVICTION_MIB = 100
-_SYSTEM_MIB = 255
-_MIB_PER_POD = 11
-_CPU_SHARES = ((1, 60), (1, 10), (2, 5))
-_CPU_SHARE_BEYOND = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,20 +108,6 @@ def resources(instance_type: InstanceType, disk_size: int) -> tuple[dict[str, st
         "memory": f"{instance_type.memory_mib - reserved_mib(instance_type)}Mi",
     }
     return capacity, allocatable
-
-
-def reserved_mib(instance_type: InstanceType) -> int:
-    """MiB that kubelet keeps from pods."""
-    return _EVICTION_MIB + _SYSTEM_MIB + _MIB_PER_POD * instance_type.max_pods_eni
-
-
-def reserved_millicores(instance_type: InstanceType) -> int:
-    """What kubelet reserves: 6 % of the first core, 1 % of the second, 0.5 % of two more, 0.25 % of the rest."""
-    reserved, left = 0.0, instance_type.vcpu
-    for cores, millicores in _CPU_SHARES:
-        taken = min(cores, left)
-        reserved, left = reserved + taken * millicores, left - taken
-    return round(reserved + left * _CPU_SHARE_BEYOND)
 
 
 def node_taint(taint: dict[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import contracts
 from contracts import InstanceType
 from rehearsal.aws import nodes
+from settings.allocatable import MEMORY_OVERHEAD, reserved_mib, reserved_millicores
 
 GPU_RESOURCES = {"NVIDIA": "nvidia.com/gpu"}
 SPOT, ON_DEMAND = "spot", "on-demand"
@@ -36,8 +37,6 @@ _LABELS = (
 )
 # Spot prices move by the hour; what matters is that spot is the cheaper way to have a type.
 _SPOT_SHARE = 0.35
-# What Karpenter on AWS takes off an instance's memory for the hypervisor (settings.vmMemoryOverheadPercent).
-_MEMORY_OVERHEAD = 0.075
 # What the KWOK provider takes off every type (kwok/cloudprovider/helpers.go); on AWS it is kubelet's reservation.
 _KWOK_MILLICORES, _KWOK_MIB = 100, 10
 # The size of the root volume is the node class's, which a type does not know.
@@ -151,10 +150,10 @@ def _resources(instance_type: InstanceType) -> dict[str, str]:
     The least of both capacities, because a pool's limits count them.
     """
     cpu = 1000 * instance_type.vcpu
-    memory = int(instance_type.memory_mib * (1 - _MEMORY_OVERHEAD))
+    memory = int(instance_type.memory_mib * (1 - MEMORY_OVERHEAD))
     return {
-        "cpu": f"{min(cpu, cpu - nodes.reserved_millicores(instance_type) + _KWOK_MILLICORES)}m",
-        "memory": f"{min(memory, memory - nodes.reserved_mib(instance_type) + _KWOK_MIB)}Mi",
+        "cpu": f"{min(cpu, cpu - reserved_millicores(instance_type) + _KWOK_MILLICORES)}m",
+        "memory": f"{min(memory, memory - reserved_mib(instance_type) + _KWOK_MIB)}Mi",
         "pods": str(instance_type.max_pods_eni),
         "ephemeral-storage": _ANY_DISK,
         **extended_resources(instance_type),

@@ -245,6 +245,19 @@ def test_quotas_are_summed_over_teams_and_held_against_the_pools():
     assert examined("quotas-beyond-pool-limits", pool, *teams, *quotas)[""]
     assert examined("quotas-beyond-pool-limits", pool, *teams, *quotas, overcommit=2) == {}
     assert examined("quotas-beyond-pool-limits", pool, *teams, quotas[0]) == {}
+    # Nodes of GPUs have CPUs too: a limit of CPUs that one pool alone has is no limit of the stack.
+    small = node_pool(spec_={"limits": {"cpu": "4"}})
+    asked = [quota(name, requests__cpu="4") for name in ("a", "b")]
+    assert examined("quotas-beyond-pool-limits", small, *teams, *asked)[""]
+    assert examined("quotas-beyond-pool-limits", small, pool, *teams, *asked) == {}
+
+
+def test_what_is_said_of_a_whole_stack_is_said_of_its_root():
+    pool = node_pool(spec_={"limits": {GPU: "1"}})
+    team = kubernetes("Namespace", metadata={"name": "a", "labels": {"gpulab.dev/team": "a"}})
+    root = resource("pulumi:pulumi:Stack", {}, "gpulab-dev")
+    found = examined("quotas-beyond-pool-limits", root, pool, team, quota("a", **{f"requests__{GPU}": "5"}))
+    assert found.keys() == {"gpulab-dev"}
 
 
 def test_a_quota_has_to_name_what_any_pool_advertises():

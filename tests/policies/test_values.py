@@ -221,6 +221,55 @@ def test_a_profile_list_in_a_configmap_is_a_profile_list():
     assert examined("notebook-root", kubernetes("ConfigMap", data={"x": json.dumps(profiles)})) == {}
 
 
+def catalogue(**profile):
+    """A ConfigMap with a catalogue as gpulab's hub reads it: a team with one profile."""
+    document = {
+        "teams": {"a": {"namespace": "team-a", "profiles": ["x"], "nodePools": ["cpu", "gpu"]}},
+        "profiles": {
+            "x": {
+                "image": "quay.io/x/y:1",
+                "env": {},
+                "cpu": 2,
+                "memory": "8Gi",
+                "gpu": None,
+                "lifetime": 3600,
+                **profile,
+            }
+        },
+        "pools": {
+            "cpu": {"gpu": False, "tolerations": []},
+            "gpu": {"gpu": True, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+        },
+    }
+    labelled = {"labels": {"gpulab.dev/catalogue": "true"}, "name": "catalogue"}
+    return kubernetes("ConfigMap", metadata=labelled, data={"catalogue.json": json.dumps(document)})
+
+
+def test_a_catalogues_profiles_are_examined_as_others_are():
+    assert "a/x" in examined("unpinned-image", catalogue(image="quay.io/x/y:latest"))["catalogue"][0]
+    assert examined("unpinned-image", catalogue()) == {}
+    assert "lifetime" in examined("notebook-maximal-age", catalogue(lifetime=None))["catalogue"][0]
+    assert "200 h" in examined("notebook-maximal-age", catalogue(lifetime=200 * 3600))["catalogue"][0]
+    assert examined("notebook-maximal-age", catalogue()) == {}
+    quota = kubernetes(
+        "ResourceQuota", {"hard": {"requests.cpu": "1"}}, metadata={"name": "team", "namespace": "team-a"}
+    )
+    assert "a/x" in examined("profile-beyond-quota", catalogue(), quota)["catalogue"][0]
+    gpu = {"pool": "gpu", "resource": "nvidia.com/gpu", "count": 4}
+    small = node_pool(
+        requirements=[{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g5.xlarge"]}]
+    )
+    assert examined("profile-beyond-node", catalogue(gpu=gpu), small)
+
+
+def test_a_hub_that_follows_a_catalogue_has_no_notebook_of_its_own():
+    follows = {"labels": {"gpulab.dev/catalogue": "true"}}
+    assert examined("notebook-maximal-age", hub(hub=follows, cull={"enabled": False})) == {}
+    assert examined("notebook-maximal-age", hub(cull={"enabled": False}))
+    assert examined("notebook-namespace-quota", hub(hub=follows)) == {}
+    assert examined("notebook-namespace-quota", hub())
+
+
 def test_an_option_of_a_profile_is_examined():
     option = {"choices": {"latest": {"kubespawner_override": {"image": "quay.io/x/y:latest"}}}}
     given = singleuser(profileList=[{"slug": "x", "profile_options": {"image": option}}])

@@ -224,6 +224,32 @@ def test_pod_identity_association(lab: Lab) -> None:
         lab.aws.create(ASSOCIATION, {**inputs, "serviceAccount": "b", "roleArn": lab.role.outputs["arn"]})
 
 
+PROVIDER = "aws:eks/identityProviderConfig:IdentityProviderConfig"
+OIDC = {
+    "identityProviderConfigName": "keycloak",
+    "issuerUrl": "https://auth.lab.example.com/realms/gpulab",
+    "clientId": "kubernetes",
+    "groupsClaim": "groups",
+    "groupsPrefix": "gpulab:",
+}
+
+
+def test_a_cluster_has_one_issuer_and_another_takes_its_place(lab: Lab) -> None:
+    aws = lab.aws
+    provider = aws.create(PROVIDER, {"clusterName": "lab", "oidc": OIDC, "tags": {"Team": "ml"}})
+    assert provider.id == "lab:keycloak"
+    assert provider.outputs["status"] == "ACTIVE"
+    assert aws.drift(provider) == {}
+    with pytest.raises(Refused, match="already has an identity provider"):
+        aws.create(PROVIDER, {"clusterName": "lab", "oidc": {**OIDC, "identityProviderConfigName": "other"}})
+    changed = {"clusterName": "lab", "oidc": {**OIDC, "issuerUrl": "https://auth.example.com/realms/gpulab"}}
+    assert aws.replaced_by(provider, changed) == {"oidc.issuerUrl"}
+    aws.update(provider, {"clusterName": "lab", "oidc": OIDC, "tags": {"Team": "vision"}})
+    assert aws.drift(provider) == {}
+    aws.delete(provider)
+    aws.create(PROVIDER, changed)
+
+
 REFUSALS: list[tuple[str, Properties, str, str]] = [
     (CLUSTER, {"version": "1.20"}, "version", "one of"),
     (CLUSTER, {"name": "a b"}, "name", "must match"),
@@ -255,6 +281,8 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
         "no ARN",
     ),
     (ENTRY, {"clusterName": "lab", "principalArn": ADMINISTRATOR, "type": "NODE"}, "type", "one of"),
+    (PROVIDER, {"oidc": {**OIDC, "issuerUrl": "http://auth.example.com"}}, "oidc.issuerUrl", "https://"),
+    (PROVIDER, {"oidc": {**OIDC, "groupsPrefix": "system:"}}, "oidc.groupsPrefix", "Kubernetes' own"),
     (POLICY, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "policyArn", "no EKS access policy"),
     (POLICY, {"accessScope": {"type": "namespace"}}, "accessScope.namespaces", "names at least one"),
 ]

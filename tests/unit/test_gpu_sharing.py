@@ -16,8 +16,6 @@ from components.gpu_sharing import (
     DEVICE_PLUGIN_CONFIG_LABEL,
     node_labels,
     node_overlays,
-    resources,
-    shares,
     tolerations,
 )
 from components.node_pools import ec2_node_class_spec, limits, node_pool_spec
@@ -27,6 +25,7 @@ from rehearsal.controllers.instances import expected_resources
 from rehearsal.controllers.releases import Release
 from settings import NodePool
 from settings.gpu_fitting import fits
+from settings.gpu_shares import resources, shares
 
 SHARINGS: dict[str, dict[str, Any]] = {
     "whole": {},

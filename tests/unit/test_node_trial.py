@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 import settings
-from components.gpu_sharing import shares
 from rehearsal.checks import DoesNotHold, NotTried, outcome
 from rehearsal.node_trial import BURST, burst, is_open, types_to_buy
 from rehearsal.pods import Wish
 from rehearsal.workspace import PROJECT
+from settings.gpu_shares import shares
 
 SATURDAY = datetime(2026, 8, 29, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ import pytest
 from rehearsal import account_secrets, secret_checks
 from rehearsal.checks import DoesNotHold
 from rehearsal.final_snapshots import all_taken, final_snapshots
-from settings import Identity
+from settings import Hub, Identity
 
 SECRET = "a-secret-of-the-tests"
 
@@ -35,11 +35,11 @@ class Plane:
 @pytest.fixture
 def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(secret_checks, "_generated", lambda subject: {"bootstrap": SECRET})
-    monkeypatch.setattr(secret_checks, "values", lambda account, identity: {})
+    monkeypatch.setattr(secret_checks, "values", lambda account, identity, hub: {})
     (tmp_path / "logs").mkdir()
     (tmp_path / "kubernetes").mkdir()
     (tmp_path / "kubernetes" / "etcd").write_text(SECRET, encoding="utf-8")
-    settings = SimpleNamespace(identity=None)
+    settings = SimpleNamespace(identity=None, running_hub=None)
     return SimpleNamespace(
         folder=tmp_path, outputs={"region": "us-east-1"}, plane=Plane(), account=None, settings=settings
     )
@@ -110,9 +110,11 @@ def test_every_place_in_secrets_manager_that_a_stack_names_is_known() -> None:
             "mail": {"from": "a@example.com", "host": "smtp.example.com"},
         }
     )
-    found = [one.secrets_manager for one in account_secrets.references(identity)]
+    found = [one.secrets_manager for one in account_secrets.references(identity, None)]
     assert found == [arn("github"), arn("ldap")]
-    assert account_secrets.references(None) == []
+    assert account_secrets.references(None, None) == []
+    hub = Hub.model_validate({"registry": {"pullSecret": {"secretsManager": arn("registry")}}})
+    assert [one.secrets_manager for one in account_secrets.references(None, hub)] == [arn("registry")]
 
 
 def instance(**outputs: Any) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_mistakes_of_all_sections_come_at_once():
             ("gpulab:nodePools", "cpu", "limits"): {"gpus": 1},
             ("gpulab:nodePools", "gpu", "ami"): {"family": "AL2023", "alias": "al2023@latest"},
             ("gpulab:charts",): {"karpenter": {}},
-            ("gpulab:teams",): {},
+            ("gpulab:crews",): {},
         }
     )
     assert found.keys() == {
@@ -144,7 +144,7 @@ def test_mistakes_of_all_sections_come_at_once():
         "gpulab:nodePools.cpu.limits.cpu",
         "gpulab:nodePools.gpu.ami.alias",
         "gpulab:charts.karpenter",
-        "gpulab:teams",
+        "gpulab:crews",
     }
 
 

@@ -182,7 +182,7 @@ def test_project_file_declares_every_section_and_no_other():
     for name, declared in project["config"].items():
         assert declared["description"], name
         # The engine stops at a section without a default that is missing, before the program can tell of all of them.
-        assert declared["default"] == {"string": "", "object": {}}[declared["type"]], name
+        assert declared["default"] == {"string": "", "object": {}, "boolean": False}[declared["type"]], name
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

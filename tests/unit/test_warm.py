@@ -11,10 +11,10 @@ from gpu_pools import P4D, cpu_pool, gpu_pool
 
 from components import warm
 from components.cluster import SYSTEM_TAINT
-from components.gpu_sharing import shares
 from components.node_pools import node_pool_spec
 from rehearsal.gpu_checks import tolerates
 from settings import NodePool
+from settings.gpu_shares import shares
 
 SCHEDULE = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5"}
 SCHEDULED = {"replicas": 3, "schedule": SCHEDULE, "timeZone": "Europe/Berlin"}

@@ -7,6 +7,7 @@ from moto.eks import urls
 from rehearsal.aws.eks.access_entries import AccessEntryOperations
 from rehearsal.aws.eks.addons import AddonOperations
 from rehearsal.aws.eks.clusters import ClusterOperations
+from rehearsal.aws.eks.identity_providers import IdentityProviderOperations
 from rehearsal.aws.eks.node_groups import NodeGroupOperations
 from rehearsal.aws.eks.pod_identity import PodIdentityOperations
 from rehearsal.aws.eks.tags import TagOperations
@@ -20,6 +21,7 @@ class EKSResponse(
     AddonOperations,
     AccessEntryOperations,
     PodIdentityOperations,
+    IdentityProviderOperations,
     TagOperations,
 ):
     """Every EKS operation of the simulated AWS; moto answers those that no mixin names."""

@@ -29,6 +29,7 @@ class Cluster(MotoCluster):
         self.addons: dict[str, dict[str, Any]] = {}
         self.access_entries: dict[str, AccessEntry] = {}
         self.pod_identity_associations: dict[str, dict[str, Any]] = {}
+        self.identity_providers: dict[str, dict[str, Any]] = {}
         self.updates: dict[str, dict[str, Any]] = {}
         self.network_interfaces: list[NetworkInterface] = []
         self.nodes: dict[str, list[Node]] = {}

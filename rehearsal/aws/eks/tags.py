@@ -45,3 +45,5 @@ def _tagged(cluster: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
         yield access.entry["accessEntryArn"], access.entry["tags"]
     for association in cluster.pod_identity_associations.values():
         yield association["associationArn"], association["tags"]
+    for provider in cluster.identity_providers.values():
+        yield provider["identityProviderConfigArn"], provider["tags"]

@@ -63,6 +63,7 @@ RESOURCES = (
     "aws:eks/accessPolicyAssociation:AccessPolicyAssociation",
     "aws:eks/addon:Addon",
     "aws:eks/cluster:Cluster",
+    "aws:eks/identityProviderConfig:IdentityProviderConfig",
     "aws:eks/nodeGroup:NodeGroup",
     "aws:eks/podIdentityAssociation:PodIdentityAssociation",
     "aws:iam/instanceProfile:InstanceProfile",

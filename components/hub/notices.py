@@ -1,0 +1,106 @@
+"""What the hub knows of its notebooks' ends: told by the culler each round, and to people on the home page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+
+from jupyterhub.apihandlers.base import APIHandler
+from jupyterhub.user import User
+from tornado.web import HTTPError
+
+from .catalogue import Catalogue
+from .culling import SERVICE, End, time_of
+
+API_PATH = "/gpulab/notebooks"
+PATH = f"/api{API_PATH}"
+
+Ends: TypeAlias = Mapping[tuple[str, str], End]
+
+# Of the last round; a hub that has just started knows of none until the next.
+_ends: dict[tuple[str, str], End] = {}
+
+
+class EndsHandler(APIHandler):
+    """What the culler asks and tells. It answers nobody else."""
+
+    async def prepare(self) -> None:
+        """Raises HTTPError (403) for whoever is not the culler."""
+        await super().prepare()
+        asking: Any = self.current_user
+        if getattr(asking, "kind", None) != "service" or asking.name != SERVICE:
+            raise HTTPError(403, "This is for the culler alone")
+
+    def get(self) -> None:
+        """Every notebook that runs: whose, of which choice, since when, and where it is reached."""
+        self.finish(
+            json.dumps([_described(one) for user in self.users.values() for one in user.spawners.values() if one.ready])
+        )
+
+    def post(self) -> None:
+        """When each of them will end, in place of what was told before."""
+        told = read(self.get_json_body() or [])
+        _ends.clear()
+        _ends.update(told)
+        self.set_status(204)
+
+
+def document(ends: Ends) -> list[dict[str, str]]:
+    """What the culler tells."""
+    return [
+        {"user": user, "server": server, "at": end.at.isoformat(), "why": end.why, "since": end.since.isoformat()}
+        for (user, server), end in ends.items()
+    ]
+
+
+def read(told: list[dict[str, Any]]) -> Ends:
+    """What the culler told."""
+    return {
+        (one["user"], one["server"]): End(at=time_of(one["at"]), why=one["why"], since=time_of(one["since"]))
+        for one in told
+    }
+
+
+def notices_for(catalogue: Catalogue) -> Callable[[User | None], list[str]]:
+    """The function by which the hub has the notices for a page that somebody opens, signed in or not."""
+    warn = timedelta(minutes=catalogue.hub.warn_minutes)
+
+    def of_user(user: User | None) -> list[str]:
+        if user is None:
+            return []
+        running = {(user.name, name) for name, one in user.spawners.items() if one.ready}
+        return notices({key: end for key, end in _ends.items() if key in running}, datetime.now(UTC), warn)
+
+    return of_user
+
+
+def notices(ends: Ends, now: datetime, warn: timedelta) -> list[str]:
+    """A sentence for each notebook that ends within `warn`."""
+    return [notice(server, end, now) for (_, server), end in sorted(ends.items()) if end.is_near(now, warn)]
+
+
+def notice(server: str, end: End, now: datetime) -> str:
+    """What people read of a notebook that ends soon."""
+    minutes = max(round((end.at - now).total_seconds() / 60), 0)
+    which = f"Your notebook {server}" if server else "Your notebook"
+    when = f"{end.at:%H:%M} UTC, in {minutes} {'minute' if minutes == 1 else 'minutes'}"
+    if end.why == "lifetime":
+        return f"{which} ends at {when}: it has run for as long as its profile allows. Save your work; start it again."
+    return f"{which} ends at {when}: nothing was done in it since {end.since:%H:%M} UTC. Work in it to keep it."
+
+
+def _described(spawner: Any) -> dict[str, str]:
+    stored = spawner.orm_spawner
+    # The hub's database has times without a zone, in UTC.
+    started = stored.started.replace(tzinfo=UTC)
+    active = (stored.last_activity or stored.started).replace(tzinfo=UTC)
+    return {
+        "user": spawner.user.name,
+        "server": spawner.name,
+        "profile": (stored.user_options or {}).get("profile") or "",
+        "started": started.isoformat(),
+        "lastActivity": active.isoformat(),
+        "url": spawner.server.url,
+    }

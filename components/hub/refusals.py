@@ -1,0 +1,185 @@
+"""Why a notebook can't start, said before there is a pod: the team's quota, the pool's limit, no machine of that size.
+
+Pure functions of what the API server lists. Kubernetes and Karpenter decide; here people are told in words, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from .catalogue import Pool
+from .pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS
+from .quantities import amount, names_of, words
+
+Object: TypeAlias = Mapping[str, Any]
+Requests: TypeAlias = Mapping[str, Decimal]
+
+_OVER = ("Succeeded", "Failed")
+
+
+def never_fits(asked: Requests, pools: Sequence[Pool]) -> str | None:
+    """Says so when no pool has a machine that large, on which nothing else runs."""
+    if not pools:
+        return "The team may use no node pool that this profile could run in. Ask an administrator."
+    if any(not _lacking(asked, pool) for pool in pools):
+        return None
+    lacks = (
+        f"{pool.name} has at most {', '.join(words(name, _most(pool, name)) for name in _lacking(asked, pool))}"
+        for pool in pools
+    )
+    return f"No node could ever have {_said(asked)} for one notebook: {'; '.join(lacks)}. Choose a smaller profile."
+
+
+def _lacking(asked: Requests, pool: Pool) -> list[str]:
+    """The resources of which the pool's largest machine has too little. Of disks the catalogue says nothing."""
+    return [name for name, number in asked.items() if name != "ephemeral-storage" and number > _most(pool, name)]
+
+
+def _most(pool: Pool, resource: str) -> Decimal:
+    return amount(pool.largest.get(resource, "0"))
+
+
+def quota_left(asked: Requests, quotas: Iterable[Object], pods: Iterable[Object], team: str) -> str | None:
+    """Says what is used of the team's quota, by whom, and what is left, when that is too little."""
+    pods = [pod for pod in pods if _counts(pod)]
+    for quota in quotas:
+        if not _applies(quota.get("spec", {})):
+            continue
+        status = quota.get("status", {})
+        hard = status.get("hard") or quota.get("spec", {}).get("hard", {})
+        used = status.get("used") or {}
+        for key, limit in hard.items():
+            resource = _resource(key)
+            needs = Decimal(1) if resource == "pods" else asked.get(resource, Decimal(0)) if resource else Decimal(0)
+            taken = amount(used.get(key, "0"))
+            if resource and needs and taken + needs > amount(limit):
+                return _quota_message(resource, needs, taken, amount(limit), pods, team)
+    return None
+
+
+def _quota_message(
+    resource: str, needs: Decimal, taken: Decimal, limit: Decimal, pods: Sequence[Object], team: str
+) -> str:
+    left = max(limit - taken, Decimal(0))
+    if not limit:
+        return f"Team {team} has no {names_of(resource)} in its quota. Choose another profile, or ask an administrator."
+    by_person: dict[str, Decimal] = {}
+    for pod in pods:
+        by_person[_owner(pod)] = by_person.get(_owner(pod), Decimal(0)) + _requested(pod, resource)
+    most_first = sorted(by_person.items(), key=lambda one: (-one[1], one[0]))
+    users = ", ".join(f"{name} {_short(resource, number)}" for name, number in most_first if number)
+    return (
+        f"Team {team}'s quota is {words(resource, limit)}: {_short(resource, taken)} in use"
+        f"{f' ({users})' if users else ''}, {_short(resource, left)} left, and this needs {_short(resource, needs)}. "
+        "Stop a notebook that nobody needs, or choose a smaller profile."
+    )
+
+
+def pool_full(asked: Requests, pool: Pool, pods_by_team: Mapping[str, Iterable[Object]]) -> str | None:
+    """Says so when notebooks alone have as much of the pool as its limit allows. Nodes may be full before that."""
+    for resource, number in asked.items():
+        if resource not in pool.limits:
+            continue
+        limit = amount(pool.limits[resource])
+        by_team = {
+            team: sum((_requested(pod, resource) for pod in pods if _counts(pod) and _in_pool(pod, pool)), Decimal(0))
+            for team, pods in pods_by_team.items()
+        }
+        taken = sum(by_team.values(), Decimal(0))
+        if taken + number > limit:
+            users = ", ".join(f"{team} {_short(resource, used)}" for team, used in by_team.items() if used)
+            return (
+                f"Pool {pool.name} may have {words(resource, limit)}, and {_short(resource, taken)} are in use"
+                f"{f' ({users})' if users else ''}: too few are left for {_short(resource, number)} more. "
+                "Wait until a notebook ends, or choose a profile of another pool."
+            )
+    return None
+
+
+def home_in_use(pods: Iterable[Object], person: str, pod_name: str) -> str | None:
+    """Says so when a home, which is a disk, is in another notebook: one machine alone can have it."""
+    for pod in pods:
+        labels = pod["metadata"].get("labels", {})
+        if _counts(pod) and labels.get(PERSON_LABEL) == person and pod["metadata"]["name"] != pod_name:
+            server = labels.get("hub.jupyter.org/servername") or "the first one"
+            return (
+                "Your home in this team is a disk, which one notebook at a time can have, and your notebook "
+                f"{server} has it. Stop that one first."
+            )
+    return None
+
+
+def _counts(pod: Object) -> bool:
+    """Whether quotas count it."""
+    return pod.get("status", {}).get("phase") not in _OVER
+
+
+def _owner(pod: Object) -> str:
+    labels = pod["metadata"].get("labels", {})
+    return pod["metadata"].get("annotations", {}).get("hub.jupyter.org/username") or labels.get(
+        PERSON_LABEL, f"pod {pod['metadata']['name']}"
+    )
+
+
+def _requested(pod: Object, resource: str) -> Decimal:
+    if resource == "pods":
+        return Decimal(1)
+    resources = (one.get("resources", {}) for one in pod["spec"]["containers"])
+    found = (one.get("requests", {}).get(resource, one.get("limits", {}).get(resource, "0")) for one in resources)
+    return sum((amount(one) for one in found), Decimal(0))
+
+
+def _in_pool(pod: Object, pool: Pool) -> bool:
+    """By what it asks for: that needs no right to read nodes."""
+    spec = pod["spec"]
+    if (selected := spec.get("nodeSelector", {}).get(POOL_LABEL)) is not None:
+        return selected == pool.name
+    required = (
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
+    expressions = [one for term in required.get("nodeSelectorTerms", []) for one in term.get("matchExpressions", [])]
+    return any(one["key"] == POOL_LABEL and one.get("values") == [pool.name] for one in expressions)
+
+
+def _resource(key: str) -> str | None:
+    """The resource of a pod that a key of a quota counts; None for what a notebook's pod has none of."""
+    if key in ("pods", "count/pods"):
+        return "pods"
+    if key in ("cpu", "memory", "ephemeral-storage"):
+        return key
+    prefix, _, resource = key.partition(".")
+    if prefix == "requests" and resource != "storage":
+        return resource
+    # A notebook's limit of memory is what it requests.
+    return "memory" if key == "limits.memory" else None
+
+
+def _applies(spec: Object) -> bool:
+    """Whether a quota of those scopes counts notebooks: they last, ask for something, and have a class of their own."""
+    scopes = [{"scopeName": name} for name in spec.get("scopes") or ()]
+    scopes += (spec.get("scopeSelector") or {}).get("matchExpressions", [])
+    return all(_in_scope(one) for one in scopes)
+
+
+def _in_scope(scope: Object) -> bool:
+    if scope["scopeName"] != "PriorityClass":
+        return scope["scopeName"] in ("NotTerminating", "NotBestEffort")
+    match scope.get("operator", "Exists"):
+        case "In":
+            return PRIORITY_CLASS in scope["values"]
+        case "NotIn":
+            return PRIORITY_CLASS not in scope["values"]
+        case operator:
+            return operator == "Exists"
+
+
+def _said(asked: Requests) -> str:
+    return ", ".join(words(name, number) for name, number in asked.items() if name != "ephemeral-storage")
+
+
+def _short(resource: str, number: Decimal) -> str:
+    """The amount as people say it after it was named once."""
+    said = words(resource, number)
+    return " ".join(said.split(" ")[:2]) if "memory" in resource or "storage" in resource else said.split(" ")[0]

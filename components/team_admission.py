@@ -1,0 +1,160 @@
+"""What the API server refuses in teams' namespaces, whoever asks: one ValidatingAdmissionPolicy for all of them.
+
+Pods stay on the pools that their team may use, which its namespace names, and bring no token of the Kubernetes API;
+nothing is published past the platform's own load balancer. Who may change the namespace is not in the team.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.cluster import SYSTEM_TAINT
+from components.manifests import Spec
+from components.node_pools import POOL_LABEL
+from components.team_names import NODE_POOLS_ANNOTATION, NOTEBOOK_SERVICE_ACCOUNT, TEAM_LABEL
+
+PODS, SERVICES, INGRESSES = "gpulab-team-pods", "gpulab-team-services", "gpulab-team-ingresses"
+
+_SYSTEM = SYSTEM_TAINT["key"]
+# Of what cannot change later: a pod that runs when its team's pools change goes on, and ends in order.
+_LATER = "request.operation != 'CREATE'"
+
+# The audience of the tokens that EKS Pod Identity puts into pods, which open nothing of the Kubernetes API.
+_POD_IDENTITY_AUDIENCE = "pods.eks.amazonaws.com"
+
+_AFFINITY = "object.spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+# Terms are alternatives: each of them has to keep the pod on the team's pools. CEL does not look behind an && that is
+# false already.
+_BY_AFFINITY = (
+    f"has(object.spec.affinity) && has(object.spec.affinity.nodeAffinity) && has({_AFFINITY}) "
+    f"&& {_AFFINITY}.nodeSelectorTerms.all(term, has(term.matchExpressions) && term.matchExpressions.exists("
+    f"one, one.key == '{POOL_LABEL}' && one.operator == 'In' && one.values.all(pool, pool in variables.pools)))"
+)
+_BY_SELECTOR = (
+    f"has(object.spec.nodeSelector) && '{POOL_LABEL}' in object.spec.nodeSelector "
+    f"&& object.spec.nodeSelector['{POOL_LABEL}'] in variables.pools"
+)
+_OPENS_THE_API = (
+    "has(volume.projected) && has(volume.projected.sources) && volume.projected.sources.exists(source, "
+    "has(source.serviceAccountToken) && !(has(source.serviceAccountToken.audience) "
+    f"&& source.serviceAccountToken.audience == '{_POD_IDENTITY_AUDIENCE}'))"
+)
+
+
+def pod_policy() -> Spec:
+    """The `spec` for pods. Metadata of a namespace is read as it is when the pod comes."""
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": _on("", "pods"),
+        "variables": [
+            {
+                "name": "pools",
+                "expression": f"namespaceObject.metadata.?annotations[?'{NODE_POOLS_ANNOTATION}']"
+                ".orValue('').split(',').filter(pool, pool != '')",
+            }
+        ],
+        "validations": [
+            {
+                "expression": f"{_LATER} || ({_BY_SELECTOR}) || ({_BY_AFFINITY})",
+                "messageExpression": "'the pod has to be kept on a node pool that the team may use, which are ' + "
+                f"variables.pools.join(', ') + ': set nodeSelector {POOL_LABEL}, or require it by node affinity'",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"{_LATER} || !has(object.spec.nodeName) || object.spec.nodeName == ''",
+                "message": "the pod must not name its node: the scheduler finds one on the team's node pools",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": "!has(object.spec.tolerations) || !object.spec.tolerations.exists(one, "
+                f"!has(one.key) || one.key == '' || one.key == '{_SYSTEM}')",
+                "message": f"the pod must not tolerate {_SYSTEM}, nor every taint: system nodes are not for it",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"{_LATER} || !has(object.spec.volumes) "
+                f"|| !object.spec.volumes.exists(volume, {_OPENS_THE_API})",
+                "message": "the pod must not bring a token of the Kubernetes API: set automountServiceAccountToken to "
+                f"false, or use the service account {NOTEBOOK_SERVICE_ACCOUNT}",
+                "reason": "Forbidden",
+            },
+        ],
+    }
+
+
+def service_policy() -> Spec:
+    """The `spec` for Services: inside the cluster, they are fine."""
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": _on("", "services"),
+        "validations": [
+            {
+                "expression": "!has(object.spec.type) || !(object.spec.type in ['LoadBalancer', 'NodePort'])",
+                "message": "teams publish nothing: a Service must be of type ClusterIP or ExternalName",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": "!has(object.spec.externalIPs) || size(object.spec.externalIPs) == 0",
+                "message": "a Service must have no externalIPs: it would get what is meant for others",
+                "reason": "Forbidden",
+            },
+        ],
+    }
+
+
+def ingress_policy() -> Spec:
+    """The `spec` for Ingresses: there are none."""
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": _on("networking.k8s.io", "ingresses"),
+        "validations": [
+            {
+                "expression": "false",
+                "message": "teams publish nothing: an Ingress would lead past the platform's sign-in",
+                "reason": "Forbidden",
+            }
+        ],
+    }
+
+
+def binding(policy: str) -> Spec:
+    """The `spec` that has a policy enforced in the namespaces of teams."""
+    return {
+        "policyName": policy,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchExpressions": [{"key": TEAM_LABEL, "operator": "Exists"}]}},
+    }
+
+
+class TeamAdmission(pulumi.ComponentResource):
+    """The policies with their bindings. The namespaces of teams depend on it."""
+
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:TeamAdmission", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        api = kubernetes.admissionregistration.v1
+        for policy, spec in ((PODS, pod_policy()), (SERVICES, service_policy()), (INGRESSES, ingress_policy())):
+            made = api.ValidatingAdmissionPolicy(f"{name}-{policy}", metadata={"name": policy}, spec=spec, opts=child)
+            api.ValidatingAdmissionPolicyBinding(
+                f"{name}-{policy}",
+                metadata={"name": policy},
+                spec=binding(policy),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[made]),
+            )
+        self.register_outputs({})
+
+
+def _on(group: str, resource: str) -> dict[str, Any]:
+    return {
+        "resourceRules": [
+            {
+                "apiGroups": [group],
+                "apiVersions": ["*"],
+                "operations": ["CREATE", "UPDATE"],
+                "resources": [resource],
+            }
+        ]
+    }

@@ -1,0 +1,61 @@
+"""Teams: all of them, the rights that they share, and what the API server refuses in their namespaces."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.identity import from_secrets_manager
+from components.team import SharedArgs, Team, TeamArgs
+from components.team_admission import TeamAdmission
+from components.team_rbac import CLUSTER_ROLES
+
+if TYPE_CHECKING:
+    from settings import Team as TeamSettings
+    from settings.secret_reference import SecretReference
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamsArgs:
+    """The teams of the settings, by name, and what all of them share.
+
+    `pull_secret`: where the credentials of the registry lie in AWS Secrets Manager, a Docker `config.json`.
+    """
+
+    teams: Mapping[str, TeamSettings]
+    shared: SharedArgs
+    pull_secret: SecretReference | None = None
+
+
+class Teams(pulumi.ComponentResource):
+    """Every team of the stack. The hub depends on it: it goes before the namespaces in which it starts notebooks."""
+
+    namespaces: dict[str, str]
+    """The namespace of each team."""
+
+    def __init__(self, name: str, args: TeamsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("gpulab:index:Teams", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        admission = TeamAdmission(name, opts=child)
+        rights = [
+            kubernetes.rbac.v1.ClusterRole(f"{name}-{role}", metadata={"name": role}, rules=rules, opts=child)
+            for role, rules in CLUSTER_ROLES.items()
+        ]
+        shared = args.shared
+        if args.pull_secret is not None:
+            shared = dataclasses.replace(shared, pull_secret=from_secrets_manager(args.pull_secret, self))
+        self.namespaces = {}
+        for team, settings in args.teams.items():
+            made = Team(
+                f"{name}-{team}",
+                TeamArgs(name=team, settings=settings, shared=shared),
+                # Nobody starts a pod before it can be refused, nor after.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[admission, *rights]),
+            )
+            self.namespaces[team] = made.namespace
+        self.register_outputs({"namespaces": self.namespaces})

@@ -1,0 +1,167 @@
+"""Whether the stack's pools can run its profiles, and a team's profiles together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from contracts import InstanceType
+from settings.allocatable import disk_for_pods, memory_for_pods, vcpu_for_pods
+from settings.gpu_choice import gpu_model, satisfying_types
+from settings.gpu_fitting import examples, mig_slices
+from settings.node_pools import NodePool
+from settings.profiles import SHARED, Profile
+from settings.section import Findings, nearest
+from settings.storage import ROLES
+from settings.values import NEVER, seconds
+
+_HOUR = 3600
+
+
+def pools_of(profile: Profile, pools: Mapping[str, NodePool]) -> dict[str, NodePool]:
+    """The pools that the profile's notebooks may run in, by name: one for GPUs, and each without for the others."""
+    if profile.gpu is not None:
+        return {name: pool for name, pool in pools.items() if name == profile.gpu.pool and pool.is_gpu}
+    return {name: pool for name, pool in pools.items() if not pool.is_gpu}
+
+
+def suitable_types(profile: Profile, pool: NodePool) -> tuple[InstanceType, ...]:
+    """The pool's instance types that one of the profile's notebooks fits on, cheapest first."""
+    return tuple(
+        one
+        for one in _types_with_its_gpus(profile, pool)
+        if vcpu_for_pods(one) >= profile.cpu
+        and memory_for_pods(one) >= profile.memory
+        and _disk(one, pool) >= profile.scratch
+    )
+
+
+def profile_findings(profiles: Mapping[str, Profile], pools: Mapping[str, NodePool]) -> Findings:
+    """What no pool of the stack could ever run; paths are the stack's."""
+    for name, profile in profiles.items():
+        for path, message in (*_gpu_findings(profile, pools), *_size_findings(profile, pools)):
+            yield ("profiles", name, *path), message
+        yield from (
+            (("profiles", name, *path), message) for path, message in _age_findings(profile, pools_of(profile, pools))
+        )
+
+
+def default_findings(team: str, names: Iterable[str], profiles: Mapping[str, Profile]) -> Findings:
+    """Two profiles of a team that would both be the first choice of somebody; paths are the stack's."""
+    defaults = [name for name in names if name in profiles and profiles[name].default]
+    for role in ROLES:
+        both = [name for name in defaults if role in profiles[name].roles]
+        if len(both) > 1:
+            yield (
+                ("teams", team, "profiles"),
+                f"have more than one default that a {role} sees: {', '.join(both)}; the form begins with one",
+            )
+            return
+
+
+def _types_with_its_gpus(profile: Profile, pool: NodePool) -> tuple[InstanceType, ...]:
+    """The types within the pool's limits that have what the profile asks of GPUs."""
+    limits, gpu = pool.limits, profile.gpu
+    types = pool.instance_types if gpu is None else satisfying_types(gpu, pool)
+    return tuple(
+        one
+        for one in types
+        if (limits.cpu is None or one.vcpu <= limits.cpu)
+        and (limits.memory is None or one.memory_mib <= limits.memory * 1024)
+        and (limits.gpus is None or one.gpu_count <= limits.gpus)
+        and (gpu is None or one.gpu_count >= (gpu.count or 1))
+    )
+
+
+def _disk(instance_type: InstanceType, pool: NodePool) -> float:
+    cache = pool.gpu.image_cache
+    own_disks = 0 if cache is not None and cache.method == "snapshot" else instance_type.nvme_gb
+    return disk_for_pods(pool.root_volume.size, own_disks)
+
+
+def _gpu_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
+    gpu = profile.gpu
+    if gpu is None:
+        if not pools_of(profile, pools):
+            yield (), "needs a pool without GPUs, and gpulab:nodePools has none: add one, or give the profile a gpu"
+        return
+    pool = pools.get(gpu.pool)
+    if pool is None or not pool.is_gpu:
+        having_gpus = [name for name, one in pools.items() if one.is_gpu]
+        near = nearest(gpu.pool, having_gpus)
+        known = f"GPU pools are {', '.join(having_gpus)}" if having_gpus else "there is no GPU pool"
+        hint = f'did you mean "{near}"?' if near else known
+        yield ("gpu", "pool"), f"is no GPU pool of gpulab:nodePools: {hint}"
+        return
+    if sharing := list(_sharing_findings(profile, pool)):
+        yield from sharing
+        return
+    most = max((one.gpu_count for one in pool.instance_types), default=0)
+    limit = pool.limits.gpus
+    if gpu.count is not None and most and gpu.count > most:
+        yield ("gpu", "count"), f"is more than any instance type of pool {gpu.pool} has: {most} at most"
+    elif gpu.count is not None and limit is not None and gpu.count > limit:
+        yield ("gpu", "count"), f"is more than pool {gpu.pool} may have at all, which is {limit} (limits.gpus)"
+    elif pool.instance_types and not satisfying_types(gpu, pool):
+        models = examples({gpu_model(one) for one in pool.instance_types})
+        yield ("gpu",), f"asks for what no GPU of pool {gpu.pool} is, which has {models}"
+    elif satisfying_types(gpu, pool) and not _types_with_its_gpus(profile, pool):
+        fitting = examples(one.name for one in satisfying_types(gpu, pool))
+        yield (
+            ("gpu",),
+            f"asks for more GPUs of the kind than one instance within {gpu.pool}'s limits has ({fitting})",
+        )
+
+
+def _sharing_findings(profile: Profile, pool: NodePool) -> Findings:
+    """A whole GPU of a pool that shares them, or a slice of a kind that the pool does not make."""
+    gpu = profile.gpu
+    if gpu is None:
+        return
+    slices = sorted(mig_slices(pool.gpu, pool.instance_types)) if pool.gpu.sharing == "mig" else [SHARED]
+    if pool.gpu.sharing == "none":
+        if gpu.slice is not None:
+            yield ("gpu", "slice"), f"is not to be had: pool {gpu.pool} gives whole GPUs, ask for count"
+    elif gpu.slice is None:
+        yield (
+            ("gpu", "count"),
+            f"is for whole GPUs, and pool {gpu.pool} shares them ({pool.gpu.sharing}): write slice: {slices[0]}",
+        )
+    elif gpu.slice not in slices:
+        yield ("gpu", "slice"), f"is no slice of pool {gpu.pool}, which makes {', '.join(slices)}"
+
+
+def _size_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
+    """More vCPU, memory or scratch than a node has for pods."""
+    own = pools_of(profile, pools)
+    candidates = [(one, pool) for pool in own.values() for one in _types_with_its_gpus(profile, pool)]
+    if not candidates or any(suitable_types(profile, pool) for pool in own.values()):
+        return  # well, or said otherwise
+    where = f"pool {next(iter(own))}" if len(own) == 1 else f"the pools {', '.join(own)}"
+    too_large = False
+    for key, asked, unit, amounts in (
+        ("cpu", profile.cpu, "vCPU", [vcpu_for_pods(one) for one, _ in candidates]),
+        ("memory", profile.memory, "GiB", [memory_for_pods(one) for one, _ in candidates]),
+        ("scratch", profile.scratch, "GiB", [_disk(one, pool) for one, pool in candidates]),
+    ):
+        if asked > max(amounts):
+            too_large = True
+            most = int(max(amounts) * 4) / 4 if key == "cpu" else int(max(amounts))
+            yield (key,), f"is more than a node of {where} has for one notebook: {most:g} {unit} at most"
+    if not too_large:
+        yield (), f"fits on no node of {where}: none has its cpu, memory and scratch together"
+
+
+def _age_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
+    """Notebooks that would outlive the nodes they run on, however new these are."""
+    for name, pool in pools.items():
+        if pool.expire_after == NEVER:
+            continue
+        window = seconds(pool.maintenance_window.duration) if pool.maintenance_window else 0
+        longest = seconds(pool.expire_after) - window
+        if seconds(profile.lifetime) >= longest:
+            less = ", less a maintenance window" if window else ""
+            yield (
+                ("lifetime",),
+                f"must be less than {longest / _HOUR:g}h, as pool {name} replaces nodes at {pool.expire_after}{less}",
+            )
+            return

@@ -1,0 +1,34 @@
+"""Names of teams and of profiles: one pattern each, for namespaces, groups, directories and labels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from settings.values import matching
+
+TEAM_PATTERN = r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?"
+"""What a team's name looks like, as a regular expression."""
+
+TEAM_EXPECTATION = "30 lower-case letters, digits and hyphens at most, a letter first and no hyphen last"
+
+_NAMESPACE_PREFIX = "team-"
+
+TeamName = Annotated[
+    str,
+    matching(TEAM_PATTERN, f"a name that a namespace and a group can have: {TEAM_EXPECTATION}"),
+]
+"""The name of a team."""
+
+ProfileName = Annotated[
+    str,
+    matching(
+        r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?",
+        "a name of 40 lower-case letters, digits and hyphens at most, a letter first and no hyphen last",
+    ),
+]
+"""The name of a profile, a kind of notebook."""
+
+
+def namespace_of(team: str) -> str:
+    """The namespace in which a team's notebooks run."""
+    return f"{_NAMESPACE_PREFIX}{team}"

@@ -1,0 +1,136 @@
+"""`gpulab:teams`: who works on the platform, what each team may use of it, and which profiles it starts."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, StrictInt
+
+from settings.gpu import Profile as MigProfile
+from settings.gpu_shares import GPU_RESOURCE, MIG_RESOURCE_PREFIX, SHARED_GPU_RESOURCE
+from settings.node_pools import PoolName
+from settings.section import Facts, Findings, Section, rule
+from settings.storage import Role, Storage, VolumeName
+from settings.team_names import ProfileName
+from settings.values import DISTINCT, Check, at_least_one, matching, whole
+
+MOST_NOTEBOOKS = 1000
+
+# Amazon S3 user guide, "General purpose bucket naming rules"; "Naming Amazon S3 objects".
+_BUCKET = r"(?!xn--)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_PREFIX = re.compile(rf"s3://(?P<bucket>{_BUCKET})/(?P<prefix>([^*?$\\{{}}/\s][^*?$\\{{}}/]*/)*)")
+_LONGEST_PREFIX = 512
+# IAM quotas: 10,240 characters for the policies within a role. Each prefix stands in it up to three times.
+_MOST_PREFIXES, _LONGEST_PREFIXES = 20, 1500
+
+
+def _s3_prefix(text: str) -> str:
+    example = "s3://bucket/prefix/"
+    if not text.startswith("s3://"):
+        raise ValueError(f"must begin with s3://, such as {example}")
+    if "*" in text or "?" in text:
+        raise ValueError(f"must be without wildcards: all that begins with {example} is meant anyway")
+    if not text.endswith("/"):
+        raise ValueError(f"must end with a slash: without it, {text}-other would be open too")
+    if not _PREFIX.fullmatch(text) or len(text) > _LONGEST_PREFIX:
+        raise ValueError(f"must be a bucket and a prefix, such as {example}, of {_LONGEST_PREFIX} characters at most")
+    return text
+
+
+S3Prefix = Annotated[str, Check(_s3_prefix, {"pattern": "^s3://[^/]+/(.*/)?$"})]
+"""All objects of a bucket whose keys begin so."""
+
+
+class Quota(Section):
+    """What all notebooks of a team may have together. Kubernetes enforces it; what is not granted is 0."""
+
+    gpus: Annotated[StrictInt, whole(0, 10_000, "GPUs")] = Field(default=0, description="Whole GPUs.")
+    slices: Annotated[StrictInt, whole(0, 100_000, "shares")] = Field(
+        default=0, description="Shares of GPUs that take turns or run side by side (time-slicing, mps)."
+    )
+    mig: dict[MigProfile, Annotated[StrictInt, whole(0, 100_000, "slices")]] = Field(
+        default={}, description="MIG slices by profile.", json_schema_extra={"additionalProperties": False}
+    )
+    cpu: Annotated[StrictInt, whole(1, 100_000, "vCPU")] = Field(description="vCPUs that notebooks request.")
+    memory: Annotated[StrictInt, whole(1, 1_000_000, "GiB")] = Field(
+        description="Memory in GiB that notebooks request, and that they may have."
+    )
+    notebooks: Annotated[StrictInt, whole(1, MOST_NOTEBOOKS, "notebooks")] = Field(
+        description="Notebooks that run at a time."
+    )
+    storage: Annotated[StrictInt, whole(0, 1_000_000, "GiB")] = Field(
+        default=0,
+        description="GiB of block volumes: homes per-person. EFS, where homes lie by default, knows no quota.",
+    )
+
+    @property
+    def accelerators(self) -> Counter[str]:
+        """What is granted of GPUs, by the resource that pods ask for."""
+        mig = {f"{MIG_RESOURCE_PREFIX}{profile}": count for profile, count in self.mig.items()}
+        return Counter({GPU_RESOURCE: self.gpus, SHARED_GPU_RESOURCE: self.slices, **mig})
+
+
+class Buckets(Section):
+    """What of Amazon S3 a team's notebooks reach, by a role of their own."""
+
+    read: Annotated[tuple[S3Prefix, ...], DISTINCT] = Field(
+        default=(), description="Prefixes to read, such as s3://bucket/prefix/."
+    )
+    write: Annotated[tuple[S3Prefix, ...], DISTINCT] = Field(default=(), description="Prefixes to read and to write.")
+
+    @rule
+    def _some_prefix(self, facts: Facts) -> Findings:
+        if not self.read and not self.write:
+            yield (), "must have prefixes to read, or to write: leave it out for a team without buckets"
+
+    @rule
+    def _within_one_policy(self, facts: Facts) -> Findings:
+        length = sum(map(len, (*self.read, *self.write)))
+        if length > _LONGEST_PREFIXES or len(self.read) + len(self.write) > _MOST_PREFIXES:
+            yield (
+                (),
+                f"has too many prefixes, or too long ones, for a role's policy: {_MOST_PREFIXES} of "
+                f"{_LONGEST_PREFIXES} characters together at most; name a folder above them",
+            )
+
+
+class Team(Section):
+    """A team: a namespace for its notebooks, a quota, and what they reach."""
+
+    description: Annotated[str, matching(r"[^\x00-\x1f]{1,200}", "a line of text, 200 characters at most")] = Field(
+        description="What the team does, in a line."
+    )
+    quota: Quota = Field(description="What its notebooks may have together: at least cpu, memory and notebooks.")
+    profiles: Annotated[tuple[ProfileName, ...], DISTINCT, at_least_one("profile")] = Field(
+        description="The kinds of notebooks that it may start; a profile's roles say who of it."
+    )
+    buckets: Buckets | None = Field(default=None, description="Prefixes of Amazon S3 that its notebooks reach.")
+    node_pools: Annotated[tuple[PoolName, ...], DISTINCT] = Field(
+        default=(), description="The node pools that its pods may run on; none: all of them."
+    )
+    writes: dict[VolumeName, Annotated[tuple[Role, ...], DISTINCT, at_least_one("role")]] = Field(
+        default={},
+        description="Which of its roles write in the platform's volumes, such as datasets and models, by volume; "
+        "beside those that the volumes themselves name.",
+        json_schema_extra={"additionalProperties": False},
+    )
+
+    def pools(self, pools: Mapping[str, object]) -> tuple[str, ...]:
+        """The names of the stack's pools that it may use."""
+        return self.node_pools or tuple(pools)
+
+
+def with_writers_of(teams: Mapping[str, Team], storage: Storage) -> Storage:
+    """The storage with what the teams say of who writes: the one place where both are put together."""
+    volumes = {}
+    for name, volume in storage.volumes.items():
+        added = {
+            team: tuple(dict.fromkeys((*volume.writers.get(team, ()), *one.writes[name])))
+            for team, one in teams.items()
+            if name in one.writes
+        }
+        volumes[name] = volume.model_copy(update={"writers": {**volume.writers, **added}}) if added else volume
+    return storage.model_copy(update={"volumes": volumes})

@@ -1,0 +1,213 @@
+"""A real JupyterHub with the configuration of the platform's, beside a real Keycloak and a real API server.
+
+In place of the proxy there is a table of routes: people reach the hub itself. No container runs, so every notebook's
+server is one of this process, which says what it is told to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jupyterhub
+from browser import Answer, Browser, page_text
+from keycloak_lab import KeycloakLab
+
+from components.team_names import HUB_NAMESPACE
+from rehearsal.controllers.world import Kubernetes, Object
+from rehearsal.processes import Processes, answers, end_marked
+from rehearsal.workspace import PROJECT
+
+START_SECONDS = 120
+
+_CONFIG = """
+import sys
+sys.path.insert(0, {project!r})
+from jupyterhub.proxy import Proxy
+from components.hub.config import configure
+
+
+class Routes(Proxy):
+    should_start = False
+    routes = {{}}
+
+    async def add_route(self, routespec, target, data):
+        self.routes[routespec] = {{"routespec": routespec, "target": target, "data": data}}
+
+    async def delete_route(self, routespec):
+        self.routes.pop(routespec, None)
+
+    async def get_all_routes(self):
+        return self.routes
+
+
+c = get_config()  # noqa: F821
+c.JupyterHub.proxy_class = Routes
+c.JupyterHub.base_url = "/jupyter/"
+c.JupyterHub.hub_bind_url = "http://localhost:{port}"
+c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie-secret"
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
+c.KubeSpawner.namespace = {namespace!r}
+configure(c, {catalogue!r})
+c.KubeSpawner.get_pod_url = lambda spawner, pod: "http://127.0.0.1:{notebook_port}"
+"""
+
+
+@dataclass
+class Notebook:
+    """What the servers of all notebooks say."""
+
+    last_activity: str = "2099-01-01T00:00:00Z"
+    kernels: list[Object] = field(default_factory=list)
+    asked_by: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HubLab:
+    """`url` is the hub as people and notebooks reach it."""
+
+    url: str
+    keycloak: KeycloakLab
+    kubernetes: Kubernetes
+    notebook: Notebook
+    log: Path
+
+    def person(self) -> Person:
+        """Somebody with a browser of their own."""
+        return Person(self)
+
+    def pods(self, namespace: str) -> list[Object]:
+        """The pods of a namespace that are not on their way out."""
+        found = self.kubernetes.list(f"/api/v1/namespaces/{namespace}/pods")
+        return [one for one in found if "deletionTimestamp" not in one["metadata"]]
+
+
+class Person:
+    """A browser that goes between the hub and Keycloak."""
+
+    def __init__(self, lab: HubLab) -> None:
+        self._lab = lab
+        self.at_hub = Browser(lab.url.partition("/jupyter")[0])
+        self.at_keycloak = Browser(lab.keycloak.public)
+
+    def open(self, path: str, data: dict[str, str] | None = None) -> Answer:
+        """A page of the hub; where it sends the browser to Keycloak, Keycloak's page."""
+        answer = self.at_hub.go(f"{self._lab.url}{path}", data)
+        return self._followed(answer)
+
+    def sign_in(self, name: str, password: str, path: str = "/hub/home") -> Answer:
+        """Fills in Keycloak's form, to which the hub leads, and comes back."""
+        page = self.open(path)
+        assert page.asks_for("username"), page_text(page.text)
+        return self._followed(self.at_keycloak.submit(page, username=name, password=password))
+
+    def choose(self, profile: str, server: str = "") -> Answer:
+        """Sends the form that starts a notebook."""
+        page = self.open(f"/hub/spawn/{server}".rstrip("/"))
+        action, hidden = page.form
+        return self._followed(self.at_hub.go(f"{self.at_hub.home}{action}", {**hidden, "profile": profile}))
+
+    def api(self, path: str) -> Answer:
+        """The hub's API, asked by the page that the browser shows."""
+        return self.at_hub.go(f"{self._lab.url}/hub/api{path}")
+
+    def _followed(self, answer: Answer) -> Answer:
+        while answer.status in (302, 303):
+            location = answer.location
+            if location.startswith("/"):
+                answer = self.at_hub.go(f"{self.at_hub.home}{location}")
+            elif location.startswith(self.at_keycloak.home):
+                answer = self.at_keycloak.go(location)
+            elif location.startswith(self.at_hub.home):
+                answer = self.at_hub.go(location)
+            else:
+                return answer
+        return answer
+
+
+@contextmanager
+def running_hub(
+    folder: Path,
+    *,
+    port: int,
+    keycloak: KeycloakLab,
+    client_secret: str,
+    document: Object,
+    kubernetes: Kubernetes,
+    kubeconfig: Path,
+) -> Iterator[HubLab]:
+    """The hub, whose account is that of `kubeconfig`; it ends with the block."""
+    url = f"http://localhost:{port}/jupyter"
+    id = f"tests-{folder.name}-{folder.parent.name}"
+    processes = Processes(id, folder / "logs")
+    notebook = Notebook()
+    (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
+    with _notebook_server(notebook) as notebook_port:
+        config = _CONFIG.format(
+            project=str(PROJECT),
+            folder=folder,
+            port=port,
+            namespace=HUB_NAMESPACE,
+            catalogue=str(folder / "catalogue.json"),
+            notebook_port=notebook_port,
+        )
+        (folder / "jupyterhub_config.py").write_text(config, encoding="utf-8")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "KUBECONFIG": str(kubeconfig),
+            "OAUTH_CLIENT_SECRET": client_secret,
+            "JUPYTERHUB_CRYPT_KEY": "0" * 64,
+        }
+        command = [sys.executable, "-m", "jupyterhub", "--config", folder / "jupyterhub_config.py", "--debug"]
+        try:
+            processes.start("hub", command, environment)
+            processes.wait_until("hub", lambda: answers(f"{url}/hub/health"), seconds=START_SECONDS)
+            yield HubLab(url, keycloak, kubernetes, notebook, processes.log_path("hub"))
+        finally:
+            end_marked(id)
+
+
+@contextmanager
+def _notebook_server(notebook: Notebook) -> Iterator[int]:
+    """A server that answers as Jupyter Server does at the paths that the hub and its culler ask for."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = re.sub(r"^/jupyter/user/[^/]+/([^/]+/)?(?=api)", "", self.path)
+            notebook.asked_by.append(self.headers.get("Authorization", ""))
+            content: Any = {"version": "2"}
+            if path.startswith("api/status"):
+                content = {"last_activity": notebook.last_activity}
+            elif path.startswith("api/kernels"):
+                content = notebook.kernels
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("X-JupyterHub-Version", jupyterhub.__version__)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

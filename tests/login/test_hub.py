@@ -1,0 +1,283 @@
+"""Signing in to the hub of the lab `dev`, and starting a notebook there: what each person sees, gets and is refused."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import page_text, request
+from hub_lab import HubLab, running_hub
+from keycloak_lab import PROJECT, TODAY, KeycloakLab
+from notebook_lab import hub_kubeconfig, make_teams
+from rich.console import Console
+
+import settings
+from components.notebook_catalogue import catalogue
+from components.realm import REALM, Addresses
+from rehearsal import control_plane
+from rehearsal.aws.access import access_bindings
+from rehearsal.controllers.world import NODES, Kubernetes, place
+from rehearsal.processes import Processes, end_marked, free_ports
+from rehearsal.toolchain import ensure
+
+PASSWORD = "Correct-Horse-7-Battery"
+WAIT_SECONDS = 120
+IDLE_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a control plane with one node, which is of the CPU pool."""
+    folder = tmp_path_factory.mktemp("control-plane")
+    id = f"tests-{folder.name}-{folder.parent.name}"
+    processes = Processes(id, folder / "logs")
+    toolchain = ensure(Console(stderr=True))
+    try:
+        plane = control_plane.start(
+            folder, toolchain, processes, token_review_url="http://127.0.0.1:9/", bindings=access_bindings()
+        )
+        amounts = {"cpu": "16", "memory": "64Gi", "pods": "29", "ephemeral-storage": "200Gi"}
+        node = {
+            "metadata": {"name": "node", "labels": {"gpulab.dev/pool": "cpu"}},
+            "status": {"capacity": amounts, "allocatable": amounts},
+        }
+        Kubernetes(plane.kubeconfig).create(place(NODES, "node"), node)
+        yield plane.kubeconfig
+    finally:
+        end_marked(id)
+
+
+@pytest.fixture(scope="module")
+def hub(lab: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubLab]:
+    """dev's hub, which asks Keycloak for people's groups at each request, and looks after notebooks every second."""
+    stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", TODAY)
+    assert stack.identity
+    assert stack.hub
+    (port,) = free_ports(1)
+    platform = f"http://localhost:{port}"
+    lab.forget()
+    secrets = lab.apply(stack.identity, Addresses(lab.public, platform), tuple(stack.teams))
+    document: Any = catalogue(stack, stack.hub)
+    document["hub"] |= {
+        "platformUrl": platform,
+        "realmUrl": lab.realm_url,
+        "realmUrlInside": f"{lab.url}/realms/{REALM}",
+        "refreshGroupsSeconds": 1,
+        "cullEverySeconds": 1,
+    }
+    document["profiles"]["python"]["idle"] = IDLE_SECONDS
+    kubernetes = Kubernetes(kubeconfig)
+    make_teams(kubernetes, stack)
+    folder = tmp_path_factory.mktemp("hub")
+    with running_hub(
+        folder,
+        port=port,
+        keycloak=lab,
+        client_secret=secrets["CLIENT_JUPYTERHUB_SECRET"],
+        document=document,
+        kubernetes=kubernetes,
+        kubeconfig=hub_kubeconfig(kubernetes, kubeconfig, folder),
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def account(hub: HubLab, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Makes an account of this test alone, in these groups and with these realm roles."""
+
+    def made(*groups: str, roles: tuple[str, ...] = ()) -> str:
+        name = f"{request.node.name.removeprefix('test_').replace('_', '-')[:40]}-{len(groups)}"
+        representation = {
+            "username": name,
+            "email": f"{name}@example.com",
+            "emailVerified": True,
+            "firstName": "Some",
+            "lastName": "One",
+            "enabled": True,
+            "groups": list(groups),
+            "credentials": [{"type": "password", "value": PASSWORD, "temporary": False}],
+        }
+        hub.keycloak.admin("POST", f"/{REALM}/users", representation)
+        if roles:
+            id = hub.keycloak.person(name)["id"]
+            found = [hub.keycloak.ask(f"/roles/{role}") for role in roles]
+            hub.keycloak.admin("POST", f"/{REALM}/users/{id}/role-mappings/realm", found)
+        return name
+
+    return made
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (result := holds()):
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.3)
+    return result
+
+
+def leave(hub: HubLab, name: str, group: str) -> None:
+    id = hub.keycloak.person(name)["id"]
+    (found,) = [one for one in hub.keycloak.ask(f"/users/{id}/groups") if one["path"] == group]
+    hub.keycloak.admin("DELETE", f"/{REALM}/users/{id}/groups/{found['id']}")
+
+
+def test_a_person_sees_the_profiles_of_their_role_in_each_of_their_teams(
+    hub: HubLab, account: Callable[..., str]
+) -> None:
+    name = account("/research/data-scientist", "/data-platform/developer")
+    person = hub.person()
+    assert person.sign_in(name, PASSWORD).status == 200
+    page = page_text(person.open("/hub/spawn").text)
+    assert "research: Fine-tuning" in page
+    assert "data-platform: Spark" in page
+    assert "vision:" not in page
+
+    developer = hub.person()
+    developer.sign_in(account("/research/developer"), PASSWORD)
+    page = page_text(developer.open("/hub/spawn").text)
+    assert "PyTorch" in page
+    assert "Fine-tuning" not in page, "it is for data scientists"
+    assert "research:" not in page, "with one team, its name is left out"
+
+
+def test_who_is_in_no_team_is_not_let_in(hub: HubLab, account: Callable[..., str]) -> None:
+    person = hub.person()
+    refused = person.sign_in(account(), PASSWORD)
+    assert refused.status == 403
+    assert "you are in no team" in page_text(refused.text)
+    assert person.open("/hub/home").asks_for("username") or person.open("/hub/home").status == 403
+
+
+def test_nobody_gets_in_by_another_way(hub: HubLab) -> None:
+    person = hub.person()
+    page = person.open("/hub/login")
+    assert page.asks_for("password"), "that of Keycloak"
+    assert hub.keycloak.public in page.form[0]
+    for path in ("/hub/login", "/hub/signup"):
+        answer, cookies = request("POST", f"{hub.url}{path}", data={"username": "admin", "password": "admin"})
+        assert answer.status in (403, 404, 405), (path, answer.status)
+        assert not any("login" in one for one in cookies)
+    assert request("GET", f"{hub.url}/hub/api/users")[0].status == 403
+
+
+def test_the_platforms_administrators_are_the_hubs_and_a_teams_are_not(
+    hub: HubLab, account: Callable[..., str]
+) -> None:
+    person = hub.person()
+    person.sign_in(account(roles=("administrator",)), PASSWORD)
+    assert "/hub/admin" in person.open("/hub/home").text
+    assert person.open("/hub/admin").status == 200
+    of_team = hub.person()
+    of_team.sign_in(account("/research/administrator"), PASSWORD)
+    assert of_team.open("/hub/home").status == 200
+    assert of_team.open("/hub/admin").status == 403
+
+
+def test_who_leaves_the_team_is_out_at_once(hub: HubLab, account: Callable[..., str]) -> None:
+    name = account("/research/developer", "/vision/developer")
+    person = hub.person()
+    person.sign_in(name, PASSWORD)
+    assert "research:" in page_text(person.open("/hub/spawn").text)
+
+    leave(hub, name, "/research/developer")
+    until(lambda: "research:" not in page_text(person.open("/hub/spawn").text), "the team's profiles are gone")
+    assert person.open("/hub/spawn").status == 200
+    leave(hub, name, "/vision/developer")
+    until(lambda: person.open("/hub/spawn").status == 403, "nothing is left")
+    assert "you are in no team" in page_text(person.open("/hub/spawn").text)
+
+
+def test_signing_out_ends_the_session_everywhere(hub: HubLab, account: Callable[..., str]) -> None:
+    name = account("/research/developer")
+    person = hub.person()
+    person.sign_in(name, PASSWORD)
+    id = hub.keycloak.person(name)["id"]
+    assert len(hub.keycloak.ask(f"/users/{id}/sessions")) == 1
+    after = person.open("/hub/logout")
+    assert hub.keycloak.ask(f"/users/{id}/sessions") == []
+    assert after.asks_for("password"), f"at the door again, not {page_text(after.text)[:300]}"
+
+
+def test_a_session_that_ended_elsewhere_ends_here(hub: HubLab, account: Callable[..., str]) -> None:
+    name = account("/research/developer")
+    person = hub.person()
+    person.sign_in(name, PASSWORD)
+    hub.keycloak.admin("POST", f"/{REALM}/users/{hub.keycloak.person(name)['id']}/logout")
+    until(lambda: person.open("/hub/home").asks_for("password"), "the hub asks to sign in again")
+
+
+def test_a_notebook_runs_for_its_team_stays_while_it_computes_and_ends_when_idle(
+    hub: HubLab, account: Callable[..., str]
+) -> None:
+    name = account("/research/developer")
+    person = hub.person()
+    person.sign_in(name, PASSWORD)
+    hub.notebook.kernels = [{"execution_state": "busy"}]
+    hub.notebook.last_activity = "2020-01-01T00:00:00Z"
+    chosen = person.choose("research_python")
+    assert chosen.status == 200, page_text(chosen.text)
+    (pod,) = until(lambda: hub.pods("team-research"), "the pod")
+    assert pod["metadata"]["labels"]["gpulab.dev/profile"] == "python"
+    until(lambda: "Stop My Server" in person.open("/hub/home").text, "the hub sees it running")
+
+    # Reports of the notebook go on when its owner's sign-in is over, and are none of the owner's.
+    variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
+    hub.keycloak.admin("POST", f"/{REALM}/users/{hub.keycloak.person(name)['id']}/logout")
+    until(lambda: person.open("/hub/home").asks_for("password"), "the sign-in is over")
+    report = {"last_activity": datetime.datetime.now(datetime.UTC).isoformat()}
+    assert posted(variables["JUPYTERHUB_ACTIVITY_URL"], report, variables["JUPYTERHUB_API_TOKEN"]) == 200
+    assert person.open("/hub/home").asks_for("password")
+
+    # A kernel computes and prints nothing for longer than the profile's idle time.
+    over = time.monotonic() + IDLE_SECONDS + 5
+    until(lambda: time.monotonic() > over, "its idle time is over")
+    assert hub.pods("team-research")
+    page = person.sign_in(name, PASSWORD)
+    assert "Stop My Server" in page.text, page_text(page.text)
+    assert "gpulab-notice" not in page.text
+
+    hub.notebook.last_activity = datetime.datetime.now(datetime.UTC).isoformat()
+    hub.notebook.kernels = [{"execution_state": "idle"}]
+    until(lambda: "gpulab-notice" in person.open("/hub/home").text, "the home page tells")
+    until(lambda: not hub.pods("team-research"), "it ends")
+    until(lambda: "Stop My Server" not in person.open("/hub/home").text, "the hub knows")
+
+
+def test_a_choice_that_nobody_offers_is_refused(hub: HubLab, account: Callable[..., str]) -> None:
+    person = hub.person()
+    person.sign_in(account("/research/developer"), PASSWORD)
+    for profile in ("research_fine-tuning", "vision_python", "research_no-such-profile"):
+        refused = person.choose(profile)
+        assert refused.status == 403
+        assert "no profile that you may start" in page_text(refused.text)
+    assert not hub.pods("team-research")
+
+
+def test_what_the_quota_has_no_room_for_is_said_on_the_page_of_the_form(
+    hub: HubLab, account: Callable[..., str]
+) -> None:
+    quota = place("/api/v1/resourcequotas", "team", "team-research")
+    hub.kubernetes.patch(quota, {"spec": {"hard": {"requests.nvidia.com/gpu": "0"}}})
+    hard = "requests.nvidia.com/gpu"
+    until(lambda: hub.kubernetes.request("GET", quota)["status"]["hard"].get(hard) == "0", "the quota counts")
+    person = hub.person()
+    person.sign_in(account("/research/data-scientist"), PASSWORD)
+    refused = person.choose("research_pytorch")
+    assert refused.status == 409
+    assert "Team research has no GPUs in its quota" in page_text(refused.text)
+    assert refused.asks_for("profile"), "the form is there again"
+    assert not hub.pods("team-research")
+
+
+def posted(url: str, content: Any, token: str) -> int:
+    """The status by which the hub's API answers a notebook."""
+    headers = {"Authorization": f"token {token}"}
+    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status

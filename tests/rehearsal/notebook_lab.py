@@ -1,0 +1,190 @@
+"""Teams' namespaces as the program makes them, and people who start notebooks there by the hub's own spawner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from unittest.mock import patch
+
+import kubernetes_asyncio.config
+import yaml
+from jupyterhub.objects import Hub, Server
+from karpenter_lab import Lab
+from traitlets.config import Config
+
+from components import team_admission, team_quota, team_rbac, volumes
+from components.hub import pod
+from components.hub.catalogue import Catalogue, parse
+from components.hub.config import configure
+from components.hub.spawner import NotebookSpawner, pre_spawn_hook
+from components.notebook_catalogue import catalogue
+from components.team import TeamArgs, namespace_metadata
+from components.team_names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, NOTEBOOK_SERVICE_ACCOUNT
+from rehearsal.controllers.world import Kubernetes, Object, place
+from settings import Settings
+
+Result = TypeVar("Result")
+
+_PATIENCE_SECONDS = 90
+
+
+def make_teams(kubernetes: Kubernetes, settings: Settings) -> None:
+    """What the program makes of hub and teams, as far as the API server decides by it."""
+    make = _Maker(kubernetes)
+    make("/api/v1/namespaces", {"metadata": {"name": HUB_NAMESPACE}})
+    make("/api/v1/serviceaccounts", {"metadata": _within(HUB_NAMESPACE, HUB_SERVICE_ACCOUNT)})
+    # What the chart gives the hub in its own namespace.
+    _give_hub(
+        make, HUB_NAMESPACE, [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]}]
+    )
+    priority = {"metadata": {"name": pod.PRIORITY_CLASS}, "value": 0}
+    make("/apis/scheduling.k8s.io/v1/priorityclasses", priority)
+    name = team_admission.PODS
+    policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+    make(f"{policies}ies", {"metadata": {"name": name}, "spec": team_admission.pod_policy()})
+    make(f"{policies}ybindings", {"metadata": {"name": name}, "spec": team_admission.binding(name)})
+    for name in settings.teams:
+        _make_team(make, name, settings)
+
+
+def _make_team(make: _Maker, name: str, settings: Settings) -> None:
+    team, storage = settings.teams[name], settings.storage
+    shared: Any = SimpleNamespace(storage=storage, pools=settings.node_pools, owner="tests", cost_center="tests")
+    metadata = namespace_metadata(TeamArgs(name=name, settings=team, shared=shared))
+    namespace = metadata["name"]
+    make("/api/v1/namespaces", {"metadata": metadata})
+    quota = team_quota.resource_quota(name, team.quota, storage, settings.node_pools)
+    for collection, own_name, content in (
+        ("serviceaccounts", NOTEBOOK_SERVICE_ACCOUNT, {"automountServiceAccountToken": False}),
+        ("resourcequotas", "team", {"spec": quota}),
+        ("limitranges", "team", {"spec": team_quota.limit_range(team.quota)}),
+    ):
+        make(f"/api/v1/{collection}", {"metadata": _within(namespace, own_name), **content})
+    _give_hub(make, namespace, team_rbac.hub_rules(storage))
+    for volume in volumes.team_volumes(name, storage):
+        handle = volumes.volume_handle("fs-00000001", f"fsap-{volume.name}")
+        make("/api/v1/persistentvolumes", volumes.persistent_volume(namespace, volume, handle))
+        make("/api/v1/persistentvolumeclaims", volumes.claim(namespace, volume))
+
+
+def _give_hub(make: _Maker, namespace: str, rules: Any) -> None:
+    rbac, metadata = "/apis/rbac.authorization.k8s.io/v1", _within(namespace, "hub")
+    make(f"{rbac}/roles", {"metadata": metadata, "rules": rules})
+    reference, subjects = team_rbac.role_ref("Role", "hub"), [team_rbac.hub_subject()]
+    make(f"{rbac}/rolebindings", {"metadata": metadata, "roleRef": reference, "subjects": subjects})
+
+
+def hub_kubeconfig(kubernetes: Kubernetes, administrators: Path, folder: Path) -> Path:
+    """A file by which a client is the hub's service account, beside the administrator's."""
+    account = f"{place('/api/v1/serviceaccounts', HUB_SERVICE_ACCOUNT, HUB_NAMESPACE)}/token"
+    token = kubernetes.request("POST", account, {"spec": {}})["status"]["token"]
+    content = yaml.safe_load(administrators.read_text(encoding="utf-8"))
+    user = {**content["users"][0], "user": {"token": token}}
+    file = folder / "hub-kubeconfig"
+    file.write_text(yaml.safe_dump({**content, "users": [user]}), encoding="utf-8")
+    return file
+
+
+class _Maker:
+    def __init__(self, kubernetes: Kubernetes) -> None:
+        self._kubernetes = kubernetes
+
+    def __call__(self, collection: str, obj: Object) -> None:
+        metadata = obj["metadata"]
+        self._kubernetes.create(place(collection, metadata["name"], metadata.get("namespace")), obj)
+
+
+class NotebookLab:
+    """The lab's teams, and whoever starts notebooks there. `kubeconfig` is the administrator's."""
+
+    def __init__(self, lab: Lab, kubeconfig: Path, folder: Path) -> None:
+        self.lab = lab
+        hub = lab.settings.hub
+        assert hub
+        self.document = catalogue(lab.settings, hub)
+        make_teams(lab.kubernetes, lab.settings)
+        self._kubeconfig = hub_kubeconfig(lab.kubernetes, kubeconfig, folder)
+        self._folder = folder
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return parse(self.document)
+
+    def pods(self, namespace: str) -> list[Object]:
+        return [
+            one
+            for one in self.lab.kubernetes.list(f"/api/v1/namespaces/{namespace}/pods")
+            if "deletionTimestamp" not in one["metadata"]
+        ]
+
+    def run(self, work: Callable[[Spawning], Coroutine[Any, Any, Result]]) -> Result:
+        """Runs `work` as the hub's account, with a loop of its own."""
+
+        async def within() -> Result:
+            async with self._spawning() as spawning:
+                return await work(spawning)
+
+        return asyncio.run(within())
+
+    @asynccontextmanager
+    async def _spawning(self) -> AsyncIterator[Spawning]:
+        await kubernetes_asyncio.config.load_kube_config(str(self._kubeconfig))
+        with patch("kubespawner.spawner.load_config"):
+            try:
+                yield Spawning(self.document, self._folder)
+            finally:
+                await NotebookSpawner._stop_all_reflectors()
+
+
+class Spawning:
+    """Makes spawners of people, as the hub does, configured as the hub is."""
+
+    def __init__(self, document: Object, folder: Path) -> None:
+        file = folder / "catalogue.json"
+        file.write_text(json.dumps(document), encoding="utf-8")
+        self._config = Config()
+        configure(self._config, file)
+
+    def spawner(
+        self, person: str, groups: Iterable[str], profile: str | None = None, server: str = "", **traits: Any
+    ) -> NotebookSpawner:
+        """Somebody's, who is in these groups and has chosen that."""
+        user = SimpleNamespace(
+            name=person,
+            id=1,
+            url=f"/jupyter/user/{person}/",
+            escaped_name=person,
+            groups=[SimpleNamespace(name=group) for group in groups],
+            server=Server(),
+            settings={},
+        )
+        options = {"profile": profile} if profile else {}
+        stored = SimpleNamespace(name=server, server=None, user_options=options, state={}, started=None)
+        made = NotebookSpawner(
+            user=user,
+            orm_spawner=stored,
+            hub=Hub(ip="hub", port=8081, base_url="/jupyter/hub/"),
+            config=self._config,
+            api_token="token",
+            oauth_client_id=f"jupyterhub-user-{person}",
+            user_options=options,
+            **traits,
+        )
+        made.namespace = HUB_NAMESPACE
+        return made
+
+    async def start(self, *args: Any, **kwargs: Any) -> NotebookSpawner:
+        """Starts a notebook as the hub does: first its hook, then the spawner."""
+        made = self.spawner(*args, **kwargs)
+        await pre_spawn_hook(made)
+        await asyncio.wait_for(made.start(), _PATIENCE_SECONDS)
+        return made
+
+
+def _within(namespace: str, name: str) -> dict[str, str]:
+    return {"name": name, "namespace": namespace}

@@ -1,0 +1,225 @@
+"""Notebooks on the real API server, with the real KubeSpawner and Karpenter: what each person gets, and is refused.
+
+Everything is done with the rights of the hub's account. Kubelets are KWOK's: no container runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from karpenter_lab import running_lab, until
+from kubernetes_asyncio.client.rest import ApiException
+from notebook_lab import NotebookLab, Spawning
+
+import contracts
+from components.hub.choices import choices
+from components.hub.people import ROLES, group_of
+from components.hub.spawner import NotebookSpawner, Refused, pre_spawn_hook
+from rehearsal.controllers.world import NODES, Object, place
+from rehearsal.providers.kubernetes.client import ApiError
+from rehearsal.toolchain import Toolchain
+
+PODS = "/api/v1/pods"
+
+
+@pytest.fixture(scope="module")
+def notebooks(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NotebookLab]:
+    """dev's pools and teams."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    with running_lab(toolchain, folder) as lab:
+        for pool in lab.settings.node_pools:
+            lab.make_pool(pool)
+        made = NotebookLab(lab, folder / "kubernetes" / "kubeconfig", folder)
+        for pool in lab.settings.node_pools:
+            until(lambda pool=pool: lab.is_ready(pool), f"{pool} is ready")
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(notebooks: NotebookLab) -> Iterator[None]:
+    yield
+    for team in notebooks.catalogue.teams.values():
+        for one in notebooks.pods(team.namespace):
+            notebooks.lab.kubernetes.delete(place(PODS, one["metadata"]["name"], team.namespace))
+    notebooks.lab.end_nodes()
+
+
+def pod_of(notebooks: NotebookLab, spawner: NotebookSpawner) -> Object:
+    found = notebooks.lab.kubernetes.get(place(PODS, spawner.pod_name, spawner.namespace))
+    assert found
+    return found
+
+
+def test_every_choice_is_admitted_and_gets_its_kind_of_node(notebooks: NotebookLab) -> None:
+    """Each profile of each team, by people of all roles. In a team one after the other: its quota is for few."""
+    catalogue = notebooks.catalogue
+    offered: dict[str, dict[str, list[str]]] = {}
+    for team in catalogue.teams:
+        for role in ROLES:
+            for choice in choices(catalogue, [group_of(team, role)]):
+                offered.setdefault(team, {}).setdefault(choice.slug, []).append(role)
+
+    async def of_team(spawning: Spawning, team: str) -> list[tuple[str, str, Object, Object]]:
+        seen = []
+        for number, (slug, roles) in enumerate(offered[team].items()):
+            role = roles[number % len(roles)]
+            spawner = await spawning.start(f"{role}@example.com", [group_of(team, role)], slug)
+            pod = pod_of(notebooks, spawner)
+            node = notebooks.lab.kubernetes.get(place(NODES, pod["spec"]["nodeName"]))
+            assert node
+            seen.append((slug, role, pod, node))
+            await spawner.stop(now=True)
+        return seen
+
+    async def of_all(spawning: Spawning) -> list[tuple[str, str, Object, Object]]:
+        return [one for team in await asyncio.gather(*(of_team(spawning, team) for team in offered)) for one in team]
+
+    seen = notebooks.run(of_all)
+    assert {role for _, role, _, _ in seen} == set(ROLES)
+    assert {slug.partition("_")[2] for slug, _, _, _ in seen} == set(catalogue.profiles)
+    for slug, role, pod, node in seen:
+        team, _, profile = slug.partition("_")
+        wanted = catalogue.profiles[profile]
+        spec, labels = pod["spec"], pod["metadata"]["labels"]
+        assert pod["metadata"]["namespace"] == f"team-{team}"
+        assert (labels["gpulab.dev/team"], labels["gpulab.dev/profile"]) == (team, profile)
+        assert spec["serviceAccountName"] == "notebook"
+        assert spec["automountServiceAccountToken"] is False
+        assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+        (container,) = spec["containers"]
+        assert container["image"] == wanted.image
+        home = next(one for one in container["volumeMounts"] if one["mountPath"] == "/home/jovyan")
+        assert home["subPath"] == labels["gpulab.dev/person"] != f"{role}@example.com"
+        pool = node["metadata"]["labels"]["gpulab.dev/pool"]
+        machine = contracts.instance_types()[node["metadata"]["labels"]["node.kubernetes.io/instance-type"]]
+        if wanted.gpu is None:
+            assert pool == "cpu"
+            assert machine.gpu_count == 0
+        else:
+            assert pool == wanted.gpu.pool
+            assert container["resources"]["limits"][wanted.gpu.resource] == str(wanted.gpu.count)
+            assert wanted.gpu.resource.endswith("shared") or machine.gpu_count >= wanted.gpu.count
+            if any(one["key"].endswith("gpu-memory") for one in wanted.gpu.affinity):
+                assert machine.gpu_memory_mib > 22 * 1024
+
+
+@pytest.fixture
+def two_gpus(notebooks: NotebookLab) -> Iterator[None]:
+    """The quota of research is two GPUs."""
+    quota = place("/api/v1/resourcequotas", "team", "team-research")
+    before = notebooks.lab.kubernetes.request("GET", quota)["spec"]["hard"]
+
+    def set_hard(hard: Object) -> None:
+        notebooks.lab.kubernetes.patch(quota, {"spec": {"hard": hard}})
+        until(lambda: notebooks.lab.kubernetes.request("GET", quota)["status"].get("hard") == hard, "the quota counts")
+
+    set_hard({**before, "requests.nvidia.com/gpu": "2"})
+    yield
+    set_hard(before)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_third_gpu_of_a_quota_of_two_is_refused_before_there_is_a_pod(notebooks: NotebookLab) -> None:
+    async def three(spawning: Spawning) -> str:
+        group = [group_of("research", "data-scientist")]
+        await spawning.start("ada", group, "research_pytorch")
+        await spawning.start("grace", group, "research_tensorflow")
+        with pytest.raises(Refused) as refused:
+            await pre_spawn_hook(spawning.spawner("alan", group, "research_pytorch"))
+        return str(refused.value)
+
+    said = notebooks.run(three)
+    assert "quota is 2 GPUs: 2 in use (ada 1, grace 1), 0 left, and this needs 1" in said
+    assert {one["metadata"]["annotations"]["hub.jupyter.org/username"] for one in notebooks.pods("team-research")} == {
+        "ada",
+        "grace",
+    }
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_quota_that_two_race_for_is_told_as_the_cluster_says_it(notebooks: NotebookLab) -> None:
+    """Somebody else had the last GPU after the hub had looked: the API server refuses the pod itself."""
+
+    async def late(spawning: Spawning) -> str:
+        group = [group_of("research", "data-scientist")]
+        late = spawning.spawner("alan", group, "research_pytorch")
+        await pre_spawn_hook(late)
+        await spawning.start("ada", group, "research_pytorch")
+        await spawning.start("grace", group, "research_tensorflow")
+        with pytest.raises(Refused) as refused:
+            await late.start()
+        return str(refused.value)
+
+    assert "exceeded quota" in notebooks.run(late)
+
+
+def test_what_gets_no_machine_ends_with_what_karpenter_says(notebooks: NotebookLab) -> None:
+    """The pool is full by pods of which the hub knows nothing."""
+
+    def fill() -> None:
+        for number in range(2):
+            notebooks.lab.run_pod(f"other-{number}", gpus=8, pool="gpu")
+        until(lambda: all(notebooks.lab.node_of(f"other-{number}") for number in range(2)), "the pool is full")
+
+    async def start(spawning: Spawning) -> tuple[str, list[str]]:
+        spawner = spawning.spawner("ada", [group_of("research", "data-scientist")], "research_pytorch")
+        spawner.start_timeout = 20
+        await pre_spawn_hook(spawner)
+        starting = spawner.start()
+        with pytest.raises(Refused) as refused:
+            await starting
+        return str(refused.value), [step["message"] async for step in spawner.progress()]
+
+    fill()
+    try:
+        said, told = notebooks.run(start)
+    finally:
+        for number in range(2):
+            notebooks.lab.delete_pod(f"other-{number}")
+    assert "Karpenter could buy no machine" in said
+    assert "limit" in said
+    assert any("Karpenter can buy no machine for it" in line for line in told), told
+
+
+def test_the_page_tells_of_the_machine_that_is_bought(notebooks: NotebookLab) -> None:
+    async def start(spawning: Spawning) -> list[str]:
+        spawner = await spawning.start("ada", [group_of("research", "data-scientist")], "research_pytorch")
+        return [step["message"] async for step in spawner.progress()]
+
+    told = notebooks.run(start)
+    assert told[0].startswith("PyTorch")
+    assert "for team research" in told[0]
+    assert any("Karpenter buys a machine for it" in line for line in told), told
+
+
+def test_the_hub_reaches_no_other_namespace_and_nothing_of_the_cluster(notebooks: NotebookLab) -> None:
+    async def look(spawning: Spawning) -> Any:
+        spawner = spawning.spawner("ada", [group_of("research", "developer")])
+        for asked in (
+            spawner.api.list_pod_for_all_namespaces(),
+            spawner.api.list_node(),
+            spawner.api.list_namespaced_secret("team-research"),
+            spawner.api.list_namespaced_pod("kube-system"),
+        ):
+            with pytest.raises(ApiException, match="is forbidden"):
+                await asked
+
+    notebooks.run(look)
+
+
+def test_a_privileged_change_of_a_notebook_is_refused(notebooks: NotebookLab) -> None:
+    """What the hub makes is admitted because it conforms, not because nobody looks."""
+
+    async def start(spawning: Spawning) -> Object:
+        spawner = await spawning.start("ada", [group_of("data-platform", "developer")])
+        return pod_of(notebooks, spawner)
+
+    made = notebooks.run(start)
+    spec = {name: value for name, value in made["spec"].items() if name not in ("nodeName", "priority")}
+    spec["containers"][0]["securityContext"] = {"privileged": True}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "privileged"}, "spec": spec}
+    with pytest.raises(ApiError, match="violates PodSecurity"):
+        notebooks.lab.kubernetes.create(place(PODS, "privileged", "team-data-platform"), pod)

@@ -1,0 +1,66 @@
+"""The modules as the hub has them: a package of another name beside its catalogue, and nothing else of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from hub_catalogue import FILE
+
+from components.jupyterhub import hub_modules
+from components.jupyterhub_values import CONFIGURATION, PACKAGE
+
+REPORT = """
+import json
+from traitlets.config import Config
+c = Config()
+{configuration}
+(service,) = c.JupyterHub.services
+from jupyterhub.app import JupyterHub
+from jinja2 import Environment, FileSystemLoader
+print(json.dumps({{
+    "command": service["command"],
+    "environment": service["environment"],
+    "spawner": c.JupyterHub.spawner_class.__module__,
+    "templates": Environment(loader=FileSystemLoader(c.JupyterHub.template_paths)).list_templates(extensions=["html"]),
+}}))
+"""
+
+
+def test_the_hub_loads_them_by_the_charts_line_and_starts_the_culler(tmp_path: Path) -> None:
+    mounted = tmp_path / "..2026_09_01"
+    mounted.mkdir()
+    for name, text in {**hub_modules(), "catalogue.json": FILE.read_text(encoding="utf-8")}.items():
+        (mounted / name).write_text(text, encoding="utf-8")
+    # As kubelet mounts ConfigMaps: each file is a link to the newest version's.
+    package = tmp_path / PACKAGE
+    package.mkdir()
+    shutil.move(mounted, package / mounted.name)
+    (package / "..data").symlink_to(mounted.name)
+    for name in (*hub_modules(), "catalogue.json"):
+        (package / name).symlink_to(f"..data/{name}")
+
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", REPORT.format(configuration=CONFIGURATION)]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["spawner"] == f"{PACKAGE}.spawner"
+    assert "home.html" in found["templates"]
+
+    # Without the hub's variables the culler gets no further than these.
+    service = {**environment, **found["environment"]}
+    culler = subprocess.run(found["command"], cwd="/", env=service, capture_output=True, text=True, check=False)
+    assert culler.returncode != 0
+    assert "KeyError: 'JUPYTERHUB_API_URL'" in culler.stderr

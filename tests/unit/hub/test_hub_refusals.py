@@ -1,0 +1,172 @@
+"""What is refused before there is a pod, and in which words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hub_catalogue import choice, dev
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.hub.catalogue import Pool
+from components.hub.pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS, pools_for, requests
+from components.hub.quantities import amount
+from components.hub.refusals import home_in_use, never_fits, pool_full, quota_left
+
+GPU = "nvidia.com/gpu"
+
+
+def pod(
+    person: str = "ada", *, name: str = "", phase: str = "Running", pool: str | None = None, **requested: str
+) -> dict[str, Any]:
+    wanted = {key.replace("_", "/").replace("gpu", "gpu"): value for key, value in requested.items()}
+    return {
+        "metadata": {
+            "name": name or f"jupyter-{person}",
+            "labels": {PERSON_LABEL: person},
+            "annotations": {"hub.jupyter.org/username": person},
+        },
+        "spec": {
+            "nodeSelector": {POOL_LABEL: pool} if pool else {},
+            "containers": [{"resources": {"requests": wanted}}],
+        },
+        "status": {"phase": phase},
+    }
+
+
+def gpu_pod(person: str, count: int, **of_pod: Any) -> dict[str, Any]:
+    made = pod(person, **of_pod)
+    made["spec"]["containers"][0]["resources"] = {"requests": {GPU: str(count)}, "limits": {GPU: str(count)}}
+    return made
+
+
+def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    return {"spec": {"hard": hard, **spec}, "status": {"hard": hard, "used": used or {}}}
+
+
+def test_a_quota_that_is_used_up_names_who_uses_it_and_what_is_left() -> None:
+    asked = {GPU: Decimal(2)}
+    quotas = [quota({"requests.nvidia.com/gpu": "4"}, {"requests.nvidia.com/gpu": "3"})]
+    said = quota_left(asked, quotas, [gpu_pod("ada", 1), gpu_pod("grace", 2)], "research")
+    assert said is not None
+    assert "quota is 4 GPUs: 3 in use (grace 2, ada 1), 1 left, and this needs 2" in said
+    assert quota_left({GPU: Decimal(1)}, quotas, [], "research") is None
+
+
+def test_what_is_not_granted_at_all_is_told_so() -> None:
+    said = quota_left({GPU: Decimal(1)}, [quota({"requests.nvidia.com/gpu": "0"})], [], "research")
+    assert said is not None
+    assert said.startswith("Team research has no GPUs in its quota")
+
+
+def test_notebooks_that_are_over_use_nothing() -> None:
+    quotas = [quota({"pods": "2"}, {"pods": "2"})]
+    said = quota_left({}, quotas, [pod("ada"), pod("grace", phase="Succeeded"), pod("alan")], "research")
+    assert said is not None
+    assert "(ada 1, alan 1)" in said
+
+
+def test_memory_counts_by_request_and_by_limit() -> None:
+    for key in ("requests.memory", "limits.memory", "memory"):
+        quotas = [quota({key: "16Gi"}, {key: "12Gi"})]
+        assert quota_left({"memory": amount("4Gi")}, quotas, [], "research") is None
+        said = quota_left({"memory": amount("8Gi")}, quotas, [pod("ada", memory="12Gi")], "research")
+        assert said is not None
+        assert "16 GiB of memory: 12 GiB in use (ada 12 GiB), 4 GiB left, and this needs 8 GiB" in said
+
+
+@pytest.mark.parametrize(
+    "other", ["services.loadbalancers", "persistentvolumeclaims", "requests.storage", "limits.cpu", "count/secrets"]
+)
+def test_what_a_notebook_does_not_count_for_is_no_obstacle(other: str) -> None:
+    asked = requests(choice("research_python"))
+    assert quota_left(asked, [quota({other: "0"})], [], "research") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "counts"),
+    [
+        ({}, True),
+        ({"scopes": ["NotTerminating"]}, True),
+        ({"scopes": ["BestEffort"]}, False),
+        ({"scopes": ["NotBestEffort", "Terminating"]}, False),
+        (
+            {
+                "scopeSelector": {
+                    "matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": [PRIORITY_CLASS]}]
+                }
+            },
+            True,
+        ),
+        (
+            {
+                "scopeSelector": {
+                    "matchExpressions": [
+                        {"scopeName": "PriorityClass", "operator": "NotIn", "values": [PRIORITY_CLASS]}
+                    ]
+                }
+            },
+            False,
+        ),
+    ],
+)
+def test_a_quota_counts_within_its_scopes(spec: dict[str, Any], counts: bool) -> None:
+    assert (quota_left({}, [quota({"pods": "0"}, **spec)], [], "research") is not None) == counts
+
+
+@given(limit=st.integers(1, 100), used=st.integers(0, 100), asked=st.integers(1, 100))
+def test_it_is_refused_just_when_the_cluster_would(limit: int, used: int, asked: int) -> None:
+    quotas = [quota({"requests.nvidia.com/gpu": str(limit)}, {"requests.nvidia.com/gpu": str(used)})]
+    refused = quota_left({GPU: Decimal(asked)}, quotas, [], "research") is not None
+    assert refused == (used + asked > limit)
+
+
+def test_a_pool_that_is_full_by_other_teams_says_which() -> None:
+    pool = dev().pools["gpu"]
+    assert pool.limits == {GPU: "16"}
+    pods = {
+        "research": [gpu_pod("ada", 8, pool="gpu")],
+        "vision": [gpu_pod("grace", 7, pool="gpu"), gpu_pod("alan", 8, pool="gpu-other")],
+    }
+    assert pool_full({GPU: Decimal(1)}, pool, pods) is None
+    said = pool_full({GPU: Decimal(2)}, pool, pods)
+    assert said is not None
+    assert "Pool gpu may have 16 GPUs, and 15 are in use (research 8, vision 7)" in said
+    assert "ada" not in said, "who it is in another team is nobody's business"
+
+
+def test_a_pod_is_of_the_pool_that_its_affinity_says() -> None:
+    pool = dev().pools["gpu"]
+    bound = gpu_pod("ada", 16)
+    required = {"nodeSelectorTerms": [{"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": ["gpu"]}]}]}
+    bound["spec"]["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    assert pool_full({GPU: Decimal(1)}, pool, {"research": [bound]}) is not None
+
+
+def test_what_no_machine_has_is_told_with_the_most_that_there_is() -> None:
+    cpu = Pool(name="cpu", gpu=False, tolerations=(), limits={}, largest={"cpu": "7.5", "memory": "28Gi"})
+    large = Pool(name="large", gpu=False, tolerations=(), limits={}, largest={"cpu": "31", "memory": "120Gi"})
+    asked = {"cpu": Decimal(8), "memory": amount("64Gi"), "ephemeral-storage": amount("10Gi")}
+    said = never_fits(asked, [cpu])
+    assert said is not None
+    assert "cpu has at most 7.5 vCPU, 28 GiB of memory" in said
+    assert never_fits(asked, [cpu, large]) is None
+    assert "no node pool" in (never_fits(asked, []) or "")
+
+
+def test_every_choice_of_dev_fits_somewhere() -> None:
+    catalogue = dev()
+    for team in catalogue.teams.values():
+        for profile in team.profiles:
+            one = choice(f"{team.name}_{profile}", "administrator", "project-manager", "data-scientist", "developer")
+            assert never_fits(requests(one), pools_for(catalogue, one)) is None
+
+
+def test_a_home_that_is_a_disk_is_in_one_notebook_at_a_time() -> None:
+    running = pod("ada", name="jupyter-ada")
+    running["metadata"]["labels"]["hub.jupyter.org/servername"] = ""
+    assert "the first one has it" in (home_in_use([running], "ada", "jupyter-ada--second") or "")
+    assert home_in_use([running], "ada", "jupyter-ada") is None, "its own pod, on its way out"
+    assert home_in_use([running], "grace", "jupyter-grace") is None

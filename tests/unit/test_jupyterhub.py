@@ -1,0 +1,261 @@
+"""The hub in the whole of a platform: what it is made of, where its secrets are, and what it waits for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import platform_lab
+import pytest
+from engine_mocks import EngineMocks, Registered
+
+import contracts
+from components.first_sign_in import first_steps
+from components.hub import catalogue as hub_catalogue
+from components.hub import config as hub_config
+from components.hub import pod
+from components.jupyterhub import MODULES, PRIORITY_CLASS, config_map_name, hub_modules, hub_rules, published_service
+from components.jupyterhub_values import PACKAGE
+from components.notebook_end import NOTEBOOKS, NotebookEndProvider
+from components.realm import Addresses
+from components.team_names import HUB_NAMESPACE
+from components.warm import PRIORITY as PLACEHOLDER_PRIORITY
+from settings import Identity
+
+RELEASE, CONFIG_MAP, SECRET = (
+    "kubernetes:helm.sh/v3:Release",
+    "kubernetes:core/v1:ConfigMap",
+    "kubernetes:core/v1:Secret",
+)
+INSTANCE, SNAPSHOT = "aws:rds/instance:Instance", "aws:rds/snapshot:Snapshot"
+BYTES = "random:index/randomBytes:RandomBytes"
+IMAGE = "quay.io/jupyter/base-notebook:2026-08-03"
+
+SECTIONS: dict[str, Any] = {
+    "gpulab:profiles": {"python": {"displayName": "Python", "image": IMAGE, "cpu": 2, "memory": 4}},
+    "gpulab:teams": {
+        "research": {
+            "description": "Models",
+            "quota": {"cpu": 8, "memory": 32, "notebooks": 4},
+            "profiles": ["python"],
+        }
+    },
+    "gpulab:identity": {"administrators": ["ada@example.com"]},
+}
+
+Deploy = Callable[..., None]
+
+
+@pytest.fixture
+def deploy(mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploys a lab with a hub, and some sections of its stack file changed."""
+    mocks.outputs[INSTANCE] = lambda resource: {"address": f"{resource.name}.rds.example.com"}
+    mocks.outputs[SNAPSHOT] = lambda resource: {"dbSnapshotArn": f"arn of {resource.name}"}
+    mocks.outputs[BYTES] = lambda resource: {"hex": f"hex of {resource.name}", "base64": "x"}
+    with platform_lab.answering_eks(mocks, monkeypatch):
+        yield (
+            lambda **changed: (
+                platform_lab.deploy(
+                    mocks, **{**SECTIONS, **{f"gpulab:{name}": value for name, value in changed.items()}}
+                )
+                and None
+            )
+        )
+
+
+def hub_release(mocks: EngineMocks) -> Registered:
+    (found,) = [one for one in mocks.all(RELEASE) if one.inputs["chart"] == "jupyterhub"]
+    return found
+
+
+def in_hub(mocks: EngineMocks, kind: str) -> dict[str, Registered]:
+    found = [one for one in mocks.all(kind) if one.inputs["metadata"].get("namespace") == HUB_NAMESPACE]
+    return {one.inputs["metadata"]["name"]: one for one in found}
+
+
+def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    secrets = in_hub(mocks, SECRET)
+    values = hub_release(mocks).inputs["values"]
+    held = secrets[values["hub"]["existingSecret"]].inputs["stringData"]
+    assert held["hub.config.JupyterHub.cookie_secret"] == "hex of gpulab-dev-hub-cookies"
+    assert held["hub.config.CryptKeeper.keys"] == "hex of gpulab-dev-hub-auth-state"
+    source = values["hub"]["extraEnv"]["OAUTH_CLIENT_SECRET"]["valueFrom"]["secretKeyRef"]
+    client_secret = held[source["key"]]
+    assert client_secret == "generated for gpulab-dev-identity-client-jupyterhub-secret"
+    text = json.dumps(values)
+    assert [one for one in held.values() if one in text] == []
+
+
+def test_keys_are_as_long_as_jupyterhub_wants_them(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    assert {one.inputs["length"] for one in mocks.all(BYTES)} == {32}
+
+
+def test_release_goes_back_to_what_ran_when_an_upgrade_fails(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    release = hub_release(mocks)
+    assert release.inputs["atomic"] is True
+    assert release.inputs["cleanupOnFail"] is True
+    assert release.inputs["version"] == contracts.chart("jupyterhub").version
+    assert release.inputs["namespace"] == HUB_NAMESPACE
+    # Else the chart's own budget would stay beside ours, which the API server refuses.
+    assert release.inputs["allowNullValues"] is True
+
+
+def test_each_content_has_a_config_map_of_its_own(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    maps = in_hub(mocks, CONFIG_MAP)
+    assert all(one.inputs["immutable"] for one in maps.values())
+    sources = hub_release(mocks).inputs["values"]["hub"]["extraVolumes"][0]["projected"]["sources"]
+    mounted = {key for source in sources for key in maps[source["configMap"]["name"]].inputs["data"]}
+    assert {"config.py", "catalogue.json"} <= mounted
+    assert config_map_name("x", {"a": "1"}) != config_map_name("x", {"a": "2"}) != config_map_name("x", {"b": "2"})
+
+
+def test_hubs_modules_read_the_catalogue_that_the_program_writes(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    data = {key: text for one in in_hub(mocks, CONFIG_MAP).values() for key, text in one.inputs["data"].items()}
+    known = hub_catalogue.parse(json.loads(data["catalogue.json"]))
+    assert list(known.teams) == ["research"]
+    assert known.profiles["python"].image == IMAGE
+    assert hub_config.CATALOGUE.name in data
+
+
+def test_package_of_the_hub_is_whole() -> None:
+    modules = hub_modules()
+    assert {"__init__.py", "config.py"} <= modules.keys()
+    left_out = {path.name for path in MODULES.iterdir() if path.is_file()} - modules.keys()
+    assert left_out == set()
+    assert PACKAGE == "gpulab"
+
+
+def test_hub_comes_after_teams_and_sign_in_and_goes_before_them(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    release = hub_release(mocks)
+    (keycloak,) = [one for one in mocks.all(RELEASE) if one.inputs["chart"].endswith("keycloakx")]
+    (namespace,) = [
+        one for one in mocks.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"] == "team-research"
+    ]
+    gate, end = (
+        mocks.one("pulumi-python:dynamic/gpulab:VolumeGate"),
+        mocks.one("pulumi-python:dynamic/gpulab:NotebookEnd"),
+    )
+    for needed in (keycloak, namespace, gate, end):
+        assert mocks.needs(release, needed)
+    assert mocks.needs(end, namespace)
+
+
+def test_hub_may_look_at_its_own_namespace_and_change_nothing_there() -> None:
+    assert {verb for rule in hub_rules() for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert {one for rule in hub_rules() for one in rule["resources"]} == {"pods", "events"}
+
+
+def test_notebooks_push_placeholders_aside_and_nobody_else(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    (priority,) = mocks.all("kubernetes:scheduling.k8s.io/v1:PriorityClass")
+    assert priority.inputs["metadata"]["name"] == PRIORITY_CLASS == pod.PRIORITY_CLASS
+    assert PLACEHOLDER_PRIORITY < priority.inputs["value"] <= 0
+
+
+def test_a_hub_that_is_turned_off_leaves_teams_and_identity(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy(hub={"enabled": False})
+    assert [one for one in mocks.all(RELEASE) if one.inputs["chart"] == "jupyterhub"] == []
+    assert [one for one in mocks.resources if one.type == "gpulab:index:Team"]
+    assert in_hub(mocks, SECRET) == {}
+
+
+def test_database_on_rds_waits_for_neither_teams_nor_keycloak(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy(hub={"database": {"kind": "rds"}})
+    (instance,) = [one for one in mocks.all(INSTANCE) if one.inputs["identifier"].endswith("-jupyterhub")]
+    (keycloak,) = [one for one in mocks.all(INSTANCE) if one.inputs["identifier"].endswith("-keycloak")]
+    assert not mocks.needs(instance, keycloak)
+    assert not [one for one in mocks.all("kubernetes:core/v1:Namespace") if mocks.needs(instance, one)]
+    assert (instance.inputs["dbName"], instance.inputs["username"]) == ("jupyterhub", "jupyterhub")
+    held = in_hub(mocks, SECRET)["hub-secrets"].inputs["stringData"]
+    assert held["hub.db.password"] == instance.inputs["password"]
+    assert hub_release(mocks).inputs["values"]["hub"]["db"]["url"].startswith("postgresql+psycopg2://jupyterhub@")
+
+
+def test_production_keeps_its_database_and_has_it_snapshot_before_an_upgrade(
+    deploy: Deploy, mocks: EngineMocks
+) -> None:
+    deploy(lifecycle={"kind": "production"})
+    (instance,) = [one for one in mocks.all(INSTANCE) if one.inputs["identifier"].endswith("-jupyterhub")]
+    assert instance.inputs["multiAz"] is True
+    assert instance.inputs["deletionProtection"] is True
+    assert instance.protect
+    version = (contracts.chart("jupyterhub").app_version or "").replace(".", "-")
+    names = [one.inputs["dbSnapshotIdentifier"] for one in mocks.all(SNAPSHOT)]
+    assert f"gpulab-dev-jupyterhub-before-{version}" in names
+
+
+def test_registrys_credentials_are_in_the_hubs_namespace_and_in_each_teams(deploy: Deploy, mocks: EngineMocks) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:registry-AbCdEf"
+    mocks.invokes["aws:secretsmanager/getSecretVersion:getSecretVersion"] = {"secretString": '{"auths": {}}'}
+    deploy(hub={"registry": {"pullSecret": {"secretsManager": arn}}})
+    found = [one for one in mocks.all(SECRET) if one.inputs.get("type") == "kubernetes.io/dockerconfigjson"]
+    assert {one.inputs["metadata"]["namespace"] for one in found} == {HUB_NAMESPACE, "team-research"}
+    assert {one.inputs["metadata"]["name"] for one in found} == {"registry"}
+    assert {one.inputs["stringData"][".dockerconfigjson"] for one in found} == {'{"auths": {}}'}
+
+
+def test_load_balancer_asks_the_proxy_itself_so_that_notebooks_outlive_a_start_of_the_hub() -> None:
+    published = published_service(Addresses.of("lab.example.com"))
+    assert published.host == "platform.lab.example.com"
+    assert (published.service, published.port, published.target_port) == ("proxy-public", 80, 8000)
+    assert "hub" not in published.health_check_path
+
+
+def test_deletion_ends_the_notebooks_of_every_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Api:
+        def __init__(self, client: Any) -> None:
+            assert client == "client"
+
+        def delete_collection_namespaced_pod(self, namespace: str, *, label_selector: str, **_: Any) -> None:
+            asked.append((namespace, label_selector))
+
+    class Client:
+        def __enter__(self) -> str:
+            return "client"
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    import kubernetes  # noqa: PLC0415
+
+    monkeypatch.setattr(kubernetes.config, "new_client_from_config_dict", lambda config: Client())
+    monkeypatch.setattr(kubernetes.client, "CoreV1Api", Api)
+    NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a", "team-b"]})
+    assert asked == [("team-a", NOTEBOOKS), ("team-b", NOTEBOOKS)]
+
+
+def test_namespaces_that_come_and_go_are_kept_up_to_date() -> None:
+    provider = NotebookEndProvider()
+    before = {"kubeconfig": "{}", "namespaces": ["team-a"]}
+    assert provider.diff("notebooks", before, {**before, "namespaces": ["team-a", "team-b"]}).changes
+    assert not provider.diff("notebooks", before, before).changes
+
+
+def test_first_steps_name_who_has_a_password_and_who_signs_in_otherwise() -> None:
+    identity = Identity.model_validate(
+        {
+            "administrators": ["ada@example.com"],
+            "providers": {
+                "company": {
+                    "kind": "google",
+                    "clientId": "a",
+                    "clientSecret": {"kubernetesSecret": "google", "key": "secret"},
+                    "hostedDomain": "example.com",
+                }
+            },
+        }
+    )
+    steps = "\n".join(first_steps(identity, Addresses.of("lab.example.com")))
+    assert "ada@example.com" in steps
+    assert "company" in steps
+    assert "https://platform.lab.example.com/jupyter/" in steps
+    assert "first-passwords" in steps

@@ -1,0 +1,163 @@
+"""What the hub is told of teams, profiles and pools: the document that `components/hub` reads."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import settings
+from components.images import mirrored
+from components.notebook_catalogue import CONFIG_MAP_LIMIT, catalogue, catalogue_text, checksum
+from settings import Settings
+from settings.stack import load
+from settings.stack_file import read_stack_file
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLE = Path(__file__).parent / "data" / "catalogue.json"
+TODAY = datetime.date(2026, 6, 1)
+
+
+def of_dev(**sections: Any) -> Settings:
+    """The settings of dev with sections in the place of its own."""
+    config = read_stack_file(PROJECT / "Pulumi.dev.yaml")
+    return load(
+        {**config, **{f"gpulab:{name}": json.dumps(value) for name, value in sections.items()}},
+        stack="dev",
+        today=TODAY,
+    )
+
+
+def section(name: str) -> Any:
+    return json.loads(read_stack_file(PROJECT / "Pulumi.dev.yaml")[f"gpulab:{name}"])
+
+
+def document(stack: Settings) -> dict[str, Any]:
+    return catalogue(stack)
+
+
+def test_example_that_the_hubs_modules_are_tested_with_is_that_of_dev(tmp_path: Path) -> None:
+    text = json.dumps(document(of_dev()), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    (tmp_path / EXAMPLE.name).write_text(text, encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8") == text, f"{EXAMPLE} is stale: cp {tmp_path / EXAMPLE.name} {EXAMPLE}"
+
+
+def test_gpu_profiles_ask_for_what_their_pool_advertises() -> None:
+    found = document(of_dev())
+    for name, profile in found["profiles"].items():
+        gpu = profile["gpu"]
+        if gpu is not None:
+            assert gpu["resource"] in found["pools"][gpu["pool"]]["limits"], name
+            assert gpu["count"] <= found["pools"][gpu["pool"]]["largest"][gpu["resource"]], name
+    assert found["profiles"]["pytorch-slice"]["gpu"]["resource"] == "nvidia.com/gpu.shared"
+    assert found["profiles"]["multi-gpu"]["gpu"]["count"] == 4
+    (memory,) = found["profiles"]["fine-tuning"]["gpu"]["affinity"]
+    assert memory["key"].endswith("instance-gpu-memory")
+
+
+def test_notebooks_tolerate_a_pools_taints_and_not_those_of_its_start() -> None:
+    pools = section("nodePools")
+    pools["gpu"]["taints"] = [{"key": "example.com/team", "value": "ml", "effect": "NoSchedule"}]
+    pools["gpu"]["startupTaints"] = [{"key": "example.com/agent", "effect": "NoSchedule"}]
+    found = document(of_dev(nodePools=pools))["pools"]
+    assert [one["key"] for one in found["gpu"]["tolerations"]] == ["nvidia.com/gpu", "example.com/team"]
+    assert found["cpu"]["tolerations"] == []
+
+
+def test_mounts_are_writable_where_the_role_writes() -> None:
+    teams = document(of_dev())["teams"]
+
+    def datasets(team: str, role: str) -> bool:
+        (mount,) = [one for one in teams[team]["roles"][role]["mounts"] if one["name"] == "datasets"]
+        return not mount.get("readOnly", False)
+
+    assert datasets("data-platform", "developer")
+    assert not datasets("data-platform", "data-scientist")
+    assert not datasets("research", "administrator")
+    (home,) = [one for one in teams["research"]["roles"]["developer"]["mounts"] if one["name"] == "homes"]
+    assert home["subPath"] == "{username}"
+
+
+def test_pools_of_a_team_are_those_that_it_may_use() -> None:
+    teams = document(of_dev())["teams"]
+    assert teams["data-platform"]["nodePools"] == ["cpu"]
+    assert teams["research"]["nodePools"] == ["cpu", "gpu", "gpu-shared"]
+
+
+def test_homes_per_person_are_claims_of_the_class_that_keeps_them() -> None:
+    storage = {"homes": "per-person", "homeSize": 50, "retain": True}
+    teams = section("teams")
+    for team in teams.values():
+        team["quota"]["storage"] = 500
+    homes = document(of_dev(storage=storage, teams=teams))["homes"]
+    assert (homes["kind"], homes["size"], homes["storageClass"]) == ("per-person", 50, "gp3-retain")
+    assert "zone" in homes["note"]
+
+
+def test_images_come_through_the_mirror() -> None:
+    registry = {"mirror": "mirror.example.com:5000/quay"}
+    found = document(of_dev(hub={"registry": registry}))
+    assert found["profiles"]["python"]["image"].startswith("mirror.example.com:5000/quay/jupyter/datascience-notebook:")
+    assert found["hub"]["registry"] == {"mirror": "mirror.example.com:5000/quay", "pullSecret": None}
+
+
+@pytest.mark.parametrize(
+    ("image", "through"),
+    [
+        ("quay.io/jupyter/x:1", "m.example.com/p/jupyter/x:1"),
+        ("registry.example.com:5000/x@sha256:0", "m.example.com/p/x@sha256:0"),
+        ("jupyter/x:1", "m.example.com/p/jupyter/x:1"),
+        ("traefik:v3", "m.example.com/p/library/traefik:v3"),
+        ("docker.io/traefik:v3", "m.example.com/p/library/traefik:v3"),
+        ("registry.k8s.io/pause:3.10.1", "m.example.com/p/pause:3.10.1"),
+    ],
+)
+def test_mirror_stands_in_the_place_of_the_registry(image: str, through: str) -> None:
+    assert mirrored(image, "m.example.com/p") == through
+    assert mirrored(image, None) == image
+
+
+def test_no_secret_and_no_place_of_one_is_in_it() -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gpulab/registry-AbCdEf"
+    hub = {"registry": {"pullSecret": {"secretsManager": arn}}}
+    text = catalogue_text(document(of_dev(hub=hub)))
+    assert json.loads(text)["hub"]["registry"]["pullSecret"] == "registry"
+    assert "arn:" not in text
+
+
+def test_same_settings_give_the_same_text_and_a_change_another_checksum() -> None:
+    profiles = section("profiles")
+    turned = dict(reversed(list(profiles.items())))
+    first, second = catalogue_text(document(of_dev())), catalogue_text(document(of_dev(profiles=turned)))
+    assert first == second
+    profiles["python"]["cpu"] = 4
+    assert checksum(catalogue_text(document(of_dev(profiles=profiles)))) != checksum(first)
+
+
+def test_a_hundred_teams_fit_into_a_config_map() -> None:
+    one = section("teams")["research"]
+    one["quota"] |= {"gpus": 0, "slices": 0}
+    one["profiles"] = ["python", "agents"]
+    teams = {f"team-{number:03}-of-thirty-letters-or": copy.deepcopy(one) for number in range(100)}
+    identity = section("identity")
+    del identity["seedUsers"]
+    text = catalogue_text(document(of_dev(teams=teams, identity=identity)))
+    assert len(json.loads(text)["teams"]) == 100
+    assert len(text.encode()) < CONFIG_MAP_LIMIT / 4
+
+
+def test_what_a_config_map_cannot_hold_is_refused() -> None:
+    found = document(of_dev())
+    found["profiles"]["python"]["startup"] = "x" * CONFIG_MAP_LIMIT
+    with pytest.raises(ValueError, match="ConfigMap"):
+        catalogue_text(found)
+
+
+def test_stack_without_teams_has_no_hub() -> None:
+    assert of_dev(teams={}).hub is None
+    with pytest.raises(settings.SettingsError, match="gpulab:hub: needs gpulab:teams"):
+        of_dev(teams={}, hub={"prePull": False})

@@ -1,0 +1,235 @@
+"""Teams: what their pods may have, whom they may talk to, what people may do there, and what is reached of S3."""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import itertools
+import json
+from typing import Any
+
+import pytest
+from gpu_pools import P4D, cpu_pool, gpu_pool
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import team_network, team_quota, team_rbac, volumes
+from components.team_buckets import buckets_policy
+from settings import Storage
+from settings.teams import Buckets, Quota
+
+POOLS = {
+    "cpu": cpu_pool(),
+    "gpu": gpu_pool(),
+    "shared": gpu_pool(gpu={"sharing": "time-slicing", "replicas": 4}),
+    "sliced": gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"}),
+}
+QUOTA = {"cpu": 8, "memory": 32, "notebooks": 4}
+
+SHARED = Storage.model_validate({})
+PER_PERSON = Storage.model_validate({"homes": "per-person", "homeSize": 20})
+
+
+def hard(quota: dict[str, Any], storage: Storage = SHARED) -> dict[str, str]:
+    return team_quota.resource_quota("research", Quota.model_validate(quota), storage, POOLS)["hard"]
+
+
+# What a team may have.
+
+
+def test_what_is_not_granted_of_gpus_is_zero_and_not_unlimited() -> None:
+    granted = hard({**QUOTA, "gpus": 2})
+    assert granted["requests.nvidia.com/gpu"] == "2"
+    assert granted["requests.nvidia.com/gpu.shared"] == "0"
+    assert granted["requests.nvidia.com/mig-1g.5gb"] == "0"
+    assert hard({**QUOTA, "mig": {"1g.5gb": 3}})["requests.nvidia.com/mig-1g.5gb"] == "3"
+
+
+def test_extended_resources_are_counted_by_requests_alone() -> None:
+    # The API server refuses a quota of limits of them.
+    assert not [key for key in hard(QUOTA) if key.startswith("limits.nvidia")]
+
+
+@pytest.mark.parametrize("storage", [SHARED, PER_PERSON], ids=["shared", "per-person"])
+def test_the_teams_own_claims_fit_its_quota_beside_the_disks_that_are_granted(storage: Storage) -> None:
+    granted = hard({**QUOTA, "storage": 60}, storage)
+    own = [volumes.claim("team-research", one) for one in volumes.team_volumes("research", storage)]
+    disks = 60 // (storage.home_size or 60)
+    sizes = [int(one["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) for one in own]
+    assert len(own) + disks <= int(granted["persistentvolumeclaims"])
+    assert sum(sizes) + 60 == int(granted["requests.storage"].removesuffix("Gi"))
+
+
+def test_nothing_of_a_team_is_published() -> None:
+    granted = hard(QUOTA)
+    assert granted["services.loadbalancers"] == granted["services.nodeports"] == "0"
+
+
+@given(cpu=st.integers(1, 1000), memory=st.integers(1, 4000))
+def test_a_container_that_says_nothing_has_less_than_the_whole_quota(cpu: int, memory: int) -> None:
+    (limits,) = team_quota.limit_range(Quota.model_validate({"cpu": cpu, "memory": memory, "notebooks": 1}))["limits"]
+    assert limits["max"] == {"cpu": str(cpu), "memory": f"{memory}Gi"}
+    assert limits["default"]["memory"] == "1Gi"
+    # A default limit of CPU below what a notebook requests would have it refused.
+    assert limits["default"]["cpu"] == limits["max"]["cpu"]
+    assert limits["defaultRequest"].keys() == limits["default"].keys()
+
+
+# Whom its pods may talk to.
+
+
+def reached(address: str, port: int, *, vpc_cidr: str = "10.40.0.0/16", reaches_buckets: bool = False) -> bool:
+    """Whether a pod of a team may open a TCP connection to an address."""
+    policy = team_network.network_policy(vpc_cidr=vpc_cidr, reaches_buckets=reaches_buckets)
+    ip = ipaddress.ip_address(address)
+    for rule in policy["egress"]:
+        ports = rule.get("ports")
+        for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+            if ip not in ipaddress.ip_network(block["cidr"]):
+                continue
+            if any(ip in ipaddress.ip_network(one) for one in block.get("except", ())):
+                continue
+            if ports is None or {"protocol": "TCP", "port": port} in ports:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "52.216.1.1", "8.8.8.8"])
+def test_the_internet_is_reached(address: str) -> None:
+    assert reached(address, 443)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.40.3.7",
+        "10.1.2.3",
+        "172.20.0.1",
+        "192.168.1.1",
+        "100.64.0.1",
+        "100.127.255.254",
+        "169.254.169.254",
+        "127.0.0.1",
+    ],
+)
+@pytest.mark.parametrize("port", [80, 443])
+def test_nothing_private_is_reached_by_its_address(address: str, port: int) -> None:
+    assert not reached(address, port)
+    assert not reached(address, port, reaches_buckets=True)
+
+
+def test_only_teams_with_buckets_reach_the_agent_of_pod_identity() -> None:
+    assert not reached("169.254.170.23", 80)
+    assert reached("169.254.170.23", 80, reaches_buckets=True)
+    assert not reached("169.254.170.23", 443, reaches_buckets=True)
+    assert not reached("169.254.170.2", 80, reaches_buckets=True)
+
+
+def test_a_vpc_outside_of_the_private_ranges_is_not_reached() -> None:
+    assert reached("198.18.5.5", 443)
+    assert not reached("198.18.5.5", 443, vpc_cidr="198.18.0.0/16")
+
+
+def test_only_hub_and_proxy_come_in() -> None:
+    policy = team_network.network_policy(vpc_cidr="10.40.0.0/16", reaches_buckets=True)
+    assert policy["podSelector"] == {}
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8888}]
+    assert {peer["podSelector"]["matchLabels"]["component"] for peer in rule["from"]} == {"hub", "proxy"}
+    for peer in rule["from"]:
+        assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "hub"}
+
+
+# What people may do.
+
+
+def allowed(cluster_role: str, verb: str, resource: str) -> bool:
+    return any(
+        verb in rule["verbs"] and resource in rule["resources"] for rule in team_rbac.CLUSTER_ROLES[cluster_role]
+    )
+
+
+def test_each_role_has_what_the_one_below_it_has() -> None:
+    order = [team_rbac.LOOK, team_rbac.MANAGE, team_rbac.ADMINISTER]
+    for lesser, greater in itertools.pairwise(order):
+        for rule in team_rbac.CLUSTER_ROLES[lesser]:
+            for verb, resource in itertools.product(rule["verbs"], rule["resources"]):
+                assert allowed(greater, verb, resource), f"{greater} may not {verb} {resource}"
+
+
+def test_nobody_of_a_team_moves_its_bounds_or_reads_secrets() -> None:
+    bounds = ("resourcequotas", "limitranges", "networkpolicies", "rolebindings", "roles", "namespaces", "secrets")
+    for role, verb, resource in itertools.product(
+        team_rbac.CLUSTER_ROLES, ("create", "update", "patch", "delete", "deletecollection"), bounds
+    ):
+        assert not allowed(role, verb, resource), f"{role} may {verb} {resource}"
+    assert not any(allowed(role, "get", "secrets") for role in team_rbac.CLUSTER_ROLES)
+    assert "*" not in json.dumps(team_rbac.CLUSTER_ROLES)
+
+
+def test_every_role_of_a_team_is_bound_once() -> None:
+    bound = [subject["name"] for role in team_rbac.CLUSTER_ROLES for subject in team_rbac.subjects("research", role)]
+    assert sorted(bound) == [
+        f"gpulab:/research/{role}" for role in ("administrator", "data-scientist", "developer", "project-manager")
+    ]
+
+
+def test_the_hub_makes_claims_only_where_homes_are_claims_and_deletes_none() -> None:
+    def verbs(storage: Storage) -> set[str]:
+        rules = team_rbac.hub_rules(storage)
+        return {verb for rule in rules if "persistentvolumeclaims" in rule["resources"] for verb in rule["verbs"]}
+
+    assert verbs(SHARED) == set()
+    assert verbs(PER_PERSON) == {"get", "create"}
+
+
+# What it reaches of S3.
+
+
+def permits(policy: str, action: str, resource: str, prefix: str | None = None) -> bool:
+    """As IAM decides: a statement with the action, a resource that matches, and its condition on s3:prefix."""
+    for statement in json.loads(policy)["Statement"]:
+        actions, resources = (
+            [value] if isinstance(value := statement[key], str) else value for key in ("Action", "Resource")
+        )
+        wanted = statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix")
+        if (
+            action in actions
+            and any(fnmatch.fnmatchcase(resource, pattern) for pattern in resources)
+            and (wanted is None or any(fnmatch.fnmatchcase(prefix or "", pattern) for pattern in wanted))
+        ):
+            return True
+    return False
+
+
+def test_a_team_reads_and_writes_below_its_prefixes_alone() -> None:
+    buckets = Buckets.model_validate({"read": ["s3://corpus/text/"], "write": ["s3://results/research/"]})
+    policy = buckets_policy("aws", buckets)
+    text, results = "arn:aws:s3:::corpus/text/a.txt", "arn:aws:s3:::results/research/run/1"
+    assert permits(policy, "s3:GetObject", text)
+    assert not permits(policy, "s3:PutObject", text)
+    assert not permits(policy, "s3:DeleteObject", text)
+    for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+        assert permits(policy, action, results)
+        assert not permits(policy, action, "arn:aws:s3:::results/vision/run/1")
+        assert not permits(policy, action, "arn:aws:s3:::results/research-other/1")
+    assert permits(policy, "s3:ListBucket", "arn:aws:s3:::corpus", "text/")
+    assert not permits(policy, "s3:ListBucket", "arn:aws:s3:::corpus", "")
+    assert not permits(policy, "s3:ListBucket", "arn:aws:s3:::results", "vision/")
+
+
+def test_a_bucket_that_is_named_whole_is_listed_whole() -> None:
+    buckets = Buckets.model_validate({"read": ["s3://corpus/"]})
+    policy = buckets_policy("aws-us-gov", buckets)
+    assert permits(policy, "s3:ListBucket", "arn:aws-us-gov:s3:::corpus", "anything/")
+    assert not permits(policy, "s3:ListBucket", "arn:aws-us-gov:s3:::corpus-of-others", "")
+    assert permits(policy, "s3:GetObject", "arn:aws-us-gov:s3:::corpus/a")
+
+
+def test_as_many_prefixes_as_may_be_fit_into_a_role() -> None:
+    names = [f"s3://{'b' * 40}-{number:02}/{'p' * 25}/" for number in range(20)]
+    buckets = Buckets.model_validate({"read": [], "write": names})
+    policy = buckets_policy("aws-us-gov", buckets)
+    # IAM counts no white space.
+    assert len(policy.replace(" ", "")) < 10_240
