@@ -31,7 +31,7 @@ test: lint setup  ## Everything: lint, types, unit tests, sign-in, rehearsals of
 	$(RUN) -m pytest
 
 unit: $(INSTALLED)  ## The tests that take seconds
-	$(RUN) -m pytest tests/unit tests/policies
+	$(RUN) -m pytest tests/unit tests/policies tests/reports
 
 lint: $(INSTALLED)  ## ruff and pyright
 	$(RUN) -m ruff check

@@ -13,6 +13,7 @@ import pulumi_random as random
 
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
+from settings.identity import FINAL_SNAPSHOT
 
 if TYPE_CHECKING:
     from settings import ChartSource
@@ -113,7 +114,7 @@ class RdsDatabase(pulumi.ComponentResource):
         # A name of its own for each life of the database: RDS refuses a snapshot whose name is taken.
         final = (
             random.RandomId(f"{name}-final", byte_length=4, opts=child).hex.apply(
-                lambda suffix: f"{args.identifier}-final-{suffix}"
+                lambda suffix: f"{args.identifier}{FINAL_SNAPSHOT}{suffix}"
             )
             if args.final_snapshot
             else None

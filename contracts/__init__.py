@@ -232,6 +232,30 @@ def iam_policy(name: str) -> Mapping[str, Any]:
         raise KeyError(f"no contract of an IAM policy of {name} {version}") from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServicePrices:
+    """What AWS services cost while they stand idle, by list price in `region`, in USD."""
+
+    region: str
+    an_hour: Mapping[str, float]
+    a_month: Mapping[str, float]
+    """Of 730 hours, as AWS reckons."""
+    postgres: Mapping[str, float]
+    """An hour of a class of RDS instances for PostgreSQL, in one zone: `db.t4g.small`. Not all classes are known."""
+
+
+@cache
+def service_prices() -> ServicePrices:
+    """The prices of services; those of instances are in `instance_types`."""
+    found = _read("aws/service-prices.json")
+    return ServicePrices(
+        region=found["region"],
+        an_hour=MappingProxyType(found["usdAnHour"]),
+        a_month=MappingProxyType(found["usdAMonth"]),
+        postgres=MappingProxyType(found["postgresUsdAnHour"]),
+    )
+
+
 @cache
 def aws_terraform() -> Mapping[str, Any]:
     """Attributes and blocks of the AWS resource types, as the Terraform provider behind Pulumi's has them."""

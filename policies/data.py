@@ -34,6 +34,8 @@ STATEFUL = (
     *BUCKETS,
 )
 """The types that hold data, or the key to it."""
+STATEFUL_KINDS = ("PersistentVolume", "PersistentVolumeClaim")
+"""The kinds of Kubernetes objects that hold data, which may go with them."""
 _DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
 _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 

@@ -1,0 +1,235 @@
+"""`python -m reports.architecture STACK`: an SVG of a stack's components and their main resources.
+
+It is drawn from the stack's state, or from a preview of a stack that is not up yet: `--from FILE` has either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from policies.cost import BILLED
+from policies.data import STATEFUL
+from policies.reading.resources import at
+
+from .drawing import Box, svg
+from .previews import PreviewError, is_component, name_of, read
+
+OK, UNREADABLE = 0, 2
+# How many kinds of resources a component's box names before it only counts them.
+_LINES = 7
+# What says how others are bound together, and is no thing of its own.
+_GLUE = re.compile(
+    r"(Association|Attachment|Policy|Tag|Target|Rule|Patch|Validation|Record|Route|Alias|AccessEntry|Selection)$"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """A resource as a drawing needs it."""
+
+    urn: str
+    type: str
+    parent: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def resources_of(text: str, name: str) -> list[Resource]:
+    """The resources in a state (`pulumi stack export`) or a preview, without those that go. Raises PreviewError."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict) and "deployment" in document:
+        found = (document["deployment"] or {}).get("resources") or []
+        return [
+            Resource(urn=one["urn"], type=one["type"], parent=one.get("parent", ""), inputs=one.get("inputs") or {})
+            for one in found
+            if one["type"] != "pulumi:pulumi:Stack" and not one.get("delete")
+        ]
+    preview = read(text, name)
+    if not preview.complete:
+        raise PreviewError(
+            f"{name}: has only what changes: draw the state (pulumi stack export), or preview with --show-sames"
+        )
+    kept = [step for step in preview.steps if step.op != "delete"]
+    return [
+        Resource(urn=step.urn, type=step.type, parent=step.parent, inputs=step.new or step.old or {}) for step in kept
+    ]
+
+
+def picture(resources: Sequence[Resource], stack: str) -> str:
+    """The SVG. Raises PreviewError when there is nothing to draw."""
+    if not resources:
+        raise PreviewError(f"{stack}: has no resources: draw it from a preview (--from), or after `pulumi up`")
+    by_parent: dict[str, list[Resource]] = {}
+    urns = {one.urn for one in resources}
+    for one in resources:
+        by_parent.setdefault(one.parent if one.parent in urns else "", []).append(one)
+    roots = by_parent.get("", [])
+    title = f"Stack {stack}: {len(resources)} resources"
+    if len(roots) == 1 and is_component(roots[0].type):
+        root = _component(roots[0], by_parent, top=True)
+        root.title = f"{root.title} {name_of(roots[0].urn)}: stack {stack}, {len(resources)} resources"
+    else:
+        boxes = [_component(one, by_parent) for one in roots if is_component(one.type)]
+        others = [one for one in roots if not is_component(one.type)]
+        root = Box(title=title, lines=_lines(others), inside=boxes, colour="outer")
+    return svg(root, title)
+
+
+def _component(component: Resource, by_parent: Mapping[str, Sequence[Resource]], *, top: bool = False) -> Box:
+    children = by_parent.get(component.urn, [])
+    inner = [one for one in children if is_component(one.type)]
+    own = [one for one in children if not is_component(one.type)]
+    for one in own:  # a resource may have children too
+        own = [*own, *by_parent.get(one.urn, [])]
+    # A component of a provider's own, or a small one, is no box of its own: it says what is in it.
+    small = [one for one in inner if _is_small(one, component, by_parent)]
+    for one in small:
+        own += _all_resources(one, by_parent)
+    boxes = [_component(one, by_parent) for one in inner if one not in small]
+    colour = "outer" if top else _colour(own)
+    return Box(title=_words(component.type), lines=_lines(own), inside=boxes, colour=colour)
+
+
+def _is_small(one: Resource, parent: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> bool:
+    foreign = one.type.partition(":")[0] != parent.type.partition(":")[0]
+    return foreign or not _all_resources(one, by_parent)
+
+
+def _all_resources(component: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> list[Resource]:
+    found = []
+    for one in by_parent.get(component.urn, []):
+        found += [] if is_component(one.type) else [one]
+        found += _all_resources(one, by_parent)
+    return found
+
+
+def _lines(resources: Sequence[Resource]) -> list[str]:
+    """What a component has: the main things first, by name where there are few of a kind."""
+    groups: dict[str, list[Resource]] = {}
+    for one in resources:
+        if not one.type.startswith("pulumi:"):
+            groups.setdefault(one.type, []).append(one)
+    main = {type_: found for type_, found in groups.items() if not _GLUE.search(type_)}
+    ordered = sorted(main, key=lambda type_: (type_ not in STATEFUL, type_ not in BILLED, _kind(type_)))
+    lines = [_line(type_, main[type_]) for type_ in ordered[:_LINES]]
+    rest = sum(len(main[type_]) for type_ in ordered[_LINES:]) + sum(
+        len(found) for type_, found in groups.items() if type_ not in main
+    )
+    return [*lines, f"and {rest} more resources" if lines else f"{rest} resources"] if rest else lines
+
+
+def _line(type_: str, found: Sequence[Resource]) -> str:
+    kind = _words(type_)
+    said = sorted(filter(None, Counter(map(_about, found))))
+    shown = f": {', '.join(said[:3])}{' …' if len(said) > 3 else ''}" if said else ""
+    return f"{kind} ({len(found)}){shown}" if len(found) > 1 else f"{kind}{shown}"
+
+
+_ABBREVIATIONS = {
+    "Csi": "CSI", "Db": "DB", "Eip": "Elastic IP", "Gpu": "GPU", "Nat": "NAT", "Rds": "RDS", "Vpc": "VPC",
+}  # fmt: skip
+# What tells a resource from others of its type, where its type has such a property.
+_TELLING = ("chart", "instanceClass", "addonName", "version", "cidrBlock", "domainName", "metadata.name")
+
+
+def _about(one: Resource) -> str:
+    if one.type.endswith("NodeGroup"):
+        sizes = at(one.inputs, "scalingConfig.desiredSize")
+        types = at(one.inputs, "instanceTypes", [])
+        return f"{sizes} {types[0]}" if sizes and isinstance(types, list) and types else ""
+    for key in _TELLING:
+        found = at(one.inputs, key)
+        if key == "chart" and isinstance(found, str):
+            return found.rpartition("/")[2]
+        if isinstance(found, str) and "-" * 4 not in found and len(found) <= 32 and not _is_id(found):
+            return found
+    return ""
+
+
+def _is_id(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f-]{36}", text) is not None
+
+
+def _kind(type_: str) -> str:
+    return type_.rpartition(":")[2]
+
+
+def _words(type_: str) -> str:
+    """A type as people write it; Kubernetes' kinds stay as they are."""
+    kind = _kind(type_)
+    if type_.startswith("kubernetes:"):
+        return kind
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).split()
+    return " ".join(_ABBREVIATIONS.get(word, word if not number else word.lower()) for number, word in enumerate(words))
+
+
+def _colour(resources: Sequence[Resource]) -> str:
+    types = {one.type for one in resources}
+    kinds = {_kind(type_) for type_ in types}
+    if any(type_.startswith("aws:eks/cluster:") for type_ in types):
+        return "cluster"
+    if types & (set(STATEFUL) - {"aws:kms/key:Key"}):
+        return "data"
+    if "NodePool" in kinds:
+        return "machines"
+    return "component"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; the SVG goes to standard output, or to a file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports.architecture", description="Draws a stack's components and their main resources."
+    )
+    parser.add_argument("stack", metavar="STACK", help="the stack's name")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE",
+        help="a state (pulumi stack export) or a preview (--json) of it; - is stdin (default: the state, by pulumi)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the SVG to FILE")
+    options = parser.parse_args(arguments)
+    try:
+        text = _given(options.source) if options.source else _state(options.stack)
+        drawing = picture(resources_of(text, options.stack), options.stack)
+    except PreviewError as error:
+        print(error, file=sys.stderr)
+        return UNREADABLE
+    if options.output:
+        options.output.write_text(drawing, encoding="utf-8")
+    else:
+        sys.stdout.write(drawing)
+    return OK
+
+
+def _given(source: str) -> str:
+    try:
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PreviewError(f"{source}: {error}") from None
+
+
+def _state(stack: str) -> str:
+    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
+    try:
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    except FileNotFoundError:
+        raise PreviewError("pulumi is not on PATH: give a state or a preview with --from FILE") from None
+    if done.returncode:
+        raise PreviewError(f"`pulumi stack export --stack {stack}` failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())

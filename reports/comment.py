@@ -1,0 +1,263 @@
+"""The comment on a pull request: what previews of its stacks would do, what is dangerous first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import contracts
+from policies.data import STATEFUL, STATEFUL_KINDS
+
+from .fitting import Block, fitted
+from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
+from .pool_cost import AtLimits, PoolCost, pool_costs
+from .previews import CHANGES, Preview, Step, Violation, is_component
+from .property_changes import code, property_changes
+
+MARKER = "<!-- gpulab:preview -->"
+"""By it a workflow finds its comment again, to write the next one in its place."""
+
+_VERBS = {"create": "Creates", "update": "Updates", "replace": "Replaces", "delete": "Deletes"}
+_SMALLEST_USD = 0.0005
+# What is left out first, when there is too much: the lower, the longer it stays.
+_ALWAYS, _STATEFUL, _REFUSED, _FAILED, _POOLS, _IDLE, _WARNED = range(7)
+_RANKS = {"replace": 7, "delete": 8, "update": 9, "create": 10}
+_ADVISED, _UNDECIDED = 11, 12
+
+
+def is_stateful(step: Step) -> bool:
+    """Whether a resource holds data, or the key to it."""
+    in_cluster = step.type.startswith("kubernetes:") and step.type.rpartition(":")[2] in STATEFUL_KINDS
+    return step.type in STATEFUL or in_cluster
+
+
+def endangered(preview: Preview) -> list[Step]:
+    """The steps that take data away: replaces and deletes of what is stateful."""
+    return [step for step in preview.steps if step.op in ("replace", "delete") and is_stateful(step)]
+
+
+def is_allowed(step: Step, allowed: Iterable[str]) -> bool:
+    """Whether a step was allowed by its resource's name, type and name, or URN, or a pattern such as `lab-*`."""
+    names = (step.name, f"{step.type}::{step.name}", step.urn)
+    return any(fnmatchcase(name, one) for name in names for one in allowed)
+
+
+def shortest_name(step: Step, danger: Iterable[Step]) -> str:
+    """What to allow a step by: its name, with its type before it where another step in danger has the same one."""
+    alone = sum(step.name == other.name for other in danger) == 1
+    return step.name if alone else f"{step.type}::{step.name}"
+
+
+def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
+    """The comment in Markdown, at most as long as GitHub takes."""
+    costs = [(idle_cost(preview.steps), pool_costs(preview.steps)) for preview in previews]
+    blocks = [Block(head=f"{MARKER}\n## Preview")]
+    rows = [_row(preview, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
+    head = (
+        "| stack | create | update | replace | delete | stateful in danger | idle, USD an hour | pools at limits |\n"
+        "| --- | --: | --: | --: | --: | --- | --- | --- |"
+    )
+    blocks.append(Block(head=head, rows=rows, what="stacks of the table"))
+    for preview, (idle, pools) in zip(previews, costs, strict=True):
+        blocks += _stack_blocks(preview, idle, pools, allowed)
+    return fitted(blocks)
+
+
+def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]) -> list[Block]:
+    blocks = [
+        Block(head="", rows=[f"### Stack {code(preview.stack)}"], what="headings of stacks"),
+        _failures(preview),
+        _stateful_block(endangered(preview), allowed),
+        *_policy_blocks(preview),
+        _pool_block(pools),
+        _idle_block(idle, preview),
+    ]
+    for op in CHANGES:
+        steps = preview.of(op)
+        if steps:
+            blocks.append(_changes_block(op, steps))
+    if not any(preview.of(op) for op in CHANGES) and not preview.errors:
+        blocks.append(Block(head="", rows=["Nothing changes."], what="notes"))
+    if preview.warnings:
+        rows = [f"- {_plain(warning)}" for warning in preview.warnings]
+        blocks.append(_folded(f"Warnings: {len(rows)}", rows, rank=_WARNED, what="warnings"))
+    return [block for block in blocks if block.head or block.rows]
+
+
+def _row(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]) -> str:
+    counts = " | ".join(f"{len(preview.of(op)):,}" for op in CHANGES)
+    danger = endangered(preview)
+    forbidden = [step for step in danger if not is_allowed(step, allowed)]
+    said = f"**{len(forbidden)} not allowed**" if forbidden else f"{len(danger)}, allowed" if danger else "none"
+    if preview.errors:
+        return f"| {_cell(preview.stack)} (**failed**) | {counts} | {said} | not known | not known |"
+    unknown = f", {len(idle.unknown)} not known" if idle.unknown else ""
+    change = _signed(idle.change)
+    cost = f"{idle.after:.2f} ({change}){unknown}" if preview.complete else f"{change}{unknown}"
+    return f"| {_cell(preview.stack)} | {counts} | {said} | {cost} | {_pools_in_short(pools)} |"
+
+
+def _signed(usd: float) -> str:
+    return f"{usd:+.2f}" if abs(usd) >= _SMALLEST_USD else "no change"
+
+
+def _pools_in_short(pools: Sequence[PoolCost]) -> str:
+    if any(isinstance(side, str) for pool in pools for side in (pool.before, pool.after)):
+        return "not known of all pools"
+    return _signed(sum(_most(pool.after) - _most(pool.before) for pool in pools))
+
+
+def _most(side: AtLimits | str | None) -> float:
+    return side.dearest if isinstance(side, AtLimits) else 0.0
+
+
+def _alert(kind: str, title: str, rows: Iterable[str], *, rank: int, what: str) -> Block:
+    """A coloured box of GitHub's; an empty block where it would have no rows."""
+    quoted = ["\n".join(f"> {line}" for line in row.splitlines()) for row in rows]
+    head = f"> [!{kind}]\n> **{title}**" if quoted else ""
+    return Block(head=head, rows=quoted, rank=rank, what=what)
+
+
+def _failures(preview: Preview) -> Block:
+    rows = []
+    for error in preview.errors:
+        first, *rest = error.splitlines()
+        rows.append("\n".join([f"- {_plain(first)}", *(f"  - {_plain(line)}" for line in rest if line.strip())]))
+    return _alert("CAUTION", "The preview failed: what follows is not all.", rows, rank=_FAILED, what="errors")
+
+
+def _stateful_block(steps: Sequence[Step], allowed: Sequence[str]) -> Block:
+    rows = []
+    for step in sorted(steps, key=lambda one: (is_allowed(one, allowed), one.op != "replace", one.name)):
+        why = f": {'; '.join(property_changes(step))}" if step.op == "replace" and step.paths else ""
+        kept = " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
+        allow = code(f"--allow {shortest_name(step, steps)}")
+        may = "allowed" if is_allowed(step, allowed) else f"**not allowed**: {allow} if it is meant"
+        rows.append(f"- **{step.op}** {code(step.name)} ({code(step.type)}){why}; {may}.{kept}")
+    title = "This replaces or deletes what holds data, or the key to it."
+    return _alert("WARNING", title, rows, rank=_STATEFUL, what="stateful resources")
+
+
+def _policy_blocks(preview: Preview) -> list[Block]:
+    found = preview.violations
+    if found is None:
+        deletes_all = all(step.op == "delete" for step in preview.steps)
+        why = (
+            "the engine asks none about a destroy."
+            if deletes_all
+            else "run the preview with `--policy-pack policies` and `PULUMI_ENABLE_STREAMING_JSON_PREVIEW=true`."
+        )
+        return [Block(head="", rows=[f"**Guardrails**: not looked at; {why}"], what="notes")]
+    refused = [one for one in found if one.mandatory and not one.undecided]
+    advised = [one for one in found if not one.mandatory and not one.undecided]
+    undecided = [one for one in found if one.undecided]
+    summary = (
+        f"**Guardrails**: {len(refused)} refused, {len(advised)} advised, {len(undecided)} not yet known "
+        "(looked at again in `pulumi up`)" + (", as far as the preview came." if preview.errors else ".")
+    )
+    return [
+        Block(head="", rows=[summary], what="notes"),
+        _alert("CAUTION", "Guardrails refuse this.", _policy_rows(refused), rank=_REFUSED, what="refusals"),
+        _folded(f"Advised: {len(advised)}", _policy_rows(advised), rank=_ADVISED, what="advices"),
+        _folded(
+            f"Not yet known: {len(undecided)}", _policy_rows(undecided), rank=_UNDECIDED, what="undecided policies"
+        ),
+    ]
+
+
+def _policy_rows(violations: Iterable[Violation]) -> list[str]:
+    return sorted(f"- {code(one.policy)}, {code(one.resource)}: {_plain(one.message)}" for one in violations)
+
+
+def _pool_block(pools: Sequence[PoolCost]) -> Block:
+    changed = [pool for pool in pools if pool.before != pool.after]
+    rows = [
+        f"| {_cell(pool.name)} | {_side(pool.before)} | {_side(pool.after)} |"
+        for pool in sorted(changed, key=lambda one: one.name)
+    ]
+    head = (
+        f"**Pools at their limits**, USD an hour on demand, by list price in {contracts.service_prices().region}: from "
+        "the cheapest machines to the dearest that they may buy\n\n| pool | before | after |\n| --- | --- | --- |"
+    )
+    return Block(head=head, rows=rows, rank=_POOLS, what="pools") if rows else Block(head="")
+
+
+def _side(side: AtLimits | str | None) -> str:
+    if side is None:
+        return "no pool"
+    if isinstance(side, str):
+        return f"not known: {side}"
+    return f"{side.cheapest:.2f} to {side.dearest:.2f} ({side.machine})"
+
+
+def _idle_block(idle: IdleCost, preview: Preview) -> Block:
+    changed = [one for one in idle.priced if abs(one.after - one.before) >= _SMALLEST_USD / 10]
+    if not changed and not idle.unknown:
+        return Block(head="")
+    region = contracts.service_prices().region
+    if preview.complete:
+        summary = (
+            f"Idle cost: {idle.before:.2f} → {idle.after:.2f} USD an hour ({idle.after * HOURS_A_MONTH:,.0f} a month)"
+        )
+    else:
+        summary = f"Idle cost: {_signed(idle.change)} USD an hour ({idle.change * HOURS_A_MONTH:+,.0f} a month)"
+    elsewhere = f" The stack is in {preview.region}, where they differ." if preview.region not in (None, region) else ""
+    notes = [f"List prices of {region}, on demand.{elsewhere}"]
+    if idle.unknown:
+        notes.append(f"Prices not known: {', '.join(map(code, sorted(idle.unknown)))}.")
+    if idle.by_use:
+        notes.append(f"Billed by use alone, and not counted: {', '.join(map(code, sorted(set(idle.by_use))))}.")
+    rows = [
+        f"| {_cell(one.step.name)} | {one.what} | {one.before:.4f} | {one.after:.4f} |"
+        for one in sorted(changed, key=lambda one: -abs(one.after - one.before))
+    ]
+    table = ["| resource | what | before | after |", "| --- | --- | --: | --: |"] if rows else []
+    rows = ["\n".join([" ".join(notes), "", *table]), *rows]
+    return _folded(summary, rows, rank=_IDLE, what="prices")
+
+
+def _changes_block(op: str, steps: Sequence[Step]) -> Block:
+    """The steps of one kind by component: counts, which are always there, and a row for each step."""
+    by_component: dict[str, list[Step]] = defaultdict(list)
+    for step in steps:
+        by_component[step.component].append(step)
+    counts = ", ".join(f"{component} {len(inside)}" for component, inside in sorted(by_component.items()))
+    rows: list[str] = []
+    for component, inside in sorted(by_component.items()):
+        rows += [_change_row(step, component) for step in sorted(inside, key=_order)]
+    block = _folded(f"{_VERBS[op]} {len(steps):,}: {counts}", rows, rank=_RANKS[op], what=f"{op}s")
+    block.stays = True
+    return block
+
+
+def _order(step: Step) -> tuple[bool, str, str]:
+    return not is_component(step.type), step.type, step.name
+
+
+def _change_row(step: Step, component: str) -> str:
+    stays = " (stays in the account)" if step.op == "delete" and step.retained else ""
+    row = f"- {component}: {code(step.name)} ({code(step.type)}){stays}"
+    changes = property_changes(step) if step.op in ("update", "replace") else []
+    return "\n".join([row, *(f"  - {change}" for change in changes)])
+
+
+def _folded(summary: str, rows: Sequence[str], *, rank: int, what: str) -> Block:
+    if not rows:
+        return Block(head="")
+    head = f"<details><summary>{_escaped(summary)}</summary>\n"
+    return Block(head=head, rows=rows, tail="\n</details>", rank=rank, what=what)
+
+
+def _cell(text: str) -> str:
+    """Code in a cell of a table, which a bar would end, even in code."""
+    return code(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """A text of the engine's as one line that can't break out of its place in Markdown."""
+    return _escaped(" ".join(text.split())).replace("@", "@\u200b")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,301 @@
+"""The comment on a pull request: what stored previews give, what is dangerous, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports import preview
+from reports.comment import MARKER, comment, endangered
+from reports.fitting import LIMIT, Block, fitted
+from reports.idle_cost import idle_cost
+from reports.pool_cost import AtLimits, pool_costs
+from reports.previews import PreviewError, Step, read
+from reports.property_changes import parts_of, property_changes
+from tests.reports.made_up import large_preview
+
+HERE = Path(__file__).parent
+STORED = HERE / "previews"
+FILE_SYSTEM = "aws:efs/fileSystem:FileSystem::gpulab-dev-storage"
+
+
+def stored(name: str) -> str:
+    return (STORED / name).read_text(encoding="utf-8")
+
+
+def step(op: str = "update", old: Any = None, new: Any = None, **given: Any) -> Step:
+    urn = "urn:pulumi:dev::gpulab::gpulab:index:Platform$gpulab:index:Hub$aws:s3/thing:Thing::one"
+    return Step(**{"op": op, "urn": urn, "type": "aws:s3/thing:Thing", "parent": "", "old": old, "new": new, **given})
+
+
+def events(*payloads: dict[str, Any]) -> str:
+    lines = [{"sequence": number, "timestamp": 0, **payload} for number, payload in enumerate(payloads)]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def resource(op: str, type_: str, name: str, **given: Any) -> dict[str, Any]:
+    urn = f"urn:pulumi:dev::gpulab::gpulab:index:Platform${type_}::{name}"
+    return {"resourcePreEvent": {"metadata": {"op": op, "urn": urn, "type": type_, **given}}}
+
+
+END = {"summaryEvent": {}}
+
+
+@pytest.mark.parametrize("name", ["create", "change", "destroy", "failed", "large"])
+def test_stored_previews_give_the_stored_comments(name: str) -> None:
+    """GPULAB_WRITE_COMMENTS=1 writes them anew; read the difference."""
+    text = large_preview(2000) if name == "large" else stored(f"{name}.jsonl")
+    said = comment([read(text, "dev")])
+    golden = HERE / f"{name}.md"
+    if os.environ.get("GPULAB_WRITE_COMMENTS"):
+        golden.write_text(said, encoding="utf-8")
+    assert said == golden.read_text(encoding="utf-8")
+
+
+def test_both_forms_of_the_engines_say_the_same_of_one_change() -> None:
+    """The document lacks what policies said, and what stays as it is."""
+    streamed, document = read(stored("change.jsonl"), "dev"), read(stored("change-document.json"), "dev")
+    changed = [one for one in streamed.steps if one.op != "same"]
+    assert [(one.op, one.urn, one.forcing) for one in changed] == [
+        (one.op, one.urn, one.forcing) for one in document.steps
+    ]
+    assert streamed.violations is not None
+    assert document.violations is None
+    assert "**Guardrails**: not looked at" in comment([document])
+    assert idle_cost(streamed.steps).change == pytest.approx(idle_cost(document.steps).change, abs=0.01)
+
+
+def test_the_comment_can_be_found_again_and_names_every_stack() -> None:
+    previews = [read(stored(f"{name}.jsonl"), name) for name in ("create", "destroy")]
+    said = comment(previews)
+    assert said.startswith(MARKER)
+    assert "### Stack `create`" in said
+    assert "### Stack `destroy`" in said
+
+
+def test_2000_resources_fit_and_what_is_left_out_is_said() -> None:
+    said = comment([read(large_preview(2000), "large")])
+    assert LIMIT - 2500 < len(said.encode()) <= LIMIT
+    assert "**Left out**" in said
+    # What is stateful stays, and so does what is dangerous rather than what is new.
+    assert said.count("> - **") == 20
+    assert "`gpulab-large-0002`" in said
+    assert said.index("Creates 500") < said.index("Deletes 500")
+
+
+@pytest.mark.parametrize("stacks", [1, 60])
+def test_however_much_there_is_the_comment_fits(stacks: int) -> None:
+    previews = [read(large_preview(4000 // stacks), f"stack-{number}") for number in range(stacks)]
+    assert len(comment(previews).encode()) <= LIMIT
+
+
+def test_rows_are_left_out_from_the_least_important_block_on() -> None:
+    blocks = [
+        Block(head="first", rows=["a" * 99] * 30, rank=2, what="things"),
+        Block(head="second", rows=["b" * 99] * 10, rank=1, what="others"),
+    ]
+    said = fitted(blocks, limit=4500)
+    assert said.count("b" * 99) == 10
+    assert 0 < said.count("a" * 99) < 30
+    assert f"{30 - said.count('a' * 99)} things" in said
+    assert len(said) <= 4500
+
+
+def test_a_replaced_file_system_and_a_deleted_vault_speak_against_a_merge(capsys: Any) -> None:
+    given = [f"dev={STORED / 'change.jsonl'}"]
+    assert preview.main(given) == 1
+    said = capsys.readouterr()
+    assert "would replace gpulab-dev-storage (aws:efs/fileSystem:FileSystem)" in said.err
+    assert "`encrypted`: `false` → `true` (replaces it)" in said.out
+    both = ["--allow", FILE_SYSTEM, "--allow", "aws:backup/vault:Vault::gpulab-dev-storage"]
+    assert preview.main([*given, *both[:2]]) == 1
+    assert preview.main([*given, *both]) == 0
+    assert preview.main([*given, "--allow", "gpulab-dev-*"]) == 0
+    capsys.readouterr()
+
+
+def test_one_name_of_two_resources_allows_neither(capsys: Any) -> None:
+    assert preview.main([f"dev={STORED / 'change.jsonl'}", "--allow", "gpulab-dev-storage"]) == 2
+    assert FILE_SYSTEM in capsys.readouterr().err
+
+
+def test_what_is_allowed_in_vain_is_said(capsys: Any) -> None:
+    assert preview.main([f"dev={STORED / 'create.jsonl'}", "--allow", "gpulab-dev-storag"]) == 0
+    assert "nothing stateful of that name" in capsys.readouterr().err
+
+
+def test_volumes_and_claims_of_the_cluster_hold_data_too() -> None:
+    text = events(
+        resource("delete", "kubernetes:core/v1:PersistentVolumeClaim", "home", old={"inputs": {}}),
+        resource("delete", "kubernetes:core/v1:ConfigMap", "notes", old={"inputs": {}}),
+        resource("update", "aws:rds/instance:Instance", "database", old={"inputs": {}}, new={"inputs": {}}),
+        END,
+    )
+    assert [one.name for one in endangered(read(text, "dev"))] == ["home"]
+
+
+def test_a_mandatory_guardrail_speaks_against_a_merge(tmp_path: Path, capsys: Any) -> None:
+    refused = {
+        "policyName": "public-endpoint",
+        "message": "No endpoint is open to all\nit lists 0.0.0.0/0",
+        "enforcementLevel": "mandatory",
+        "resourceUrn": "urn:pulumi:dev::gpulab::aws:eks/cluster:Cluster::lab",
+    }
+    path = tmp_path / "prod.jsonl"
+    path.write_text(events({"policyLoadEvent": {}}, {"policyEvent": refused}, END), encoding="utf-8")
+    assert preview.main([str(path)]) == 1
+    said = capsys.readouterr()
+    assert "prod: public-endpoint refuses lab" in said.err
+    assert "> - `public-endpoint`, `lab`: No endpoint is open to all: it lists 0.0.0.0/0" in said.out
+
+
+def test_without_policies_nobody_says_that_they_found_nothing() -> None:
+    said = comment([read(events(resource("create", "aws:iam/role:Role", "one", new={"inputs": {}}), END), "dev")])
+    assert "**Guardrails**: not looked at" in said
+    assert "0 refused" not in said
+
+
+def test_a_failed_preview_is_reported_and_not_passed(capsys: Any) -> None:
+    assert preview.main([f"dev={STORED / 'failed.jsonl'}"]) == 1
+    said = capsys.readouterr()
+    assert "The preview failed" in said.out
+    assert "gpulab:owner" in said.out
+    assert "Nothing changes" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is empty"),
+        ("error: no stack named 'dev' found", 'is no JSON, it begins with "error: no stack'),
+        ("Previewing update (dev):\n{}", "is no JSON"),
+        ("{}", "no steps"),
+        ('{"version": 3, "deployment": {}}', "is a state"),
+        (stored("create.jsonl")[:-400], "cut off"),
+        ("\n".join(stored("create.jsonl").splitlines()[:50]), "cut off"),
+        (stored("change-document.json")[:5000], "line 1 is no JSON"),
+        (stored("create.jsonl") + "panic: attempt to encrypt value\n", "is no JSON ('panic: attempt"),
+    ],
+)
+def test_what_is_no_preview_is_an_error_that_says_why(text: str, why: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "dev.json"
+    path.write_text(text, encoding="utf-8")
+    assert preview.main([str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert why in said.err
+    assert said.err.startswith("dev: ")
+
+
+def test_a_file_that_is_not_there_and_a_stack_given_twice_are_errors(capsys: Any) -> None:
+    assert preview.main(["dev=nowhere.json"]) == 2
+    twice = str(STORED / "create.jsonl")
+    assert preview.main([f"dev={twice}", f"dev={twice}"]) == 2
+    said = capsys.readouterr().err
+    assert "No such file" in said
+    assert "given twice" in said
+
+
+def test_a_preview_may_come_by_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stored("create.jsonl").encode()), encoding="utf-8"))
+    assert preview.main(["dev=-"]) == 0
+    assert "### Stack `dev`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("size", {"size": 1}, {"size": 2}, "`size`: `1` → `2`"),
+        ('limits["nvidia.com/gpu"]', {"limits": {"nvidia.com/gpu": "16"}}, {"limits": {}}, "`16` → *none*"),
+        ("rules[1].port", {"rules": [{}, {"port": 80}]}, {"rules": [{}]}, "`80` → *none*"),
+        ("tags", {"tags": {"a": "b"}}, {}, "*a value of several parts* → *none*"),
+        ("vpcId", {"vpcId": "vpc-1"}, {"vpcId": "04da6b54-80e4-46f7-96ec-b56ff0331ba9"}, "*not yet known*"),
+        ("text", {"text": "x" * 300}, {"text": "`tick`"}, "*a text of 300 characters* → `` `tick` ``"),
+    ],
+)
+def test_what_changed_is_told_by_its_values(path: str, old: Any, new: Any, said: str) -> None:
+    assert said in property_changes(step(old=old, new=new, paths=(path,)))[0]
+
+
+SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "plaintext": '"hunter2"'}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        ("value", {"value": SECRET}, "*secret*"),
+        ("value", {"value": "[secret]"}, "*secret*"),
+        ("data.one", {"data": SECRET}, "*secret*"),
+        ("password", {"password": "hunter2"}, "*not shown*"),
+        ("values.auth.clientSecret", {"values": {"auth": {"clientSecret": "hunter2"}}}, "*not shown*"),
+        ("userData", {"userData": "hunter2"}, "*not shown*"),
+        ("value", {"value": "one\nhunter2"}, "*a text of 11 characters*"),
+    ],
+)
+def test_secrets_are_never_shown(path: str, value: Any, shown: str) -> None:
+    said = property_changes(step(old=value, new={}, paths=(path,)))[0]
+    assert said.startswith(f"`{path}`: {shown} → ")
+    assert "hunter2" not in said
+
+
+def test_paths_are_read_as_the_engine_writes_them() -> None:
+    assert parts_of('spec.a[0]["b.c/d"].e') == ["spec", "a", 0, "b.c/d", "e"]
+
+
+def test_nothing_in_a_resource_breaks_out_of_the_comment() -> None:
+    evil = "a` </details> @everyone |"
+    text = events(
+        resource("create", "aws:iam/role:Role", evil, new={"inputs": {}}),
+        {"diagnosticEvent": {"severity": "warning", "message": "</details> <script> @everyone"}},
+        END,
+    )
+    said = comment([read(text, "dev")])
+    assert "<script>" not in said
+    assert " @everyone\n" not in said
+    assert f"``{' '}{evil}{' '}``" in said
+
+
+def test_idle_cost_of_dev_is_what_the_readme_says() -> None:
+    cost = idle_cost(read(stored("create.jsonl"), "dev").steps)
+    assert f"**{cost.after:.2f} USD an hour**" in (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert cost.before == 0
+    assert cost.unknown == []
+
+
+def test_a_price_that_is_not_known_is_said_and_not_taken_for_zero() -> None:
+    text = events(
+        resource("create", "aws:rds/instance:Instance", "huge", new={"inputs": {"instanceClass": "db.x9.huge"}}),
+        resource("create", "aws:fsx/lustreFileSystem:LustreFileSystem", "scratch", new={"inputs": {}}),
+        resource("create", "aws:efs/fileSystem:FileSystem", "homes", new={"inputs": {}}),
+        END,
+    )
+    read_ = read(text, "dev")
+    cost = idle_cost(read_.steps)
+    assert len(cost.unknown) == 2
+    assert cost.by_use == ["homes"]
+    said = comment([read_])
+    assert "2 not known" in said
+    assert "no price of db.x9.huge for postgres is known" in said
+
+
+def test_pools_cost_at_their_limits_what_their_machines_cost() -> None:
+    costs = {one.name: one.after for one in pool_costs(read(stored("create.jsonl"), "dev").steps)}
+    gpu, shared = costs["gpu"], costs["gpu-shared"]
+    assert isinstance(gpu, AtLimits)
+    assert isinstance(shared, AtLimits)
+    # 16 GPUs: one g4dn.xlarge each, or two p6-b300.48xlarge.
+    assert gpu.cheapest == pytest.approx(16 * 0.526)
+    assert gpu.dearest == pytest.approx(2 * 142.416)
+    # 32 shares are 8 GPUs.
+    assert shared.cheapest == pytest.approx(8 * 0.8048, rel=0.001)
+
+
+def test_an_unreadable_preview_raises() -> None:
+    with pytest.raises(PreviewError, match="lab: is empty"):
+        read(" \n", "lab")
