@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help setup rehearse down test unit lint schema policies bench lock clean
+.PHONY: help setup environment rehearse down test unit lint schema policies bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -21,6 +21,8 @@ $(INSTALLED): requirements-dev.txt
 setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehearsal ready
 	$(RUN) -m rehearsal.toolchain
 
+environment: $(INSTALLED)  ## Has the Python environment alone ready
+
 rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1
 	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0,$(QUICK)),--quick)
 
@@ -31,12 +33,13 @@ test: lint setup  ## Everything: lint, types, unit tests, sign-in, rehearsals of
 	$(RUN) -m pytest
 
 unit: $(INSTALLED)  ## The tests that take seconds
-	$(RUN) -m pytest tests/unit tests/policies tests/reports
+	$(RUN) -m pytest tests/unit tests/policies tests/reports tests/workflows
 
-lint: $(INSTALLED)  ## ruff and pyright
+lint: $(INSTALLED)  ## ruff and pyright; actionlint and zizmor for the workflows
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m pyright
+	$(RUN) -m ci.lint
 
 schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
 	$(RUN) -m settings.schema

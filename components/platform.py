@@ -75,7 +75,13 @@ class Platform(pulumi.ComponentResource):
         published: Sequence[PublishedService] = (),
     ) -> None:
         """`published` are Services of the cluster that users are to reach beside the platform's own."""
-        super().__init__("gpulab:index:Platform", name, None, opts)
+        bounded = [permissions_boundary_transform(arn)] if (arn := settings.permissions_boundary) else []
+        super().__init__(
+            "gpulab:index:Platform",
+            name,
+            None,
+            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(transforms=bounded)),
+        )
         self.aws_provider = aws_provider = aws.Provider(
             name,
             region=settings.region,
@@ -208,30 +214,26 @@ class Platform(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[storage, node_pools]),
         )
 
-        teams = (
-            Teams(
-                f"{name}-team",
-                TeamsArgs(
-                    teams=settings.teams,
-                    pull_secret=hub.registry.pull_secret if (hub := settings.running_hub) and hub.registry else None,
-                    shared=SharedArgs(
-                        storage=settings.storage,
-                        pools=settings.node_pools,
-                        owner=settings.owner,
-                        cost_center=settings.cost_center,
-                        vpc_cidr=settings.network.cidr,
-                        cluster_label=settings.cluster.name,
-                        cluster_name=cluster.cluster_name,
-                        cluster_arn=cluster.cluster_arn,
-                        partition=partition,
-                        file_system_id=storage.file_system_id,
-                        binds_groups=settings.cluster.oidc,
-                    ),
+        teams = Teams(
+            f"{name}-team",
+            TeamsArgs(
+                teams=settings.teams,
+                pull_secret=hub.registry.pull_secret if (hub := settings.running_hub) and hub.registry else None,
+                shared=SharedArgs(
+                    storage=settings.storage,
+                    pools=settings.node_pools,
+                    owner=settings.owner,
+                    cost_center=settings.cost_center,
+                    vpc_cidr=settings.network.cidr,
+                    cluster_label=settings.cluster.name,
+                    cluster_name=cluster.cluster_name,
+                    cluster_arn=cluster.cluster_arn,
+                    partition=partition,
+                    file_system_id=storage.file_system_id,
+                    binds_groups=settings.cluster.oidc,
                 ),
-                opts=after(in_cluster, self.volume_gate),
-            )
-            if settings.teams
-            else None
+            ),
+            opts=after(in_cluster, self.volume_gate),
         )
 
         identity = None
@@ -255,7 +257,7 @@ class Platform(pulumi.ComponentResource):
                 opts=beside_pools,
             )
             published = [*published, identity.published]
-            if settings.running_hub and teams:
+            if settings.running_hub:
                 # It starts notebooks in the teams' namespaces, for people who sign in; its database may be a claim.
                 hub_opts = after(beside_pools, self.volume_gate, teams, identity)
                 hub = self._hub(f"{name}-hub", settings, network, cluster, identity, hub_opts)
@@ -354,6 +356,17 @@ class Platform(pulumi.ComponentResource):
 def after(opts: pulumi.ResourceOptions, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
     """`opts` for what is made after `resources`, and goes before them, though none of their outputs says so."""
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(resources)))
+
+
+def permissions_boundary_transform(arn: str) -> pulumi.ResourceTransform:
+    """Bounds every role of the stack, those that other components than ours make too."""
+
+    def transform(resource: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if resource.type_ != "aws:iam/role:Role":
+            return None
+        return pulumi.ResourceTransformResult({**resource.props, "permissionsBoundary": arn}, resource.opts)
+
+    return transform
 
 
 def hosted_zone(ingress: IngressSettings, opts: pulumi.InvokeOptions) -> HostedZone | None:

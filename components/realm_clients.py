@@ -26,7 +26,7 @@ _BROKER, _READ_TOKEN = "broker", "read-token"
 _SCOPES = ["basic", "profile", "email", "acr"]
 
 
-def client_representations(identity: Identity, addresses: Addresses, *, kubectl: bool) -> list[dict[str, Any]]:
+def client_representations(identity: Identity, addresses: Addresses, *, kubectl: bool = False) -> list[dict[str, Any]]:
     """The platform's own clients, those of the stack file, and Keycloak's own where its default is too open.
 
     `kubectl`: people sign in to the Kubernetes API too.
@@ -46,7 +46,7 @@ def client_representations(identity: Identity, addresses: Addresses, *, kubectl:
     ]
 
 
-def scope_mappings(identity: Identity, *, kubectl: bool) -> list[dict[str, Any]]:
+def scope_mappings(identity: Identity, *, kubectl: bool = False) -> list[dict[str, Any]]:
     """The roles that a client gets to know of: the platform's, and none of Keycloak's own.
 
     So a token of a tool, stolen from it, opens nothing of Keycloak's admin API, whoever it belongs to.

@@ -66,13 +66,14 @@ HUB_ROLE = "hub"
 def hub_rules(storage: Storage) -> Spec:
     """What KubeSpawner 7 needs in a namespace: notebooks, what happens to them, and how much of the quota is used.
 
-    Homes per person are claims that it makes; it finds them again by name. It never deletes one: a home outlives the
-    person's account at the hub.
+    It makes a Secret for the token of each notebook, and reads none. Homes per person are claims that it makes and
+    finds again by name. It never deletes one: a home outlives the person's account at the hub.
     """
     rules = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": [*_READ, "create", "delete"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": _READ},
         {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
     ]
     if storage.homes == "per-person":
         rules.append({"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "create"]})

@@ -13,6 +13,7 @@ import pulumi_kubernetes as kubernetes
 from components.identity import from_secrets_manager
 from components.team import SharedArgs, Team, TeamArgs
 from components.team_admission import TeamAdmission
+from components.team_data import TeamData
 from components.team_rbac import CLUSTER_ROLES
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ class Teams(pulumi.ComponentResource):
     def __init__(self, name: str, args: TeamsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpulab:index:Teams", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        storage = args.shared.storage
+        TeamData(f"{name}-data", teams=args.teams, homes=storage.homes, retain=storage.retain, opts=child)
+        self.namespaces = {}
+        if args.teams:
+            self._make(name, args)
+        self.register_outputs({"namespaces": self.namespaces})
+
+    def _make(self, name: str, args: TeamsArgs) -> None:
+        child = pulumi.ResourceOptions(parent=self)
         admission = TeamAdmission(name, opts=child)
         rights = [
             kubernetes.rbac.v1.ClusterRole(f"{name}-{role}", metadata={"name": role}, rules=rules, opts=child)
@@ -49,7 +59,6 @@ class Teams(pulumi.ComponentResource):
         shared = args.shared
         if args.pull_secret is not None:
             shared = dataclasses.replace(shared, pull_secret=from_secrets_manager(args.pull_secret, self))
-        self.namespaces = {}
         for team, settings in args.teams.items():
             made = Team(
                 f"{name}-{team}",
@@ -58,4 +67,3 @@ class Teams(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[admission, *rights]),
             )
             self.namespaces[team] = made.namespace
-        self.register_outputs({"namespaces": self.namespaces})

@@ -20,6 +20,13 @@ from policies.reading.resources import Resource, at, is_type, texts
 from policies.rules import CRITICAL, HIGH, Found, Limits, best_practices, cis, resource_policy
 
 _LEAST = best_practices("Security: Identity and access management, employ least privileged access")
+# "Permissions boundaries for IAM entities", AWS IAM User Guide: a boundary limits, and grants nothing.
+_BOUNDARIES = {
+    "type": "array",
+    "items": {"type": "string"},
+    "default": [],
+    "description": "Names of IAM policies that are permissions boundaries alone, and so allow nobody anything.",
+}
 
 
 @resource_policy(
@@ -29,9 +36,12 @@ _LEAST = best_practices("Security: Identity and access management, employ least 
     severity=CRITICAL,
     concerns=is_type(*PERMISSIONS),
     framework=_LEAST,
+    limits={"boundaries": _BOUNDARIES},
 )
-def iam_action_wildcard(policy: Resource, _limits: Limits) -> Iterator[Found]:
+def iam_action_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
     """Whoever gets into the pod gets all of it."""
+    if _is_boundary(policy, limits):
+        return
     for statement in statements(policy, PERMISSIONS):
         wide = [one for one in actions(statement) if one == "*" or one.endswith(":*")]
         if wide:
@@ -46,6 +56,7 @@ def iam_action_wildcard(policy: Resource, _limits: Limits) -> Iterator[Found]:
     concerns=is_type(*PERMISSIONS),
     framework=_LEAST,
     limits={
+        "boundaries": _BOUNDARIES,
         "actions": {
             "type": "array",
             "items": {"type": "string"},
@@ -64,6 +75,8 @@ def iam_resource_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
 
     A statement as its upstream publishes it passes: whoever runs the AWS Load Balancer Controller cannot narrow it.
     """
+    if _is_boundary(policy, limits):
+        return
     published = contracts.published_statements() if limits["published"] else ()
     for statement in statements(policy, PERMISSIONS):
         if statement in published:
@@ -72,6 +85,10 @@ def iam_resource_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
             wide = [one for one in actions(statement) if changes(one) and one not in limits["actions"]]
             if wide:
                 yield f"{name_of(statement)} allows {', '.join(wide[:3])} of every resource"
+
+
+def _is_boundary(policy: Resource, limits: Limits) -> bool:
+    return policy.resource_type == "aws:iam/policy:Policy" and policy.props.get("name") in limits["boundaries"]
 
 
 @resource_policy(

@@ -1,4 +1,4 @@
-"""The command line: `python -m rehearsal STACK` and `python -m rehearsal down`."""
+"""The command line: `python -m rehearsal STACK`, `python -m rehearsal bootstrap` and `python -m rehearsal down`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import command
+from . import bootstrapping, command
 from .phases import REHEARSAL_DAY, Options
 from .plugins import given
+from .report import Report
 from .run import rehearse
 from .session import end_all
 from .workspace import PROJECT, STAND_INS
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"one stack at a time: {options.stack}, or {options.session}")
     if options.stack == "down":
         return command.run(lambda console: _down(options.session, console), Console())
+    if options.stack == "bootstrap":
+        return command.run(lambda console: _bootstrap(options.json, console), Console())
     return command.run(lambda console: _rehearse(options, console), Console())
 
 
@@ -35,7 +38,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m rehearsal",
         description="Takes a stack through preview, up, preview, refresh and destroy with no cloud account.",
     )
-    parser.add_argument("stack", metavar="STACK|down", help="a stack (dev), its file, or `down` to end what was kept")
+    parser.add_argument(
+        "stack",
+        metavar="STACK|bootstrap|down",
+        help="a stack (dev), its file, the account's bootstrap/, or `down` to end what was kept",
+    )
     parser.add_argument("session", nargs="?", help="with `down`: which rehearsal to end (default: all that were kept)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report for machines to FILE")
     parser.add_argument("--plugins", type=Path, metavar="DIR", help="take the pulumi-resource-NAME executables in DIR")
@@ -92,10 +99,7 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
     for folder in options.charts:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is no folder with Helm charts in it")
-    if options.json:  # what can't be written is better known before a rehearsal than after it
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        if options.json.is_dir() or not os.access(options.json.parent, os.W_OK):
-            raise PermissionError(f"{options.json} can't be written")
+    _check_writable(options.json)
     report = rehearse(
         Options(
             stack_file=stack_file,
@@ -111,9 +115,26 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
         ),
         console,
     )
+    return _show(report, options.json, console)
+
+
+def _bootstrap(json_file: Path | None, console: Console) -> int:
+    _check_writable(json_file)
+    return _show(bootstrapping.rehearse(console), json_file, console)
+
+
+def _check_writable(file: Path | None) -> None:
+    """What can't be written is better known before a rehearsal than after it."""
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir() or not os.access(file.parent, os.W_OK):
+            raise PermissionError(f"{file} can't be written")
+
+
+def _show(report: Report, json_file: Path | None, console: Console) -> int:
     report.show(console)
-    if options.json:
-        options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
+    if json_file:
+        json_file.write_text(json.dumps(report.as_json(), indent=2) + "\n", encoding="utf-8")
     return command.OK if report.ok else command.NOT_ALL_HOLDS
 
 

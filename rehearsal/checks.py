@@ -87,6 +87,12 @@ def run_all(subject: Subject, checks: Mapping[str, Callable[[Subject], str]]) ->
     return [outcome(name, lambda check=check: check(subject)) for name, check in checks.items()]
 
 
+def aws_calls(url: str) -> dict[str, Any]:
+    """The calls that the simulated AWS heard so far, see `rehearsal.aws.calls`."""
+    with urllib.request.urlopen(f"{url}/gpulab/calls", timeout=30) as answer:
+        return json.load(answer)
+
+
 def crds_admit_pools(subject: Subject) -> str:
     """Each pool of the stack file is a NodePool and an EC2NodeClass that the real CRDs admitted."""
     pools = set(subject.settings.node_pools)
@@ -186,8 +192,7 @@ def nothing_of_the_users(subject: Subject) -> str:
         require(home.is_relative_to(subject.folder), f"{describe(process)} has the home folder {home}")
         for variable in _USERS_VARIABLES:
             require(variable not in environment, f"{describe(process)} has {variable}")
-    with urllib.request.urlopen(f"{subject.aws_url}/gpulab/calls", timeout=30) as answer:
-        calls = json.load(answer)
+    calls = aws_calls(subject.aws_url)
     signers = set(calls["keys"])
     require(signers <= {ACCESS_KEY}, f"AWS calls were signed with {', '.join(sorted(signers - {ACCESS_KEY}))}")
     count = sum(calls["keys"].values())
@@ -213,6 +218,9 @@ _BEFORE = tuple(
         (r":Release .*-keycloak$", r"aws:rds/instance:Instance "),
         (r":Release ", r":NodeGroup "),
         (r":PersistentVolumeClaim ", r":VolumeGate "),
+        (r"v1:Namespace .*-team-", r":PersistentVolume "),
+        (r"v1:Namespace .*-team-", r":ValidatingAdmissionPolicyBinding "),
+        (r"v1:Namespace .*-team-", r":VolumeGate "),
         (r":Release .*-hub$", r":NotebookEnd "),
         (r":Release .*-hub$", r":VolumeGate "),
         (r":Release .*-hub$", r":Release .*-keycloak$"),
@@ -227,6 +235,8 @@ _BEFORE = tuple(
         (r":TargetGroupBinding ", r":Release .*-alb-controller$"),
         (r":TargetGroupBinding ", r"aws:lb/targetGroup:TargetGroup "),
         (r":Release .*-alb-controller$", r":PodIdentityAssociation .*-alb-controller$"),
+        (r":IdentityProviderConfig ", r":Release .*-keycloak$"),
+        (r":IdentityProviderConfig ", r"aws:lb/listenerRule:ListenerRule "),
         (r":NodeGroup ", r":Cluster .*-eksCluster$"),
         (r":Cluster .*-eksCluster$", r"aws:lb/loadBalancer:LoadBalancer "),
         (r"aws:lb/loadBalancer:LoadBalancer ", r":Subnet "),

@@ -18,6 +18,8 @@ from .workspace import Workspace
 _POLL_SECONDS = 0.05
 # What the program and the other providers say once something else has failed.
 _CONSEQUENCES = ("unhandled exception", "client connection is closing", "resource monitor shut down")
+# What each engine command tells AWS as its application: `rehearsal.aws.calls` counts by it.
+APPLICATION = "pulumi-{command}"
 # The commands that take a policy pack.
 _EXAMINED = ("preview", "up")
 # Steps that change nothing in the cloud or only read it.
@@ -115,6 +117,14 @@ class Engine:
         """Makes the stack in the throw-away state. Raises ProcessFailed."""
         self._plain("stack", "init", self.workspace.stack)
 
+    def config(self, key: str) -> str:
+        """What the copied stack file has at a key."""
+        return self._plain("config", "get", key, "--stack", self.workspace.stack).strip()
+
+    def configure(self, key: str, value: str) -> None:
+        """Sets a plain value in the copied stack file."""
+        self._plain("config", "set", key, value, "--stack", self.workspace.stack)
+
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the state, as `pulumi stack export` gives them; the stack itself and secrets left out."""
         deployment = json.loads(self._plain("stack", "export", "--stack", self.workspace.stack))["deployment"]
@@ -172,7 +182,7 @@ class Engine:
             process = subprocess.Popen(
                 ["pulumi", *command, *arguments],
                 cwd=self.workspace.folder,
-                env=self._environment(),
+                env={**self._environment(), "AWS_SDK_UA_APP_ID": APPLICATION.format(command=command[0])},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from settings import Settings
 
-from .checks import CHECKS, Subject, destroyed_in_order, outcome, run_all
+from .checks import CHECKS, Subject, aws_calls, destroyed_in_order, outcome, run_all
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
@@ -21,6 +21,7 @@ from .hub_checks import HUB_CHECKS
 from .ingress_checks import CHECKS as INGRESS_CHECKS
 from .leftovers import Account, Left, kubernetes_objects, state_names
 from .node_trial import NodeTrial
+from .permission_checks import PERMISSION_CHECKS, admitted
 from .processes import MemoryWatch, describe
 from .progress import Progress
 from .releases import described, releases
@@ -29,6 +30,7 @@ from .retained import Retained, all_there, kept_and_left, retained
 from .secret_checks import SECRET_CHECKS
 from .session import Session
 from .storage_checks import STORAGE_CHECKS
+from .team_checks import TEAM_CHECKS
 from .workspace import PROJECT, UNLOCK_CONFIG, Workspace
 
 # The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
@@ -123,7 +125,17 @@ class Rehearsal:
                 plane=self.plane,
             )
             self.report.checks += run_all(
-                subject, {**CHECKS, **STORAGE_CHECKS, **INGRESS_CHECKS, **GPU_CHECKS, **HUB_CHECKS, **SECRET_CHECKS}
+                subject,
+                {
+                    **CHECKS,
+                    **STORAGE_CHECKS,
+                    **TEAM_CHECKS,
+                    **INGRESS_CHECKS,
+                    **GPU_CHECKS,
+                    **HUB_CHECKS,
+                    **SECRET_CHECKS,
+                    **PERMISSION_CHECKS,
+                },
             )
             self.report.checks.append(outcome("the saved state passes the policies", self.engine.examine_state))
             self.report.stand_ins += described(releases(self.plane))
@@ -165,14 +177,22 @@ class Rehearsal:
 
     def destroy(self) -> None:
         """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
-        self.to_be_kept = retained(self.engine.resources())
-        self.final_snapshots = final_snapshots(self.engine.resources())
+        resources = self.engine.resources()
+        self.to_be_kept = retained(resources)
+        self.final_snapshots = final_snapshots(resources)
         left_running = self.trial.running() if self.trial else []
         result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
         self.report.checks.append(destroyed_in_order(result))
         if self.trial:
             drained = self.trial.drained
             self.report.checks.append(outcome("nodes with running pods go", lambda: drained(left_running, result)))
+        account_id = self.account.client("sts").get_caller_identity()["Account"]
+        self.report.checks.append(
+            outcome(
+                "workflows' roles admit every call",
+                lambda: admitted(aws_calls(self.aws_url), self.settings, resources, account_id),
+            )
+        )
 
     def look_for_leftovers(self) -> None:
         """Fills `report.left`, what the destroy should have taken and did not, and `report.retained`, what it kept."""

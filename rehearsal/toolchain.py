@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -165,6 +165,20 @@ KARPENTER = Tool(
     build_seconds=109,
 )
 
+# What `make lint` reads the workflows with: no rehearsal needs it.
+ACTIONLINT = Tool(
+    name="actionlint",
+    module="github.com/rhysd/actionlint",
+    packages={"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"},
+    version_flags="-X github.com/rhysd/actionlint.version={number}",
+    version_command=("-version",),
+    download=Download(
+        url="https://github.com/rhysd/actionlint/releases/download/{version}/actionlint_{number}_{os}_{arch}.tar.gz",
+        checksums="https://github.com/rhysd/actionlint/releases/download/{version}/actionlint_{number}_checksums.txt",
+    ),
+    build_seconds=6,
+)
+
 ALL_TOOLS = (ENGINE, LANGUAGE_HOST, ETCD, KUBERNETES, KWOK, HELM, KARPENTER)
 
 
@@ -188,13 +202,13 @@ def cache_folder() -> Path:
     return Path(base).absolute() / "gpulab"
 
 
-def ensure(console: Console) -> Toolchain:
-    """Finds, downloads or builds every tool, with its progress on `console`. Raises ToolMissing."""
+def ensure(console: Console, tools: Iterable[Tool] = ALL_TOOLS) -> Toolchain:
+    """Finds, downloads or builds the tools, with its progress on `console`. Raises ToolMissing."""
     paths: dict[str, Path] = {}
     origins: dict[str, str] = {}
     cache = cache_folder() / "toolchain"
     getter = _Getter(console)
-    for tool in ALL_TOOLS:
+    for tool in tools:
         found, origin = _on_path(tool), "PATH"
         if not found:
             folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"
@@ -423,7 +437,7 @@ def main() -> int:
     """`make setup`: has every tool ready and says where each came from."""
     console = Console(stderr=True)
     try:
-        toolchain = ensure(console)
+        toolchain = ensure(console, (*ALL_TOOLS, ACTIONLINT))
     except (ToolMissing, OSError) as error:
         console.print(f"[red]toolchain:[/] {escape(str(error))}", highlight=False)
         return 1

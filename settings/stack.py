@@ -41,6 +41,8 @@ PROJECT = "gpulab"
 _PLAINLY = "nothing in it is a secret, write it plainly"
 _IN_PLACE_OF_ENCRYPTION = {"identity": "secrets lie elsewhere, name the place (secretsManager or kubernetesSecret)"}
 
+_TEXTS = ("owner", "costCenter", "permissionsBoundary")
+
 OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Lifecycle", "Expires")
 """The tags that the platform sets, which a stack's free tags must leave alone."""
 
@@ -56,6 +58,13 @@ def _responsible(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
     return tag_value(text)
+
+
+def _policy_arn(arn: str) -> str:
+    if not re.fullmatch(r"arn:aws(-[a-z]+)*:iam::([0-9]{12}|aws):policy/[!-~]*[A-Za-z0-9_+=,.@-]", arn):
+        example = "arn:aws:iam::123456789012:policy/gpulab-bootstrap/gpulab-boundary"
+        raise ValueError(f"must be the ARN of an IAM policy, such as {example}")
+    return arn
 
 
 def _tag_key(key: str) -> str:
@@ -117,6 +126,10 @@ class StackSettings(Section):
     )
     hub: Hub | None = Field(
         default=None, description="JupyterHub. It is there in any case when there are teams and an identity section."
+    )
+    permissions_boundary: Annotated[str, Check(_policy_arn)] | None = Field(
+        default=None,
+        description="ARN of the IAM policy that bounds every role of the stack, as bootstrap/ makes it (none).",
     )
 
     @classmethod
@@ -209,6 +222,7 @@ class Settings:
     teams: dict[str, Team] = field(default_factory=dict)
     overcommit: bool = False
     profiles: dict[str, Profile] = field(default_factory=dict)
+    permissions_boundary: str | None = None
     hub: Hub | None = None
     """As the stack file has it; see `running_hub`. Where one runs, there are teams and an identity too."""
 
@@ -286,7 +300,7 @@ def _decoded(section: str, text: str) -> Any:
         RecursionError,
     ):  # of loads: no JSON; of dumps: JSON that no engine writes, NaN or half a letter
         return text
-    return text if section in ("owner", "costCenter") and not isinstance(value, dict | list) else value
+    return text if section in _TEXTS and not isinstance(value, dict | list) else value
 
 
 def _is_encrypted(value: Any) -> bool:

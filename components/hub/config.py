@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import culling, notices, pod, spawner
+from . import culling, notices, pod, spawner, tokens
 from .authenticator import KeycloakAuthenticator
 from .catalogue import Catalogue, read
 from .people import ADMINISTRATORS, ROLES, group_of
@@ -78,6 +78,7 @@ def notebooks(c: Any, catalogue: Catalogue) -> None:
     ours = c.KubeSpawner
     ours.profile_list = spawner.profile_list
     ours.pre_spawn_hook = spawner.pre_spawn_hook
+    ours.modify_pod_hook, ours.after_pod_created_hook = tokens.hide, tokens.keep
     ours.start_timeout = hub.start_timeout
     ours.http_timeout = _HTTP_TIMEOUT
     # A refusal is no fault of the hub's: five of them would end it.

@@ -19,11 +19,11 @@ from .catalogue import Catalogue
 from .choices import Choice, choices, chosen
 from .pod import overrides, pools_for, requests
 from .quantities import words
+from .tokens import START_ANNOTATION
 
 # The hub's own patience ends with `start_timeout`, and says nothing but that.
 _BEFORE_THE_HUB = 5
 _LOOKED_EVERY = 1
-_START_ANNOTATION = "gpulab.dev/start"
 
 
 class Refused(HTTPError):
@@ -100,7 +100,7 @@ class NotebookSpawner(KubeSpawner):
         """Starts the pod; whatever keeps it from running is told."""
         # By it the pod is told from one of the same name that is on its way out.
         set_already: Any = self.extra_annotations
-        self.extra_annotations = {**set_already, _START_ANNOTATION: uuid.uuid4().hex}
+        self.extra_annotations = {**set_already, START_ANNOTATION: uuid.uuid4().hex}
         return asyncio.ensure_future(self._started(super().start()))
 
     async def _started(self, starting: asyncio.Future[str]) -> str:
@@ -141,8 +141,8 @@ class NotebookSpawner(KubeSpawner):
         """The pod of this start, as far as it was seen."""
         reflector = self.pod_reflector
         found = reflector.pods.get(f"{self.namespace}/{self.pod_name}") if reflector else None
-        known = found and found["metadata"].get("annotations", {}).get(_START_ANNOTATION)
-        return found if known and known == self.extra_annotations.get(_START_ANNOTATION) else None
+        known = found and found["metadata"].get("annotations", {}).get(START_ANNOTATION)
+        return found if known and known == self.extra_annotations.get(START_ANNOTATION) else None
 
 
 NOTHING_TO_START = (

@@ -10,8 +10,8 @@ Object: TypeAlias = Mapping[str, Any]
 
 _NODE_CLAIMS = re.compile(r"nodeclaim/([\w.-]+)")
 _IMAGE = re.compile(r'image "([^"]+)"')
-# Waiting for these never helps.
-_HOPELESS = ("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError")
+# Waiting for these never helps. A container that lacks its configuration does wait: its token comes after the pod.
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 
 _WORDS = {
     "Nominated": "A machine that runs already has room for it.",

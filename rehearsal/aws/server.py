@@ -5,7 +5,7 @@ parent is gone; with `--dns-port` it is the public DNS of its hosted zones too, 
 Beside AWS's own APIs:
 
 - `GET /gpulab/health`: answers once the server is up.
-- `GET /gpulab/calls`: how many requests came, by access key id and by action.
+- `GET /gpulab/calls`: how many requests came, by access key id, by action, and by application and action.
 - `POST /gpulab/account`: makes what a stack's account holds before the stack, see `account`.
 - `POST /gpulab/delegation`: sets what the zone above a hosted zone says of it, see `account`.
 - `POST /gpulab/secrets`: makes a secret in Secrets Manager, of an `arn` and a `value`.
@@ -54,6 +54,7 @@ from rehearsal.aws import (
     quotas,
     rds,
     route53,
+    s3,
     secrets_given,
     tokens,
     wafv2,
@@ -68,7 +69,7 @@ class Application:
     """moto's WSGI application, and the rehearsal's own paths in front of it."""
 
     def __init__(self) -> None:
-        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, rds, route53, wafv2):
+        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, rds, route53, s3, wafv2):
             added.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls = Calls()

@@ -58,12 +58,11 @@ def hub(lab: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFac
     """dev's hub, which asks Keycloak for people's groups at each request, and looks after notebooks every second."""
     stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", TODAY)
     assert stack.identity
-    assert stack.hub
     (port,) = free_ports(1)
     platform = f"http://localhost:{port}"
     lab.forget()
     secrets = lab.apply(stack.identity, Addresses(lab.public, platform), tuple(stack.teams))
-    document: Any = catalogue(stack, stack.hub)
+    document: Any = catalogue(stack)
     document["hub"] |= {
         "platformUrl": platform,
         "realmUrl": lab.realm_url,

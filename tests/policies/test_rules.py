@@ -306,6 +306,17 @@ def test_a_published_policy_passes_as_long_as_nothing_is_added_to_it():
     assert examined("iam-resource-wildcard", role(*published, allow("ec2:TerminateInstances")))
 
 
+def test_a_permissions_boundary_allows_nobody_anything():
+    everything = {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}
+    document = text({"Statement": [everything, allow("sqs:*")]})
+    boundary = resource("aws:iam/policy:Policy", {"name": "the-boundary", "policy": document})
+    attached = resource("aws:iam/rolePolicy:RolePolicy", {"name": "the-boundary", "policy": document})
+    for policy in ("iam-action-wildcard", "iam-resource-wildcard"):
+        assert examined(policy, boundary, boundaries=["the-boundary"]) == {}
+        assert examined(policy, boundary, boundaries=["another"])
+        assert examined(policy, attached, boundaries=["the-boundary"])  # a role's own policy is none
+
+
 def test_a_lab_lives_through_its_last_day(monkeypatch):
     monkeypatch.setenv("GPULAB_TODAY", "2027-06-30")
     for day, refused in (("2027-06-30", False), ("2027-06-29", True), ("soon", True)):

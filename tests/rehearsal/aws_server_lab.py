@@ -38,9 +38,9 @@ class Lab:
         self.pod_role = self.make_role("pod", "pods.eks.amazonaws.com", Action=["sts:AssumeRole", "sts:TagSession"])
         self.key = self.client("kms").create_key()["KeyMetadata"]["Arn"]
 
-    def client(self, service: str, **credentials: str) -> Any:
+    def client(self, service: str, **options: Any) -> Any:
         """A client of the server."""
-        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **credentials)  # type: ignore[call-overload]
+        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **options)  # type: ignore[call-overload]
 
     def make_role(self, name: str, service: str | None, **statement: Any) -> str:
         """A role that `service` may assume; its ARN."""

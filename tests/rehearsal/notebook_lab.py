@@ -104,9 +104,7 @@ class NotebookLab:
 
     def __init__(self, lab: Lab, kubeconfig: Path, folder: Path) -> None:
         self.lab = lab
-        hub = lab.settings.hub
-        assert hub
-        self.document = catalogue(lab.settings, hub)
+        self.document = catalogue(lab.settings)
         make_teams(lab.kubernetes, lab.settings)
         self._kubeconfig = hub_kubeconfig(lab.kubernetes, kubeconfig, folder)
         self._folder = folder

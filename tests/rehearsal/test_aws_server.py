@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aws_server_lab import Lab, running_lab
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rehearsal.aws.versions import VERSIONS
@@ -49,6 +50,25 @@ def test_calls_are_counted_by_key_and_action(lab: Lab) -> None:
     assert calls["keys"]["AKIAOTHER"] == 1
     assert calls["actions"]["ec2:DescribeVpcs"] == 2
     assert json.load(urllib.request.urlopen(f"{lab.url}/gpulab/health")) == {"ok": True}
+
+
+def test_calls_of_an_application_are_told_from_the_others(lab: Lab) -> None:
+    by_name = Config(user_agent_appid="pulumi-up")
+    lab.ec2.describe_vpcs()
+    lab.client("ec2", config=by_name).describe_subnets()
+    bucket = lab.client("s3", config=by_name)
+    bucket.create_bucket(Bucket="lab-states")
+    bucket.get_bucket_versioning(Bucket="lab-states")
+    bucket.list_objects_v2(Bucket="lab-states", Prefix="a")
+    calls = json.load(urllib.request.urlopen(f"{lab.url}/gpulab/calls"))
+    assert calls["applications"] == {
+        "pulumi-up": {
+            "ec2:DescribeSubnets": 1,
+            "s3:PUT /lab-states": 1,
+            "s3:GET /lab-states?versioning": 1,
+            "s3:GET /lab-states?list-type": 1,
+        }
+    }
 
 
 def test_cluster_has_a_security_group_and_interfaces_that_go_with_it(lab: Lab) -> None:

@@ -6,6 +6,8 @@ Everything is done with the rights of the hub's account. Kubelets are KWOK's: no
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,6 +106,37 @@ def test_every_choice_is_admitted_and_gets_its_kind_of_node(notebooks: NotebookL
             assert wanted.gpu.resource.endswith("shared") or machine.gpu_count >= wanted.gpu.count
             if any(one["key"].endswith("gpu-memory") for one in wanted.gpu.affinity):
                 assert machine.gpu_memory_mib > 22 * 1024
+
+
+def test_who_looks_at_a_notebooks_pod_does_not_read_its_token(notebooks: NotebookLab) -> None:
+    async def of_ada(spawning: Spawning) -> tuple[Object, list[Object]]:
+        spawner = await spawning.start("ada@example.com", [group_of("research", "developer")], "research_python")
+        pod = pod_of(notebooks, spawner)
+        secrets = notebooks.lab.kubernetes.list("/api/v1/namespaces/team-research/secrets")
+        await spawner.stop(now=True)
+        return pod, secrets
+
+    pod, secrets = notebooks.run(of_ada)
+    (container,) = pod["spec"]["containers"]
+    variables = {one["name"]: one for one in container["env"]}
+    for name in ("JUPYTERHUB_API_TOKEN", "JPY_API_TOKEN"):
+        assert "value" not in variables[name]
+        reference = variables[name]["valueFrom"]["secretKeyRef"]
+        (secret,) = [one for one in secrets if one["metadata"]["name"] == reference["name"]]
+        assert base64.b64decode(secret["data"][reference["key"]]) == b"token"
+        (owner,) = secret["metadata"]["ownerReferences"]
+        assert owner["uid"] == pod["metadata"]["uid"]
+    assert '"value": "token"' not in json.dumps(pod)
+    until(
+        lambda: (
+            not [
+                one
+                for one in notebooks.lab.kubernetes.list("/api/v1/namespaces/team-research/secrets")
+                if one["metadata"]["name"] == secret["metadata"]["name"]
+            ]
+        ),
+        "the Secret goes with its pod",
+    )
 
 
 @pytest.fixture

@@ -28,7 +28,11 @@ COMMAND = [sys.executable, "-m", "rehearsal"]
 MINUTES = 60
 # What neither stack file has by itself, and what the lab does without.
 UNTRIED = {
-    "dev": {"volumes lead to a directory", "load balancer, rules, targets and names match"},
+    "dev": {
+        "volumes lead to a directory",
+        "load balancer, rules, targets and names match",
+        "roles are within the boundary",
+    },
     "prod": {"volumes lead to a directory"},
 }
 DRIFT = "a newer image leaves notebooks alone"
@@ -176,6 +180,8 @@ def test_every_check_of_the_rehearsal_was_made(outcomes: dict[str, Outcome], sta
         "the destroy keeps its order",
         "nodes with running pods go",
         "no secret in plain text",
+        "roles are within the boundary",
+        "workflows' roles admit every call",
     }
     assert expected <= outcomes[stack].checks.keys()
 

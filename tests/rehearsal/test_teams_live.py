@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -304,8 +303,11 @@ def test_the_hub_starts_notebooks_in_teams_namespaces_and_nothing_anywhere_else(
             assert account_can(api, verb, "pods", namespace, "hub:hub")
         assert account_can(api, "get", "resourcequotas", namespace, "hub:hub")
         assert account_can(api, "list", "events", namespace, "hub:hub")
+        assert account_can(api, "create", "secrets", namespace, "hub:hub")
         for verb, resource in (
             ("get", "secrets"),
+            ("list", "secrets"),
+            ("delete", "secrets"),
             ("create", "pods/exec"),
             ("patch", "pods"),
             ("create", "persistentvolumeclaims"),
@@ -383,18 +385,21 @@ def test_a_team_that_leaves_takes_its_namespace_and_leaves_the_others(teams: Reh
     """Last, as it changes the stack: the team's objects and its role go, another team's pod stays."""
     create(api, PODS, notebook("stays", VISION))
     create(api, PODS, notebook("goes", RESEARCH))
-    before = teams.workspace.stack_file.read_text(encoding="utf-8")
-    document = yaml.safe_load(before)
-    changed = copy.deepcopy(document)
-    del changed["config"]["gpulab:teams"]["research"]
-    teams.workspace.stack_file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    document = yaml.safe_load(teams.workspace.stack_file.read_text(encoding="utf-8"))
+    del document["config"]["gpulab:teams"]["research"]
+    teams.workspace.stack_file.write_text(yaml.safe_dump(document), encoding="utf-8")
     preview = teams.engine.run("preview")
     assert preview.ok, preview.output
+    assert "Team research leaves" in preview.output
+    assert "Team vision leaves" not in preview.output
+    assert "Its files in /teams/research of the file system are kept" in preview.output
     teams.up()
     assert api.get(f"/api/v1/namespaces/{RESEARCH}") is None
     assert api.get(place(PODS, "stays", VISION))
     roles = [one["RoleName"] for one in teams.account.client("iam").list_roles()["Roles"]]
     assert not [name for name in roles if "research" in name]
+    again = teams.engine.run("preview")
+    assert "leaves" not in again.output
     teams.destroy()
     teams.look_for_leftovers()
     assert teams.report.left is not None

@@ -20,6 +20,7 @@ Input and output keys are camelCase, as the engine sees them. A custom resource'
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -101,11 +102,17 @@ class EngineMocks(pulumi_mocks.Mocks):
     region = "us-east-1"
 
     def __init__(self) -> None:
+        try:
+            asyncio.get_event_loop()
+        except RuntimeError:  # a test before this one ended in `asyncio.run`, which leaves the thread without a loop
+            asyncio.set_event_loop(asyncio.new_event_loop())
         self.resources: list[Registered] = []
         self.calls: list[pulumi_mocks.MockCallArgs] = []
         self.outputs: dict[str, Callable[[pulumi_mocks.MockResourceArgs], dict[str, Any]]] = {
             "random:index/randomPassword:RandomPassword": lambda resource: {"result": f"generated for {resource.name}"},
             "random:index/randomId:RandomId": lambda resource: {"hex": "0a1b2c3d"},
+            "random:index/randomBytes:RandomBytes": lambda resource: {"hex": f"hex of {resource.name}"},
+            "aws:rds/instance:Instance": lambda resource: {"address": f"{resource.name}.rds.example.com"},
         }
         self.invokes: dict[str, dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]] = {
             "aws:index/getCallerIdentity:getCallerIdentity": {

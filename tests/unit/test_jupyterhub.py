@@ -50,9 +50,7 @@ Deploy = Callable[..., None]
 @pytest.fixture
 def deploy(mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
     """Deploys a lab with a hub, and some sections of its stack file changed."""
-    mocks.outputs[INSTANCE] = lambda resource: {"address": f"{resource.name}.rds.example.com"}
     mocks.outputs[SNAPSHOT] = lambda resource: {"dbSnapshotArn": f"arn of {resource.name}"}
-    mocks.outputs[BYTES] = lambda resource: {"hex": f"hex of {resource.name}", "base64": "x"}
     with platform_lab.answering_eks(mocks, monkeypatch):
         yield (
             lambda **changed: (

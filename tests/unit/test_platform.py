@@ -14,6 +14,7 @@ from platform_lab import LAB, answering_eks, config, deploy
 
 import contracts
 from components.cluster import SYSTEM_TAINT
+from components.platform import permissions_boundary_transform
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
@@ -24,6 +25,19 @@ UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock":
 def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_mocks.Eks]:
     with answering_eks(mocks, monkeypatch) as answering:
         yield answering
+
+
+def test_the_boundary_is_put_on_roles_and_on_nothing_else():
+    transform = permissions_boundary_transform("arn:aws:iam::123456789012:policy/the-boundary")
+
+    def transformed(type_):
+        given = pulumi.ResourceTransformArgs(True, type_, "one", {"tags": {}}, pulumi.ResourceOptions(protect=True))
+        return transform(given)
+
+    role: Any = transformed("aws:iam/role:Role")
+    assert role.props == {"tags": {}, "permissionsBoundary": "arn:aws:iam::123456789012:policy/the-boundary"}
+    assert role.opts.protect
+    assert transformed("aws:iam/policy:Policy") is None
 
 
 def resources_of(mocks: Any, component: str) -> list[Any]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from components import team_network, team_quota, team_rbac, volumes
 from components.team_buckets import buckets_policy
+from components.team_data import TeamDataProvider
 from settings import Storage
 from settings.teams import Buckets, Quota
 
@@ -233,3 +234,30 @@ def test_as_many_prefixes_as_may_be_fit_into_a_role() -> None:
     policy = buckets_policy("aws-us-gov", buckets)
     # IAM counts no white space.
     assert len(policy.replace(" ", "")) < 10_240
+
+
+# What becomes of its data.
+
+
+@pytest.mark.parametrize("retain", [True, False])
+@pytest.mark.parametrize("homes", ["shared", "per-person"])
+def test_a_preview_says_what_becomes_of_the_data_of_a_team_that_leaves(
+    capsys: pytest.CaptureFixture[str], homes: str, retain: bool
+) -> None:
+    before = {"teams": ["research", "vision"], "homes": homes, "retain": False}
+    now = {"teams": ["vision"], "homes": homes, "retain": retain}
+    assert TeamDataProvider().diff("teams", before, now).changes
+    said = capsys.readouterr().out
+    assert said.count("leaves") == 1
+    assert "Team research leaves" in said
+    assert "/teams/research of the file system are kept" in said
+    assert ("Disks of its homes of the class gp3 are DELETED" in said) == (homes == "per-person" and not retain)
+    assert ("Disks of its homes of the class gp3-retain are kept" in said) == (homes == "per-person" and retain)
+    assert ("which gpulab:storage.retain keeps" in said) == retain
+
+
+def test_teams_that_stay_or_come_are_not_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+    before = {"teams": ["vision"], "homes": "shared", "retain": False}
+    assert not TeamDataProvider().diff("teams", before, before).changes
+    assert TeamDataProvider().diff("teams", before, {**before, "teams": ["research", "vision"]}).changes
+    assert capsys.readouterr().out == ""

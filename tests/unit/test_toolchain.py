@@ -41,9 +41,8 @@ def tool(**changes: object) -> Tool:
     return Tool(**{**values, **changes})
 
 
-def ensure_only(one: Tool, monkeypatch: pytest.MonkeyPatch) -> toolchain.Toolchain:
-    monkeypatch.setattr(toolchain, "ALL_TOOLS", (one,))
-    return toolchain.ensure(QUIET)
+def ensure_only(one: Tool) -> toolchain.Toolchain:
+    return toolchain.ensure(QUIET, [one])
 
 
 def put_program(path: Path, prints: str) -> None:
@@ -82,7 +81,7 @@ def test_only_the_same_major_and_nothing_older_is_taken_from_path(printed: str, 
 
 def test_a_fitting_program_on_path_is_taken_and_nothing_is_cached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_program(place / "path" / "hello", "hello v1.5.0")
-    found = ensure_only(tool(), monkeypatch)
+    found = ensure_only(tool())
     assert found.path("hello") == place / "path" / "hello"
     assert found.origins == {"hello": "PATH"}
     assert not (place / "cache").exists()
@@ -91,12 +90,12 @@ def test_a_fitting_program_on_path_is_taken_and_nothing_is_cached(place: Path, m
 def test_a_release_is_downloaded_checked_and_found_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_program(place / "path" / "hello", "hello v1.3.0")  # too old to be taken
     wanted = tool(download=release(place, b"program"))
-    found = ensure_only(wanted, monkeypatch)
+    found = ensure_only(wanted)
     assert found.path("hello").read_bytes() == b"program"
     assert found.path("hello").stat().st_mode & stat.S_IXUSR
     assert found.origins == {"hello": "downloaded"}
     (place / "hello-v1.4.2.tgz").unlink()
-    assert ensure_only(wanted, monkeypatch) == found
+    assert ensure_only(wanted) == found
 
 
 def test_a_release_that_is_not_what_was_published_is_refused_and_not_installed(
@@ -104,7 +103,7 @@ def test_a_release_that_is_not_what_was_published_is_refused_and_not_installed(
 ) -> None:
     wanted = tool(download=release(place, b"program", checksum="1" * 64))
     with pytest.raises(ToolMissing, match=r"hello-v1\.4\.2\.tgz is not what its publisher signed for"):
-        ensure_only(wanted, monkeypatch)
+        ensure_only(wanted)
     assert [path.name for path in (place / "cache" / "toolchain").iterdir()] == [".lock"]
 
 
@@ -113,7 +112,7 @@ def test_without_a_download_it_is_built_with_go(place: Path, monkeypatch: pytest
     # Writes where `-o` says, as the real one does: go build -trimpath -ldflags FLAGS -o FILE PACKAGE
     fake_go.write_text('#!/bin/sh\necho "$4" > "$6"\n', encoding="utf-8")
     fake_go.chmod(0o755)
-    found = ensure_only(tool(version_flags="-X main.version={version}"), monkeypatch)
+    found = ensure_only(tool(version_flags="-X main.version={version}"))
     assert found.origins == {"hello": "built"}
     assert found.path("hello").read_text(encoding="utf-8").strip() == "-s -w -X main.version=v1.4.2"
 
@@ -123,7 +122,7 @@ def test_a_failed_build_says_what_go_said_and_leaves_nothing(place: Path, monkey
     fake_go.write_text("#!/bin/sh\necho 'example.com/hello: module not found' >&2\nexit 1\n", encoding="utf-8")
     fake_go.chmod(0o755)
     with pytest.raises(ToolMissing, match="module not found"):
-        ensure_only(tool(), monkeypatch)
+        ensure_only(tool())
     assert [path.name for path in (place / "cache" / "toolchain").iterdir()] == [".lock"]
 
 
@@ -132,7 +131,7 @@ def test_with_no_way_left_the_message_names_the_program_and_every_way(
 ) -> None:
     nowhere = Download(url=f"{place.as_uri()}/none.tgz", checksums=f"{place.as_uri()}/none")
     with pytest.raises(ToolMissing) as error:
-        ensure_only(tool(download=nowhere), monkeypatch)
+        ensure_only(tool(download=nowhere))
     message = str(error.value)
     for part in ("hello v1.4.2", "not on PATH", "download failed", "no `go` on PATH", "make setup"):
         assert part in message
@@ -155,9 +154,9 @@ def test_the_cache_lies_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_folder_that_lost_a_program_is_made_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = tool(download=release(place, b"program"))
-    found = ensure_only(wanted, monkeypatch)
+    found = ensure_only(wanted)
     found.path("hello").unlink()
-    assert ensure_only(wanted, monkeypatch).path("hello").read_bytes() == b"program"
+    assert ensure_only(wanted).path("hello").read_bytes() == b"program"
 
 
 def test_a_broken_archive_is_built_instead(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,4 +165,4 @@ def test_a_broken_archive_is_built_instead(place: Path, monkeypatch: pytest.Monk
     digest = hashlib.sha256(b"no archive").hexdigest()
     (place / "SUMS").write_text(f"{digest}  hello-v1.4.2.tgz\n", encoding="utf-8")
     with pytest.raises(ToolMissing, match="download failed"):
-        ensure_only(wanted, monkeypatch)
+        ensure_only(wanted)

@@ -117,9 +117,9 @@ class Bucket(AwsResource):
         s3 = cloud.client("s3")
         try:
             if olds.get("forceDestroy"):
-                for page in s3.get_paginator("list_objects_v2").paginate(Bucket=id):
-                    for item in page.get("Contents", []):
-                        s3.delete_object(Bucket=id, Key=item["Key"])
+                for page in s3.get_paginator("list_object_versions").paginate(Bucket=id):
+                    for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                        s3.delete_object(Bucket=id, Key=item["Key"], VersionId=item["VersionId"])
             s3.delete_bucket(Bucket=id)
         except ClientError as error:
             if not _missing(error):
@@ -225,9 +225,11 @@ class BucketServerSideEncryptionConfiguration(_OnBucket):
         for index, rule in enumerate(rules):
             where = f"rules[{index}]"
             default = rule.get("applyServerSideEncryptionByDefault")
-            if rule.keys() - {"applyServerSideEncryptionByDefault"}:
+            if rule.keys() - {"applyServerSideEncryptionByDefault", "bucketKeyEnabled"}:
                 yield Refused(
-                    "the rehearsal's aws provider carries out applyServerSideEncryptionByDefault alone", where
+                    "the rehearsal's aws provider carries out applyServerSideEncryptionByDefault and bucketKeyEnabled"
+                    " alone",
+                    where,
                 )
             if default is None:
                 yield Refused("applyServerSideEncryptionByDefault is required here", where)
@@ -239,19 +241,53 @@ class BucketServerSideEncryptionConfiguration(_OnBucket):
         default = rule["applyServerSideEncryptionByDefault"]
         names = {"sseAlgorithm": "SSEAlgorithm", "kmsMasterKeyId": "KMSMasterKeyID"}
         encryption = {names[name]: value for name, value in default.items() if value}
-        cloud.client("s3").put_bucket_encryption(
-            Bucket=bucket,
-            ServerSideEncryptionConfiguration={"Rules": [{"ApplyServerSideEncryptionByDefault": encryption}]},
-        )
+        set_rule = {"ApplyServerSideEncryptionByDefault": encryption}
+        if "bucketKeyEnabled" in rule:
+            set_rule["BucketKeyEnabled"] = rule["bucketKeyEnabled"]
+        cloud.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [set_rule]})
 
     def found(self, cloud: Cloud, bucket: str, olds: Properties) -> Properties | None:
         live = cloud.client("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
         default = live["Rules"][0]["ApplyServerSideEncryptionByDefault"]
         names = {"SSEAlgorithm": "sseAlgorithm", "KMSMasterKeyID": "kmsMasterKeyId"}
-        return {"rules": [{"applyServerSideEncryptionByDefault": {names[name]: default[name] for name in default}}]}
+        rule: Properties = {"applyServerSideEncryptionByDefault": {names[name]: default[name] for name in default}}
+        # The provider shows it where it was given, as S3 says false of a bucket that was never asked.
+        (given,) = olds.get("rules") or [{}]
+        if "bucketKeyEnabled" in given or live["Rules"][0].get("BucketKeyEnabled"):
+            rule["bucketKeyEnabled"] = live["Rules"][0].get("BucketKeyEnabled", False)
+        return {"rules": [rule]}
 
     def clear(self, cloud: Cloud, bucket: str) -> None:
         cloud.client("s3").delete_bucket_encryption(Bucket=bucket)
+
+
+class BucketVersioning(_OnBucket):
+    """Whether a bucket keeps what is overwritten or deleted. What is set once can be suspended, and never taken off."""
+
+    token = "aws:s3/bucketVersioning:BucketVersioning"
+    choices = {"versioningConfiguration.status": ("Enabled", "Suspended", "Disabled")}
+    unmodelled = frozenset({"expectedBucketOwner", "mfa"})
+
+    def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
+        if "mfaDelete" in (known(inputs.get("versioningConfiguration")) or {}):
+            yield Refused("the rehearsal's aws provider carries out status alone", "versioningConfiguration.mfaDelete")
+
+    def put(self, cloud: Cloud, bucket: str, inputs: Properties) -> None:
+        status = inputs["versioningConfiguration"]["status"]
+        if status != "Disabled":  # the provider's word for a bucket that was never versioned
+            cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+
+    def found(self, cloud: Cloud, bucket: str, olds: Properties) -> Properties | None:
+        live = cloud.client("s3").get_bucket_versioning(Bucket=bucket)
+        return {"versioningConfiguration": {"status": live.get("Status", "Disabled")}}
+
+    def clear(self, cloud: Cloud, bucket: str) -> None:
+        if cloud.client("s3").get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled":
+            cloud.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+
+
+# What a rule of a bucket's life does.
+_DONE_BY_AGE = frozenset({"expiration", "abortIncompleteMultipartUpload", "noncurrentVersionExpiration"})
 
 
 class BucketLifecycleConfiguration(_OnBucket):
@@ -261,6 +297,7 @@ class BucketLifecycleConfiguration(_OnBucket):
     choices = {"rules[].status": ("Enabled", "Disabled")}
     ranges = {
         "rules[].expiration.days": (1, 2147483647),
+        "rules[].noncurrentVersionExpiration.noncurrentDays": (1, 2147483647),
         "rules[].abortIncompleteMultipartUpload.daysAfterInitiation": (1, 2147483647),
     }
     unmodelled = frozenset({"expectedBucketOwner", "timeouts", "transitionDefaultMinimumObjectSize"})
@@ -271,9 +308,12 @@ class BucketLifecycleConfiguration(_OnBucket):
             yield Refused("at least one rule is needed", "rules")
         for index, rule in enumerate(rules if isinstance(rules, list) else []):
             where = f"rules[{index}]"
-            if rule.keys() - {"id", "status", "filter", "expiration", "abortIncompleteMultipartUpload"}:
+            if rule.keys() - {"id", "status", "filter", *_DONE_BY_AGE}:
                 yield Refused("the rehearsal's aws provider carries out expiration alone", where)
-            if not rule.keys() & {"expiration", "abortIncompleteMultipartUpload"}:
+            if rule.get("noncurrentVersionExpiration", {}).keys() - {"noncurrentDays"}:
+                path = f"{where}.noncurrentVersionExpiration"
+                yield Refused("the rehearsal's aws provider carries out noncurrentDays alone", path)
+            if not rule.keys() & _DONE_BY_AGE:
                 yield Refused("a rule must do something", where)
             if known(rule.get("filter")) and rule["filter"].keys() - {"prefix"}:
                 yield Refused("the rehearsal's aws provider carries out filters by prefix alone", f"{where}.filter")
@@ -298,6 +338,9 @@ def _to_rule(rule: Properties) -> dict[str, Any]:
     }
     if "expiration" in rule:
         made["Expiration"] = {"Days": rule["expiration"]["days"]}
+    if "noncurrentVersionExpiration" in rule:
+        days = rule["noncurrentVersionExpiration"]["noncurrentDays"]
+        made["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
     if "abortIncompleteMultipartUpload" in rule:
         days = rule["abortIncompleteMultipartUpload"]["daysAfterInitiation"]
         made["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": days}
@@ -309,6 +352,9 @@ def _from_rule(rule: dict[str, Any]) -> Properties:
     shown: Properties = {"id": rule["ID"], "status": rule["Status"], "filter": {"prefix": prefix} if prefix else {}}
     if "Days" in rule.get("Expiration", {}):
         shown["expiration"] = {"days": rule["Expiration"]["Days"]}
+    if "NoncurrentDays" in rule.get("NoncurrentVersionExpiration", {}):
+        days = rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+        shown["noncurrentVersionExpiration"] = {"noncurrentDays": days}
     if "AbortIncompleteMultipartUpload" in rule:
         days = rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"]
         shown["abortIncompleteMultipartUpload"] = {"daysAfterInitiation": days}

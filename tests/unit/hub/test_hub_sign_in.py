@@ -21,8 +21,7 @@ import settings
 from components.hub import github
 from components.hub.authenticator import KeycloakAuthenticator, ReportHandler
 from components.hub.config import configure
-from components.realm import Addresses
-from components.realm_clients import client_representations
+from components.realm import Addresses, realm
 from settings.identity import OWN_CLIENTS
 
 FIRST_OF_SEPTEMBER = datetime.date(2026, 9, 1)
@@ -64,7 +63,7 @@ def test_the_addresses_are_those_that_the_realms_client_has() -> None:
     assert stack.identity
     (client,) = [
         one
-        for one in client_representations(stack.identity, Addresses.of(stack.ingress.domain))
+        for one in realm(stack.identity, Addresses.of(stack.ingress.domain), tuple(stack.teams))["clients"]
         if one["clientId"] == OWN_CLIENTS[0]
     ]
     config = Config()

@@ -1,0 +1,1 @@
+"""What an account needs once, before workflows may preview and deploy stacks in it."""

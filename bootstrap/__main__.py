@@ -1,0 +1,71 @@
+"""The bootstrap of an account: where states lie, and which workflows may come in with which rights."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+# It shares the stack files' settings with the program beside it.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bootstrap import configuration
+from bootstrap.github_access import GitHubAccess, GitHubAccessArgs
+from bootstrap.state_store import StateStore, StateStoreArgs
+from settings import SettingsError, StackFileError
+
+
+def main() -> None:
+    """Check the configuration, make everything, and export the lines and variables that come next."""
+    try:
+        config = configuration.load(pulumi.runtime.get_config_env(), account=pulumi.get_stack())
+    except (SettingsError, StackFileError) as error:
+        raise pulumi.RunError(str(error)) from None
+
+    provider = aws.Provider("aws", region=config.region, default_tags={"tags": config.tags})
+    on_aws = pulumi.ResourceOptions(providers=[provider])
+    asked = pulumi.InvokeOptions(provider=provider)
+    account_id = aws.get_caller_identity_output(opts=asked).account_id
+    partition = aws.get_partition_output(opts=asked).partition
+
+    store = StateStore(
+        "gpulab-state",
+        StateStoreArgs(account_id=account_id, partition=partition, protect=not config.unlock),
+        opts=on_aws,
+    )
+    access = GitHubAccess(
+        "gpulab",
+        GitHubAccessArgs(
+            config=config,
+            account_id=account_id,
+            partition=partition,
+            bucket_arn=store.bucket_arn,
+            key_arn=store.key_arn,
+        ),
+        opts=on_aws,
+    )
+
+    login = pulumi.Output.format("s3://{0}?region={1}", store.bucket_name, config.region)
+    secrets = pulumi.Output.format("awskms://{0}?region={1}", store.alias, config.region)
+    pulumi.export("login", pulumi.Output.concat("pulumi login '", login, "'"))
+    pulumi.export(
+        "stackInit",
+        {
+            stack: pulumi.Output.concat("pulumi stack init ", stack, " --secrets-provider '", secrets, "'")
+            for stack in config.stacks
+        },
+    )
+    pulumi.export(
+        "repositoryVariables",
+        {"GPULAB_STATE": login, "GPULAB_PREVIEW_ROLE": access.preview_role_arn, "GPULAB_REGION": config.region},
+    )
+    pulumi.export(
+        "environmentVariables",
+        {stack: {"GPULAB_DEPLOY_ROLE": arn} for stack, arn in access.deploy_role_arns.items()},
+    )
+    pulumi.export("permissionsBoundary", access.boundary_arn)
+
+
+main()

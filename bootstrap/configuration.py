@@ -1,0 +1,171 @@
+"""The configuration of the bootstrap, checked as stack files are; and what it takes from the stack files themselves."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StrictBool, StrictInt, ValidationError
+from pydantic_core import to_json
+
+import settings
+from settings import Settings
+from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
+from settings.stack import REGION_PATTERN
+from settings.values import DISTINCT, Check, tag_value
+
+PROJECT = "gpulab-bootstrap"
+STACK_FILES = Path(__file__).resolve().parent.parent
+# A stack file names its secrets in AWS Secrets Manager by ARN; the program reads them, in previews too.
+_SECRET = re.compile(r'"(arn:[a-z-]+:secretsmanager:[^"]+)"')
+
+
+def _repository(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/[A-Za-z0-9._-]{1,100}", text):
+        raise ValueError("must be a repository on GitHub, owner/name, such as example/gpulab")
+    return text
+
+
+def _stack(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text):
+        raise ValueError("must be the name of a stack, such as dev: letters, digits, hyphens, underscores; 40 at most")
+    if text == "preview":
+        raise ValueError("is taken: the role gpulab-preview is that of previews")
+    return text
+
+
+def _responsible(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return tag_value(text)
+
+
+def _provider_arn(text: str) -> str:
+    if not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:oidc-provider/token\.actions\.githubusercontent\.com", text):
+        raise ValueError(
+            "must be the ARN that `aws iam list-open-id-connect-providers` shows for GitHub, which ends in "
+            "token.actions.githubusercontent.com"
+        )
+    return text
+
+
+class RepositoryIds(Section):
+    """The numbers that GitHub puts behind the names in the tokens of newer repositories."""
+
+    owner: StrictInt = Field(description="The owner's number: `gh api repos/OWNER/NAME --jq .owner.id`.", gt=0)
+    repository: StrictInt = Field(description="The repository's number: `gh api repos/OWNER/NAME --jq .id`.", gt=0)
+
+
+class BootstrapSettings(Section):
+    """What a bootstrap's stack file has under `gpulab-bootstrap:`."""
+
+    repository: Annotated[str, Check(_repository)] = Field(description="The repository on GitHub, owner/name.")
+    repository_ids: RepositoryIds | None = Field(default=None, description="The numbers of owner and repository.")
+    stacks: Annotated[tuple[Annotated[str, Check(_stack)], ...], DISTINCT] = Field(
+        description="The stacks that are deployed into this account, such as [dev, prod]."
+    )
+    owner: Annotated[str, Check(_responsible)] = Field(description="Who answers for it; tag Owner.")
+    cost_center: Annotated[str, Check(_responsible)] = Field(description="What it is booked on; tag CostCenter.")
+    open_id_connect_provider: Annotated[str, Check(_provider_arn)] | None = Field(
+        default=None, description="The account's OpenID Connect provider for GitHub, where it has one."
+    )
+    unlock: StrictBool = Field(default=False, description="Lifts the protection of the bucket and the key.")
+
+    @rule
+    def _some_stack(self, facts: Facts) -> Findings:
+        if not self.stacks:
+            yield ("stacks",), "must have at least one stack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything that the bootstrap is made from. `stacks` are the settings of the stacks' own files."""
+
+    region: str
+    repository: str
+    repository_ids: RepositoryIds | None
+    owner: str
+    cost_center: str
+    open_id_connect_provider: str | None
+    unlock: bool
+    stacks: dict[str, StackFacts] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of every resource. There is no Stack among them: that says which stack's a resource is."""
+        return {"Owner": self.owner, "CostCenter": self.cost_center, "Project": PROJECT, "Lifecycle": "production"}
+
+    @property
+    def subject(self) -> str:
+        """How GitHub's tokens name the repository, before what the job is."""
+        owner, _, name = self.repository.partition("/")
+        if self.repository_ids:
+            return f"repo:{owner}@{self.repository_ids.owner}/{name}@{self.repository_ids.repository}"
+        return f"repo:{self.repository}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackFacts:
+    """What permissions depend on, of a stack's file."""
+
+    stack: str
+    cluster: str
+    region: str
+    domain: str | None
+    secrets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stack: Settings) -> StackFacts:
+        """The facts of a stack."""
+        everything = to_json(vars(stack)).decode()
+        return cls(
+            stack=stack.stack,
+            cluster=stack.cluster.name,
+            region=stack.region,
+            domain=stack.ingress.domain,
+            secrets=tuple(sorted(set(_SECRET.findall(everything)))),
+        )
+
+
+def load(config: Mapping[str, str], *, account: str, stack_files: Path = STACK_FILES) -> Configuration:
+    """The configuration of an account's bootstrap, checked.
+
+    `config` is what Pulumi hands a program. Raises SettingsError with every mistake in it, or in the file of a stack
+    that it names, and StackFileError where there is no such file.
+    """
+    given: dict[str, Any] = {}
+    for key, text in config.items():
+        if key.startswith(f"{PROJECT}:") and text not in ("", "{}", "[]"):
+            given[key.removeprefix(f"{PROJECT}:")] = _decoded(text)
+    mistakes: list[Mistake] = []
+    region = config.get("aws:region", "")
+    if not re.fullmatch(REGION_PATTERN, region):
+        mistakes.append(Mistake("aws:region", f"must be an AWS region such as us-east-1{given_as(region)}"))
+    try:
+        read = BootstrapSettings.model_validate(given, context=Reading(Facts(stack=account)))
+    except ValidationError as error:
+        found = [Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"]) for details in error.errors()]
+        raise SettingsError(account, [*mistakes, *found]) from None
+    if mistakes:
+        raise SettingsError(account, mistakes)
+    facts = {name: StackFacts.of(_stack_settings(stack_files, name)) for name in read.stacks}
+    return Configuration(region=region, **{**dict(read), "stacks": facts})
+
+
+def _stack_settings(folder: Path, name: str) -> Settings:
+    """The settings of a stack, whatever the day: what an expired lab had must still be destroyed."""
+    return settings.check_stack_file(folder / f"Pulumi.{name}.yaml", name, datetime.date.min)
+
+
+def _decoded(text: str) -> Any:
+    """A value as it stands in the file: objects, lists, numbers and flags reach a program as JSON, text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, dict | list | bool) else text

@@ -1,0 +1,61 @@
+"""`python -m ci.drift`: whether the stack $STACK still is what its state and its stack file say; nothing is changed.
+
+Exit status 1 when something differs, when the engine failed, and when the cluster did not answer.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ci import actions, pulumi
+from ci.actions import StepFailed
+from ci.preview import UNREACHABLE
+from ci.stacks import known
+
+# Both read; the first asks the cloud, the second the program.
+_COMPARISONS = {
+    "the cloud differs from the state": ("refresh", "--preview-only", "--diff", "--expect-no-changes"),
+    "the stack file asks for what was not rolled out": (
+        "preview", "--diff", "--expect-no-changes", "--policy-pack", pulumi.POLICY_PACK,
+    ),
+}  # fmt: skip
+_CHANGED = "no changes were expected"
+
+
+def compare(stack: str) -> list[str]:
+    """What is not as it should be, a sentence each; the details go into the job's summary. Raises StepFailed."""
+    if not pulumi.resource_count(stack):
+        actions.summary(f"## {stack}: not deployed\n\nIts state holds no resources.\n")
+        return []
+    found = []
+    for meaning, command in _COMPARISONS.items():
+        done = pulumi.run(stack, *command)
+        if pulumi.unreachable(done.said):
+            found.append(UNREACHABLE)
+        elif _CHANGED in done.said:
+            found.append(meaning)
+        elif not done.ok:
+            found.append(f"`pulumi {command[0]}` failed with exit status {done.exit_code}, so nothing is known")
+        else:
+            continue
+        actions.summary(f"## {stack}: {found[-1]}\n\n{actions.fenced(done.said)}\n")
+    if not found:
+        actions.summary(f"## {stack}: no drift\n")
+    return found
+
+
+def main() -> int:
+    """Runs the step and returns its exit status."""
+    try:
+        stack = known(actions.required("STACK"))
+        found = compare(stack)
+    except StepFailed as failed:
+        actions.error(str(failed))
+        return 1
+    for one in found:
+        actions.error(f"{stack}: {one}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""`python -m ci.preview`: what a merge would do to the stack $STACK, as files in previews/ for the comment.
+
+`previews/STACK.json` is what the engine wrote, `previews/STACK.outcome.json` how it ended. Exit status 1 when the
+engine failed, or when the cluster did not answer: the engine calls that a warning, and has then not looked at it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ci import actions, pulumi
+from ci.actions import StepFailed
+from ci.stacks import known
+
+PREVIEWS = Path("previews")
+# With it the engine writes its events, and so what the guardrails said: see reports/previews.py.
+_STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+UNREACHABLE = (
+    "The cluster's API server could not be reached from this runner, so nothing in the cluster was compared. Set the "
+    "repository's variable GPULAB_RUNNER to the label of a runner that reaches it (docs/pull-requests.md)."
+)
+_LONGEST_SAID = 3000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the preview of a stack ended; `said` is what a person has to know of it."""
+
+    stack: str
+    how: Literal["previewed", "failed", "unreachable"]
+    said: str = ""
+
+
+def preview(stack: str, folder: Path) -> Outcome:
+    """Previews a stack against its state, or against none where it was never initialised. Raises StepFailed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{stack}.json"
+    command = ("preview", "--json", "--policy-pack", pulumi.POLICY_PACK)
+    note = ""
+    if pulumi.resource_count(stack) is None:
+        note = "The stack is not in the state yet: this is what a first update would make."
+        with pulumi.empty_state() as environment:
+            made = pulumi.run(stack, "stack", "init", environment=environment)
+            done = pulumi.run(stack, *command, to=file, environment=_STREAMING | environment) if made.ok else made
+    else:
+        done = pulumi.run(stack, *command, to=file, environment=_STREAMING)
+    return _outcome(stack, done, file, note)
+
+
+def _outcome(stack: str, done: pulumi.Done, file: Path, note: str) -> Outcome:
+    written = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    if pulumi.unreachable(written) or pulumi.unreachable(done.said):
+        return Outcome(stack, "unreachable", UNREACHABLE)
+    if not done.ok:
+        said = done.said.strip() or "it said nothing on standard error; the comment has what it wrote"
+        return Outcome(stack, "failed", f"exit status {done.exit_code}: {said[-_LONGEST_SAID:]}")
+    return Outcome(stack, "previewed", note)
+
+
+def main() -> int:
+    """Runs the step and returns its exit status."""
+    try:
+        stack = known(actions.required("STACK"))
+        outcome = preview(stack, PREVIEWS)
+    except StepFailed as failed:
+        actions.error(str(failed))
+        return 1
+    path = PREVIEWS / f"{stack}.outcome.json"
+    path.write_text(json.dumps(asdict(outcome)) + "\n", encoding="utf-8")
+    if outcome.how != "previewed":
+        actions.error(f"{stack}: {outcome.said}")
+    return 0 if outcome.how == "previewed" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Whether the roles that bootstrap/ makes for workflows may do what the engine was seen to do.
+
+Compared are actions, not resources or conditions: which of them a call meets is for AWS to say. What the simulated AWS
+heard are the calls of the stand-ins, by boto3; the real providers read more, which the roles' wildcards for reading
+cover, and write the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, cast
+
+import botocore.session
+
+from bootstrap import permissions
+from bootstrap.configuration import StackFacts
+from settings import Settings
+
+from .checks import NotTried, Subject, require
+from .engine import APPLICATION
+
+# Botocore's name of a service, where it is not that of its permissions.
+_MODELS = {"elasticfilesystem": "efs"}
+# What S3 calls a bucket's settings in a query, and IAM in its actions.
+_BUCKET_SETTINGS = {
+    "encryption": "EncryptionConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "policy": "BucketPolicy",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "tagging": "BucketTagging",
+    "versioning": "BucketVersioning",
+}
+_BUCKET = {"HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+_BUCKET_LISTINGS = {"list-type": "ListBucket", "versions": "ListBucketVersions"}
+_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+# A preview's role looks for drift too.
+_LOOKS = ("preview", "refresh")
+_DEPLOYS = (*_LOOKS, "up", "destroy")
+_POLICY_TYPES = ("aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy")
+
+
+def admitted(calls: Mapping[str, Any], stack: Settings, resources: Iterable[Mapping[str, Any]], account_id: str) -> str:
+    """Says how many actions the roles admit. Raises DoesNotHold with those that they don't.
+
+    `calls` is what `GET /gpulab/calls` answers, `resources` are those of the state while the stack was up.
+    """
+    facts = StackFacts.of(stack)
+    account = permissions.Account(
+        partition="aws", id=account_id, bucket_arn="arn:aws:s3:::states", key_arn="arn:aws:kms:us-east-1:1:key/1"
+    )
+    read = permissions.read_policy()
+    roles = {
+        "preview": [read, permissions.preview_policy(account, [facts])],
+        "deploy": [
+            read,
+            permissions.state_policy(account, facts),
+            *(write(account, facts) for write in permissions.DEPLOY_POLICIES.values()),
+        ],
+    }
+    seen = {"preview": _actions(calls, _LOOKS), "deploy": _actions(calls, _DEPLOYS)}
+    for role, documents in roles.items():
+        missing = sorted(action for action in seen[role] if not admits(documents, action))
+        require(not missing, f"the {role} role of bootstrap/permissions.py lacks {', '.join(missing)}")
+    boundary = permissions.boundary_policy(account, [facts])
+    beyond = sorted({one for one in _allowed(resources) if not admits([boundary], one)})
+    require(not beyond, f"the boundary of bootstrap/permissions.py keeps the stack's roles from {', '.join(beyond)}")
+    counts = {role: len(actions) for role, actions in seen.items()}
+    return f"deploy {counts['deploy']} actions, preview {counts['preview']}; the boundary those of the stack's roles"
+
+
+def roles_are_bounded(subject: Subject) -> str:
+    """Each role of the stack has the boundary that the stack file names."""
+    boundary = subject.settings.permissions_boundary
+    if boundary is None:
+        raise NotTried("the stack file names no permissionsBoundary")
+    roles = [one["outputs"]["name"] for one in subject.resources if one["type"] == "aws:iam/role:Role"]
+    iam = subject.account.client("iam")
+    unbounded = [
+        name
+        for name in roles
+        if iam.get_role(RoleName=name)["Role"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") != boundary
+    ]
+    require(bool(roles), "there is no role")
+    require(not unbounded, f"{', '.join(unbounded)} are not within {boundary}")
+    return f"{len(roles)} roles are within {boundary.partition('/')[2]}"
+
+
+PERMISSION_CHECKS = {"roles are within the boundary": roles_are_bounded}
+
+
+def admits(documents: Iterable[str], action: str) -> bool:
+    """Whether policies admit an action on something: one allows it, and none denies it for everything."""
+    statements = [one for document in documents for one in json.loads(document)["Statement"]]
+    denied = any(
+        one["Effect"] == "Deny" and one.get("Resource") == "*" and "Condition" not in one and _concerns(one, action)
+        for one in statements
+    )
+    return not denied and any(one["Effect"] == "Allow" and _concerns(one, action) for one in statements)
+
+
+def _concerns(statement: Mapping[str, Any], action: str) -> bool:
+    """Whether a statement is about an action. Actions are the same in whatever case they are written."""
+    patterns = _listed(statement.get("Action") or statement["NotAction"])
+    matched = any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+    return matched == ("Action" in statement)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _allowed(resources: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """What the policies that a stack makes allow, of the roles that are its own."""
+    for resource in resources:
+        if resource["type"] not in _POLICY_TYPES:
+            continue
+        for statement in _listed(json.loads(resource["outputs"]["policy"])["Statement"]):
+            if statement["Effect"] == "Allow":
+                yield from _listed(statement.get("Action", []))
+
+
+def _actions(calls: Mapping[str, Any], commands: Iterable[str]) -> set[str]:
+    counted = calls["applications"]
+    return {iam_action(call) for command in commands for call in counted.get(APPLICATION.format(command=command), {})}
+
+
+def iam_action(call: str) -> str:
+    """The IAM action of a call as `rehearsal.aws.calls` notes it: `eks:POST /clusters` takes eks:CreateCluster."""
+    service, _, operation = call.partition(":")
+    method, blank, path = operation.partition(" ")
+    if not blank:
+        return call
+    if service == "s3":
+        return f"s3:{_s3_action(method, path)}"
+    path = path.rstrip("/")
+    fitting = [
+        (literal, name)
+        for name, wanted, pattern, literal in _operations(_MODELS.get(service, service))
+        if wanted == method and pattern.fullmatch(path)
+    ]
+    if not fitting:
+        raise ValueError(f"{call} is no operation of {service} that botocore knows")
+    # An ARN in a path has slashes of its own, so that shorter paths fit too.
+    return f"{service}:{max(fitting)[1]}"
+
+
+def _s3_action(method: str, path: str) -> str:
+    bucket, _, setting = path.strip("/").partition("?")
+    if "/" in bucket:
+        return _OBJECT[method]
+    if setting in _BUCKET_LISTINGS:
+        return _BUCKET_LISTINGS[setting]
+    if not setting:
+        return _BUCKET[method]
+    if method == "DELETE" and setting == "policy":
+        return "DeleteBucketPolicy"
+    # To take a setting off takes the permission to set it ("Actions, resources, and condition keys for Amazon S3").
+    return f"{'Get' if method == 'GET' else 'Put'}{_BUCKET_SETTINGS[setting]}"
+
+
+@functools.cache
+def _operations(service: str) -> list[tuple[str, str, re.Pattern[str], int]]:
+    """Each operation of a service: its name, its method, what its path looks like, and how much of that is fixed."""
+    model = botocore.session.Session().get_service_model(service)
+    found = []
+    for name in cast("list[str]", model.operation_names):
+        http = model.operation_model(name).http
+        path = http["requestUri"].partition("?")[0].rstrip("/")
+        pieces = re.split(r"\{[^}]+\}", path)
+        pattern = re.compile(".+".join(map(re.escape, pieces)))
+        found.append((name, http["method"], pattern, sum(map(len, pieces))))
+    return found

@@ -1,0 +1,222 @@
+"""The steps that change stacks, and those that decide whether they may: up, destroy, expired labs, approval, drift."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from step_bench import Bench
+
+from ci import approval, destroy, drift, expired, up
+from ci.actions import StepFailed
+
+UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
+PAST, FUTURE = "2001-01-31", "2999-12-31"
+
+
+def set_expiry(stack: str, day: str) -> None:
+    path = Path(f"Pulumi.{stack}.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert "2027-12-31" in text
+    path.write_text(text.replace("2027-12-31", day), encoding="utf-8")
+
+
+@pytest.fixture
+def lab(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("STACK", "dev")
+    bench.has_state("dev")
+    return bench
+
+
+class TestUp:
+    def test_it_updates_with_the_guardrails(self, lab: Bench) -> None:
+        lab.answer("pulumi", "up", stdout="Resources:\n    + 3 created\n")
+        assert up.main() == 0
+        assert lab.commands("pulumi")[-1].startswith("up --yes --skip-preview --policy-pack policies --stack dev")
+        assert "+ 3 created" in lab.summary
+
+    def test_a_stack_without_a_state_is_not_made_up(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        lab.has_no_state("dev")
+        assert up.main() == 1
+        assert "pulumi stack init dev --secrets-provider" in capsys.readouterr().out
+        assert not any(command.startswith(("up", "stack init")) for command in lab.commands("pulumi"))
+
+    def test_a_failure_says_how_to_go_on(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        lab.answer("pulumi", "up", stdout="error: the stack is currently locked by 1 lock(s)\n", code=255)
+        assert up.main() == 1
+        assert "`pulumi cancel` takes its lock away" in capsys.readouterr().out
+        assert "locked by 1 lock" in lab.summary
+
+    def test_an_unreachable_cluster_does_not_pass(self, lab: Bench) -> None:
+        lab.answer("pulumi", "up", stdout=UNREACHABLE)
+        assert up.main() == 1
+
+    def test_lifting_the_protection_is_not_refused_for_lifting_it(
+        self, lab: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STACK", "prod")
+        lab.has_state("prod")
+        lab.answer("pulumi", "up")
+        assert up.main() == 0
+        assert "--policy-pack-config" not in lab.commands("pulumi")[-1]
+        path = Path("Pulumi.prod.yaml")
+        path.write_text(path.read_text(encoding="utf-8").replace("unlock: false", "unlock: true"), encoding="utf-8")
+        assert up.main() == 0
+        assert "--policy-pack-config=policies/unlock.json" in lab.commands("pulumi")[-1]
+
+
+class TestDestroy:
+    @pytest.fixture(autouse=True)
+    def account(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The account holds nothing; a test of its own asks a simulated one."""
+        self.left = subprocess.CompletedProcess([], 0, "Nothing is left.\n", "")
+        monkeypatch.setattr(destroy, "leftovers", lambda stack: self.left)
+        monkeypatch.delenv("SCHEDULED", raising=False)
+        monkeypatch.setenv("CONFIRM", "dev")
+
+    def test_it_destroys_and_says_what_is_left(self, lab: Bench) -> None:
+        lab.answer("pulumi", "destroy", stdout="Resources:\n    - 3 deleted\n")
+        assert destroy.main() == 0
+        assert lab.commands("pulumi")[-1].startswith("destroy --yes --skip-preview --stack dev")
+        assert "Nothing is left." in lab.summary
+
+    @pytest.mark.parametrize("confirm", ["", "Dev", "prod", "dev "])
+    def test_without_the_name_typed_twice_nothing_happens(
+        self, lab: Bench, monkeypatch: pytest.MonkeyPatch, confirm: str
+    ) -> None:
+        monkeypatch.setenv("CONFIRM", confirm)
+        assert destroy.main() == 1
+        assert lab.commands("pulumi") == []
+
+    def test_what_was_forgotten_fails_it(self, lab: Bench) -> None:
+        lab.answer("pulumi", "destroy")
+        self.left = subprocess.CompletedProcess([], 1, "Forgotten: 1\n  ec2 Volumes vol-1\n", "")
+        assert destroy.main() == 1
+        assert "ec2 Volumes vol-1" in lab.summary
+
+    def test_a_destroy_that_failed_is_still_followed_by_the_report(self, lab: Bench) -> None:
+        lab.answer("pulumi", "destroy", stdout="error: deleting subnet: DependencyViolation\n", code=255)
+        assert destroy.main() == 1
+        assert "Nothing is left." in lab.summary
+
+    def test_by_hand_an_empty_state_does_not_hide_what_the_account_holds(self, lab: Bench) -> None:
+        lab.has_no_state("dev")
+        self.left = subprocess.CompletedProcess([], 1, "Forgotten: 1\n", "")
+        assert destroy.main() == 1
+        assert "Forgotten: 1" in lab.summary
+
+    @pytest.mark.parametrize(("day", "destroyed"), [(PAST, True), (FUTURE, False)])
+    def test_on_schedule_only_a_lab_past_its_day_goes(
+        self, lab: Bench, monkeypatch: pytest.MonkeyPatch, day: str, destroyed: bool
+    ) -> None:
+        monkeypatch.setenv("SCHEDULED", "true")
+        monkeypatch.delenv("CONFIRM")
+        set_expiry("dev", day)
+        lab.answer("pulumi", "destroy")
+        assert destroy.main() == (0 if destroyed else 1)
+        assert any(command.startswith("destroy") for command in lab.commands("pulumi")) is destroyed
+
+    def test_on_schedule_production_never_goes(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SCHEDULED", "true")
+        monkeypatch.setenv("STACK", "prod")
+        monkeypatch.setenv("CONFIRM", "prod")
+        lab.has_state("prod")
+        assert destroy.main() == 1
+        assert lab.commands("pulumi") == []
+
+
+class TestExpired:
+    def test_labs_past_their_day(self, bench: Bench) -> None:
+        set_expiry("dev", PAST)
+        assert expired.main() == 0
+        assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
+    def test_its_last_day_is_a_labs_own(self, bench: Bench) -> None:
+        assert not expired.is_expired("dev", datetime.date(2027, 12, 31))
+        assert expired.is_expired("dev", datetime.date(2028, 1, 1))
+        assert not expired.is_expired("prod", datetime.date.max)
+
+    def test_a_file_that_is_wrong_keeps_no_other_lab(self, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        set_expiry("dev", PAST)
+        Path("Pulumi.broken.yaml").write_text("config: {}\n", encoding="utf-8")
+        assert expired.main() == 1
+        assert json.loads(bench.outputs["stacks"]) == ["dev"]
+        assert "whether broken has expired is not known" in capsys.readouterr().out
+
+
+class TestApproval:
+    def test_a_lab_needs_none(self, bench: Bench) -> None:
+        assert "is a lab" in approval.check("example/gpulab", "dev")
+        assert bench.calls("gh") == []
+
+    def test_production_with_reviewers_goes_on(self, bench: Bench) -> None:
+        rules = {"protection_rules": [{"type": "required_reviewers", "reviewers": [{"type": "User"}]}]}
+        bench.answer("gh", "api", "repos/example/gpulab/environments/prod", stdout=json.dumps(rules))
+        assert "asks for approval" in approval.check("example/gpulab", "prod")
+
+    @pytest.mark.parametrize(
+        "rules",
+        [
+            [],
+            [{"type": "wait_timer", "wait_timer": 30}],
+            [{"type": "branch_policy"}],
+            [{"type": "required_reviewers", "reviewers": []}],
+        ],
+    )
+    def test_production_that_nobody_approves_does_not(self, bench: Bench, rules: list[dict[str, object]]) -> None:
+        bench.answer("gh", "api", stdout=json.dumps({"protection_rules": rules}))
+        with pytest.raises(StepFailed, match="give prod required reviewers"):
+            approval.check("example/gpulab", "prod")
+
+    def test_an_environment_that_is_not_there_would_protect_nothing(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.answer("gh", "api", stderr="gh: Not Found (HTTP 404)", code=1)
+        monkeypatch.setenv("STACK", "prod")
+        assert approval.main() == 1
+
+
+class TestDrift:
+    CHANGED = "error: no changes were expected but changes were proposed\n"
+
+    @pytest.fixture(autouse=True)
+    def same(self, lab: Bench) -> None:
+        lab.answer("pulumi", "preview", stdout="Resources:\n    3 unchanged\n")
+        lab.answer("pulumi", "refresh", stdout="Resources:\n    3 unchanged\n")
+
+    def test_none(self, lab: Bench) -> None:
+        assert drift.main() == 0
+        assert "no drift" in lab.summary
+        refreshed, previewed = lab.commands("pulumi")[1:]
+        assert refreshed.startswith("refresh --preview-only")
+        assert previewed.startswith("preview ")
+
+    @pytest.mark.parametrize(
+        ("command", "meaning"),
+        [("refresh", "the cloud differs from the state"), ("preview", "what was not rolled out")],
+    )
+    def test_of_either_kind_is_reported(self, lab: Bench, command: str, meaning: str) -> None:
+        lab.answer("pulumi", command, stdout=f"~ aws:sqs/queue:Queue lab\n{self.CHANGED}", code=255)
+        assert drift.main() == 1
+        assert meaning in lab.summary
+        assert "~ aws:sqs/queue:Queue lab" in lab.summary
+
+    def test_a_cluster_that_does_not_answer_is_not_without_drift(self, lab: Bench) -> None:
+        lab.answer("pulumi", "refresh", stdout=UNREACHABLE)
+        assert drift.main() == 1
+        assert "could not be reached" in lab.summary
+        assert "no drift" not in lab.summary
+
+    def test_a_failure_is_not_either(self, lab: Bench) -> None:
+        lab.answer("pulumi", "preview", stdout="error: AccessDenied\n", code=255)
+        assert drift.main() == 1
+        assert "nothing is known" in lab.summary
+
+    def test_what_is_not_deployed_has_none(self, lab: Bench) -> None:
+        lab.has_state("dev", resources=0)
+        assert drift.main() == 0
+        assert "not deployed" in lab.summary
+        assert len(lab.commands("pulumi")) == 1

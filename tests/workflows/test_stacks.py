@@ -1,0 +1,106 @@
+"""Which stacks a change touches, of real commits, and which a workflow is asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from step_bench import Bench
+
+from ci import stacks
+from ci.actions import StepFailed
+
+EVERY = ["dev", "prod"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "touched"),
+    [
+        (["Pulumi.dev.yaml"], ["dev"]),
+        (["Pulumi.dev.yaml", "README.md", "docs/upgrades.md"], ["dev"]),
+        (["README.md", "tests/unit/test_network.py", ".github/workflows/up.yml"], []),
+        (["components/network.py"], EVERY),
+        (["Pulumi.yaml"], EVERY),
+        (["requirements.txt"], EVERY),
+        (["rehearsal/engine.py"], EVERY),
+        (["policies/cost.py"], EVERY),
+        (["a-folder-that-nobody-knew/of.py"], EVERY),
+        (["Pulumi.gone.yaml"], []),
+        (["components/README.md"], EVERY),  # what lies within the program is the program's
+        ([], []),
+    ],
+)
+def test_a_stack_file_touches_its_stack_and_the_program_all(changed: list[str], touched: list[str]) -> None:
+    assert stacks.touched(changed, EVERY) == touched
+
+
+def git(*arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(bench: Bench) -> str:
+    """The bench as a repository; its first commit."""
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    return git("rev-parse", "HEAD")
+
+
+def commit() -> None:
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "next")
+
+
+@pytest.mark.parametrize("base", ["HEAD^1", "the commit"])
+def test_the_commits_since_the_base_decide(
+    bench: Bench, repository: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("Pulumi.dev.yaml").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    commit()
+    monkeypatch.setenv("BASE", repository if base == "the commit" else base)
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
+
+def test_a_file_that_moved_out_of_the_program_touches_all(repository: str) -> None:
+    for folder in ("components", "docs"):
+        Path(folder).mkdir()
+    Path("components/thing.py").write_text("x = 1\n" * 20, encoding="utf-8")
+    commit()
+    base = git("rev-parse", "HEAD")
+    Path("components/thing.py").rename("docs/thing.py")
+    commit()
+    assert sorted(stacks.changed_files(base) or []) == ["components/thing.py", "docs/thing.py"]
+
+
+@pytest.mark.parametrize("base", ["", "0" * 40, "f" * 40, "--output=stolen"])
+def test_a_base_that_git_does_not_know_means_all(
+    bench: Bench, repository: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BASE", base)
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == EVERY
+    assert not Path("stolen").exists()
+
+
+def test_one_stack_is_one_that_is_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STACK", "prod")
+    assert stacks.main(["one"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == ["prod"]
+    with pytest.raises(StepFailed, match=r"there is no Pulumi.staging.yaml here; stacks are dev, prod"):
+        stacks.known("staging")
+
+
+@pytest.mark.parametrize("name", ["$(touch stolen)", "a b", '"]}', "-rf", "x\ny", "ä"])
+def test_a_file_that_a_pull_request_names_after_a_command_is_refused(
+    bench: Bench, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(f"Pulumi.{name}.yaml").write_text("config: {}\n", encoding="utf-8")
+    assert stacks.main(["all"]) == 1
+    assert "is no stack's name" in capsys.readouterr().out
+    assert not (bench.folder / "output").exists()
