@@ -147,7 +147,7 @@ class Hub(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
             **release_args(CHART, args.settings.charts),
         )
-        self.published = published_service(Addresses.of(args.settings.ingress.domain))
+        self.published = published_service(Addresses.of(args.settings.ingress.domain), namespace.metadata.name)
         self.register_outputs({})
 
     def _secrets(self, name: str, args: HubArgs, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -252,13 +252,13 @@ def hub_rules() -> list[Spec]:
     return [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]}]
 
 
-def published_service(addresses: Addresses) -> PublishedService:
+def published_service(addresses: Addresses, namespace: pulumi.Input[str]) -> PublishedService:
     """What the load balancer shows of the hub: all of `platform.DOMAIN` that no other tool has for itself."""
     return PublishedService(
         name="platform",
         host=urlsplit(addresses.platform).hostname or "",
         priority=LISTENER_PRIORITY,
-        namespace=HUB_NAMESPACE,
+        namespace=namespace,
         service=PROXY_SERVICE,
         port=PROXY_SERVICE_PORT,
         target_port=PROXY_PORT,

@@ -10,6 +10,7 @@ this module and class, and calls it again from there. Neither can be renamed whi
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ TIMEOUT_SECONDS = 15 * 60
 _POLL_SECONDS = 2
 _SAID_EVERY_SECONDS = 30
 _REQUEST_SECONDS = 20
+# The kubernetes provider's switch for a cluster that was deleted by hand: what is in it counts as gone with it.
+DELETE_UNREACHABLE = "PULUMI_K8S_DELETE_UNREACHABLE"
+_GONE_AFTER_SECONDS = 15
 _ID = "volumes"
 
 
@@ -62,7 +66,10 @@ class VolumeGateProvider(ResourceProvider):
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Waits. Raises VolumesLeftError."""
         kubeconfig, seconds = json.loads(_props["kubeconfig"]), float(_props["timeout"])
-        wait_until_gone(lambda: left_volumes(persistent_volumes(kubeconfig)), seconds)
+        taken_for_gone = os.environ.get(DELETE_UNREACHABLE) == "true"
+        wait_until_gone(
+            lambda: left_volumes(persistent_volumes(kubeconfig)), seconds, unreachable_is_gone=taken_for_gone
+        )
 
 
 class VolumeGate(Resource, module="gpulab", name="VolumeGate"):
@@ -117,24 +124,30 @@ def wait_until_gone(
     look: Callable[[], Sequence[LeftVolume]],
     seconds: float,
     *,
+    unreachable_is_gone: bool = False,
     say: Callable[[str], None] = lambda text: print(text, flush=True),
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> None:
     """Returns once `look` finds no volume; says at first, and now and then, which it waits for.
 
-    An API server that does not answer is asked again. Raises VolumesLeftError after `seconds`.
+    An API server that does not answer is asked again; one that never answered counts, with `unreachable_is_gone`, as
+    gone after some seconds, and its volumes with it. Raises VolumesLeftError after `seconds`.
     """
     began = now()
     said: float | None = None
+    answered = False
     while True:
         try:
-            left, failure = list(look()), None
+            left, failure, answered = list(look()), None, True
         except Exception as error:  # of many kinds: the client's, the network's, the credential plugin's
             left, failure = [], f"{type(error).__name__}: {error}"
         if not left and failure is None:
             if said is not None:
                 say(f"The last PersistentVolume was gone after {now() - began:.0f} s.")
+            return
+        if unreachable_is_gone and not answered and now() - began >= _GONE_AFTER_SECONDS:
+            say(f"{DELETE_UNREACHABLE} is set and the API server does not answer: its volumes are not waited for.")
             return
         if now() - began >= seconds:
             raise VolumesLeftError(unreachable_message(failure) if failure else left_message(left, seconds))
@@ -160,8 +173,8 @@ def unreachable_message(failure: str | None) -> str:
     """What to do when nobody answers."""
     return (
         f"Whether PersistentVolumes are left can't be seen: the API server does not answer ({failure}). Run "
-        "`pulumi destroy` where it can be reached; if the cluster is gone, look in EC2 for volumes with the tag "
-        "kubernetes.io/created-for/pvc/name, then take the gate out of the state: `pulumi state delete URN`."
+        f"`pulumi destroy` where it can be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true "
+        "(docs/destroy.md), and look in EC2 for volumes with the tag kubernetes.io/created-for/pvc/name."
     )
 
 

@@ -44,6 +44,7 @@ _GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "notebook-gpu", "intolerant", 
 _STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "notebook-cpu"
 # Words of Karpenter's events.
 _LIMIT, _TAINT = "exceed limits for nodepool", f"did not tolerate taint (taint={GPU_TAINT['key']}"
+_TOO_LITTLE_LEFT = "no instance type has enough resources"
 _HELD = "No allowed disruptions for disruption reason {} due to blocking budget"
 _BURST_LABEL = "rehearsal.gpulab.dev/burst"
 
@@ -221,7 +222,8 @@ class NodeTrial:
             self.kubernetes.delete(place(NODE_CLAIMS, emptied["metadata"]["name"]))
         set_spot_out(self.folder, out=True)
         until(lambda: not offers_spot(self.folder), "Karpenter starts without spot", seconds=DECIDED_SECONDS)
-        self.pods.run(_ON_DEMAND, _gpu_wish(name, pool, apart=True))
+        # It comes again where Karpenter takes its node for an empty one, which it was until the pod got there.
+        self.pods.keep_running(_ON_DEMAND, _gpu_wish(name, pool, apart=True))
         self._until_running(_ON_DEMAND)
         claim = self._claim(_ON_DEMAND)
         require(claim["metadata"]["labels"][CAPACITY_TYPE] == ON_DEMAND, f"it runs on {_described(claim)}")
@@ -351,6 +353,9 @@ class NodeTrial:
         if asked <= most:
             return found
         limited = [said for reason in waiting if _LIMIT in (said := _said(reason, about=f"NodePool={name})"))]
+        # What is left may be enough for a machine, and for none that has as many GPUs as a pod asks for.
+        if not limited and most - gpus < smallest_machine(pool, asked // len(pods)):
+            limited = [_TOO_LITTLE_LEFT for reason in waiting if _TOO_LITTLE_LEFT in reason]
         require(bool(limited), f"no pod waits for the limit of the pool {name}: {waiting[:1] or 'all run'}")
         return f"{found} ({limited[0]})"
 
@@ -373,6 +378,11 @@ def types_to_buy(pool: NodePool) -> list[InstanceType]:
         and one.memory_mib <= 1024 * (limits.memory or math.inf)
         and (not pool.is_gpu or (one.gpu_manufacturer == "NVIDIA" and one.gpu_count <= (limits.gpus or 0)))
     ]
+
+
+def smallest_machine(pool: NodePool, amount: int) -> int:
+    """The least that a machine of the pool has of what its pods ask for, of those that have `amount` of it."""
+    return min(has for one in types_to_buy(pool) if (has := one.gpu_count * _share(pool)[1]) >= amount)
 
 
 def burst(pools: Mapping[str, NodePool]) -> list[tuple[str, Wish]]:

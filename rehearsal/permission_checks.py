@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
-import botocore.session
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 
 from bootstrap import permissions
 from bootstrap.configuration import StackFacts
@@ -165,7 +166,8 @@ def _s3_action(method: str, path: str) -> str:
 @functools.cache
 def _operations(service: str) -> list[tuple[str, str, re.Pattern[str], int]]:
     """Each operation of a service: its name, its method, what its path looks like, and how much of that is fixed."""
-    model = botocore.session.Session().get_service_model(service)
+    # No session: it would look for the profile that the user's environment names.
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     found = []
     for name in cast("list[str]", model.operation_names):
         http = model.operation_model(name).http

@@ -141,8 +141,9 @@ class Pods:
 
     def standing(self, name: str) -> str:
         """How far a pod and the nodes that come for it are, for who wonders why it does not run."""
-        found: list[str] = []
-        for pod in self.selected(f"{TRIED}={name}"):
+        pods = self.selected(f"{TRIED}={name}")
+        found = [] if pods else ["there is no such pod any more"]
+        for pod in pods:
             told = [one["message"] for one in pod["status"].get("conditions", []) if one.get("message")]
             node = pod["spec"].get("nodeName")
             found.append(f"the pod is {pod['status'].get('phase')}{f' on {node}' if node else ''}: {'; '.join(told)}")

@@ -202,13 +202,13 @@ def cache_folder() -> Path:
     return Path(base).absolute() / "gpulab"
 
 
-def ensure(console: Console, tools: Iterable[Tool] = ALL_TOOLS) -> Toolchain:
-    """Finds, downloads or builds the tools, with its progress on `console`. Raises ToolMissing."""
+def ensure(console: Console, tools: Iterable[Tool] | None = None) -> Toolchain:
+    """Finds, downloads or builds tools, the rehearsal's by default; its progress on `console`. Raises ToolMissing."""
     paths: dict[str, Path] = {}
     origins: dict[str, str] = {}
     cache = cache_folder() / "toolchain"
     getter = _Getter(console)
-    for tool in tools:
+    for tool in ALL_TOOLS if tools is None else tools:
         found, origin = _on_path(tool), "PATH"
         if not found:
             folder = cache / f"{tool.name}-{tool.version}-{_system()}-{_machine()}"

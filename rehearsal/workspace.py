@@ -220,7 +220,9 @@ def _environment(folder: Path, home: Path, toolchain: Toolchain, aws_url: str, t
         "PATH": path,
         "HOME": str(home),
         "PULUMI_HOME": str(home / ".pulumi"),
-        "PULUMI_BACKEND_URL": (folder / "state").as_uri(),
+        # Beside each file of the state there would else be one of attributes, which is not written in one go: an engine
+        # that is killed there leaves a state that can't be loaded (docs/destroy.md).
+        "PULUMI_BACKEND_URL": f"{(folder / 'state').as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(actions()))
         return OK
     try:
-        stack = _stack(options.stack)
+        stack = stack_settings(options.stack)
         session = boto3.Session(region_name=stack.region)
         report = look(Account(session, options.endpoint_url), stack, options.keep)
     except (LeftoversError, SettingsError, StackFileError, BotoCoreError) as error:
@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stack(given: str) -> Settings:
+def stack_settings(given: str) -> Settings:
     """The settings of a stack, by its name or its file."""
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):

@@ -121,7 +121,7 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
             "volumes": [{"name": "home", "persistentVolumeClaim": {"claimName": "home"}}],
         },
     )
-    (volume,) = kubernetes.list(VOLUMES)
+    (volume,) = (one for one in kubernetes.list(VOLUMES) if one["spec"]["claimRef"]["namespace"] == NAMESPACE)
     # The gate and Karpenter no longer wait for the drivers.
     components = project / "components"
     change(components / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
@@ -133,7 +133,7 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
     # In the right order the driver would still be there, and this would let the volume go.
     kubernetes.delete(place(PODS, "notebook", NAMESPACE))
     kubernetes.delete(place(CLAIMS, "home", NAMESPACE))
-    until(lambda: not kubernetes.list(CLAIMS), "the claim is gone", seconds=PATIENCE)
+    until(lambda: not kubernetes.get(place(CLAIMS, "home", NAMESPACE)), "the claim is gone", seconds=PATIENCE)
     with pytest.raises(PhaseFailed, match=volume["metadata"]["name"]):
         rehearsal.destroy()
     rehearsal.look_for_leftovers()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import ingress_mocks
 import platform_lab
 import pytest
 from engine_mocks import EngineMocks, Registered
@@ -199,8 +200,28 @@ def test_registrys_credentials_are_in_the_hubs_namespace_and_in_each_teams(deplo
     assert {one.inputs["stringData"][".dockerconfigjson"] for one in found} == {'{"auths": {}}'}
 
 
+def test_load_balancers_binding_waits_for_the_hubs_namespace(
+    deploy: Deploy, mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingress_mocks.answer(mocks, monkeypatch)
+    deploy(
+        ingress={
+            "access": "internet-facing",
+            "domain": "gpulab.example.com",
+            "hostedZone": "example.com",
+            "cidrs": ["203.0.113.0/24"],
+        }
+    )
+    (namespace,) = [
+        one for one in mocks.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"] == HUB_NAMESPACE
+    ]
+    bindings = [one for one in mocks.resources if one.type.endswith(":TargetGroupBinding")]
+    (binding,) = [one for one in bindings if one.inputs["metadata"]["namespace"] == HUB_NAMESPACE]
+    assert mocks.needs(binding, namespace)
+
+
 def test_load_balancer_asks_the_proxy_itself_so_that_notebooks_outlive_a_start_of_the_hub() -> None:
-    published = published_service(Addresses.of("lab.example.com"))
+    published = published_service(Addresses.of("lab.example.com"), HUB_NAMESPACE)
     assert published.host == "platform.lab.example.com"
     assert (published.service, published.port, published.target_port) == ("proxy-public", 80, 8000)
     assert "hub" not in published.health_check_path

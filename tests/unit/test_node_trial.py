@@ -8,7 +8,7 @@ import pytest
 
 import settings
 from rehearsal.checks import DoesNotHold, NotTried, outcome
-from rehearsal.node_trial import BURST, burst, is_open, types_to_buy
+from rehearsal.node_trial import BURST, burst, is_open, smallest_machine, types_to_buy
 from rehearsal.pods import Wish
 from rehearsal.workspace import PROJECT
 from settings.gpu_shares import shares
@@ -70,3 +70,10 @@ def test_a_check_that_can_not_be_made_neither_holds_nor_fails() -> None:
     assert outcome("one", lambda: raising(DoesNotHold("lost"))).ok is False
     assert outcome("one", lambda: raising(OSError("no route"))).detail == "OSError: no route"
     assert outcome("one", lambda: "seen").ok is True
+
+
+@pytest.mark.parametrize(
+    ("pool", "amount", "least"), [("gpu", 1, 1), ("gpu", 3, 4), ("gpu", 5, 8), ("gpu-shared", 1, 4)]
+)
+def test_what_is_left_of_a_limit_has_to_be_a_machine_that_fits(pool: str, amount: int, least: int) -> None:
+    assert smallest_machine(stack("prod").node_pools[pool], amount) == least

@@ -11,6 +11,7 @@ import pytest
 
 from components import volume_gate
 from components.volume_gate import (
+    DELETE_UNREACHABLE,
     LeftVolume,
     VolumeGate,
     VolumeGateProvider,
@@ -32,8 +33,15 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         self.seconds += seconds
 
-    def wait(self, look: Callable[[], list[LeftVolume]], seconds: float) -> None:
-        wait_until_gone(look, seconds, say=self.said.append, sleep=self.sleep, now=lambda: self.seconds)
+    def wait(self, look: Callable[[], list[LeftVolume]], seconds: float, *, unreachable_is_gone: bool = False) -> None:
+        wait_until_gone(
+            look,
+            seconds,
+            unreachable_is_gone=unreachable_is_gone,
+            say=self.said.append,
+            sleep=self.sleep,
+            now=lambda: self.seconds,
+        )
 
 
 def in_turn(*answers: list[LeftVolume] | Exception) -> Callable[[], list[LeftVolume]]:
@@ -106,7 +114,34 @@ def test_an_api_server_that_is_gone_is_no_reason_to_go_on() -> None:
     with pytest.raises(VolumesLeftError) as error:
         Clock().wait(in_turn([DISK], ConnectionError("refused")), 60)
     assert "refused" in str(error.value)
-    assert "pulumi state delete" in str(error.value)
+    assert f"{DELETE_UNREACHABLE}=true" in str(error.value)
+
+
+def test_a_cluster_that_was_deleted_by_hand_is_waited_for_no_longer_once_its_owner_says_so() -> None:
+    clock = Clock()
+    clock.wait(in_turn(ConnectionError("refused")), 600, unreachable_is_gone=True)
+    assert 10 <= clock.seconds < 60
+    assert DELETE_UNREACHABLE in clock.said[-1]
+
+
+def test_a_cluster_that_answered_once_is_not_taken_for_gone() -> None:
+    with pytest.raises(VolumesLeftError):
+        Clock().wait(in_turn([DISK], ConnectionError("refused")), 60, unreachable_is_gone=True)
+
+
+@pytest.mark.parametrize("set_to", ["true", "false", None])
+def test_the_owner_says_so_by_the_kubernetes_providers_variable(
+    set_to: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        volume_gate, "wait_until_gone", lambda *_, unreachable_is_gone: asked.append(unreachable_is_gone)
+    )
+    monkeypatch.delenv(DELETE_UNREACHABLE, raising=False)
+    if set_to:
+        monkeypatch.setenv(DELETE_UNREACHABLE, set_to)
+    VolumeGateProvider().delete("volumes", {"kubeconfig": "{}", "timeout": 5})
+    assert asked == [set_to == "true"]
 
 
 def test_a_deletion_asks_the_stacks_own_cluster(monkeypatch: pytest.MonkeyPatch) -> None:

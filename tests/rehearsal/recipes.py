@@ -1,0 +1,51 @@
+"""The recipes of docs/destroy.md, as the document has them: no test can hold on to a line that it has no more."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from rehearsal.phases import Rehearsal
+from rehearsal.processes import MARK
+from rehearsal.workspace import PROJECT
+
+DOCUMENT = PROJECT / "docs" / "destroy.md"
+_RECIPE = re.compile(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", re.DOTALL)
+
+
+def recipes() -> dict[str, list[str]]:
+    """The lines of each recipe by its name."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    found = {name: lines.splitlines() for name, lines in _RECIPE.findall(text)}
+    assert len(found) == text.count("<!-- recipe:"), "a recipe's mark stands before no block of sh, or twice"
+    return found
+
+
+def follow(rehearsal: Rehearsal, lines: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs lines as the stack's owner would, in its project folder, with every question answered yes."""
+    environment = {
+        **rehearsal.workspace.environment,
+        MARK: rehearsal.session.id,
+        "AWS_DEFAULT_REGION": rehearsal.settings.region,
+        "KUBECONFIG": str(rehearsal.plane.kubeconfig),
+        "PULUMI_SKIP_CONFIRMATIONS": "true",
+        # The user's project folder is a clone, with `reports` in it; the rehearsal's copy has what the program needs.
+        "PYTHONPATH": os.pathsep.join([str(rehearsal.workspace.folder), str(PROJECT)]),
+    }
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", "\n".join(lines)],
+        cwd=rehearsal.workspace.folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def follow_well(rehearsal: Rehearsal, lines: list[str]) -> str:
+    """The same of lines that have to succeed. Returns what they printed."""
+    done = follow(rehearsal, lines)
+    assert done.returncode == 0, f"{lines}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout

@@ -1,0 +1,217 @@
+"""The recipes of docs/destroy.md on a small lab: what the document says to type gets a stuck destroy to its end.
+
+Those for an engine that was killed are in test_killed_engine.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from rehearsal.control_plane import ControlPlane
+from rehearsal.controllers.world import NODE_CLAIMS, PODS, Kubernetes, Object, place
+from rehearsal.leftovers import kubernetes_objects
+from rehearsal.phases import Options, Rehearsal
+from rehearsal.pods import until
+from rehearsal.providers.kubernetes.deleting import LONGEST
+from rehearsal.run import staged
+from rehearsal.toolchain import Toolchain
+from rehearsal.workspace import PROJECT
+from tests.rehearsal.recipes import follow, follow_well, recipes
+from tests.reports.aws_lines import carry_out
+
+PATIENCE = 90
+HOLD = "tests.gpulab.dev/hold"
+NODE_POOL = "/apis/karpenter.sh/v1/nodepools/cpu"
+
+
+@pytest.fixture
+def lab(toolchain: Toolchain, tmp_path: Path) -> Iterator[Rehearsal]:
+    """Dev with one pool and nobody to sign in, up: all that a destroy can hang on is in it."""
+    document: Any = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    config = document["config"]
+    del config["gpulab:identity"]
+    config["gpulab:nodePools"] = {"cpu": config["gpulab:nodePools"]["cpu"]}
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    with staged(Options(stack_file=stack_file, stack="dev"), Console(quiet=True)) as rehearsal:
+        rehearsal.engine.with_policies = False
+        rehearsal.up()
+        yield rehearsal
+
+
+def kubernetes_of(plane: ControlPlane) -> Kubernetes:
+    return Kubernetes(plane.kubeconfig)
+
+
+def left_in_aws(rehearsal: Rehearsal) -> set[str]:
+    return rehearsal.account.holdings() - rehearsal.aws_before
+
+
+def left_in_kubernetes(rehearsal: Rehearsal) -> set[str]:
+    return kubernetes_objects(rehearsal.plane) - rehearsal.kubernetes_before
+
+
+def assert_gone(rehearsal: Rehearsal) -> None:
+    assert rehearsal.engine.resources() == []
+    assert left_in_aws(rehearsal) == set()
+    assert left_in_kubernetes(rehearsal) == set()
+
+
+def run_pod(kubernetes: Kubernetes) -> None:
+    """A pod on a node that Karpenter bought for it."""
+    pod: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "notebook"},
+        "spec": {
+            "nodeSelector": {"gpulab.dev/pool": "cpu"},
+            "containers": [{"name": "main", "image": "main", "resources": {"requests": {"cpu": "1"}}}],
+        },
+    }
+    kubernetes.create(place(PODS, "notebook", "default"), pod)
+    until(lambda: kubernetes.list(NODE_CLAIMS), "Karpenter buys a node", seconds=PATIENCE)
+    until(
+        lambda: (kubernetes.get(place(PODS, "notebook", "default")) or {})["status"].get("phase") == "Running",
+        "the pod runs",
+        seconds=PATIENCE,
+    )
+
+
+def test_the_document_has_a_test_for_each_of_its_recipes() -> None:
+    here = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in recipes() if f'["{name}"]' not in here] == []
+
+
+def test_a_state_in_a_folder_whose_attributes_were_cut_off_loads_again(toolchain: Toolchain, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "Pulumi.yaml").write_text("{name: lab, runtime: python}", encoding="utf-8")
+    environment = {
+        "PATH": os.pathsep.join([*{str(path.parent) for path in toolchain.paths.values()}, os.environ["PATH"]]),
+        "HOME": str(tmp_path),
+        # By its path: for ~ the engine asks the system, not HOME, and would write to the home of whoever tests.
+        "PULUMI_BACKEND_URL": tmp_path.as_uri(),
+        "PULUMI_HOME": str(tmp_path / ".pulumi"),
+        "PULUMI_CONFIG_PASSPHRASE": "passphrase",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-c", line]
+        return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+
+    assert run("pulumi stack init dev --non-interactive").returncode == 0
+    (attributes,) = (tmp_path / ".pulumi" / "stacks").rglob("dev.json.attrs")
+    attributes.write_text("", encoding="utf-8")  # as an engine leaves it that is killed right after it opened it
+    broken = run("pulumi stack export")
+    assert broken.returncode != 0
+    assert "failed to load checkpoint: EOF" in broken.stderr
+    for line in recipes()["cut-off-attributes"]:
+        assert run(line).returncode == 0
+    assert run("pulumi stack export").returncode == 0
+
+
+def test_a_state_that_was_lost_comes_back_from_a_copy(lab: Rehearsal) -> None:
+    follow_well(lab, recipes()["copy-of-the-state"])
+    shutil.rmtree(lab.session.folder / "state" / ".pulumi" / "stacks")
+    follow_well(lab, recipes()["state-from-a-copy"])
+    assert_gone(lab)
+
+
+def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
+    """As a NodePool whose controller is gone: its finalizer is nobody's."""
+    hold = {"metadata": {"finalizers": [HOLD]}}
+    lab.plane.request("PATCH", NODE_POOL, hold, "application/merge-patch+json")
+    environment = {**lab.workspace.environment, LONGEST: "15"}
+    lab.engine.workspace = lab.workspace = replace(lab.workspace, environment=environment)
+    stuck = lab.engine.run("destroy", "--yes", "--skip-preview")
+    assert not stuck.ok
+    assert "NodePool" in "\n".join(stuck.errors)
+    said = follow_well(lab, recipes()["what-holds"])
+    assert f'NodePool /cpu held by ["{HOLD}"]' in said
+    follow_well(lab, recipes()["let-go"])
+    assert_gone(lab)
+
+
+def test_a_cluster_that_was_deleted_by_hand(lab: Rehearsal, tmp_path: Path) -> None:
+    if not lab.workspace.has_real_aws:
+        pytest.skip("there is no aws CLI that runs")
+    run_pod(kubernetes_of(lab.plane))
+    eks = lab.account.client("eks")
+    cluster = lab.settings.cluster.name
+    for group in eks.list_nodegroups(clusterName=cluster)["nodegroups"]:
+        eks.delete_nodegroup(clusterName=cluster, nodegroupName=group)
+    eks.delete_cluster(name=cluster)
+    end_api_server(lab)
+    # A destroy would say so too, but for the gate, which waits a quarter of an hour for the API server first.
+    plain = lab.engine.run("refresh", "--yes", "--skip-preview")
+    assert not plain.ok
+    assert "PULUMI_K8S_DELETE_UNREACHABLE" in "\n".join(plain.errors)
+    with_real_aws(lab, tmp_path)
+    *lines, report = recipes()["cluster-gone"]
+    follow_well(lab, lines)
+    assert lab.engine.resources() == []
+    # Karpenter made it, and nobody was there to take it along.
+    assert {name.rpartition(" ")[0] for name in left_in_aws(lab)} == {"iam InstanceProfiles"}
+    found = follow(lab, [report])
+    assert found.returncode == 1, found.stderr
+    for line in removals(found.stdout):
+        carry_out(lab.account, line)
+    assert left_in_aws(lab) == set()
+
+
+def removals(printed: str) -> list[str]:
+    """The lines that a leftover report ends with."""
+    return [line.strip() for line in printed.splitlines() if line.startswith("  aws ")]
+
+
+def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
+    """The rehearsal's own `aws` knows what a kubeconfig needs, no more; its other tools stay."""
+    real = shutil.which("aws", path=rehearsal.workspace.users_environment["PATH"])
+    script = folder / "bin" / "aws"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {real} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    environment = dict(rehearsal.workspace.environment)
+    environment["PATH"] = f"{script.parent}{os.pathsep}{environment['PATH']}"
+    rehearsal.workspace = replace(rehearsal.workspace, environment=environment)
+
+
+def end_api_server(rehearsal: Rehearsal) -> None:
+    """And all that would ask it."""
+    for process in rehearsal.session.processes.running():
+        if "rehearsal.aws.server" not in process.cmdline():
+            process.kill()
+            process.wait(PATIENCE)
+
+
+def test_with_no_state_at_all_the_leftover_report_has_the_lines(lab: Rehearsal) -> None:
+    run_pod(kubernetes_of(lab.plane))
+    shutil.rmtree(lab.session.folder / "state" / ".pulumi" / "stacks")
+    *in_cluster, report = recipes()["no-state"]
+    follow_well(lab, in_cluster)
+    found = follow(lab, [report])
+    assert found.returncode == 1, found.stderr
+    lines = removals(found.stdout)
+    assert any("delete-cluster" in line for line in lines)
+    for line in lines:
+        try:
+            carry_out(lab.account, line)
+        except ClientError as error:
+            # What went with another: whoever types the lines sees it, and goes on.
+            if "NotFound" not in error.response["Error"]["Code"]:
+                raise
+    again = follow(lab, [report])
+    assert again.returncode == 0, again.stdout
+    assert left_in_aws(lab) == set()

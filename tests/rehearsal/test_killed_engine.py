@@ -1,0 +1,224 @@
+"""The engine is killed, ten times in one destroy and ten times in one up: what comes of it is as if it had not been.
+
+The points are spread over the order in which a first up made the stack, and chosen among what is still to be done when
+the time comes. Each is an operation of one resource: the engine goes just before the cloud hears of it, or once the
+cloud has done it and the state does not know. What then repairs the stack are the lines of docs/destroy.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from rehearsal.engine import Result
+from rehearsal.leftovers import kubernetes_objects
+from rehearsal.phases import Options, Rehearsal
+from rehearsal.pods import until
+from rehearsal.run import staged
+from rehearsal.toolchain import Toolchain
+from rehearsal.workspace import PROJECT
+from tests.rehearsal.killing import AFTER, BEFORE, PROVIDERS, Killer, Point
+from tests.rehearsal.recipes import follow_well, recipes
+
+KILLS = 10
+SIGKILLED = -9
+PATIENCE = 60
+# A release that was adopted may have been upgraded: its records are counted once.
+RELEASE_RECORD = "Secret kube-system/sh.helm.release"
+
+
+@dataclass
+class Story:
+    """What was seen, in the order of the fields."""
+
+    resources: set[str] = field(default_factory=set)
+    aws: Counter[str] = field(default_factory=Counter)
+    kubernetes: set[str] = field(default_factory=set)
+    killed: dict[str, list[Point]] = field(default_factory=lambda: {"destroy": [], "up": []})
+    exit_codes: dict[str, list[int]] = field(default_factory=lambda: {"destroy": [], "up": []})
+    unnoted: list[str] = field(default_factory=list)
+    """What the cloud had and the state did not, after the kills of `up`."""
+    left: dict[str, tuple[set[str], set[str], list[str]]] = field(default_factory=dict)
+    """What was left in AWS, in Kubernetes and in the state after a destroy with kills, and after one without."""
+    last: dict[str, Result] = field(default_factory=dict)
+    """The last run of each command, which nobody killed."""
+    resources_again: set[str] = field(default_factory=set)
+    pending: list[Any] = field(default_factory=list)
+    aws_again: Counter[str] = field(default_factory=Counter)
+    kubernetes_again: set[str] = field(default_factory=set)
+    preview: Result | None = None
+
+
+def exists_outside(resource: dict[str, Any]) -> bool:
+    """Whether a provider that kills is asked to make and to delete it."""
+    kept = resource.get("deletedWith") or resource.get("retainOnDelete")
+    return resource["type"].partition(":")[0] in PROVIDERS and not kept
+
+
+class Teller:
+    """Kills, repairs, and notes what was seen."""
+
+    def __init__(self, rehearsal: Rehearsal, killer: Killer) -> None:
+        self.rehearsal = rehearsal
+        self.killer = killer
+        self.story = Story()
+        self.order: list[str] = []
+
+    def tell(self) -> Story:
+        story, rehearsal = self.story, self.rehearsal
+        first = rehearsal.engine.run("up", "--yes", "--skip-preview")
+        assert first.ok, first.output
+        resources = rehearsal.engine.resources()
+        outside = {one["urn"] for one in resources if exists_outside(one)}
+        self.order = [step.urn for step in first.steps if step.op == "create" and step.urn in outside]
+        story.resources, story.aws, story.kubernetes = self.state(), self.aws(), self.kubernetes()
+
+        self.killed_often("destroy", "Delete", list(reversed(self.order)), recipes()["interrupted-destroy"])
+        story.left["with kills"] = self.left()
+        self.killed_often("up", "Create", self.order, recipes()["interrupted-up"])
+        story.resources_again, story.pending = self.state(), self.deployment().get("pending_operations", [])
+        story.aws_again, story.kubernetes_again = self.aws(), self.kubernetes()
+        story.preview = rehearsal.engine.run("preview")
+        story.last["plain destroy"] = rehearsal.engine.run("destroy", "--yes", "--skip-preview")
+        story.left["without"] = self.left()
+        return story
+
+    def killed_often(self, command: str, operation: str, order: list[str], recipe: list[str]) -> None:
+        """Runs a command until it is killed, repairs the stack, and so on; the last run goes through."""
+        *repair, again = recipe
+        _, *arguments = shlex.split(again)
+        assert arguments[0] == command
+        run = (*arguments, "--yes", "--skip-preview")
+        for number in range(KILLS):
+            point = Point(operation, self.next_of(order, operation, number), BEFORE if number % 3 == 2 else AFTER)
+            self.killer.at(point)
+            result = self.rehearsal.engine.run(*run)
+            assert self.killer.struck, f"{point} was not come to:\n{result.output[-3000:]}"
+            self.story.killed[command].append(point)
+            self.story.exit_codes[command].append(result.exit_code)
+            self.end_orphans()
+            if command == "up" and point.when == AFTER:
+                self.note_unnoted(point)
+            follow_well(self.rehearsal, repair)
+        self.story.last[command] = self.rehearsal.engine.run(*run)
+
+    def next_of(self, order: list[str], operation: str, number: int) -> str:
+        """The first resource past NUMBER tenths of the order that the operation is still to come to.
+
+        One whose deletion was under way may be gone by now: the refresh would leave it out.
+        """
+        under_way = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
+        there = self.urns() - under_way
+        begin = len(order) * number // KILLS
+        return next(urn for urn in order[begin:] + order[:begin] if (urn in there) == (operation == "Delete"))
+
+    def end_orphans(self) -> None:
+        """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""
+        until(lambda: not any(is_provider(one) for one in self.strays()), "the providers ended", seconds=PATIENCE)
+        for one in self.strays():
+            one.kill()
+        until(lambda: not self.strays(), "nothing runs on", seconds=PATIENCE)
+
+    def strays(self) -> list[psutil.Process]:
+        return self.rehearsal.session.processes.strays()
+
+    def note_unnoted(self, point: Point) -> None:
+        pending = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
+        if point.urn in pending and point.urn not in self.urns():
+            self.story.unnoted.append(str(point))
+
+    def deployment(self) -> dict[str, Any]:
+        return json.loads(follow_well(self.rehearsal, ["pulumi stack export"]))["deployment"]
+
+    def urns(self) -> set[str]:
+        return {one["urn"] for one in self.rehearsal.engine.resources()}
+
+    def state(self) -> set[str]:
+        found = [one["urn"] for one in self.rehearsal.engine.resources()]
+        assert len(found) == len(set(found))
+        return set(found)
+
+    def aws(self) -> Counter[str]:
+        made = self.rehearsal.account.holdings() - self.rehearsal.aws_before
+        return Counter(" ".join(name.split()[:2]) for name in made)
+
+    def kubernetes(self) -> set[str]:
+        """Nodes have other names each time, and count alone."""
+        names = sorted(kubernetes_objects(self.rehearsal.plane) - self.rehearsal.kubernetes_before)
+        nodes = [name for name in names if name.startswith("Node ")]
+        others = {name.rpartition(".v")[0] if ".helm.release." in name else name for name in names if name not in nodes}
+        return others | {f"Node {number}" for number, _ in enumerate(nodes)}
+
+    def left(self) -> tuple[set[str], set[str], list[str]]:
+        rehearsal = self.rehearsal
+        return (
+            rehearsal.account.holdings() - rehearsal.aws_before,
+            kubernetes_objects(rehearsal.plane) - rehearsal.kubernetes_before,
+            sorted(self.urns()),
+        )
+
+
+def is_provider(process: psutil.Process) -> bool:
+    """Whether it is one that may still be at work in the cloud."""
+    try:
+        words = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return "killing.py" in words or "rehearsal.providers" in words
+
+
+@pytest.fixture(scope="module")
+def story(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    killer = Killer(tmp_path_factory.mktemp("killer") / "plugins")
+    options = Options(stack_file=PROJECT / "Pulumi.dev.yaml", stack="dev", plugins=killer.folder)
+    with staged(options, Console(quiet=True)) as rehearsal:
+        # What the pack says is told elsewhere, and would be said thirty times here.
+        rehearsal.engine.with_policies = False
+        yield Teller(rehearsal, killer).tell()
+
+
+@pytest.mark.parametrize("command", ["destroy", "up"])
+def test_the_engine_was_killed_ten_times_in_different_places(story: Story, command: str) -> None:
+    points = story.killed[command]
+    assert len(set(points)) == KILLS
+    assert story.exit_codes[command] == [SIGKILLED] * KILLS
+    assert {point.urn.split("::")[2].rpartition("$")[2].partition(":")[0] for point in points} == set(PROVIDERS)
+    assert story.last[command].ok, story.last[command].output
+
+
+def test_the_state_did_not_know_what_the_cloud_had_made(story: Story) -> None:
+    """Without it, that nothing is double would say nothing."""
+    made = [point for point in story.killed["up"] if point.when == AFTER]
+    assert story.unnoted == [str(point) for point in made]
+
+
+def test_the_state_is_that_of_an_up_without_kills(story: Story) -> None:
+    assert story.resources_again == story.resources
+    assert story.pending == []
+
+
+def test_nothing_is_double_in_aws(story: Story) -> None:
+    assert story.aws_again == story.aws
+
+
+def test_nothing_is_double_in_kubernetes(story: Story) -> None:
+    assert story.kubernetes_again == story.kubernetes
+
+
+def test_the_program_finds_what_it_wants(story: Story) -> None:
+    assert story.preview
+    assert story.preview.ok, story.preview.output
+    assert [f"{step.op} {step.name} {step.details}" for step in story.preview.changes] == []
+
+
+@pytest.mark.parametrize("when", ["with kills", "without"])
+def test_a_destroy_leaves_nothing(story: Story, when: str) -> None:
+    assert story.left[when] == (set(), set(), [])

@@ -1,0 +1,166 @@
+"""What an interrupted `pulumi up` made and did not note, found again and taken into the state."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import boto3
+import pytest
+
+from rehearsal.aws import server
+from rehearsal.providers.aws import base
+from rehearsal.providers.aws.provider import AwsProvider
+from reports import interrupted
+from reports.account import Account
+
+PROJECT = Path(__file__).parents[2]
+STACK_FILE = str(PROJECT / "Pulumi.dev.yaml")
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
+VPC = "aws:ec2/vpc:Vpc"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with mock.patch.dict(os.environ, CREDENTIALS), server.running() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def account(url: str) -> Account:
+    return Account(boto3.Session(region_name="us-east-1"), url)
+
+
+@pytest.fixture
+def tags(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Those of one test alone: all share the account."""
+    return {"Project": "gpulab", "Stack": "dev", "Name": request.node.name}
+
+
+def resource(kind: str, logical_name: str = "one", /, **inputs: Any) -> dict[str, Any]:
+    return {"urn": f"urn:pulumi:dev::gpulab::{kind}::{logical_name}", "type": kind, "custom": True, "inputs": inputs}
+
+
+def state(*pending: dict[str, Any], noted: tuple[dict[str, Any], ...] = (), type: str = "creating") -> dict[str, Any]:
+    operations = [{"resource": one, "type": type} for one in pending]
+    return {"manifest": {}, "resources": list(noted), "pending_operations": operations}
+
+
+def make_vpc(account: Account, wanted: dict[str, str]) -> str:
+    listed = [{"Key": key, "Value": value} for key, value in wanted.items()]
+    specification = [{"ResourceType": "vpc", "Tags": listed}]
+    return account.client("ec2").create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=specification)["Vpc"]["VpcId"]
+
+
+def ids(deployment: dict[str, Any]) -> dict[str, str]:
+    return {one["urn"].rpartition("::")[2]: one["id"] for one in deployment["resources"]}
+
+
+def test_what_has_the_tags_and_is_not_in_the_state_is_taken(account: Account, tags: dict[str, str]) -> None:
+    make_vpc(account, {**tags, "Stack": "dev-2"})
+    first, second = make_vpc(account, tags), make_vpc(account, tags)
+    noted = {**resource(VPC, "noted", tagsAll=tags), "id": first}
+    deployment, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags), noted=(noted,)), account)
+    assert ids(deployment) == {"noted": first, "one": second}
+    assert deployment["pending_operations"] == []
+    assert finding.id == second
+    # Else the provider's answer to the refresh would be an import's, with inputs that the program does not give.
+    assert deployment["resources"][-1]["outputs"] == {"tagsAll": tags}
+
+
+def test_what_was_not_made_is_made_anew(account: Account, tags: dict[str, str]) -> None:
+    deployment, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags)), account)
+    assert deployment["resources"] == deployment["pending_operations"] == []
+    assert str(finding) == f"{VPC} one: was not made; made anew"
+
+
+def test_two_that_could_be_it_are_both_named_and_nothing_is_guessed(account: Account, tags: dict[str, str]) -> None:
+    both = make_vpc(account, tags), make_vpc(account, tags)
+    with pytest.raises(interrupted.UnclearError) as error:
+        interrupted.repaired(state(resource(VPC, tagsAll=tags)), account)
+    assert all(id in str(error.value) for id in both)
+
+
+@pytest.mark.parametrize(
+    ("pending", "id"),
+    [
+        (resource("aws:eks/nodeGroup:NodeGroup", clusterName="lab", nodeGroupName="system"), "lab:system"),
+        (resource("aws:iam/role:Role", name="lab-1234567"), "lab-1234567"),
+        (resource("kubernetes:core/v1:Namespace", metadata={"name": "team"}), "team"),
+        (resource("kubernetes:core/v1:Secret", metadata={"name": "key", "namespace": "team"}), "team/key"),
+        (resource("kubernetes:helm.sh/v3:Release", name="hub", namespace="team", chart="jupyterhub"), "team/hub"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_is_called_as_its_inputs_say_is_taken_for_the_refresh_to_look_at(
+    account: Account, pending: dict[str, Any], id: str
+) -> None:
+    deployment, _ = interrupted.repaired(state(pending), account)
+    assert ids(deployment) == {"one": id}
+
+
+@pytest.mark.parametrize(
+    "kind", ["random:index/randomPassword:RandomPassword", "kubernetes:core/v1:ServiceAccountPatch"]
+)
+def test_what_can_be_made_twice_is(account: Account, kind: str) -> None:
+    deployment, (finding,) = interrupted.repaired(state(resource(kind, metadata={"name": "one"})), account)
+    assert deployment["resources"] == []
+    assert finding.id is None
+
+
+@pytest.mark.parametrize("operation", ["updating", "deleting", "reading"])
+def test_what_was_there_before_is_left_to_the_refresh(account: Account, operation: str) -> None:
+    noted = {**resource(VPC), "id": "vpc-1"}
+    deployment, findings = interrupted.repaired(state(noted, noted=(noted,), type=operation), account)
+    assert deployment["resources"] == [noted]
+    assert findings == []
+
+
+def test_every_kind_of_the_platforms_is_decided_on() -> None:
+    """A new type of resource needs a line in reports/interrupted.py: how its id is told, or that it has no own."""
+    AwsProvider()
+    assert sorted(kind for kind in base.TYPES if not interrupted.is_decided(kind)) == []
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def run(text: str, url: str) -> int:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        return interrupted.main([STACK_FILE, "--endpoint-url", url])
+
+    return run
+
+
+def test_a_state_goes_through_the_pipe(
+    account: Account, tags: dict[str, str], url: str, piped: Any, capsys: Any
+) -> None:
+    vpc = make_vpc(account, tags)
+    assert piped(json.dumps({"version": 3, "deployment": state(resource(VPC, tagsAll=tags))}), url) == 0
+    printed = capsys.readouterr()
+    written = json.loads(printed.out)
+    assert written["version"] == 3
+    assert ids(written["deployment"]) == {"one": vpc}
+    assert f"taken as {vpc}" in printed.err
+
+
+@pytest.mark.parametrize("text", ["", "no state", "[]", "{}"])
+def test_what_is_no_state_is_refused_and_nothing_is_written(text: str, url: str, piped: Any, capsys: Any) -> None:
+    assert piped(text, url) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "pulumi stack export" in printed.err
+
+
+def test_an_unclear_state_is_not_written(
+    account: Account, tags: dict[str, str], url: str, piped: Any, capsys: Any
+) -> None:
+    for _ in range(2):
+        make_vpc(account, tags)
+    assert piped(json.dumps({"version": 3, "deployment": state(resource(VPC, tagsAll=tags))}), url) == 1
+    assert capsys.readouterr().out == ""
