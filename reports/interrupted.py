@@ -112,6 +112,7 @@ _TWICE = frozenset(
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
         "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
         "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        "aws:s3/bucketVersioning:BucketVersioning",
         "aws:wafv2/webAclAssociation:WebAclAssociation",
     }
 )
@@ -119,6 +120,7 @@ _TWICE = frozenset(
 _REFUSED = frozenset(
     {
         "aws:ec2/securityGroupRule:SecurityGroupRule",
+        "aws:eks/identityProviderConfig:IdentityProviderConfig",
         "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
         "aws:iam/serviceLinkedRole:ServiceLinkedRole",
         "aws:lb/listener:Listener",

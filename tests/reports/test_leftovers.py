@@ -280,7 +280,11 @@ def test_records_that_lead_to_the_clusters_load_balancer_are_the_stacks_and_othe
 
 
 def test_with_retain_the_data_is_kept_with_its_key_and_nothing_else_is(account: Planting) -> None:
-    stack = stack_of("dev", storage={"retain": True, "homes": "per-person", "homeSize": 20})
+    per_person = {"retain": True, "homes": "per-person", "homeSize": 20}
+    quotas = {name: team.model_dump(by_alias=True, exclude_unset=True) for name, team in DEV.teams.items()}
+    for team in quotas.values():
+        team["quota"]["storage"] = 200
+    stack = stack_of("dev", storage=per_person, teams=quotas)
     key, other = (
         account.kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in OURS.items()])["KeyMetadata"]
         for _ in range(2)
