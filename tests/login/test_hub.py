@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import time
@@ -22,7 +23,7 @@ from components.notebook_catalogue import catalogue
 from components.realm import REALM, Addresses
 from rehearsal import control_plane
 from rehearsal.aws.access import access_bindings
-from rehearsal.controllers.world import NODES, Kubernetes, place
+from rehearsal.controllers.world import NODES, Kubernetes, Object, place
 from rehearsal.processes import Processes, end_marked, free_ports
 from rehearsal.toolchain import ensure
 
@@ -226,7 +227,7 @@ def test_a_notebook_runs_for_its_team_stays_while_it_computes_and_ends_when_idle
     until(lambda: "Stop My Server" in person.open("/hub/home").text, "the hub sees it running")
 
     # Reports of the notebook go on when its owner's sign-in is over, and are none of the owner's.
-    variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
+    variables = variables_of(hub.kubernetes, pod)
     hub.keycloak.admin("POST", f"/{REALM}/users/{hub.keycloak.person(name)['id']}/logout")
     until(lambda: person.open("/hub/home").asks_for("password"), "the sign-in is over")
     report = {"last_activity": datetime.datetime.now(datetime.UTC).isoformat()}
@@ -272,6 +273,19 @@ def test_what_the_quota_has_no_room_for_is_said_on_the_page_of_the_form(
     assert "Team research has no GPUs in its quota" in page_text(refused.text)
     assert refused.asks_for("profile"), "the form is there again"
     assert not hub.pods("team-research")
+
+
+def variables_of(kubernetes: Kubernetes, pod: Object) -> dict[str, str]:
+    """What the notebook's container has in its environment; values of Secrets are read there, as a kubelet does."""
+    found = {}
+    for one in pod["spec"]["containers"][0]["env"]:
+        value = one.get("value", "")
+        if key := one.get("valueFrom", {}).get("secretKeyRef"):
+            secret = kubernetes.get(place("/api/v1/secrets", key["name"], pod["metadata"]["namespace"]))
+            assert secret, f"the Secret of {one['name']}"
+            value = base64.b64decode(secret["data"][key["key"]]).decode()
+        found[one["name"]] = value
+    return found
 
 
 def posted(url: str, content: Any, token: str) -> int:

@@ -37,10 +37,11 @@ NODE_POOL = "/apis/karpenter.sh/v1/nodepools/cpu"
 
 @pytest.fixture
 def lab(toolchain: Toolchain, tmp_path: Path) -> Iterator[Rehearsal]:
-    """Dev with one pool and nobody to sign in, up: all that a destroy can hang on is in it."""
+    """Dev with one pool and nobody to sign in to notebooks, up: all that a destroy can hang on is in it."""
     document: Any = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
     config = document["config"]
-    del config["gpulab:identity"]
+    for section in ("identity", "teams", "profiles"):
+        del config[f"gpulab:{section}"]
     config["gpulab:nodePools"] = {"cpu": config["gpulab:nodePools"]["cpu"]}
     stack_file = tmp_path / "Pulumi.dev.yaml"
     stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from components import team_rbac
 from rehearsal.controllers.world import Kubernetes, Object, place
+from rehearsal.pods import until
 from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain, cache_folder
@@ -348,30 +349,36 @@ RESOURCES = (
 )
 
 
-@pytest.fixture
-def bound(api: Kubernetes) -> Iterator[Kubernetes]:
+@pytest.fixture(scope="module")
+def bound(teams: Rehearsal) -> Iterator[Kubernetes]:
     """The bindings of `cluster.oidc`, which asks for a domain that this stack has not."""
-    made = []
-    for role in team_rbac.CLUSTER_ROLES:
-        metadata = {"name": role, "namespace": RESEARCH}
+    api = Kubernetes(teams.plane.kubeconfig)
+    collection = "/apis/rbac.authorization.k8s.io/v1/rolebindings"
+    for name in team_rbac.CLUSTER_ROLES:
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": team_rbac.role_ref("ClusterRole", role),
-            "subjects": team_rbac.subjects("research", role),
+            "metadata": {"name": name, "namespace": RESEARCH},
+            "roleRef": team_rbac.role_ref("ClusterRole", name),
+            "subjects": team_rbac.subjects("research", name),
         }
-        collection = "/apis/rbac.authorization.k8s.io/v1/rolebindings"
         create(api, collection, binding)
-        made.append(place(collection, role, RESEARCH))
+    # The API server decides by a copy of the bindings, which follows them.
+    for role in TABLE:
+        until(lambda role=role: can(api, "get", "pods", RESEARCH, **somebody(role)), f"{role} is bound", seconds=60)
     yield api
-    for path in made:
-        api.delete(path)
+    for name in team_rbac.CLUSTER_ROLES:
+        api.delete(place(collection, name, RESEARCH))
+
+
+def somebody(role: str) -> dict[str, Any]:
+    """A person of the team research, as the API server's sign-in describes them."""
+    return {"user": "gpulab:ada", "groups": [f"gpulab:/research/{role}"]}
 
 
 @pytest.mark.parametrize("role", TABLE)
 def test_each_role_can_exactly_what_the_table_says(bound: Kubernetes, role: str) -> None:
-    person: dict[str, Any] = {"user": "gpulab:ada", "groups": [f"gpulab:/research/{role}"]}
+    person = somebody(role)
     found = {(verb, one) for verb in VERBS for one in RESOURCES if can(bound, verb, one, RESEARCH, **person)}
     assert found == {(verb, one) for verb, one in TABLE[role] if one in RESOURCES}
     for namespace in (VISION, "kube-system", None):
