@@ -47,8 +47,9 @@ schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
 policies: $(INSTALLED)  ## Prints the policy pack's catalogue, and writes docs/policies.md
 	$(RUN) -m policies.catalogue --write
 
-bench: setup  ## Seconds and memory of each phase of dev, and what the policy pack adds, as JSON
+bench: setup  ## Seconds and memory: of each phase of dev, of 1, 10 and 100 teams, and of the policy pack, as JSON
 	$(RUN) -m rehearsal.bench "$(STACK)" --json bench.json
+	$(RUN) -m rehearsal.team_bench --json bench-teams.json
 
 lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

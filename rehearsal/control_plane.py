@@ -143,6 +143,11 @@ def start(
             "--leader-elect=false",
             # KWOK's nodes have no heartbeat: after 50 s without one they would be taken for dead, and pods with them.
             "--node-monitor-grace-period=24h",
+            # Its two workers write to one volume and meet: the claim that lost waits for the next round (15 s else).
+            "--pvclaimbinder-sync-period=1s",
+            # By default 20 calls a second, of which the end of one namespace takes more than a hundred.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
             "--bind-address=127.0.0.1",
             f"--secure-port={manager_port}",
             f"--cert-dir={certificates / 'controller-manager'}",
