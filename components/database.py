@@ -181,11 +181,15 @@ def before_upgrade(identifier: str, version: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterDatabaseArgs:
-    """What the servers are made of. `storage` is in GiB; `instances` are servers, one of which is written to."""
+    """What the servers are made of.
+
+    `storage` is in GiB; `instances` are servers, one of which is written to. `protect` keeps Pulumi from deleting them.
+    """
 
     namespace: pulumi.Input[str]
     instances: int
     storage: int
+    protect: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -221,7 +225,7 @@ class ClusterDatabase(pulumi.ComponentResource):
             metadata={"name": CLUSTER, "namespace": args.namespace},
             spec=cluster_spec(instances=args.instances, storage=args.storage, secret=secret.metadata.name),
             # Only a running operator takes the servers away.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[operator]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[operator], protect=args.protect),
         )
         host = pulumi.Output.concat(cluster.metadata["name"], "-rw")  # type: ignore[index]
         self.connection = Connection(host=host, port=PORT, database=DATABASE, username=USERNAME, password=password)

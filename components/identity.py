@@ -189,7 +189,11 @@ class Identity(pulumi.ComponentResource):
         database, child = args.settings.database, pulumi.ResourceOptions(parent=self)
         if database.kind == "cloudnative-pg":
             in_cluster = ClusterDatabaseArgs(
-                namespace=namespace, instances=database.instances, storage=database.storage, charts=args.charts
+                namespace=namespace,
+                instances=database.instances,
+                storage=database.storage,
+                protect=args.protect,
+                charts=args.charts,
             )
             return ClusterDatabase(name, in_cluster, opts=child).connection
         on_rds = RdsDatabaseArgs(

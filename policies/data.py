@@ -30,12 +30,13 @@ STATEFUL = (
     "aws:backup/vault:Vault",
     "aws:kms/key:Key",
     "aws:fsx/lustreFileSystem:LustreFileSystem",
+    "kubernetes:postgresql.cnpg.io/v1:Cluster",
     CLUSTER,
     *BUCKETS,
 )
 """The types that hold data, or the key to it."""
 STATEFUL_KINDS = ("PersistentVolume", "PersistentVolumeClaim")
-"""The kinds of Kubernetes objects that hold data, which may go with them."""
+"""The kinds of Kubernetes' own objects that hold data, which may go with them."""
 _DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
 _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 

@@ -87,18 +87,27 @@ def picture(resources: Sequence[Resource], stack: str) -> str:
 
 
 def _component(component: Resource, by_parent: Mapping[str, Sequence[Resource]], *, top: bool = False) -> Box:
-    children = by_parent.get(component.urn, [])
+    return _alike([component], by_parent, top=top)
+
+
+def _alike(components: Sequence[Resource], by_parent: Mapping[str, Sequence[Resource]], *, top: bool = False) -> Box:
+    """The box of a component, or of several of one type: what they have is much the same, and drawn once."""
+    children = [one for component in components for one in by_parent.get(component.urn, [])]
     inner = [one for one in children if is_component(one.type)]
     own = [one for one in children if not is_component(one.type)]
     for one in own:  # a resource may have children too
         own = [*own, *by_parent.get(one.urn, [])]
     # A component of a provider's own, or a small one, is no box of its own: it says what is in it.
-    small = [one for one in inner if _is_small(one, component, by_parent)]
+    small = [one for one in inner if _is_small(one, components[0], by_parent)]
     for one in small:
         own += _all_resources(one, by_parent)
-    boxes = [_component(one, by_parent) for one in inner if one not in small]
-    colour = "outer" if top else _colour(own)
-    return Box(title=_words(component.type), lines=_lines(own), inside=boxes, colour=colour)
+    by_type: dict[str, list[Resource]] = {}
+    for one in inner:
+        if one not in small:
+            by_type.setdefault(one.type, []).append(one)
+    boxes = [_alike(found, by_parent) for found in by_type.values()]
+    title = _words(components[0].type) + (f" ({len(components)})" if len(components) > 1 else "")
+    return Box(title=title, lines=_lines(own), inside=boxes, colour="outer" if top else _colour(own))
 
 
 def _is_small(one: Resource, parent: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> bool:

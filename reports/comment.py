@@ -18,18 +18,26 @@ from .property_changes import code, property_changes
 MARKER = "<!-- gpulab:preview -->"
 """By it a workflow finds its comment again, to write the next one in its place."""
 
-_VERBS = {"create": "Creates", "update": "Updates", "replace": "Replaces", "delete": "Deletes"}
+_VERBS = {
+    "create": "Creates",
+    "update": "Updates",
+    "replace": "Replaces",
+    "delete": "Deletes",
+    "import": "Imports",
+    "refresh": "Refreshes",
+}
 _SMALLEST_USD = 0.0005
 # What is left out first, when there is too much: the lower, the longer it stays.
 _ALWAYS, _STATEFUL, _REFUSED, _FAILED, _POOLS, _IDLE, _WARNED = range(7)
-_RANKS = {"replace": 7, "delete": 8, "update": 9, "create": 10}
-_ADVISED, _UNDECIDED = 11, 12
+_RANKS = {"replace": 7, "delete": 8, "update": 9, "create": 11}
+_OTHER = 10
+_ADVISED, _UNDECIDED = 12, 13
 
 
 def is_stateful(step: Step) -> bool:
     """Whether a resource holds data, or the key to it."""
-    in_cluster = step.type.startswith("kubernetes:") and step.type.rpartition(":")[2] in STATEFUL_KINDS
-    return step.type in STATEFUL or in_cluster
+    volume = step.type.startswith("kubernetes:") and step.type.rpartition(":")[2] in STATEFUL_KINDS
+    return step.type in STATEFUL or volume
 
 
 def endangered(preview: Preview) -> list[Step]:
@@ -45,7 +53,7 @@ def is_allowed(step: Step, allowed: Iterable[str]) -> bool:
 
 def shortest_name(step: Step, danger: Iterable[Step]) -> str:
     """What to allow a step by: its name, with its type before it where another step in danger has the same one."""
-    alone = sum(step.name == other.name for other in danger) == 1
+    alone = len({other.urn for other in danger if other.name == step.name}) == 1
     return step.name if alone else f"{step.type}::{step.name}"
 
 
@@ -53,10 +61,11 @@ def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
     """The comment in Markdown, at most as long as GitHub takes."""
     costs = [(idle_cost(preview.steps), pool_costs(preview.steps)) for preview in previews]
     blocks = [Block(head=f"{MARKER}\n## Preview")]
-    rows = [_row(preview, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
+    ops = tuple(dict.fromkeys(op for one in previews for op in (*CHANGES, *one.changes)))
+    rows = [_row(preview, ops, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
     head = (
-        "| stack | create | update | replace | delete | stateful in danger | idle, USD an hour | pools at limits |\n"
-        "| --- | --: | --: | --: | --: | --- | --- | --- |"
+        f"| stack | {' | '.join(map(_heading, ops))} | stateful in danger | idle, USD an hour | pools at limits |\n"
+        f"| --- |{' --: |' * len(ops)} --- | --- | --- |"
     )
     blocks.append(Block(head=head, rows=rows, what="stacks of the table"))
     for preview, (idle, pools) in zip(previews, costs, strict=True):
@@ -73,11 +82,11 @@ def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], a
         _pool_block(pools),
         _idle_block(idle, preview),
     ]
-    for op in CHANGES:
+    for op in preview.changes:
         steps = preview.of(op)
         if steps:
             blocks.append(_changes_block(op, steps))
-    if not any(preview.of(op) for op in CHANGES) and not preview.errors:
+    if not any(preview.of(op) for op in preview.changes) and not preview.errors:
         blocks.append(Block(head="", rows=["Nothing changes."], what="notes"))
     if preview.warnings:
         rows = [f"- {_plain(warning)}" for warning in preview.warnings]
@@ -85,8 +94,14 @@ def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], a
     return [block for block in blocks if block.head or block.rows]
 
 
-def _row(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]) -> str:
-    counts = " | ".join(f"{len(preview.of(op)):,}" for op in CHANGES)
+def _heading(op: str) -> str:
+    return op if op in _VERBS else _cell(op)
+
+
+def _row(
+    preview: Preview, ops: Sequence[str], idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]
+) -> str:
+    counts = " | ".join(f"{len(preview.of(op)):,}" for op in ops)
     danger = endangered(preview)
     forbidden = [step for step in danger if not is_allowed(step, allowed)]
     said = f"**{len(forbidden)} not allowed**" if forbidden else f"{len(danger)}, allowed" if danger else "none"
@@ -226,7 +241,8 @@ def _changes_block(op: str, steps: Sequence[Step]) -> Block:
     rows: list[str] = []
     for component, inside in sorted(by_component.items()):
         rows += [_change_row(step, component) for step in sorted(inside, key=_order)]
-    block = _folded(f"{_VERBS[op]} {len(steps):,}: {counts}", rows, rank=_RANKS[op], what=f"{op}s")
+    summary = f"{_VERBS.get(op, op)} {len(steps):,}: {counts}"
+    block = _folded(summary, rows, rank=_RANKS.get(op, _OTHER), what=f"{op}s")
     block.stays = True
     return block
 

@@ -86,7 +86,7 @@ def _check_allowed(allowed: str, previews: Sequence[Preview]) -> None:
     if not any(found):
         print(f"--allow {allowed}: nothing stateful of that name is replaced or deleted", file=sys.stderr)
     for steps in found:
-        if len(steps) > 1 and "*" not in allowed:
+        if len({step.urn for step in steps}) > 1 and "*" not in allowed:
             names = ", ".join(shortest_name(step, steps) for step in steps)
             raise PreviewError(f"--allow {allowed}: several resources have that name, allow each: {names}")
 

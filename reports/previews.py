@@ -12,7 +12,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What stands for a text that only an update can tell (pulumi/sdk, resource/plugin/rpc.go)."""
@@ -20,9 +23,12 @@ SECRET = "[secret]"  # noqa: S105 - what the engine writes in a secret's place
 _SIGNATURE = "4dabf18193072939515e22adb298388d"  # marks a special object, secrets among them
 _COLOURS = re.compile(r"<\{%.*?%\}>|\x1b\[[0-9;]*m")
 _STACK = "pulumi:pulumi:Stack"
-# Several steps of the engine's are one replacement.
+# The engine's operations (pulumi/pkg, resource/deploy/step.go). Several steps are one replacement.
 _REPLACING = {"create-replacement", "delete-replaced", "import-replacement", "replace"}
-_SAME = {"same", "read", "read-replacement", "read-discard", "discard-replaced", "remove-pending-replace"}
+# What is read belongs to somebody else, and what is pending was replaced before: the cloud stays as it is.
+_SAME = {"same", "read", "read-replacement", "discard", "discard-replaced", "remove-pending-replace"}
+# What says nothing any more once the program has its say: before a preview with --refresh, each resource is looked at.
+_PASSING = {"same", "refresh"}
 CHANGES = ("create", "update", "replace", "delete")
 
 
@@ -32,7 +38,7 @@ class PreviewError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What happens to one resource. `op` is create, update, replace, delete or same.
+    """What happens to one resource. `op` is create, update, replace, delete or same, else what the engine calls it.
 
     `old` and `new` are its inputs before and after, None where there are none. `paths` are the properties that differ,
     those of `forcing` are why it is replaced.
@@ -96,46 +102,119 @@ class Preview:
         """The steps of one kind."""
         return [step for step in self.steps if step.op == op]
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The kinds of changes: those that there always may be, then what else the engine does, such as import."""
+        return *CHANGES, *sorted({step.op for step in self.steps} - {*CHANGES, "same"})
+
+
+class _Written(BaseModel):
+    """What the engine writes, as far as it is read here (pulumi/sdk, apitype/events.go; pulumi/pkg, display)."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class _State(_Written):
+    type: str = ""
+    parent: str | None = None
+    retain_on_delete: bool = False
+    inputs: dict[str, Any] | None = None
+
+
+class _RawStep(_Written):
+    """A step of a document, or of an event, which has other names for the same."""
+
+    op: str
+    urn: str
+    old: _State | None = Field(default=None, validation_alias=AliasChoices("old", "oldState"))
+    new: _State | None = Field(default=None, validation_alias=AliasChoices("new", "newState"))
+    forcing: list[str] | None = Field(default=None, validation_alias=AliasChoices("keys", "replaceReasons"))
+    differing: list[str] | None = Field(default=None, validation_alias=AliasChoices("diffs", "diffReasons"))
+    detailed_diff: dict[str, Any] | None = None
+
+
+class _Begun(_Written):
+    metadata: _RawStep
+
+
+class _Diagnostic(_Written):
+    severity: str = ""
+    message: str = ""
+    urn: str | None = None
+    ephemeral: bool = False
+
+
+class _Policy(_Written):
+    policy_name: str
+    message: str
+    enforcement_level: str
+    resource_urn: str | None = None
+
+
+class _Prelude(_Written):
+    config: dict[str, Any] | None = None
+
+
+class _Event(_Written):
+    resource_pre_event: _Begun | None = None
+    policy_event: _Policy | None = None
+    diagnostic_event: _Diagnostic | None = None
+    prelude_event: _Prelude | None = None
+
+
+class _Document(_Prelude):
+    steps: list[_RawStep] | None = None
+    diagnostics: list[_Diagnostic] | None = None
+    change_summary: dict[str, int] | None = None
+
+
+_Model = TypeVar("_Model", bound=_Written)
+
 
 @dataclass
 class _Reading:
-    """What was read so far."""
+    """What was read so far. A URN has two steps at most: an old copy may be deleted beside what becomes of it."""
 
-    steps: dict[str, Step] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)
+    steps: dict[tuple[str, bool], Step] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def step(self, raw: Mapping[str, Any], old: Any, new: Any, forcing: Any) -> None:
+    def step(self, raw: _RawStep) -> None:
         """Notes a step. Of the steps of one replacement the one that knows both sides stands for all."""
-        op = "replace" if raw["op"] in _REPLACING else "same" if raw["op"] in _SAME else raw["op"]
-        urn = raw["urn"]
-        before = self.steps.get(urn)
-        if before and before.op != "same" and (op != "replace" or not old or not new):
+        op = "replace" if raw.op in _REPLACING else "same" if raw.op in _SAME else raw.op
+        old, new = raw.old, raw.new
+        key = raw.urn, op == "delete"
+        before = self.steps.get(key)
+        if before and before.op not in _PASSING and (op != "replace" or not old or not new):
             return
-        state = new or old or {}
-        self.steps[urn] = Step(
+        state = new or old or _State()
+        self.steps[key] = Step(
             op=op,
-            urn=urn,
-            type=state.get("type") or types_of(urn)[-1],
-            parent=state.get("parent") or "",
+            urn=raw.urn,
+            type=state.type or types_of(raw.urn)[-1],
+            parent=state.parent or "",
             old=_inputs(old),
             new=_inputs(new),
-            paths=tuple(sorted(raw.get("detailedDiff") or raw.get("diffReasons") or raw.get("diffs") or ())),
-            forcing=tuple(sorted(forcing or ())),
-            retained=bool((old or {}).get("retainOnDelete")),
+            paths=tuple(sorted(raw.detailed_diff or raw.differing or ())),
+            forcing=tuple(sorted(raw.forcing or ())),
+            retained=old.retain_on_delete if old else False,
         )
 
-    def diagnostic(self, raw: Mapping[str, Any]) -> None:
+    def noted(self) -> list[Step]:
+        """The steps, without the look at what is deleted then."""
+        return [step for (urn, _), step in self.steps.items() if step.op != "refresh" or (urn, True) not in self.steps]
+
+    def diagnostic(self, raw: _Diagnostic) -> None:
         """Notes what the engine said of a resource."""
-        kept = {"error": self.errors, "warning": self.warnings}.get(raw.get("severity", ""))
-        text = _COLOURS.sub("", raw.get("message", "")).strip()
+        kept = {"error": self.errors, "warning": self.warnings}.get(raw.severity)
+        text = _COLOURS.sub("", raw.message).strip()
         text = re.sub(r"^(error|warning): ", "", text)
         # The engine's own, about the plugins that it found, are about nothing in the stack.
-        if kept is None or raw.get("ephemeral") or not text or re.match(r"using pulumi-\S+ from \$PATH", text):
+        if kept is None or raw.ephemeral or not text or re.match(r"using pulumi-\S+ from \$PATH", text):
             return
-        name = name_of(raw["urn"]) if raw.get("urn") else ""
+        name = name_of(raw.urn) if raw.urn else ""
         said = text if not name or text.startswith(name) else f"{name}: {text}"
         if said not in kept:
             kept.append(said)
@@ -214,19 +293,19 @@ def _is_event(document: Any) -> bool:
 def _of_events(events: Iterable[Mapping[str, Any]], name: str) -> Preview:
     reading = _Reading()
     ended = examined = False
-    for event in events:
-        if begun := event.get("resourcePreEvent"):
-            raw = begun["metadata"]
-            reading.step(raw, raw.get("old"), raw.get("new"), raw.get("keys"))
-        elif policy := event.get("policyEvent"):
-            reading.violations.append(_violation(policy))
-        elif diagnostic := event.get("diagnosticEvent"):
-            reading.diagnostic(diagnostic)
-        elif prelude := event.get("preludeEvent"):
-            reading.config = prelude.get("config") or {}
-        elif "policyLoadEvent" in event:
+    for raw in events:
+        event = _checked(_Event, raw, f"{name}: event {raw['sequence']}")
+        if event.resource_pre_event:
+            reading.step(event.resource_pre_event.metadata)
+        elif event.policy_event:
+            reading.violations.append(_violation(event.policy_event))
+        elif event.diagnostic_event:
+            reading.diagnostic(event.diagnostic_event)
+        elif event.prelude_event:
+            reading.config = event.prelude_event.config or {}
+        elif "policyLoadEvent" in raw:
             examined = True
-        elif "summaryEvent" in event or "cancelEvent" in event:
+        elif "summaryEvent" in raw or "cancelEvent" in raw:
             ended = True
     if not ended:
         raise PreviewError(f"{name}: is cut off: the engine's last event is missing; run the preview again")
@@ -234,28 +313,42 @@ def _of_events(events: Iterable[Mapping[str, Any]], name: str) -> Preview:
     return _preview(reading, name, violations=violations, complete=True)
 
 
-def _of_document(document: Any, name: str) -> Preview:
-    steps = document.get("steps") if isinstance(document, dict) else None
-    if steps is None and not (isinstance(document, dict) and {"changeSummary", "diagnostics"} & document.keys()):
-        if isinstance(document, dict) and "deployment" in document:
+def _of_document(raw: Mapping[str, Any], name: str) -> Preview:
+    if raw.get("steps") is None and not {"changeSummary", "diagnostics"} & raw.keys():
+        if "deployment" in raw:
             raise PreviewError(f"{name}: is a state (pulumi stack export), not a preview: run `pulumi preview --json`")
         raise PreviewError(f"{name}: is JSON, but no preview: it has no steps; run `pulumi preview --json`")
-    reading = _Reading(config=document.get("config") or {})
-    for raw in steps or []:
-        reading.step(raw, raw.get("oldState"), raw.get("newState"), raw.get("replaceReasons"))
-    for diagnostic in document.get("diagnostics") or []:
+    document = _checked(_Document, raw, name)
+    reading = _Reading(config=document.config or {})
+    for step in document.steps or []:
+        reading.step(step)
+    for diagnostic in document.diagnostics or []:
         reading.diagnostic(diagnostic)
-    same = (document.get("changeSummary") or {}).get("same", 0)
-    shown = sum(step.op == "same" for step in reading.steps.values())
+    same = (document.change_summary or {}).get("same", 0)
+    shown = sum(step.op == "same" for step in reading.noted())
     return _preview(reading, name, violations=None, complete=shown >= same)
 
 
+def _checked(model: type[_Model], raw: Any, what: str) -> _Model:
+    """What the engine wrote, in the shape that it has; without the values, which may be secret. Raises PreviewError."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise PreviewError(
+            f"{what}: {where}: {first['msg']}: the engine writes no such preview; give it the standard output of "
+            "`pulumi preview --json` as it is"
+        ) from None
+
+
 def _preview(reading: _Reading, name: str, *, violations: tuple[Violation, ...] | None, complete: bool) -> Preview:
-    steps = [step for step in reading.steps.values() if step.type != _STACK]
+    steps = [step for step in reading.noted() if step.type != _STACK]
+    region = reading.config.get("aws:region")
     return Preview(
         stack=name,
-        steps=tuple(sorted(steps, key=lambda step: step.urn)),
-        region=reading.config.get("aws:region"),
+        steps=tuple(sorted(steps, key=lambda step: (step.urn, step.op))),
+        region=region if isinstance(region, str) else None,
         violations=violations,
         errors=tuple(reading.errors),
         warnings=tuple(reading.warnings),
@@ -263,17 +356,17 @@ def _preview(reading: _Reading, name: str, *, violations: tuple[Violation, ...] 
     )
 
 
-def _inputs(state: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return (state.get("inputs") or {}) if state else None
+def _inputs(state: _State | None) -> Mapping[str, Any] | None:
+    return (state.inputs or {}) if state else None
 
 
-def _violation(event: Mapping[str, Any]) -> Violation:
+def _violation(event: _Policy) -> Violation:
     # A policy's description stands in the first line, what it found in the next.
-    message = _COLOURS.sub("", event["message"]).strip().replace("\n", ": ")
-    name = name_of(event["resourceUrn"]) if event.get("resourceUrn") else "the stack"
+    message = _COLOURS.sub("", event.message).strip().replace("\n", ": ")
+    name = name_of(event.resource_urn) if event.resource_urn else "the stack"
     return Violation(
-        policy=event["policyName"],
+        policy=event.policy_name,
         resource=name,
         message=message,
-        mandatory=event["enforcementLevel"] == "mandatory",
+        mandatory=event.enforcement_level == "mandatory",
     )

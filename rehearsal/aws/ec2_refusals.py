@@ -34,11 +34,18 @@ class Response(OneChangeAtATime, FastRestores):
     # Deletions of what is in use.
 
     def delete_subnet(self) -> Any:
-        """Refuses while a network interface is in the subnet: of an instance, gateway, endpoint or control plane."""
+        """Refuses while a network interface is in the subnet: of an instance, gateway, endpoint or control plane.
+
+        Its associations with a route table go with it.
+        """
         subnet = self.asked("SubnetId")
         if any(interface.subnet.id == subnet for interface in self._interfaces()):
             raise DependencyViolationError(f"The subnet '{subnet}' has dependencies and cannot be deleted.")
-        return super().delete_subnet()
+        answer = super().delete_subnet()
+        for table in self.ec2_backend.route_tables.values():
+            for id in [id for id, associated in table._associations.items() if associated == subnet]:
+                del table._associations[id]
+        return answer
 
     def delete_security_group(self) -> Any:
         """Refuses for a default group, and while an interface has the group or another group's rule names it."""
@@ -152,6 +159,14 @@ class Response(OneChangeAtATime, FastRestores):
         return answer
 
     # What moto leaves behind.
+
+    def terminate_instances(self) -> Any:
+        """Takes an instance's own network interface with it."""
+        for instance in self.ec2_backend.get_multi_instances_by_id(self.asked("InstanceIds") or []):
+            for interface in instance.nics.values():
+                if interface.device_index == 0:
+                    interface.delete_on_termination = True
+        return super().terminate_instances()
 
     def modify_vpc_endpoint(self) -> Any:
         """Makes and takes away, with the endpoint's subnets and tables, its network interfaces and routes."""

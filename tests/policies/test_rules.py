@@ -174,6 +174,11 @@ REFUSED_AND_ACCEPTED = {
         resource("aws:s3/bucket:Bucket", {}),
         resource("aws:s3/bucket:Bucket", {}, protect=True),
     ),
+    "a database in the cluster is protected too": (
+        "stateful-unprotected",
+        resource("kubernetes:postgresql.cnpg.io/v1:Cluster", {}),
+        resource("kubernetes:postgresql.cnpg.io/v1:Cluster", {}, protect=True),
+    ),
     "a replica has its cluster's backups": (
         "data-without-backup",
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0}),

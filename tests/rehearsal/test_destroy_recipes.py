@@ -28,7 +28,7 @@ from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from tests.rehearsal.recipes import follow, follow_well, recipes
-from tests.reports.aws_lines import carry_out
+from tests.reports.aws_lines import CommandLine
 
 PATIENCE = 90
 HOLD = "tests.gpulab.dev/hold"
@@ -167,14 +167,13 @@ def test_a_cluster_that_was_deleted_by_hand(lab: Rehearsal, tmp_path: Path) -> N
     assert {name.rpartition(" ")[0] for name in left_in_aws(lab)} == {"iam InstanceProfiles"}
     found = follow(lab, [report])
     assert found.returncode == 1, found.stderr
-    for line in removals(found.stdout):
-        carry_out(lab.account, line)
+    CommandLine(lab.account).carry_out(removals(found.stdout))
     assert left_in_aws(lab) == set()
 
 
 def removals(printed: str) -> list[str]:
     """The lines that a leftover report ends with."""
-    return [line.strip() for line in printed.splitlines() if line.startswith("  aws ")]
+    return [line.strip() for line in printed.splitlines() if line.startswith(("  aws ", "  (tries="))]
 
 
 def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
@@ -206,9 +205,10 @@ def test_with_no_state_at_all_the_leftover_report_has_the_lines(lab: Rehearsal) 
     assert found.returncode == 1, found.stderr
     lines = removals(found.stdout)
     assert any("delete-cluster" in line for line in lines)
+    typed = CommandLine(lab.account)
     for line in lines:
         try:
-            carry_out(lab.account, line)
+            typed.carry_out([line])
         except ClientError as error:
             # What went with another: whoever types the lines sees it, and goes on.
             if "NotFound" not in error.response["Error"]["Code"]:

@@ -15,7 +15,7 @@ from rehearsal.phases import REHEARSAL_DAY, Options, Rehearsal
 from rehearsal.run import staged
 from rehearsal.workspace import PROJECT
 from reports import leftovers
-from tests.reports.aws_lines import carry_out
+from tests.reports.aws_lines import CommandLine
 
 TRUST = json.dumps(
     {
@@ -83,8 +83,7 @@ def test_after_a_destroy_just_what_was_planted_or_is_kept_is_listed(retain: bool
         found = look(rehearsal)
         assert named(found.of("forgotten")) == planted
         assert named(found.of("kept")) == named(after.of("kept"))
-        for line in found.script:
-            carry_out(rehearsal.account, line)
+        CommandLine(rehearsal.account).carry_out(found.script)
         assert named(look(rehearsal).of("forgotten")) == []
 
 

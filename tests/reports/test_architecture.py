@@ -41,6 +41,9 @@ def test_a_preview_gives_every_component_and_its_main_resources() -> None:
         "Node pools",
         "Identity",
         "RDS database",
+        "Hub",
+        "Teams",
+        "Team (3)",
     } <= set(said)
     assert "File system" in said
     assert "Node group: 2 m7i.large" in said
@@ -53,6 +56,24 @@ def test_a_component_that_nobody_has_heard_of_is_drawn_too() -> None:
     bucket = resource(f"{NEW}$aws:s3/bucket:Bucket", "lab", parent=new.urn)
     said = texts(picture([platform, new, bucket], "lab"))
     assert said == ["Platform lab: stack lab, 3 resources", "Something new", "Bucket"]
+
+
+def test_components_of_one_type_are_one_box_with_what_all_of_them_have() -> None:
+    platform = resource("gpulab:index:Platform", "lab")
+    found = [platform]
+    for name in ("vision", "research"):
+        team = resource(NEW, name, parent=platform.urn)
+        volumes = resource(f"{NEW}$gpulab:index:Volumes", name, parent=team.urn)
+        namespace = resource(f"{NEW}$kubernetes:core/v1:Namespace", name, team.urn, metadata={"name": name})
+        claim = resource(f"{NEW}$gpulab:index:Volumes$kubernetes:core/v1:PersistentVolumeClaim", name, volumes.urn)
+        found += [team, volumes, namespace, claim]
+    assert texts(picture(found, "lab")) == [
+        "Platform lab: stack lab, 9 resources",
+        "Something new (2)",
+        "Namespace (2): research, vision",
+        "Volumes (2)",
+        "PersistentVolumeClaim (2)",
+    ]
 
 
 def test_a_state_gives_the_same_as_a_preview_and_what_goes_is_left_out() -> None:

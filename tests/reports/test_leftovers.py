@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from reports import leftovers
 from reports.account import LISTINGS, Account
 from reports.removal import rank
 from settings import Settings
-from tests.reports.aws_lines import carry_out
+from tests.reports.aws_lines import CommandLine
 
 PROJECT = Path(__file__).parents[2]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
@@ -30,7 +31,13 @@ CLUSTER = {"kubernetes.io/cluster/gpulab-dev": "owned"}
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": ["ec2.amazonaws.com", "eks.amazonaws.com"]},
+                "Action": "sts:AssumeRole",
+            }
+        ],
     }
 )
 
@@ -145,18 +152,30 @@ def network(account: Planting) -> None:
         pairs = [{"GroupId": source}]
         rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "UserIdGroupPairs": pairs}
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
-    ec2.create_network_interface(SubnetId=subnet, Groups=[groups[0]])
+    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[groups[0]])["NetworkInterface"]
     service = "com.amazonaws.us-east-1.s3"
     ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=service, VpcEndpointType="Gateway", RouteTableIds=[table])
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName="com.amazonaws.us-east-1.ecr.api",
+        VpcEndpointType="Interface",
+        SubnetIds=[other],
+        SecurityGroupIds=[groups[0]],
+    )
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     specification = account.tags("instance", {"karpenter.sh/discovery": "gpulab-dev"})
-    ec2.run_instances(
+    instance = ec2.run_instances(
         ImageId=image,
         InstanceType="m7i.large",
         MinCount=1,
         MaxCount=1,
         SubnetId=subnet,
         TagSpecifications=specification,
+    )["Instances"][0]["InstanceId"]
+    ec2.attach_volume(VolumeId=account.volume(CLUSTER), InstanceId=instance, Device="/dev/sdf")
+    somebodys = ec2.run_instances(ImageId=image, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
+    ec2.attach_network_interface(
+        NetworkInterfaceId=interface["NetworkInterfaceId"], InstanceId=somebodys["InstanceId"], DeviceIndex=1
     )
     balancer = account.elbv2.create_load_balancer(Name="k8s", Subnets=[subnet, other], SecurityGroups=[groups[0]])
     arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
@@ -168,6 +187,12 @@ def network(account: Planting) -> None:
     file_system = account.efs.create_file_system(CreationToken="gpulab-dev-storage", Tags=listed(OURS))["FileSystemId"]
     account.efs.create_mount_target(FileSystemId=file_system, SubnetId=subnet, SecurityGroups=[groups[1]])
     account.efs.create_access_point(FileSystemId=file_system, ClientToken="one")
+    role = account.role("gpulab-dev-backup", OURS)
+    role_arn = account.iam.get_role(RoleName=role)["Role"]["Arn"]
+    account.backup.create_backup_vault(BackupVaultName="gpulab-dev-storage", BackupVaultTags=OURS)
+    arn = account.efs.describe_file_systems(FileSystemId=file_system)["FileSystems"][0]["FileSystemArn"]
+    account.backup.start_backup_job(BackupVaultName="gpulab-dev-storage", ResourceArn=arn, IamRoleArn=role_arn)
+    cluster(account, [subnet, other], role_arn)
     account.rds.create_db_subnet_group(
         DBSubnetGroupName="gpulab-dev", DBSubnetGroupDescription="-", SubnetIds=[subnet, other], Tags=listed(OURS)
     )
@@ -185,6 +210,18 @@ def network(account: Planting) -> None:
         DBParameterGroupName="gpulab-dev",
         DeletionProtection=True,
         Tags=listed(OURS),
+    )
+
+
+def cluster(account: Planting, subnets: list[str], role: str) -> None:
+    """A control plane that is protected from its deletion, with a node group."""
+    account.eks.create_cluster(
+        name="gpulab-dev", roleArn=role, resourcesVpcConfig={"subnetIds": subnets}, deletionProtection=True, tags=OURS
+    )
+    # Without nodes: moto does not say of their volumes that they go with them.
+    sizes = {"minSize": 0, "maxSize": 1, "desiredSize": 0}
+    account.eks.create_nodegroup(
+        clusterName="gpulab-dev", nodegroupName="system", subnets=subnets, nodeRole=role, scalingConfig=sizes
     )
 
 
@@ -211,8 +248,6 @@ def the_rest(account: Planting) -> None:
     account.ec2.create_snapshot(VolumeId=volume, TagSpecifications=account.tags("snapshot", CLUSTER))
     key = account.kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in OURS.items()])
     account.kms.create_alias(AliasName="alias/gpulab-dev-data-1", TargetKeyId=key["KeyMetadata"]["KeyId"])
-    vault = account.backup.create_backup_vault(BackupVaultName="gpulab-dev-storage", BackupVaultTags=OURS)
-    assert vault["BackupVaultName"]
     account.s3.create_bucket(Bucket="gpulab-dev-alb-logs")
     account.s3.put_bucket_tagging(Bucket="gpulab-dev-alb-logs", Tagging={"TagSet": listed(OURS)})
     account.s3.put_object(Bucket="gpulab-dev-alb-logs", Key="one")
@@ -241,16 +276,36 @@ def test_the_lines_remove_everything_in_their_order_and_nothing_of_others(accoun
         "DBParameterGroups", "DBSubnetGroups", "FileSystems", "InstanceProfiles", "Instances", "InternetGateways",
         "Keys", "LaunchTemplates", "LoadBalancers", "NatGateways", "NetworkInterfaces", "OpenIDConnectProviderList",
         "Policies", "QueueUrls", "Roles", "RouteTables", "Rules", "SecurityGroups", "Snapshots", "Subnets",
-        "TargetGroups", "Volumes", "VpcEndpoints", "Vpcs", "logGroups",
+        "TargetGroups", "Volumes", "VpcEndpoints", "Vpcs", "clusters", "logGroups",
     }  # fmt: skip
-    for line in report.script:
-        carry_out(account.account, line)
+    CommandLine(account.account).carry_out(report.script)
     after = account.look(DEV)
     assert named(after.of("forgotten")) == []
     assert [one.held.type for one in after.of("scheduled")] == [("kms", "Keys")]
     left = {str(one) for listing in LISTINGS for one in account.account.listed(listing) if not one.is_gone}
     assert kept in left
     assert before <= left
+
+
+@pytest.mark.parametrize(("there_for", "status", "asked"), [(0, 0, 1), (3, 0, 4), (1000, 1, 40)])
+def test_a_line_that_waits_does_so_in_any_shell_and_not_for_ever(
+    there_for: int, status: int, asked: int, account: Planting, tmp_path: Path
+) -> None:
+    """With an `aws` that lists a mount target so many times, and a `sleep` that does not."""
+    network(account)
+    (waiting,) = [line for line in account.look(DEV).script if "describe-mount-targets" in line]
+    calls = tmp_path / "calls"
+    aws = f'echo "$@" >> {calls}; if [ $(wc -l < {calls}) -gt {there_for} ]; then echo 0; else echo 1; fi'
+    for name, body in (("aws", aws), ("sleep", "exit 0")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["/bin/sh", "-c", waiting], env=environment, check=False)
+    assert done.returncode == status
+    said = calls.read_text(encoding="utf-8").splitlines()
+    assert len(said) == asked
+    assert said[0].startswith("efs describe-mount-targets --file-system-id fs-")
+    assert said[0].endswith(" --query length(MountTargets) --output text --region us-east-1")
 
 
 def test_records_that_lead_to_the_clusters_load_balancer_are_the_stacks_and_others_in_its_zone_are_not(
@@ -274,8 +329,7 @@ def test_records_that_lead_to_the_clusters_load_balancer_are_the_stacks_and_othe
         "route53 ResourceRecordSets _1.lab.example.com. CNAME",
         "route53 ResourceRecordSets auth.lab.example.com. CNAME",
     ]
-    for line in report.script:
-        carry_out(account.account, line)
+    CommandLine(account.account).carry_out(report.script)
     assert account.look(stack).found == []
 
 

@@ -114,8 +114,9 @@ def test_a_replaced_file_system_and_a_deleted_vault_speak_against_a_merge(capsys
     assert "would replace gpulab-dev-storage (aws:efs/fileSystem:FileSystem)" in said.err
     assert "`encrypted`: `false` → `true` (replaces it)" in said.out
     both = ["--allow", FILE_SYSTEM, "--allow", "aws:backup/vault:Vault::gpulab-dev-storage"]
-    assert preview.main([*given, *both[:2]]) == 1
-    assert preview.main([*given, *both]) == 0
+    volumes = ["--allow", "kubernetes:core/v1:PersistentVolume::gpulab-dev-team-*"]
+    assert preview.main([*given, *volumes, *both[:2]]) == 1
+    assert preview.main([*given, *volumes, *both]) == 0
     assert preview.main([*given, "--allow", "gpulab-dev-*"]) == 0
     capsys.readouterr()
 
@@ -138,6 +139,51 @@ def test_volumes_and_claims_of_the_cluster_hold_data_too() -> None:
         END,
     )
     assert [one.name for one in endangered(read(text, "dev"))] == ["home"]
+
+
+def test_the_database_of_an_operator_in_the_cluster_holds_data() -> None:
+    text = events(resource("delete", "kubernetes:postgresql.cnpg.io/v1:Cluster", "db", old={"inputs": {}}), END)
+    assert [one.name for one in endangered(read(text, "dev"))] == ["db"]
+
+
+@pytest.mark.parametrize("op", ["import", "refresh", "a-new-op"])
+def test_whatever_the_engine_does_beside_changes_is_counted_by_its_name(op: str) -> None:
+    """An import, what a refresh alone looks at, and operations of engines to come."""
+    said = comment([read(events(resource(op, "aws:s3/bucket:Bucket", "logs", new={"inputs": {}}), END), "dev")])
+    assert "Nothing changes." not in said
+    _, heading, _, row = [line for line in said.splitlines() if line.startswith(("| ", "## "))]
+    named = dict(zip(heading.split(" | "), row.split(" | "), strict=True))
+    assert named.get(op, named.get(f"`{op}`")) == "1"
+    assert " 1: Platform 1</summary>" in said
+    assert "- Platform: `logs` (`aws:s3/bucket:Bucket`)" in said
+
+
+def test_what_is_read_or_was_replaced_before_changes_nothing() -> None:
+    ops = ("same", "read", "read-replacement", "discard", "discard-replaced", "remove-pending-replace")
+    steps = [resource(op, "aws:ec2/vpc:Vpc", op, new={"inputs": {}}) for op in ops]
+    assert "Nothing changes." in comment([read(events(*steps, END), "dev")])
+
+
+@pytest.mark.parametrize("then", ["same", "update", "delete"])
+def test_a_refresh_before_it_hides_nothing(then: str) -> None:
+    """`pulumi preview --refresh` looks at each resource first, and then says what becomes of it."""
+    sides = {"old": {"inputs": {}}, "new": {"inputs": {}}}
+    both = [resource(op, "aws:rds/instance:Instance", "db", **sides) for op in ("refresh", then)]
+    assert [one.op for one in read(events(*both, END), "dev").steps] == [then]
+
+
+@pytest.mark.parametrize("beside", ["create", "update", "same", "create-replacement"])
+@pytest.mark.parametrize("first", ["delete", "other"])
+def test_an_old_copy_that_goes_is_in_danger_beside_what_becomes_of_the_resource(beside: str, first: str) -> None:
+    """A replacement that was interrupted leaves one to delete under the same URN."""
+    type_ = "aws:efs/fileSystem:FileSystem"
+    gone = resource("delete", type_, "homes", old={"inputs": {}})
+    other = resource(beside, type_, "homes", old={"inputs": {}}, new={"inputs": {}})
+    read_ = read(events(*((gone, other) if first == "delete" else (other, gone)), END), "dev")
+    kept = "replace" if beside == "create-replacement" else beside
+    assert sorted(one.op for one in read_.steps) == sorted(["delete", kept])
+    assert "delete" in {one.op for one in endangered(read_)}
+    assert "--allow homes" in comment([read_])
 
 
 def test_a_mandatory_guardrail_speaks_against_a_merge(tmp_path: Path, capsys: Any) -> None:
@@ -206,6 +252,38 @@ def test_a_preview_may_come_by_standard_input(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stored("create.jsonl").encode()), encoding="utf-8"))
     assert preview.main(["dev=-"]) == 0
     assert "### Stack `dev`" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ({"steps": [{}]}, "steps.0.op: Field required"),
+        ({"steps": {"a": 1}}, "steps: Input should be a valid list"),
+        ({"steps": [{"op": "create", "urn": "u", "newState": {"inputs": []}}]}, "steps.0.newState.inputs: "),
+        ({"diagnostics": ["failed"]}, "diagnostics.0: "),
+        ({"steps": [], "config": ["aws:region"]}, "config: "),
+        ({"sequence": 7, "timestamp": 0, "resourcePreEvent": {}}, "event 7: resourcePreEvent.metadata: Field required"),
+        ({"sequence": 7, "timestamp": 0, "resourcePreEvent": {"metadata": {"urn": ""}}}, "metadata.op: Field required"),
+        ({"sequence": 7, "timestamp": 0, "policyEvent": {"message": "no"}}, "policyEvent.policyName: Field required"),
+    ],
+)
+def test_json_that_no_engine_writes_is_an_error_that_says_where(
+    written: Any, why: str, tmp_path: Path, capsys: Any
+) -> None:
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps(written), encoding="utf-8")
+    assert preview.main([str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("dev: ")
+    assert why in said.err
+
+
+def test_what_has_the_wrong_shape_is_not_shown_as_it_may_be_secret() -> None:
+    with pytest.raises(PreviewError) as error:
+        read(json.dumps({"steps": [{"op": "create", "urn": {"password": "hunter2"}}]}), "dev")
+    assert "steps.0.urn" in str(error.value)
+    assert "hunter2" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -346,6 +346,7 @@ def test_in_the_cluster_the_operator_outlives_its_servers(mocks):
     deploy(mocks, args(identity(database={"kind": "cloudnative-pg", "instances": 3, "storage": 30})))
     assert mocks.all(INSTANCE) == []
     cluster = mocks.one(CLUSTER_TYPE)
+    assert not cluster.protect
     (operator,) = [one for one in mocks.all(RELEASE) if one.inputs["name"] == "cloudnative-pg"]
     (keycloak,) = [one for one in mocks.all(RELEASE) if one.inputs["name"] == "keycloak"]
     assert mocks.needs(cluster, operator)
@@ -355,6 +356,12 @@ def test_in_the_cluster_the_operator_outlives_its_servers(mocks):
     owner = cluster.inputs["spec"]["bootstrap"]["initdb"]["secret"]["name"]
     assert secret_of(mocks, owner)["password"] == secret_of(mocks, values["existingSecret"])["password"]
     assert secret_of(mocks, owner)["username"] == values["username"]
+
+
+def test_production_protects_the_database_in_the_cluster_too(mocks):
+    in_cluster = identity(database={"kind": "cloudnative-pg", "instances": 3, "storage": 30})
+    deploy(mocks, args(in_cluster, production=True, protect=True))
+    assert mocks.one(CLUSTER_TYPE).protect
 
 
 def test_the_clusters_crd_takes_the_spec():
