@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-_SUFFIXES = {"m": Decimal("0.001"), "": Decimal(1)} | {
+_SUFFIXES = {"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("0.001"), "": Decimal(1)} | {
     f"{letter}{binary}": Decimal(1024 if binary else 1000) ** power
     for power, letter in enumerate("kMGTPE", start=1)
     for binary in ("", "i")
 }
 _SUFFIXES["Ki"] = _SUFFIXES.pop("ki")
-_QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|[kMGTPE]|[KMGTPE]i)?")
+# Kubernetes API, apimachinery, `resource.Quantity`: after a number a suffix, or an exponent.
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?")
 _GIB = 1024**3
 
 
@@ -20,7 +21,8 @@ def amount(text: str) -> Decimal:
     found = _QUANTITY.fullmatch(str(text))
     if not found:
         raise ValueError(f"{text!r} is no quantity of Kubernetes, such as 500m or 8Gi")
-    return Decimal(found[1]) * _SUFFIXES[found[2] or ""]
+    number, suffix, exponent = found.groups()
+    return Decimal(number) * (Decimal(10) ** int(exponent) if exponent else _SUFFIXES[suffix or ""])
 
 
 def words(resource: str, number: Decimal) -> str:

@@ -5,7 +5,7 @@ Pure functions of what the API server lists. Kubernetes and Karpenter decide; he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -77,23 +77,40 @@ def _quota_message(
     )
 
 
-def pool_full(asked: Requests, pool: Pool, pods_by_team: Mapping[str, Iterable[Object]]) -> str | None:
-    """Says so when notebooks alone have as much of the pool as its limit allows. Nodes may be full before that."""
+def pools_full(asked: Requests, pools: Sequence[Pool], pods_by_team: Mapping[str, Collection[Object]]) -> str | None:
+    """Says so when notebooks alone have as much of each pool as its limit allows. Nodes may be full before that.
+
+    A notebook that several pools may have is in one of them, which only its node tells: it counts for all together.
+    """
+    pools = [pool for pool in pools if not _lacking(asked, pool)]
+    full = [said for pool in pools if (said := _too_few_left(asked, [pool], pods_by_team))]
+    if len(full) < len(pools):
+        together = _too_few_left(asked, pools, pods_by_team)
+        full = [together] if together else []
+    return " ".join([*full, "Wait until a notebook ends, or choose a profile of another pool."]) if full else None
+
+
+def _too_few_left(asked: Requests, pools: Sequence[Pool], pods_by_team: Mapping[str, Collection[Object]]) -> str | None:
+    """What is in use of these pools, by what may be nowhere else, when that leaves too little."""
+    names = {pool.name for pool in pools}
     for resource, number in asked.items():
-        if resource not in pool.limits:
+        if any(resource not in pool.limits for pool in pools):
             continue
-        limit = amount(pool.limits[resource])
+        limit = sum((amount(pool.limits[resource]) for pool in pools), Decimal(0))
         by_team = {
-            team: sum((_requested(pod, resource) for pod in pods if _counts(pod) and _in_pool(pod, pool)), Decimal(0))
+            team: sum(
+                (_requested(pod, resource) for pod in pods if _counts(pod) and set() < _pools_of(pod) <= names),
+                Decimal(0),
+            )
             for team, pods in pods_by_team.items()
         }
         taken = sum(by_team.values(), Decimal(0))
         if taken + number > limit:
             users = ", ".join(f"{team} {_short(resource, used)}" for team, used in by_team.items() if used)
+            which = f"Pool {pools[0].name}" if len(pools) == 1 else f"Pools {' and '.join(sorted(names))} together"
             return (
-                f"Pool {pool.name} may have {words(resource, limit)}, and {_short(resource, taken)} are in use"
-                f"{f' ({users})' if users else ''}: too few are left for {_short(resource, number)} more. "
-                "Wait until a notebook ends, or choose a profile of another pool."
+                f"{which} may have {words(resource, limit)}, and {_short(resource, taken)} are in use"
+                f"{f' ({users})' if users else ''}: too few are left for {_short(resource, number)} more."
             )
     return None
 
@@ -128,19 +145,36 @@ def _requested(pod: Object, resource: str) -> Decimal:
         return Decimal(1)
     resources = (one.get("resources", {}) for one in pod["spec"]["containers"])
     found = (one.get("requests", {}).get(resource, one.get("limits", {}).get(resource, "0")) for one in resources)
-    return sum((amount(one) for one in found), Decimal(0))
+    return sum((_readable(one) for one in found), Decimal(0))
 
 
-def _in_pool(pod: Object, pool: Pool) -> bool:
-    """By what it asks for: that needs no right to read nodes."""
+def _readable(text: str) -> Decimal:
+    """An amount of somebody's pod. One that can't be read keeps nobody else from starting."""
+    try:
+        return amount(text)
+    except ValueError:
+        return Decimal(0)
+
+
+def _pools_of(pod: Object) -> set[str]:
+    """The pools that it may be in, by what it asks for, which needs no right to read nodes; none: it does not say."""
     spec = pod["spec"]
     if (selected := spec.get("nodeSelector", {}).get(POOL_LABEL)) is not None:
-        return selected == pool.name
+        return {selected}
     required = (
         spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
     )
-    expressions = [one for term in required.get("nodeSelectorTerms", []) for one in term.get("matchExpressions", [])]
-    return any(one["key"] == POOL_LABEL and one.get("values") == [pool.name] for one in expressions)
+    by_term = [
+        {
+            name
+            for one in term.get("matchExpressions", [])
+            if one["key"] == POOL_LABEL and one["operator"] == "In"
+            for name in one["values"]
+        }
+        for term in required.get("nodeSelectorTerms", [])
+    ]
+    # Terms are alternatives: one that names no pool allows all.
+    return set().union(*by_term) if all(by_term) else set()
 
 
 def _resource(key: str) -> str | None:

@@ -72,11 +72,11 @@ class NotebookSpawner(KubeSpawner):
             person = self._expand_user_properties("{username}")
             if message := refusals.home_in_use(pods, person, self.pod_name):
                 raise Refused(message)
-        if choice.profile.gpu:
+        if any(pool.limits for pool in pools):
             others = [team for team in self.catalogue.teams.values() if team.name != choice.team.name]
             lists = await asyncio.gather(*(self._listed("pod", team.namespace) for team in others))
             by_team = {choice.team.name: pods, **{team.name: one for team, one in zip(others, lists, strict=True)}}
-            if message := refusals.pool_full(asked, pools[0], by_team):
+            if message := refusals.pools_full(asked, pools, by_team):
                 raise Refused(message)
 
     async def _listed(self, kind: str, namespace: str) -> list[Mapping[str, Any]]:

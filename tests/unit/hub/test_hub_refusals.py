@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from components.hub.catalogue import Pool
 from components.hub.pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS, pools_for, requests
 from components.hub.quantities import amount
-from components.hub.refusals import home_in_use, never_fits, pool_full, quota_left
+from components.hub.refusals import home_in_use, never_fits, pools_full, quota_left
+from components.hub.spawner import NotebookSpawner, Refused
 
 GPU = "nvidia.com/gpu"
 
@@ -130,19 +132,84 @@ def test_a_pool_that_is_full_by_other_teams_says_which() -> None:
         "research": [gpu_pod("ada", 8, pool="gpu")],
         "vision": [gpu_pod("grace", 7, pool="gpu"), gpu_pod("alan", 8, pool="gpu-other")],
     }
-    assert pool_full({GPU: Decimal(1)}, pool, pods) is None
-    said = pool_full({GPU: Decimal(2)}, pool, pods)
+    assert pools_full({GPU: Decimal(1)}, [pool], pods) is None
+    said = pools_full({GPU: Decimal(2)}, [pool], pods)
     assert said is not None
     assert "Pool gpu may have 16 GPUs, and 15 are in use (research 8, vision 7)" in said
     assert "ada" not in said, "who it is in another team is nobody's business"
 
 
+def in_pools(one: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The pod, with an affinity to these pools."""
+    required = {"nodeSelectorTerms": [{"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": names}]}]}
+    one["spec"]["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    return one
+
+
 def test_a_pod_is_of_the_pool_that_its_affinity_says() -> None:
-    pool = dev().pools["gpu"]
-    bound = gpu_pod("ada", 16)
-    required = {"nodeSelectorTerms": [{"matchExpressions": [{"key": POOL_LABEL, "operator": "In", "values": ["gpu"]}]}]}
-    bound["spec"]["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    assert pool_full({GPU: Decimal(1)}, pool, {"research": [bound]}) is not None
+    bound = in_pools(gpu_pod("ada", 16), "gpu")
+    assert pools_full({GPU: Decimal(1)}, [dev().pools["gpu"]], {"research": [bound]}) is not None
+
+
+def cpu_pool(name: str, limit: str | None = "8", largest: str = "8") -> Pool:
+    limits = {"cpu": limit} if limit else {}
+    return Pool(name=name, gpu=False, tolerations=(), limits=limits, largest={"cpu": largest})
+
+
+A, B = cpu_pool("a"), cpu_pool("b")
+
+
+@pytest.mark.parametrize(
+    ("pools", "pods", "said"),
+    [
+        ([A, B], [in_pools(pod(cpu="6"), "a")], None),
+        ([A, B], [in_pools(pod(cpu="6"), "a"), pod(cpu="6", pool="b")], "Pool a may have 8 vCPU, and 6 are in use"),
+        ([A, B], [in_pools(pod(cpu="7"), "a", "b")] * 2, "Pools a and b together may have 16 vCPU, and 14 are in use"),
+        ([A, B], [in_pools(pod(cpu="7"), "a", "b"), in_pools(pod(cpu="7"), "a", "c")], None),
+        ([A, cpu_pool("b", limit=None)], [in_pools(pod(cpu="7"), "a")] * 2, None),
+        ([A, cpu_pool("b", largest="2")], [in_pools(pod(cpu="6"), "a")], "Pool a may have 8 vCPU"),
+        ([A], [pod(cpu="7")], None),
+    ],
+    ids=[
+        "one has room",
+        "none has room",
+        "none has room, whichever they are in",
+        "some may be elsewhere",
+        "one has no limit",
+        "only one has machines that are large enough",
+        "what names no pool",
+    ],
+)
+def test_a_choice_of_several_pools_is_refused_when_all_are_full(
+    pools: list[Pool], pods: list[dict[str, Any]], said: str | None
+) -> None:
+    found = pools_full({"cpu": Decimal(3)}, pools, {"vision": pods})
+    assert said in found if said and found else found is said
+
+
+def test_a_pod_that_cannot_be_read_is_nobody_elses_trouble() -> None:
+    odd = pod("ada", cpu="a lot", pool="cpu")
+    asked = requests(choice("research_python"))
+    assert pools_full(asked, [dev().pools["cpu"]], {"vision": [odd]}) is None
+    assert quota_left(asked, [quota({"cpu": "1"}, {"cpu": "1"})], [odd], "research") is not None
+
+
+@pytest.mark.parametrize("slug", ["research_python", "research_pytorch"])
+def test_a_full_pool_keeps_a_notebook_from_starting_with_gpus_or_without(slug: str) -> None:
+    wanted = choice(slug)
+    (pool,) = pools_for(dev(), wanted)
+    full = pod("grace", pool=pool.name)
+    full["spec"]["containers"][0]["resources"]["requests"] = pool.limits
+
+    class Hub:
+        catalogue = dev()
+
+        async def _listed(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+            return [full] if (kind, namespace) == ("pod", "team-vision") else []
+
+    hub: Any = Hub()
+    with pytest.raises(Refused, match=f"Pool {pool.name} may have"):
+        asyncio.run(NotebookSpawner.refuse_what_cannot_start(hub, wanted))
 
 
 def test_what_no_machine_has_is_told_with_the_most_that_there_is() -> None:
