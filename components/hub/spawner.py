@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes_asyncio.client.rest import ApiException
 from kubespawner import KubeSpawner
+from kubespawner.reflector import ResourceReflector
 from tornado.web import HTTPError
 from traitlets import Instance, default
 
@@ -122,6 +123,17 @@ class NotebookSpawner(KubeSpawner):
         finally:
             starting.cancel()
 
+    async def _start_reflector(
+        self, kind: str, reflector_class: type[ResourceReflector], replace: bool = False, **kwargs: Any
+    ) -> ResourceReflector:
+        """KubeSpawner's, by which all that start, poll or stop a notebook watch its namespace.
+
+        One that has given up, as it does after a minute without the API server, is not handed on as if it watched.
+        """
+        known = self.reflectors.get(self._get_reflector_key(kind))
+        replace = replace or (known is not None and _has_ended(known))
+        return await super()._start_reflector(kind, reflector_class, replace=replace, **kwargs)
+
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens to the pod, in plain words."""
         choice = chosen(choices(self.catalogue, self._groups), self.user_options.get("profile"))
@@ -186,6 +198,12 @@ async def pre_spawn_hook(spawner: NotebookSpawner) -> None:
 def said(choice: Choice) -> str:
     """What the notebook has, for people."""
     return ", ".join(words(name, number) for name, number in requests(choice).items())
+
+
+def _has_ended(reflector: ResourceReflector) -> bool:
+    """Whether it has begun to watch, or failed to, and watches no more."""
+    task: Any = reflector.watch_task
+    return reflector.first_load_future.done() and (task is None or task.done())
 
 
 def _description(choice: Choice, catalogue: Catalogue) -> str:

@@ -1,0 +1,147 @@
+"""How the hub watches notebooks' pods, by KubeSpawner's own reflectors, when the API server is away for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+import pytest
+from hub_catalogue import FILE
+from jupyterhub.objects import Hub, Server
+from traitlets.config import Config
+
+from components.hub.config import configure
+from components.hub.spawner import NotebookSpawner
+
+NAMESPACE = "team-research"
+
+
+class ApiServer:
+    """Lists pods, and watches nothing for long; `away`, it refuses connections."""
+
+    away = False
+
+    def __init__(self) -> None:
+        self.pods: list[dict[str, Any]] = []
+
+    async def list_namespaced_pod(self, **_: Any) -> Any:
+        return self._listed(self.pods)
+
+    async def list_namespaced_event(self, **_: Any) -> Any:
+        return self._listed([])
+
+    def _listed(self, items: list[dict[str, Any]]) -> Any:
+        if self.away:
+            raise ConnectionRefusedError
+
+        async def read() -> bytes:
+            return json.dumps({"items": items, "metadata": {"resourceVersion": "1"}}).encode()
+
+        return SimpleNamespace(ok=True, read=read)
+
+
+class NoWatch:
+    """The client's watch, which never hears of anything."""
+
+    def stream(self, *_: Any, **__: Any) -> NoReturn:
+        raise ConnectionResetError
+
+    def stop(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+def run(work: Callable[[NotebookSpawner, ApiServer], Awaitable[None]]) -> None:
+    """Runs `work` with somebody's spawner. Its reflectors wait for no second try."""
+    api = ApiServer()
+
+    async def within() -> None:
+        config = Config()
+        configure(config, FILE)
+        spawner = NotebookSpawner(
+            user=SimpleNamespace(
+                name="ada", id=1, url="/user/ada/", escaped_name="ada", groups=[], server=Server(), settings={}
+            ),
+            orm_spawner=SimpleNamespace(name="", server=None, user_options={}, state={}, started=None),
+            hub=Hub(ip="hub", port=8081, base_url="/hub/"),
+            config=config,
+        )
+        spawner.namespace = NAMESPACE
+        try:
+            await work(spawner, api)
+        finally:
+            await NotebookSpawner._stop_all_reflectors()
+
+    with (
+        patch("kubespawner.spawner.load_config"),
+        patch("kubespawner.spawner.shared_client", lambda *_: api),
+        patch("kubespawner.reflector.shared_client", lambda *_: api),
+        patch("kubespawner.reflector.watch.Watch", NoWatch),
+        patch("kubespawner.reflector.asyncio", _Hurried()),
+    ):
+        asyncio.run(within())
+
+
+class _Hurried:
+    """asyncio, in which nobody sleeps for long."""
+
+    async def sleep(self, _: float) -> None:
+        await asyncio.sleep(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+
+def running(spawner: NotebookSpawner) -> dict[str, Any]:
+    state = {"name": "notebook", "ready": True, "state": {"running": {}}}
+    return {
+        "metadata": {"name": spawner.pod_name, "namespace": NAMESPACE, "resourceVersion": "1"},
+        "status": {"phase": "Running", "podIP": "10.0.0.1", "containerStatuses": [state]},
+    }
+
+
+async def given_up(spawner: NotebookSpawner) -> None:
+    """Waits until the reflectors have."""
+    for kind in ("pods", "events"):
+        task: Any = spawner.reflectors[kind, NAMESPACE].watch_task
+        await task
+        assert task.done()
+
+
+def test_a_namespace_is_watched_again_when_the_api_server_is_back() -> None:
+    async def work(spawner: NotebookSpawner, api: ApiServer) -> None:
+        assert await spawner.poll() == 1
+        await spawner._start_watching_events()
+        api.away = True
+        await given_up(spawner)
+        api.away = False
+        api.pods = [running(spawner)]
+        assert await spawner.poll() is None, "the pod is seen, which came meanwhile"
+        events: Any = await spawner._start_watching_events()
+        assert not events.watch_task.done()
+
+    run(work)
+
+
+def test_a_notebook_does_not_count_as_gone_while_the_api_server_is_away() -> None:
+    """JupyterHub forgets a notebook of which poll() says so; of an error it asks again."""
+
+    async def work(spawner: NotebookSpawner, api: ApiServer) -> None:
+        api.pods = [running(spawner)]
+        await spawner._start_watching_events()
+        assert await spawner.poll() is None
+        api.away = True
+        await given_up(spawner)
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                await spawner.poll()
+        api.away = False
+        assert await spawner.poll() is None
+
+    run(work)
