@@ -5,8 +5,8 @@ The chart's own configuration loads it last, by one line of `hub.extraConfig`:
     from gpulab.config import configure; configure(c)
 
 Beside these modules, as the package `gpulab` in /usr/local/etc/jupyterhub, lies `catalogue.json`. The client's secret
-is in the environment, as OAUTH_CLIENT_SECRET. Not set here, as the chart has values for them: `hub_connect_url`, the
-database, the cookie secret and the keys that encrypt auth state, which have to be set.
+is in the environment, as OAUTH_CLIENT_SECRET. Not set here, as the chart has them: where the hub listens, its base URL,
+`hub_connect_url`, the database, the cookie secret and the keys that encrypt auth state, which have to be set.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.utils import url_path_join
 
 from . import culling, notices, pod, spawner, tokens
 from .authenticator import KeycloakAuthenticator
@@ -22,6 +25,9 @@ from .people import ADMINISTRATORS, ROLES, group_of
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 CLIENT_ID = "jupyterhub"
+
+# Where JupyterHub listens unless it is told otherwise.
+_HUB_PORT = 8081
 
 # JupyterLab on a shared file system, with extensions: its first answer takes its time.
 _HTTP_TIMEOUT = 120
@@ -109,7 +115,7 @@ def ending(c: Any, catalogue: Catalogue, path: str) -> None:
     service = {
         "name": culling.SERVICE,
         "command": [sys.executable, "-m", f"{package}.culler", path],
-        "environment": {"PYTHONPATH": str(root)},
+        "environment": {"PYTHONPATH": str(root), "JUPYTERHUB_API_URL": _api_from_beside(c)},
     }
     role = {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
     c.JupyterHub.services = [*c.JupyterHub.get("services", []), service]
@@ -118,3 +124,12 @@ def ending(c: Any, catalogue: Catalogue, path: str) -> None:
     c.JupyterHub.template_paths = [str(here), *c.JupyterHub.get("template_paths", [])]
     variables = c.JupyterHub.get("template_vars", {})
     c.JupyterHub.template_vars = {**variables, "gpulab_notices": notices.notices_for(catalogue)}
+
+
+def _api_from_beside(c: Any) -> str:
+    """The hub's API for what runs beside it. By `hub_connect_url` it would go out to the hub's Service and back in.
+
+    The hub's network policy has no way for that, and needs none.
+    """
+    port = urlsplit(c.JupyterHub.get("hub_bind_url", "")).port or _HUB_PORT
+    return url_path_join(f"http://localhost:{port}", c.JupyterHub.get("base_url", "/"), "hub/api")

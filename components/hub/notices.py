@@ -1,4 +1,4 @@
-"""What the hub knows of its notebooks' ends: told by the culler each round, and to people on the home page."""
+"""What the hub tells its culler of notebooks, and knows by it of their ends, for people on the home page."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ Ends: TypeAlias = Mapping[tuple[str, str], End]
 # Of the last round; a hub that has just started knows of none until the next.
 _ends: dict[tuple[str, str], End] = {}
 
+_TOKEN_LASTS = timedelta(hours=1)
+# By the notebook's user, name and start: a token, and until when it is good.
+_tokens: dict[tuple[str, str, datetime], tuple[str, datetime]] = {}
+
 
 class EndsHandler(APIHandler):
     """What the culler asks and tells. It answers nobody else."""
@@ -34,7 +38,7 @@ class EndsHandler(APIHandler):
             raise HTTPError(403, "This is for the culler alone")
 
     def get(self) -> None:
-        """Every notebook that runs: whose, of which choice, since when, and where it is reached."""
+        """Every notebook that runs: whose, of which choice, since when, where it is reached, and by which token."""
         self.finish(
             json.dumps([_described(one) for user in self.users.values() for one in user.spawners.values() if one.ready])
         )
@@ -103,4 +107,26 @@ def _described(spawner: Any) -> dict[str, str]:
         "started": started.isoformat(),
         "lastActivity": active.isoformat(),
         "url": spawner.server.url,
+        "token": _token_of(spawner, datetime.now(UTC)),
     }
+
+
+def _token_of(spawner: Any, now: datetime) -> str:
+    """A token by which the culler asks this notebook, and which opens nothing else.
+
+    Its owner sees it: who asks a server by a token of more rights gives them to whoever has that server.
+    """
+    user = spawner.user.name
+    key = (user, spawner.name, spawner.orm_spawner.started)
+    token, until = _tokens.get(key, ("", now))
+    if until - now < _TOKEN_LASTS / 2:
+        for over in [one for one, (_, its_until) in _tokens.items() if its_until < now]:
+            del _tokens[over]
+        token = spawner.user.new_api_token(
+            # What has a note of this beginning is no activity of its owner's to JupyterHub.
+            note=f"Server at {spawner.server.base_url}, for {SERVICE}",
+            scopes=[f"access:servers!server={user}/{spawner.name}"],
+            expires_in=int(_TOKEN_LASTS.total_seconds()),
+        )
+        _tokens[key] = token, now + _TOKEN_LASTS
+    return token

@@ -1,7 +1,8 @@
 """A real JupyterHub with the configuration of the platform's, beside a real Keycloak and a real API server.
 
 In place of the proxy there is a table of routes: people reach the hub itself. No container runs, so every notebook's
-server is one of this process, which says what it is told to.
+server is one of this process, which says what it is told to. As in the cluster, the hub is told to be found at a
+name for other pods; nothing has that name here.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import os
 import re
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jupyterhub
 from browser import Answer, Browser, page_text
@@ -28,6 +32,9 @@ from rehearsal.processes import Processes, answers, end_marked
 from rehearsal.workspace import PROJECT
 
 START_SECONDS = 120
+
+# As the chart is told; where the hub's own process should go by it, no test would end.
+CONNECT_NAME = f"hub.{HUB_NAMESPACE}.svc.cluster.local"
 
 _CONFIG = """
 import sys
@@ -54,6 +61,7 @@ c = get_config()  # noqa: F821
 c.JupyterHub.proxy_class = Routes
 c.JupyterHub.base_url = "/jupyter/"
 c.JupyterHub.hub_bind_url = "http://localhost:{port}"
+c.JupyterHub.hub_connect_url = {connect_url!r}
 c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{folder}/cookie-secret"
 c.JupyterHub.cleanup_servers = False
@@ -66,11 +74,28 @@ c.KubeSpawner.get_pod_url = lambda spawner, pod: "http://127.0.0.1:{notebook_por
 
 @dataclass
 class Notebook:
-    """What the servers of all notebooks say."""
+    """What the server of a notebook says: for how many seconds nothing was done in it, and whether a kernel computes.
 
-    last_activity: str = "2099-01-01T00:00:00Z"
-    kernels: list[Object] = field(default_factory=list)
+    Of the next questions it leaves `unanswered` many. `asked_by` are the tokens by which it was asked.
+    """
+
+    quiet_for: float = 0
+    computes: bool = False
+    unanswered: float = 0
     asked_by: list[str] = field(default_factory=list)
+
+    def answer(self, question: str, token: str) -> Any:
+        """What Jupyter Server says of itself; None where it says nothing."""
+        if question in ("status", "kernels"):
+            self.asked_by.append(token)
+            if self.unanswered:
+                self.unanswered -= 1
+                return None
+        if question == "status":
+            return {"last_activity": (datetime.now(UTC) - timedelta(seconds=self.quiet_for)).isoformat()}
+        if question == "kernels":
+            return [{"execution_state": "busy" if self.computes else "idle"}]
+        return {"version": "2"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +105,18 @@ class HubLab:
     url: str
     keycloak: KeycloakLab
     kubernetes: Kubernetes
-    notebook: Notebook
+    notebooks: defaultdict[str, Notebook]
     log: Path
+
+    def notebook(self, person: str, server: str = "") -> Notebook:
+        """What somebody's notebook says; it may be told before it starts."""
+        return self.notebooks[f"{person}/{server}"]
+
+    def here(self, url: str) -> str:
+        """What the hub tells others of itself, as it is reached from here."""
+        told = urlsplit(url)
+        assert told.hostname == CONNECT_NAME, url
+        return told._replace(netloc=urlsplit(self.url).netloc).geturl()
 
     def person(self) -> Person:
         """Somebody with a browser of their own."""
@@ -112,9 +147,9 @@ class Person:
         assert page.asks_for("username"), page_text(page.text)
         return self._followed(self.at_keycloak.submit(page, username=name, password=password))
 
-    def choose(self, profile: str, server: str = "") -> Answer:
-        """Sends the form that starts a notebook."""
-        page = self.open(f"/hub/spawn/{server}".rstrip("/"))
+    def choose(self, profile: str, path: str = "/hub/spawn") -> Answer:
+        """Sends the form that starts a notebook; a named one's is at /hub/spawn/PERSON/NAME."""
+        page = self.open(path)
         action, hidden = page.form
         return self._followed(self.at_hub.go(f"{self.at_hub.home}{action}", {**hidden, "profile": profile}))
 
@@ -151,13 +186,14 @@ def running_hub(
     url = f"http://localhost:{port}/jupyter"
     id = f"tests-{folder.name}-{folder.parent.name}"
     processes = Processes(id, folder / "logs")
-    notebook = Notebook()
+    notebooks: defaultdict[str, Notebook] = defaultdict(Notebook)
     (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
-    with _notebook_server(notebook) as notebook_port:
+    with _notebook_server(notebooks) as notebook_port:
         config = _CONFIG.format(
             project=str(PROJECT),
             folder=folder,
             port=port,
+            connect_url=f"http://{CONNECT_NAME}:{port}",
             namespace=HUB_NAMESPACE,
             catalogue=str(folder / "catalogue.json"),
             notebook_port=notebook_port,
@@ -174,25 +210,27 @@ def running_hub(
         try:
             processes.start("hub", command, environment)
             processes.wait_until("hub", lambda: answers(f"{url}/hub/health"), seconds=START_SECONDS)
-            yield HubLab(url, keycloak, kubernetes, notebook, processes.log_path("hub"))
+            yield HubLab(url, keycloak, kubernetes, notebooks, processes.log_path("hub"))
         finally:
             end_marked(id)
 
 
 @contextmanager
-def _notebook_server(notebook: Notebook) -> Iterator[int]:
+def _notebook_server(notebooks: defaultdict[str, Notebook]) -> Iterator[int]:
     """A server that answers as Jupyter Server does at the paths that the hub and its culler ask for."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = re.sub(r"^/jupyter/user/[^/]+/([^/]+/)?(?=api)", "", self.path)
-            notebook.asked_by.append(self.headers.get("Authorization", ""))
-            content: Any = {"version": "2"}
-            if path.startswith("api/status"):
-                content = {"last_activity": notebook.last_activity}
-            elif path.startswith("api/kernels"):
-                content = notebook.kernels
-            body = json.dumps(content).encode()
+            asked = re.match(r"/jupyter/user/([^/]+)/(?:([^/]+)/)?api(?:/(\w+))?", self.path)
+            assert asked, self.path
+            person, server, question = asked.groups(default="")
+            answer = notebooks[f"{person}/{server}"].answer(
+                question, self.headers.get("Authorization", "").removeprefix("token ")
+            )
+            if answer is None:
+                self.close_connection = True
+                return
+            body = json.dumps(answer).encode()
             self.send_response(200)
             self.send_header("X-JupyterHub-Version", jupyterhub.__version__)
             self.send_header("Content-Length", str(len(body)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import math
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ from typing import Any
 
 import pytest
 from browser import page_text, request
-from hub_lab import HubLab, running_hub
+from hub_lab import HubLab, Notebook, Person, running_hub
 from keycloak_lab import PROJECT, TODAY, KeycloakLab
 from notebook_lab import hub_kubeconfig, make_teams
 from rich.console import Console
 
 import settings
+from components.hub.culling import SILENT_ROUNDS
 from components.notebook_catalogue import catalogue
 from components.realm import REALM, Addresses
 from rehearsal import control_plane
@@ -29,7 +31,10 @@ from rehearsal.toolchain import ensure
 
 PASSWORD = "Correct-Horse-7-Battery"
 WAIT_SECONDS = 120
-IDLE_SECONDS = 30
+# What nobody has to be in time for: the labs' notebooks say how long they have been quiet, which is always as long.
+IDLE_SECONDS = 5
+# Here somebody has to be: a page is opened between the start and the end.
+LIFETIME_SECONDS = 25
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,7 @@ def hub(lab: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFac
         "cullEverySeconds": 1,
     }
     document["profiles"]["python"]["idle"] = IDLE_SECONDS
+    document["profiles"]["agents"]["lifetime"] = LIFETIME_SECONDS
     kubernetes = Kubernetes(kubeconfig)
     make_teams(kubernetes, stack)
     folder = tmp_path_factory.mktemp("hub")
@@ -212,41 +218,131 @@ def test_a_session_that_ended_elsewhere_ends_here(hub: HubLab, account: Callable
     until(lambda: person.open("/hub/home").asks_for("password"), "the hub asks to sign in again")
 
 
+@pytest.fixture
+def started(hub: HubLab, account: Callable[..., str]) -> Callable[..., tuple[str, Person]]:
+    """Somebody of research with a notebook that computes."""
+
+    def start(profile: str) -> tuple[str, Person]:
+        name = account("/research/developer")
+        person = hub.person()
+        person.sign_in(name, PASSWORD)
+        hub.notebook(name).computes = True
+        chosen = person.choose(profile)
+        assert chosen.status == 200, page_text(chosen.text)
+        until(lambda: hub.notebook(name).asked_by, "it runs, and the culler knows")
+        assert "Stop My Server" in person.open("/hub/home").text
+        return name, person
+
+    return start
+
+
+def looked_at(notebook: Notebook, rounds: int = 2) -> None:
+    """Waits until the culler has been there so often, once more than is needed: the first may be half over."""
+    enough = len(notebook.asked_by) + 2 * (rounds + 1)
+    until(lambda: len(notebook.asked_by) >= enough, "the culler looks at the notebook")
+
+
+def idle_time() -> None:
+    over = time.monotonic() + IDLE_SECONDS + 1
+    until(lambda: time.monotonic() > over, "the idle time is over")
+
+
 def test_a_notebook_runs_for_its_team_stays_while_it_computes_and_ends_when_idle(
-    hub: HubLab, account: Callable[..., str]
+    hub: HubLab, started: Callable[..., tuple[str, Person]]
 ) -> None:
-    name = account("/research/developer")
-    person = hub.person()
-    person.sign_in(name, PASSWORD)
-    hub.notebook.kernels = [{"execution_state": "busy"}]
-    hub.notebook.last_activity = "2020-01-01T00:00:00Z"
-    chosen = person.choose("research_python")
-    assert chosen.status == 200, page_text(chosen.text)
-    (pod,) = until(lambda: hub.pods("team-research"), "the pod")
+    name, person = started("research_python")
+    notebook = hub.notebook(name)
+    (pod,) = hub.pods("team-research")
     assert pod["metadata"]["labels"]["gpulab.dev/profile"] == "python"
-    until(lambda: "Stop My Server" in person.open("/hub/home").text, "the hub sees it running")
 
     # Reports of the notebook go on when its owner's sign-in is over, and are none of the owner's.
     variables = variables_of(hub.kubernetes, pod)
     hub.keycloak.admin("POST", f"/{REALM}/users/{hub.keycloak.person(name)['id']}/logout")
     until(lambda: person.open("/hub/home").asks_for("password"), "the sign-in is over")
     report = {"last_activity": datetime.datetime.now(datetime.UTC).isoformat()}
-    assert posted(variables["JUPYTERHUB_ACTIVITY_URL"], report, variables["JUPYTERHUB_API_TOKEN"]) == 200
+    assert posted(hub.here(variables["JUPYTERHUB_ACTIVITY_URL"]), report, variables["JUPYTERHUB_API_TOKEN"]) == 200
     assert person.open("/hub/home").asks_for("password")
 
     # A kernel computes and prints nothing for longer than the profile's idle time.
-    over = time.monotonic() + IDLE_SECONDS + 5
-    until(lambda: time.monotonic() > over, "its idle time is over")
+    notebook.quiet_for = 10 * IDLE_SECONDS
+    idle_time()
+    looked_at(notebook)
     assert hub.pods("team-research")
     page = person.sign_in(name, PASSWORD)
     assert "Stop My Server" in page.text, page_text(page.text)
     assert "gpulab-notice" not in page.text
 
-    hub.notebook.last_activity = datetime.datetime.now(datetime.UTC).isoformat()
-    hub.notebook.kernels = [{"execution_state": "idle"}]
+    # It is always about to end, and never ends.
+    notebook.quiet_for, notebook.computes = 0.8 * IDLE_SECONDS, False
     until(lambda: "gpulab-notice" in person.open("/hub/home").text, "the home page tells")
+    notebook.quiet_for = 10 * IDLE_SECONDS
     until(lambda: not hub.pods("team-research"), "it ends")
     until(lambda: "Stop My Server" not in person.open("/hub/home").text, "the hub knows")
+
+
+def test_a_named_notebook_ends_alone(hub: HubLab, started: Callable[..., tuple[str, Person]]) -> None:
+    name, person = started("research_python")
+    chosen = person.choose("research_python", f"/hub/spawn/{name}/second")
+    assert chosen.status == 200, page_text(chosen.text)
+    looked_at(hub.notebook(name, "second"))
+    assert len(hub.pods("team-research")) == 2
+
+    hub.notebook(name, "second").quiet_for = 10 * IDLE_SECONDS
+    (first,) = until(lambda: len(left := hub.pods("team-research")) == 1 and left, "the second ends")
+    assert not first["metadata"]["labels"].get("hub.jupyter.org/servername")
+    looked_at(hub.notebook(name))
+    assert hub.pods("team-research")
+    end(hub, name)
+
+
+def test_a_lifetime_ends_a_notebook_that_computes_and_is_told_before(
+    hub: HubLab, started: Callable[..., tuple[str, Person]]
+) -> None:
+    _, person = started("research_agents")
+    until(lambda: "it has run for as long as" in page_text(person.open("/hub/home").text), "the home page tells")
+    assert hub.pods("team-research"), "it was told before it was over"
+    until(lambda: not hub.pods("team-research"), "it ends")
+
+
+def test_a_notebook_that_does_not_answer_for_a_moment_goes_on_and_one_that_never_does_ends(
+    hub: HubLab, started: Callable[..., tuple[str, Person]]
+) -> None:
+    name, _ = started("research_python")
+    notebook = hub.notebook(name)
+    notebook.quiet_for = 10 * IDLE_SECONDS
+    # For all that the hub knows, it is idle.
+    idle_time()
+    notebook.unanswered = SILENT_ROUNDS - 1
+    until(lambda: not notebook.unanswered, "the culler hears nothing")
+    looked_at(notebook)
+    assert hub.pods("team-research")
+
+    notebook.unanswered = math.inf
+    until(lambda: not hub.pods("team-research"), "it ends")
+
+
+def test_a_notebook_is_asked_by_a_token_that_opens_nothing_else(
+    hub: HubLab, started: Callable[..., tuple[str, Person]]
+) -> None:
+    """Its owner has the server, and so whatever it is asked by."""
+    name, _ = started("research_python")
+    (pod,) = hub.pods("team-research")
+    lets_in = json.loads(variables_of(hub.kubernetes, pod)["JUPYTERHUB_OAUTH_ACCESS_SCOPES"])
+    looked_at(hub.notebook(name))
+    (token,) = set(hub.notebook(name).asked_by)
+    model = asked(f"{hub.url}/hub/api/user", token)
+    assert model["name"] == name
+    (access,) = [one for one in model["scopes"] if not one.startswith("read:")]
+    assert access == f"access:servers!server={name}/"
+    assert access in lets_in
+    end(hub, name)
+
+
+def end(hub: HubLab, name: str) -> None:
+    """Nothing is done any more in somebody's notebook."""
+    notebook = hub.notebook(name)
+    notebook.quiet_for, notebook.computes = 10 * IDLE_SECONDS, False
+    until(lambda: not hub.pods("team-research"), "it ends")
 
 
 def test_a_choice_that_nobody_offers_is_refused(hub: HubLab, account: Callable[..., str]) -> None:
@@ -294,3 +390,10 @@ def posted(url: str, content: Any, token: str) -> int:
     request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
     with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status
+
+
+def asked(url: str, token: str) -> Any:
+    """What the hub's API answers to whoever has the token."""
+    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)

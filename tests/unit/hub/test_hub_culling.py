@@ -81,3 +81,9 @@ def test_what_the_culler_tells_is_what_the_hub_reads() -> None:
 @pytest.mark.parametrize("text", ["2026-09-01T12:00:00Z", "2026-09-01T12:00:00.000000+00:00"])
 def test_times_as_jupyter_writes_them(text: str) -> None:
     assert time_of(text) == NOON
+
+
+@pytest.mark.parametrize("text", ["2026-09-01T12:00:00", "2026-09-01", "noon"])
+def test_what_is_no_time_or_of_no_zone(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        time_of(text)

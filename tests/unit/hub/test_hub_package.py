@@ -8,16 +8,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hub_catalogue import FILE
 
 from components.jupyterhub import hub_modules
-from components.jupyterhub_values import CONFIGURATION, PACKAGE
+from components.jupyterhub_values import CONFIGURATION, PACKAGE, hub_url
+from components.realm_clients import HUB_BASE_URL
+from components.team_names import HUB_PORT
 
 REPORT = """
 import json
 from traitlets.config import Config
 c = Config()
+# As the chart's own configuration, which comes first.
+c.JupyterHub.base_url = "{base_url}/"
+c.JupyterHub.hub_bind_url = "http://:{port}"
+c.JupyterHub.hub_connect_url = "{hub_url}"
 {configuration}
 (service,) = c.JupyterHub.services
 from jupyterhub.app import JupyterHub
@@ -45,7 +52,8 @@ def test_the_hub_loads_them_by_the_charts_line_and_starts_the_culler(tmp_path: P
         (package / name).symlink_to(f"..data/{name}")
 
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    command = [sys.executable, "-c", REPORT.format(configuration=CONFIGURATION)]
+    report = REPORT.format(configuration=CONFIGURATION, base_url=HUB_BASE_URL, port=HUB_PORT, hub_url=hub_url())
+    command = [sys.executable, "-c", report]
     done = subprocess.run(
         command,
         cwd=tmp_path,
@@ -59,8 +67,12 @@ def test_the_hub_loads_them_by_the_charts_line_and_starts_the_culler(tmp_path: P
     assert found["spawner"] == f"{PACKAGE}.spawner"
     assert "home.html" in found["templates"]
 
+    # The hub's network policy lets nothing out to the hub.
+    url = urlsplit(found["environment"]["JUPYTERHUB_API_URL"])
+    assert (url.hostname, url.port, url.path) == ("localhost", HUB_PORT, f"{HUB_BASE_URL}/hub/api")
+
     # Without the hub's variables the culler gets no further than these.
     service = {**environment, **found["environment"]}
     culler = subprocess.run(found["command"], cwd="/", env=service, capture_output=True, text=True, check=False)
     assert culler.returncode != 0
-    assert "KeyError: 'JUPYTERHUB_API_URL'" in culler.stderr
+    assert "KeyError: 'JUPYTERHUB_API_TOKEN'" in culler.stderr

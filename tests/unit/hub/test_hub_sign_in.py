@@ -92,7 +92,7 @@ def test_what_the_chart_has_set_stays(tmp_path: Path) -> None:
     configure(config, FILE)
     assert len(config.JupyterHub.services) == len(config.JupyterHub.load_roles) == 2
     (role,) = [one for one in config.JupyterHub.load_roles if one["name"] != "of the chart"]
-    assert set(role["scopes"]) == {"access:servers", "delete:servers"}
+    assert set(role["scopes"]) == {"delete:servers"}
 
 
 class Answers:
