@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import pulumi
@@ -28,6 +29,33 @@ AMI_TYPES = {"x86_64": "AL2023_x86_64_STANDARD", "arm64": "AL2023_ARM_64_STANDAR
 ADMINISTRATOR_POLICY = "AmazonEKSClusterAdminPolicy"
 # Not AmazonEKSAdminViewPolicy: that one reads Secrets.
 VIEWER_POLICY = "AmazonEKSViewPolicy"
+# A refresh reads all that the program made, and the provider takes a refusal for a failure. AmazonEKSViewPolicy lacks
+# Secrets, in which Helm keeps its releases too, and custom and cluster-wide resources. AmazonEKSAdminViewPolicy has
+# them, and with `get` on everything also `pods/exec` and `nodes/proxy`, by which whoever looks could change things.
+PREVIEWER_POLICY = "AmazonEKSSecretReaderPolicy"
+PREVIEWER_GROUP = "gpulab:previewers"
+_LOOK = ["get", "list", "watch"]
+PREVIEWER_RULES: list[Any] = [
+    {
+        "apiGroups": [""],
+        # Not all of them, as that means their subresources too; the Secrets are in EKS's policy.
+        "resources": [
+            "configmaps", "endpoints", "events", "limitranges", "namespaces", "nodes", "persistentvolumeclaims",
+            "persistentvolumes", "pods", "replicationcontrollers", "resourcequotas", "serviceaccounts", "services",
+        ],
+        "verbs": _LOOK,
+    },
+    {
+        # Of Kubernetes, and of the controllers that the platform installs.
+        "apiGroups": [
+            "admissionregistration.k8s.io", "apiextensions.k8s.io", "apps", "autoscaling", "batch", "elbv2.k8s.aws",
+            "karpenter.k8s.aws", "karpenter.sh", "networking.k8s.io", "nvidia.com", "policy", "postgresql.cnpg.io",
+            "rbac.authorization.k8s.io", "scheduling.k8s.io", "snapshot.storage.k8s.io", "storage.k8s.io",
+        ],
+        "resources": ["*"],
+        "verbs": _LOOK,
+    },
+]  # fmt: skip
 
 # EKS asks for two zones at least, and never takes subnets of another zone than those it began with ("Amazon EKS VPC and
 # subnet requirements", EKS user guide): with every zone's, a network could not get one more.
@@ -51,11 +79,12 @@ class SystemNodesArgs:
 class ClusterArgs:
     """What the cluster is made of.
 
-    `administrators` and `viewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs the program,
-    as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the cluster's life.
-    `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint. `node_tags` go to the
-    instances and volumes of the system nodes, which the provider's default tags do not reach. `protect` keeps Pulumi
-    from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting the control plane.
+    `administrators`, `viewers` and `previewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs
+    the program, as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the
+    cluster's life. `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
+    `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach.
+    `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
+    the control plane.
     """
 
     cluster_name: str
@@ -68,6 +97,7 @@ class ClusterArgs:
     node_subnet_ids: Sequence[pulumi.Input[str]]
     administrators: Sequence[str]
     viewers: Sequence[str] = ()
+    previewers: Sequence[str] = ()
     public_cidrs: Sequence[str] = ()
     log_retention_days: int
     system_nodes: SystemNodesArgs
@@ -135,7 +165,7 @@ class Cluster(pulumi.ComponentResource):
             endpoint_public_access=bool(args.public_cidrs),
             public_access_cidrs=list(args.public_cidrs) or None,
             authentication_mode=eks.AuthenticationMode.API,
-            access_entries=access_entries(args.partition, args.administrators, args.viewers),
+            access_entries=access_entries(args.partition, args.administrators, args.viewers, args.previewers),
             encryption_config_key_arn=key.arn,
             enabled_cluster_log_types=LOG_TYPES,
             deletion_protection=args.deletion_protection,
@@ -209,6 +239,8 @@ class Cluster(pulumi.ComponentResource):
             # Without the access entries nobody could delete an object any more.
             opts=after(cluster),
         )
+        if args.previewers:
+            self._let_previewers_look(name)
         self.system_node_group = node_group
         self.update_kubeconfig_command = pulumi.Output.concat(
             "aws eks update-kubeconfig --region ", args.region, " --name ", self.cluster_name
@@ -221,6 +253,19 @@ class Cluster(pulumi.ComponentResource):
                 "kms_key_arn": self.kms_key_arn,
                 "update_kubeconfig_command": self.update_kubeconfig_command,
             }
+        )
+
+    def _let_previewers_look(self, name: str) -> None:
+        child = pulumi.ResourceOptions(parent=self, provider=self.provider)
+        role = kubernetes.rbac.v1.ClusterRole(
+            f"{name}-previewers", metadata={"name": PREVIEWER_GROUP}, rules=PREVIEWER_RULES, opts=child
+        )
+        kubernetes.rbac.v1.ClusterRoleBinding(
+            f"{name}-previewers",
+            metadata={"name": PREVIEWER_GROUP},
+            role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata["name"]},
+            subjects=[{"api_group": "rbac.authorization.k8s.io", "kind": "Group", "name": PREVIEWER_GROUP}],
+            opts=child,
         )
 
     def _system_node_group(
@@ -284,12 +329,16 @@ class Cluster(pulumi.ComponentResource):
 
 
 def access_entries(
-    partition: pulumi.Input[str], administrators: Sequence[str], viewers: Sequence[str]
+    partition: pulumi.Input[str],
+    administrators: Sequence[str],
+    viewers: Sequence[str] = (),
+    previewers: Sequence[str] = (),
 ) -> dict[str, eks.AccessEntryArgs]:
     """An access entry for each principal, cluster-wide, under a key that does not depend on the order of the lists."""
     return {
         f"{kind}-{arn.split(':', 4)[4].replace(':', '-')}": eks.AccessEntryArgs(
             principal_arn=arn,
+            kubernetes_groups=groups,
             access_policies={
                 kind: eks.AccessPolicyAssociationArgs(
                     policy_arn=pulumi.Output.concat("arn:", partition, ":eks::aws:cluster-access-policy/", policy),
@@ -297,9 +346,10 @@ def access_entries(
                 )
             },
         )
-        for kind, policy, arns in (
-            ("administrator", ADMINISTRATOR_POLICY, administrators),
-            ("viewer", VIEWER_POLICY, viewers),
+        for kind, policy, groups, arns in (
+            ("administrator", ADMINISTRATOR_POLICY, None, administrators),
+            ("viewer", VIEWER_POLICY, None, viewers),
+            ("previewer", PREVIEWER_POLICY, [PREVIEWER_GROUP], previewers),
         )
         for arn in arns
     }

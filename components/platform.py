@@ -136,6 +136,7 @@ class Platform(pulumi.ComponentResource):
                 node_subnet_ids=network.private_subnet_ids,
                 administrators=settings.cluster.administrators,
                 viewers=settings.cluster.viewers,
+                previewers=settings.cluster.previewers,
                 public_cidrs=settings.cluster.endpoint.public_cidrs,
                 log_retention_days=settings.cluster.log_retention_days,
                 system_nodes=SystemNodesArgs(

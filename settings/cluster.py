@@ -174,6 +174,11 @@ class Cluster(Section):
     viewers: Annotated[tuple[Principal, ...], DISTINCT] = Field(
         default=(), description="ARNs of the IAM roles and users that may look at everything but secrets."
     )
+    previewers: Annotated[tuple[Principal, ...], DISTINCT] = Field(
+        default=(),
+        description="ARNs of the IAM roles that compare the cluster with its state, such as that of previews: they may "
+        "look at everything, with the secrets, and change nothing.",
+    )
     endpoint: Endpoint = Field(default=Endpoint(), description="Where the Kubernetes API answers.")
     log_retention_days: RetentionDays = Field(
         default=30, description="Days that the control plane's logs, audit among them, are kept."
@@ -192,17 +197,20 @@ class Cluster(Section):
 
     @rule
     def _one_role_a_principal(self, facts: Facts) -> Findings:
-        administrators = {arn.lower() for arn in self.administrators}
-        for index, arn in enumerate(self.viewers):
-            if arn.lower() in administrators:
-                yield ("viewers", index), "is an administrator already: a principal has one access entry, leave it out"
+        known = {arn.lower(): "an administrator" for arn in self.administrators}
+        for key, kind, arns in (("previewers", "a previewer", self.previewers), ("viewers", "a viewer", self.viewers)):
+            for index, arn in enumerate(arns):
+                if found := known.get(arn.lower()):
+                    yield (key, index), f"is {found} already: a principal has one access entry, leave it out"
+            known = {arn.lower(): kind for arn in arns} | known
 
     @rule
     def _principals_of_the_partition(self, facts: Facts) -> Findings:
         if facts.region is None:
             return
         expected = next((name for prefix, name in _PARTITIONS.items() if facts.region.startswith(prefix)), "aws")
-        for key, arns in (("administrators", self.administrators), ("viewers", self.viewers)):
+        for key in ("administrators", "viewers", "previewers"):
+            arns: tuple[str, ...] = getattr(self, key)
             for index, arn in enumerate(arns):
                 if arn.split(":")[1] != expected:
                     yield (key, index), f"is of another partition than {facts.region}, which is in {expected}"

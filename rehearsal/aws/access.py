@@ -12,6 +12,7 @@ from typing import Any
 
 _GROUP = "gpulab:access:"
 _ADMIN_VIEW = "gpulab:access-admin-view"
+_READER_OF_SECRETS = "gpulab:access-secret-reader"
 
 # Access policy -> the ClusterRole that stands for it, None where the rehearsal has no use of it.
 POLICIES: dict[str, str | None] = {
@@ -26,7 +27,7 @@ POLICIES: dict[str, str | None] = {
     "AmazonEKSHybridPolicy": None,
     "AmazonEKSLoadBalancingPolicy": None,
     "AmazonEKSNetworkingPolicy": None,
-    "AmazonEKSSecretReaderPolicy": None,
+    "AmazonEKSSecretReaderPolicy": _READER_OF_SECRETS,
 }
 
 
@@ -42,14 +43,14 @@ def groups_of(policies: dict[str, dict[str, Any]]) -> list[str]:
 
 def access_bindings() -> list[dict[str, Any]]:
     """The ClusterRole and ClusterRoleBindings that the control plane applies at its start."""
-    everything = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]}
     manifests: list[dict[str, Any]] = [
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",
-            "metadata": {"name": _ADMIN_VIEW},
-            "rules": [everything],
+            "metadata": {"name": name},
+            "rules": [{"apiGroups": [group], "resources": [resource], "verbs": ["get", "list", "watch"]}],
         }
+        for name, group, resource in ((_ADMIN_VIEW, "*", "*"), (_READER_OF_SECRETS, "", "secrets"))
     ]
     for policy, role in POLICIES.items():
         if role:

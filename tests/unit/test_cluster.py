@@ -16,6 +16,7 @@ from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
 
 ADMINISTRATOR = "arn:aws:iam::123456789012:role/teams/platform-admin"
 VIEWER = "arn:aws:iam::123456789012:role/auditor"
+PREVIEWER = "arn:aws:iam::123456789012:role/gpulab-bootstrap/gpulab-preview"
 
 
 @pytest.fixture
@@ -113,10 +114,28 @@ def test_administrators_and_viewers_have_access_entries(mocks, eks):
     }
 
 
+def test_previewers_read_secrets_by_ekss_policy_and_the_rest_by_their_group(mocks, eks):
+    deploy(mocks, viewers=[], previewers=[PREVIEWER])
+    entries = {one["principalArn"]: one for one in control_plane(mocks).inputs["accessEntries"].values()}
+    policies = [policy["policyArn"] for policy in entries[PREVIEWER]["accessPolicies"].values()]
+    assert policies == ["arn:aws:eks::aws:cluster-access-policy/AmazonEKSSecretReaderPolicy"]
+    binding = mocks.one("kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding")
+    assert [one["name"] for one in binding.inputs["subjects"]] == entries[PREVIEWER]["kubernetesGroups"]
+    role = mocks.one("kubernetes:rbac.authorization.k8s.io/v1:ClusterRole")
+    assert binding.inputs["roleRef"]["name"] == role.inputs["metadata"]["name"]
+    assert {verb for rule in role.inputs["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
+    assert "kubernetesGroups" not in entries[ADMINISTRATOR]
+
+
+def test_without_previewers_nobody_has_their_rights(mocks, eks):
+    deploy(mocks)
+    assert not [one for one in mocks.resources if "rbac" in one.type]
+
+
 def test_order_of_administrators_changes_no_access_entry():
     arns = [ADMINISTRATOR, "arn:aws:iam::999999999999:role/teams/platform-admin"]
-    assert set(module.access_entries("aws", arns, [])) == set(module.access_entries("aws", arns[::-1], []))
-    assert len(module.access_entries("aws", arns, [])) == 2
+    assert set(module.access_entries("aws", arns)) == set(module.access_entries("aws", arns[::-1]))
+    assert len(module.access_entries("aws", arns)) == 2
 
 
 def test_control_plane_alone_is_protected(mocks, eks):
