@@ -47,28 +47,60 @@ READ_ONLY = (
     "wafv2:Get*", "wafv2:List*",
 )  # fmt: skip
 """What the services that the platform is made of say of themselves, and nothing that is kept in them."""
-# Actions whose resources have no names of ours: held to the stack's region, and off what carries another stack's tag.
-_NAMELESS = (
-    "acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate", "acm:RequestCertificate",
-    "backup:*BackupPlan", "backup:*BackupSelection", "backup:DeleteRecoveryPoint", "backup:TagResource",
-    "backup:UntagResource", "backup-storage:MountCapsule",
-    "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*Route", "ec2:*RouteTable*",
-    "ec2:*SecurityGroup*", "ec2:*Subnet*", "ec2:*Vpc*", "ec2:AllocateAddress", "ec2:AssociateAddress",
-    "ec2:CreateFlowLogs", "ec2:CreateNetworkInterface", "ec2:CreateTags", "ec2:DeleteFlowLogs",
-    "ec2:DeleteNetworkInterface", "ec2:DeleteTags", "ec2:DisableFastSnapshotRestores", "ec2:DisassociateAddress",
-    "ec2:EnableFastSnapshotRestores", "ec2:ReleaseAddress",
+# Of what has no name of ours, what makes it: held to the stack's region.
+_NEW = (
+    "acm:RequestCertificate",
+    "backup:CreateBackupPlan", "backup-storage:MountCapsule",
+    "ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateLaunchTemplate",
+    "ec2:CreateNatGateway", "ec2:CreateNetworkInterface", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup",
+    "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint",
     # EKS asks whether whoever makes a node group with a launch template may start what it says.
     "ec2:RunInstances",
-    "elasticfilesystem:*AccessPoint*", "elasticfilesystem:*FileSystem*", "elasticfilesystem:*LifecycleConfiguration",
-    "elasticfilesystem:*MountTarget*", "elasticfilesystem:PutBackupPolicy", "elasticfilesystem:TagResource",
-    "elasticfilesystem:UntagResource",
-    "elasticloadbalancing:Add*", "elasticloadbalancing:Create*", "elasticloadbalancing:Delete*",
-    "elasticloadbalancing:Modify*", "elasticloadbalancing:Remove*", "elasticloadbalancing:Set*",
+    "elasticfilesystem:CreateFileSystem",
+    "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup",
     "kms:CreateKey",
-    # A flow log into CloudWatch is one.
-    "logs:CreateLogDelivery", "logs:DeleteLogDelivery",
-    "wafv2:AssociateWebACL", "wafv2:DisassociateWebACL",
 )  # fmt: skip
+# What changes and ends it, and makes its parts: where it has the stack's tags. Each of these knows `aws:ResourceTag` of
+# every resource that it is about.
+_OWN = (
+    "acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate",
+    "backup:*BackupSelection", "backup:DeleteBackupPlan", "backup:DeleteRecoveryPoint", "backup:TagResource",
+    "backup:UntagResource", "backup:UpdateBackupPlan",
+    "ec2:*Route", "ec2:*RouteTable", "ec2:*SecurityGroupEgress", "ec2:*SecurityGroupIngress",
+    "ec2:*SecurityGroupRuleDescriptions*", "ec2:AttachInternetGateway", "ec2:CreateLaunchTemplateVersion",
+    "ec2:CreateTags", "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteLaunchTemplate*",
+    "ec2:DeleteNatGateway", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags", "ec2:DeleteVpc",
+    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyLaunchTemplate", "ec2:ModifySecurityGroupRules",
+    "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress",
+    "ec2:ReplaceRouteTableAssociation",
+    "elasticfilesystem:*AccessPoint", "elasticfilesystem:*FileSystemPolicy", "elasticfilesystem:*MountTarget*",
+    "elasticfilesystem:DeleteFileSystem", "elasticfilesystem:PutBackupPolicy",
+    "elasticfilesystem:PutLifecycleConfiguration", "elasticfilesystem:TagResource", "elasticfilesystem:UntagResource",
+    "elasticfilesystem:UpdateFileSystem*",
+    "elasticloadbalancing:*Listener*", "elasticloadbalancing:*Rule*", "elasticloadbalancing:AddTags",
+    "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DeleteTargetGroup",
+    "elasticloadbalancing:Modify*", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
+    "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
+)  # fmt: skip
+# What can't be told by the stack's tags, held to its region: the reason stands with each.
+_UNTAGGED = (
+    # Asked for by the association, which a NAT gateway takes with it.
+    "ec2:DisassociateAddress",
+    # Of EFS's mount targets, which has them made and deleted in its caller's name. None that is in use can be deleted.
+    "ec2:DeleteNetworkInterface",
+    # The image cache's snapshot comes from elsewhere.
+    "ec2:DisableFastSnapshotRestores", "ec2:EnableFastSnapshotRestores",
+    # A flow log into CloudWatch is one, and is of no type that has tags.
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery",
+    # The web ACL comes from elsewhere; these know no tags of the load balancer.
+    "elasticloadbalancing:SetWebACL", "wafv2:AssociateWebACL", "wafv2:DisassociateWebACL",
+)  # fmt: skip
+# Where a service asks whether what is being made may get its tags, it says so by this key.
+_MAKING = {
+    "ec2:CreateTags": "ec2:CreateAction",
+    "elasticfilesystem:TagResource": "elasticfilesystem:CreateAction",
+    "elasticloadbalancing:AddTags": "elasticloadbalancing:CreateAction",
+}
 # Of each service the actions that change something, and the resources that have the cluster's name.
 _NAMED = {
     "backup": (("Create*", "Delete*", "Put*", "TagResource", "UntagResource"), ("backup-vault:{name}-*",)),
@@ -208,7 +240,7 @@ def named_policy(account: Account, stack: StackFacts) -> str:
         {
             **statement("TagNewKeys", ["kms:TagResource"], [account.arn("kms", region, "key/*")]),
             "Condition": {
-                "StringEquals": {"aws:RequestTag/Project": PROJECT, "aws:RequestTag/Stack": stack.stack},
+                "StringEquals": _tags("Request", stack),
                 "ForAllValues:StringLike": {"kms:ResourceAliases": [f"alias/{name}-*"]},
             },
         },
@@ -216,15 +248,27 @@ def named_policy(account: Account, stack: StackFacts) -> str:
             "MakeKeys",
             _KEY,
             [account.arn("kms", region, "key/*")],
-            StringEquals={"aws:ResourceTag/Project": PROJECT, "aws:ResourceTag/Stack": stack.stack},
+            StringEquals=_tags("Resource", stack),
         ),
     )  # fmt: skip
 
 
 def nameless_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `read_policy`: the same for what has no name of ours, in the stack's region and off all other stacks."""
+    """Beside `read_policy`: to make what has no name of ours, in the stack's region; and off all other stacks."""
+    here = {"aws:RequestedRegion": stack.region}
     statements = [
-        statement("MakeNameless", _NAMELESS, StringEquals={"aws:RequestedRegion": stack.region}),
+        statement("MakeNameless", _NEW, StringEquals=here),
+        statement("ChangeWhatHasNoTags", _UNTAGGED, StringEquals=here),
+        *(
+            statement(f"TagNew{number}", [action], StringEquals=here, Null={making: "false"})
+            for number, (action, making) in enumerate(_MAKING.items())
+        ),
+        # These don't say that it is new: whoever tags a stranger's may do to it what its own tags allow.
+        statement(
+            "TagNewOrUntagged",
+            ["acm:AddTagsToCertificate", "backup:TagResource"],
+            StringEquals={**here, **_tags("Request", stack)},
+        ),
         _records(account, stack.domain),
         {
             "Sid": "LeaveOtherStacksAlone",
@@ -239,15 +283,50 @@ def nameless_policy(account: Account, stack: StackFacts) -> str:
         {
             "Sid": "LeaveTheBootstrapAlone",
             "Effect": "Deny",
-            # What `state_policy` allows, and no more: not its versions, nor what protects bucket and key.
+            # What `state_policy` allows, and a look for leftovers: not its versions, nor what protects bucket and key.
             "NotAction": [
-                "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
-                "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
+                "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ListResourceTags",
+                "s3:DeleteObject", "s3:GetBucketTagging", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
             ],
             "Resource": [account.bucket_arn, f"{account.bucket_arn}/*", account.key_arn],
         },
     ]  # fmt: skip
     return document(*filter(None, statements))
+
+
+def own_policy(account: Account, stack: StackFacts) -> str:
+    """Beside `nameless_policy`: to change and delete what that makes. What is a stranger's has other tags."""
+    groups = [account.arn("ec2", stack.region, "security-group/*")]
+    return document(
+        statement("ChangeOwn", _OWN, StringEquals={"aws:RequestedRegion": stack.region, **_tags("Resource", stack)}),
+        # A rule has its group's rights: whoever makes or changes it also needs those for the group.
+        statement(
+            "ChangeRulesOfGroups",
+            ["ec2:AuthorizeSecurityGroup*", "ec2:ModifySecurityGroupRules"],
+            [account.arn("ec2", stack.region, "security-group-rule/*")],
+        ),
+        # EKS makes the nodes' group, with tags of its own.
+        statement(
+            "ChangeClustersGroup",
+            ["ec2:*SecurityGroupEgress", "ec2:*SecurityGroupIngress", "ec2:CreateTags", "ec2:DeleteTags",
+             "ec2:ModifySecurityGroupRules"],
+            groups,
+            StringEquals={"aws:ResourceTag/aws:eks:cluster-name": stack.cluster},
+        ),
+        # A VPC comes with a group that has no tags: the program gives it some before it takes its rules away.
+        statement(
+            "TakeOverDefaultGroup",
+            ["ec2:CreateTags"],
+            groups,
+            StringEquals=_tags("Request", stack),
+            Null={"aws:ResourceTag/Project": "true", "aws:ResourceTag/Stack": "true"},
+        ),
+    )  # fmt: skip
+
+
+def _tags(whose: str, stack: StackFacts) -> dict[str, str]:
+    """A condition on the stack's tags, of the resource or of the request."""
+    return {f"aws:{whose}Tag/Project": PROJECT, f"aws:{whose}Tag/Stack": stack.stack}
 
 
 def _records(account: Account, domain: str | None) -> Statement:
@@ -325,6 +404,7 @@ DEPLOY_POLICIES: Mapping[str, Callable[[Account, StackFacts], str]] = {
     "named": named_policy,
     "nameless": nameless_policy,
     "iam": iam_policy,
+    "own": own_policy,
 }
 """What a stack's deploy role has beside `read_policy` and `state_policy`, by purpose; IAM bounds each one's length."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,6 +23,8 @@ from rehearsal.providers.aws.policies import LONGEST_INLINE_POLICIES, LONGEST_MA
 from reports.account import LISTINGS
 from settings.cluster import NAME_LIMIT
 
+# IAM quotas: "Managed policies attached to an IAM role", without asking for more.
+POLICIES_A_ROLE = 10
 PROJECT = Path(__file__).resolve().parents[2]
 ACCOUNT = Account(
     partition="aws",
@@ -74,8 +77,8 @@ def holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]
 
 
 def may(documents: Iterable[str], action: str, resource: str, **context: str) -> bool:
-    """Whether policies admit an action on a resource; `context` has condition keys, `:` and `/` written as `_`."""
-    keys = {known.replace(":", "_").replace("/", "_"): known for known in KEYS}
+    """Whether policies admit an action on a resource; `context` has condition keys, `:`, `/`, `-` written as `_`."""
+    keys = {re.sub("[:/-]", "_", known): known for known in KEYS}
     given = {keys[name]: value for name, value in context.items()}
     effects = set()
     for document in documents:
@@ -92,6 +95,10 @@ KEYS = (
     "aws:RequestedRegion",
     "aws:ResourceTag/Project",
     "aws:ResourceTag/Stack",
+    "aws:ResourceTag/aws:eks:cluster-name",
+    "ec2:CreateAction",
+    "elasticfilesystem:CreateAction",
+    "elasticloadbalancing:CreateAction",
     "iam:AWSServiceName",
     "iam:PassedToService",
     "iam:PermissionsBoundary",
@@ -102,11 +109,14 @@ ROLE = f"{IAM}:role/gpulab-dev-karpenter-node-0123456"
 BOUNDED = {"iam_PermissionsBoundary": ACCOUNT.boundary_arn}
 
 
+HERE = {"aws_RequestedRegion": "us-east-1"}
+OWN = {"aws_ResourceTag_Project": "gpulab", "aws_ResourceTag_Stack": "dev"}
+GROUP = "arn:aws:ec2:us-east-1:123456789012:security-group/sg-1"
+
+
 def test_a_deploy_role_makes_what_its_stack_is_made_of() -> None:
     dev = deploy("dev")
-    here = {"aws_RequestedRegion": "us-east-1"}
-    assert may(dev, "ec2:CreateVpc", "*", **here)
-    assert may(dev, "ec2:DeleteVpc", "arn:aws:ec2:us-east-1:123456789012:vpc/v", aws_ResourceTag_Stack="dev", **here)
+    assert may(dev, "ec2:CreateVpc", "*", **HERE)
     assert may(dev, "eks:CreateCluster", "arn:aws:eks:us-east-1:123456789012:cluster/gpulab-dev")
     assert may(dev, "sqs:CreateQueue", "arn:aws:sqs:us-east-1:123456789012:gpulab-dev-karpenter-1")
     assert may(dev, "iam:CreateRole", ROLE, **BOUNDED)
@@ -124,17 +134,68 @@ def test_a_new_key_gets_the_stacks_tags_and_nobody_elses_key_does() -> None:
     assert not may(dev, "kms:TagResource", ACCOUNT.key_arn, **tags)
 
 
+# Of each kind of thing that has no name of the stack's, what would end or change it.
+ENDS = (
+    "acm:DeleteCertificate", "backup:DeleteBackupPlan", "backup:DeleteBackupSelection", "backup:DeleteRecoveryPoint",
+    "backup:UpdateBackupPlan", "ec2:AuthorizeSecurityGroupIngress", "ec2:CreateRoute", "ec2:CreateTags",
+    "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteLaunchTemplate", "ec2:DeleteNatGateway",
+    "ec2:DeleteRoute", "ec2:DeleteRouteTable", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags",
+    "ec2:DeleteVpc", "ec2:DeleteVpcEndpoints", "ec2:DisassociateRouteTable", "ec2:ModifyVpcAttribute",
+    "ec2:ReleaseAddress", "ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress",
+    "elasticfilesystem:DeleteAccessPoint", "elasticfilesystem:DeleteFileSystem",
+    "elasticfilesystem:DeleteMountTarget", "elasticfilesystem:PutFileSystemPolicy",
+    "elasticloadbalancing:DeleteListener", "elasticloadbalancing:DeleteLoadBalancer",
+    "elasticloadbalancing:DeleteTargetGroup", "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyRule",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ENDS)
+def test_what_has_no_name_is_changed_where_it_has_the_stacks_tags(action: str) -> None:
+    dev, something = deploy("dev"), "arn:aws:any:us-east-1:123456789012:thing/1"
+    assert may(dev, action, something, **OWN, **HERE)
+    assert not may(dev, action, something, **HERE)  # a stranger's, in the same region
+    assert not may(dev, action, something, aws_ResourceTag_Stack="dev", **HERE)  # of somebody else's project
+    assert not may(dev, action, something, **{**OWN, "aws_ResourceTag_Stack": "prod"}, **HERE)
+    assert not may(dev, action, something, **OWN, aws_RequestedRegion="eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("action", "making"),
+    [
+        ("ec2:CreateTags", {"ec2_CreateAction": "CreateVpc"}),
+        ("elasticfilesystem:TagResource", {"elasticfilesystem_CreateAction": "CreateFileSystem"}),
+        ("elasticloadbalancing:AddTags", {"elasticloadbalancing_CreateAction": "CreateListener"}),
+        ("acm:AddTagsToCertificate", {"aws_RequestTag_Project": "gpulab", "aws_RequestTag_Stack": "dev"}),
+        ("backup:TagResource", {"aws_RequestTag_Project": "gpulab", "aws_RequestTag_Stack": "dev"}),
+    ],
+)
+def test_tags_are_given_to_what_is_being_made(action: str, making: dict[str, str]) -> None:
+    assert may(deploy("dev"), action, "*", **making, **HERE)
+    assert not may(deploy("dev"), action, "*", **HERE)
+    assert not may(deploy("dev"), action, "*", aws_ResourceTag_Stack="prod", **making, **HERE)
+
+
+def test_the_groups_that_the_stack_did_not_make_are_its_own_by_their_cluster_or_their_being_new() -> None:
+    dev, rule = deploy("dev"), GROUP.replace("security-group", "security-group-rule")
+    clusters = {"aws_ResourceTag_aws_eks_cluster_name": "gpulab-dev"}
+    for action in ("ec2:AuthorizeSecurityGroupIngress", "ec2:RevokeSecurityGroupIngress", "ec2:CreateTags"):
+        assert may(dev, action, GROUP, **clusters, **HERE)
+        assert not may(dev, action, GROUP, aws_ResourceTag_aws_eks_cluster_name="gpulab-prod", **HERE)
+    assert not may(dev, "ec2:DeleteSecurityGroup", GROUP, **clusters, **HERE)
+    # A rule that is being made has no tags; AWS asks for its group beside it.
+    assert may(dev, "ec2:AuthorizeSecurityGroupIngress", rule, **HERE)
+    assert not may(dev, "ec2:AuthorizeSecurityGroupIngress", GROUP, **HERE)
+    # The VPC's default group, before the program has done anything to it.
+    tags = {"aws_RequestTag_Project": "gpulab", "aws_RequestTag_Stack": "dev"}
+    assert may(dev, "ec2:CreateTags", GROUP, **tags, **HERE)
+    assert not may(dev, "ec2:CreateTags", GROUP, aws_ResourceTag_Project="another", **tags, **HERE)
+    assert not may(dev, "ec2:CreateTags", GROUP.replace("security-group", "vpc"), **tags, **HERE)
+
+
 @pytest.mark.parametrize(
     ("action", "resource", "context"),
     [
         ("ec2:CreateVpc", "*", {"aws_RequestedRegion": "eu-west-1"}),
-        ("ec2:DeleteVpc", "*", {"aws_RequestedRegion": "us-east-1", "aws_ResourceTag_Stack": "prod"}),
-        (
-            "elasticfilesystem:DeleteFileSystem",
-            "*",
-            {"aws_RequestedRegion": "us-east-1", "aws_ResourceTag_Stack": "prod"},
-        ),
-        ("ec2:CreateTags", "*", {"aws_RequestedRegion": "us-east-1", "aws_ResourceTag_Stack": "prod"}),
         ("eks:DeleteCluster", "arn:aws:eks:us-east-1:123456789012:cluster/gpulab-prod", {}),
         ("eks:DeleteCluster", "arn:aws:eks:us-east-1:123456789012:cluster/gpulab-dev2", {}),
         ("rds:DeleteDBInstance", "arn:aws:rds:us-east-1:123456789012:db:somebody-elses", {}),
@@ -246,6 +307,30 @@ def test_the_leftover_report_can_look_at_everything() -> None:
     assert missing == set()
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_it_can_look_at_the_bootstraps_own_too(stack: str) -> None:
+    # A destroy asks as the deploy role: what that may not look at, the report can't call gone.
+    # What lists all that there is, is asked of no one of them.
+    of_none = {"kms:ListAliases", "kms:ListKeys", "s3:ListAllMyBuckets"}
+    bootstraps = {
+        "s3": [ACCOUNT.bucket_arn],
+        "kms": [ACCOUNT.key_arn],
+        "iam": [
+            f"{IAM}:role/gpulab-bootstrap/gpulab-preview",
+            ACCOUNT.boundary_arn,
+            f"{IAM}:oidc-provider/token.actions.githubusercontent.com",
+        ],
+    }
+    refused = {
+        (action, resource)
+        for listing in LISTINGS
+        for action in listing.actions
+        for resource in (["*"] if action in of_none else bootstraps.get(action.partition(":")[0], ["*"]))
+        if not may(deploy(stack), action, resource)
+    }
+    assert refused == set()
+
+
 def test_the_boundary_lets_no_role_reach_for_more() -> None:
     boundary = [permissions.boundary_policy(ACCOUNT, list(STACKS.values()))]
     assert may(boundary, "ec2:RunInstances", "*")
@@ -273,6 +358,7 @@ def test_documents_fit_whatever_the_stack_is_called() -> None:
     managed = [write(ACCOUNT, facts) for write in permissions.DEPLOY_POLICIES.values()]
     managed += [permissions.read_policy(), permissions.boundary_policy(ACCOUNT, [facts] * 10)]
     assert max(len("".join(one.split())) for one in managed) <= LONGEST_MANAGED_POLICY
+    assert len(permissions.DEPLOY_POLICIES) + 1 <= POLICIES_A_ROLE
     inline = [permissions.state_policy(ACCOUNT, facts), permissions.preview_policy(ACCOUNT, [facts])]
     assert max(len("".join(one.split())) for one in inline) <= LONGEST_INLINE_POLICIES
 
