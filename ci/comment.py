@@ -1,7 +1,8 @@
 """`python -m ci.comment`: the previews in previews/ as the job's summary and, on a pull request, as its one comment.
 
-The comment is found again by its marker and written anew in place. Exit status 1 when a preview speaks against the
-merge: see reports/preview.py; 2 when GitHub refused it.
+The comment is found again by its marker and written anew in place. What may go is read from the pull request as it is
+now: after an edit of its description it is enough to run the step again. Exit status 1 when a preview speaks against
+the merge: see reports/preview.py; 2 when GitHub refused it.
 
 Environment: GITHUB_REPOSITORY and GH_TOKEN for `gh`; PULL_REQUEST, its number, for the comment; STACKS, the JSON list
 of stacks that should be there; ALLOW, names of stateful resources that may go, one a line.
@@ -13,34 +14,36 @@ import contextlib
 import io
 import json
 import os
-import subprocess
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
-from ci import actions
+from ci import actions, github
 from ci.actions import StepFailed
-from ci.preview import PREVIEWS, Outcome
+from ci.preview import PREVIEWS, How, Outcome
 from reports.comment import MARKER
 from reports.fitting import LIMIT
 from reports.preview import main as preview_report
 
 # Whose comments this token may change; others could hold the marker too.
 _AUTHOR = "github-actions[bot]"
-# A line of a pull request's description, or of a commit message, that lets a stateful resource go.
-_TRAILER = "allow-replace:"
+# A line of a pull request's description, or of a commit message, that lets a stateful resource go. It may be an item of
+# a list, and be set as code, as may the name alone.
+_TRAILER = re.compile(r"\s*([-*+]\s+)?`?allow-replace:`?(?P<name>.*)", re.IGNORECASE)
 
 
-def allowed(event: dict[str, Any], given: str) -> list[str]:
-    """The names that may go: `given`, and `Allow-Replace: NAME` lines of a pull request's description or a commit."""
-    texts = (
-        (event.get("pull_request") or {}).get("body"),
-        (event.get("head_commit") or {}).get("message"),
-    )
-    lines = [line.strip() for text in texts for line in (text or "").splitlines()]
-    named = [line[len(_TRAILER) :].strip() for line in lines if line.lower().startswith(_TRAILER)]
-    return list(dict.fromkeys(name for name in [*given.splitlines(), *named] if name.strip()))
+def allowed(*texts: str | None, given: str = "") -> list[str]:
+    """The names that may go: the lines of `given`, and those of `Allow-Replace: NAME` in texts that people wrote."""
+    lines = [line for text in texts for line in (text or "").splitlines()]
+    named = [match["name"].strip().strip("`").strip() for line in lines if (match := _TRAILER.fullmatch(line))]
+    return list(dict.fromkeys(name for name in [*map(str.strip, given.splitlines()), *named] if name))
+
+
+def description(repository: str, number: str) -> str | None:
+    """What a pull request says of itself now: what started the workflow holds what it said then. Raises StepFailed."""
+    return github.api(f"repos/{repository}/pulls/{_number(number)}").get("body")
 
 
 def outcomes(folder: Path, stacks: Sequence[str]) -> list[Outcome]:
@@ -49,10 +52,21 @@ def outcomes(folder: Path, stacks: Sequence[str]) -> list[Outcome]:
     for stack in stacks:
         path = folder / f"{stack}.outcome.json"
         if path.is_file():
-            found.append(Outcome(**json.loads(path.read_text(encoding="utf-8"))))
+            found.append(_outcome(stack, path.read_text(encoding="utf-8", errors="replace")))
         else:
             found.append(Outcome(stack, "failed", "the job left no preview: its log says why"))
     return found
+
+
+def _outcome(stack: str, written: str) -> Outcome:
+    """An outcome as the pull request's own code wrote it, whose version is another: what is unknown here has failed."""
+    try:
+        kept = json.loads(written)
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or kept.get("how") not in get_args(How):
+        return Outcome(stack, "failed", f"how the preview ended is not known here: {written}")
+    return Outcome(stack, kept["how"], str(kept.get("said") or ""))
 
 
 def body(folder: Path, ended: Sequence[Outcome], allow: Sequence[str]) -> tuple[str, bool]:
@@ -60,18 +74,26 @@ def body(folder: Path, ended: Sequence[Outcome], allow: Sequence[str]) -> tuple[
     files = [f"{one.stack}={folder / f'{one.stack}.json'}" for one in ended if _written(folder, one)]
     against = any(one.how != "previewed" for one in ended)
     text = f"{MARKER}\n## Preview\n"
-    if files:
-        out, said = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
-            status = preview_report([*files, *(part for name in allow for part in ("--allow", name))])
-        sys.stdout.write(said.getvalue())
-        against = against or status != 0
-        text = (
-            out.getvalue()
-            or f"{text}\nNo comment could be made of the previews:\n\n{actions.fenced(said.getvalue())}\n"
-        )
     notes = "".join(_note(one) for one in ended if one.said)
+    if files:
+        shown, said, ok = _reported(files, allow)
+        if not shown:  # one of the names may be what is in the way
+            why, clear = said, [name for name in allow if _reported(files, [name])[0]]
+            shown, said, ok = _reported(files, clear)
+            if shown:
+                notes += f"\n> [!CAUTION]\n> Not every name that may go is clear:\n\n{actions.fenced(why)}\n"
+        against = against or not ok
+        text = shown or f"{text}\nNo comment could be made of the previews:\n\n{actions.fenced(said)}\n"
     return fitted(text, notes), against
+
+
+def _reported(files: Sequence[str], allow: Sequence[str]) -> tuple[str, str, bool]:
+    """The report on previews, empty where none could be made; what it said beside it; whether all is well."""
+    out, said = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+        status = preview_report([*files, *(f"--allow={name}" for name in allow)])
+    sys.stdout.write(said.getvalue())
+    return out.getvalue(), said.getvalue(), status == 0
 
 
 def fitted(text: str, notes: str) -> str:
@@ -102,9 +124,7 @@ def put(repository: str, number: str, text: str, *, first: bool = True) -> str:
 
     Without `first` it writes none where there is none.
     """
-    if not number.isdecimal():
-        raise StepFailed(f"{number!r} is no number of a pull request")
-    pages = json.loads(_gh("--paginate", "--slurp", f"repos/{repository}/issues/{number}/comments?per_page=100"))
+    pages = github.api("--paginate", "--slurp", f"repos/{repository}/issues/{_number(number)}/comments?per_page=100")
     ours = [
         one["id"]
         for page in pages
@@ -113,35 +133,35 @@ def put(repository: str, number: str, text: str, *, first: bool = True) -> str:
     ]
     content = json.dumps({"body": text})
     if ours:
-        _gh("--method", "PATCH", f"repos/{repository}/issues/comments/{ours[0]}", "--input", "-", given=content)
+        github.api("--method", "PATCH", f"repos/{repository}/issues/comments/{ours[0]}", "--input", "-", given=content)
         return f"comment {ours[0]} was written anew"
     if not first:
         return "there is no comment, and nothing to say in one"
-    _gh("--method", "POST", f"repos/{repository}/issues/{number}/comments", "--input", "-", given=content)
+    github.api("--method", "POST", f"repos/{repository}/issues/{number}/comments", "--input", "-", given=content)
     return "a comment was added"
 
 
-def _gh(*arguments: str, given: str | None = None) -> str:
-    done = subprocess.run(["gh", "api", *arguments], input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise StepFailed(
-            f"`gh api {' '.join(arguments)}` ended with exit status {done.returncode}: {done.stderr.strip()}"
-        )
-    return done.stdout
+def _number(number: str) -> str:
+    """A pull request's number, where it is one. Raises StepFailed."""
+    if not number.isdecimal():
+        raise StepFailed(f"{number!r} is no number of a pull request")
+    return number
 
 
 def main() -> int:
     """Runs the step and returns its exit status."""
     try:
         stacks = json.loads(actions.required("STACKS"))
-        text, against = body(
-            PREVIEWS, outcomes(PREVIEWS, stacks), allowed(actions.event(), os.environ.get("ALLOW", ""))
-        )
+        repository, number = actions.required("GITHUB_REPOSITORY"), os.environ.get("PULL_REQUEST")
+        written = description(repository, number) if number else None
+        merged = (actions.event().get("head_commit") or {}).get("message")
+        allow = allowed(written, merged, given=os.environ.get("ALLOW", ""))
+        text, against = body(PREVIEWS, outcomes(PREVIEWS, stacks), allow)
         if not stacks:
             text = f"{MARKER}\n## Preview\n\nThis change touches no stack.\n"
         actions.summary(text)
-        if number := os.environ.get("PULL_REQUEST"):
-            print(put(actions.required("GITHUB_REPOSITORY"), number, text, first=bool(stacks)), flush=True)
+        if number:
+            print(put(repository, number, text, first=bool(stacks)), flush=True)
     except StepFailed as failed:
         actions.error(str(failed))
         return 2

@@ -13,16 +13,16 @@ import sys
 
 from ci import actions, pulumi
 from ci.actions import StepFailed
-from ci.expired import is_expired
+from ci.lifecycle import is_expired, today
 from ci.stacks import known
 from ci.up import report
 
 
-def may_go(stack: str, *, confirmed: str, scheduled: bool, today: datetime.date) -> None:
+def may_go(stack: str, *, confirmed: str, scheduled: bool, day: datetime.date) -> None:
     """Raises StepFailed unless the destroy was confirmed by name, or is due."""
     if scheduled:
-        if not is_expired(stack, today):
-            raise StepFailed(f"{stack} is no lab that expired before {today}: on schedule only such go")
+        if not is_expired(stack, day):
+            raise StepFailed(f"{stack} is no lab that expired before {day}: on schedule only such go")
     elif confirmed != stack:
         raise StepFailed(
             f"confirm has to be the stack's name, {stack}, and is {confirmed or 'empty'!r}: nothing was done"
@@ -37,11 +37,10 @@ def leftovers(stack: str) -> subprocess.CompletedProcess[str]:
 
 def main() -> int:
     """Runs the step and returns its exit status."""
-    today = datetime.datetime.now(datetime.UTC).date()
     scheduled = os.environ.get("SCHEDULED") == "true"
     try:
         stack = known(actions.required("STACK"))
-        may_go(stack, confirmed=os.environ.get("CONFIRM", ""), scheduled=scheduled, today=today)
+        may_go(stack, confirmed=os.environ.get("CONFIRM", ""), scheduled=scheduled, day=today())
         if not pulumi.resource_count(stack):
             actions.summary(f"## {stack}: nothing to destroy\n\nIts state holds no resources.\n")
             if scheduled:

@@ -10,6 +10,17 @@ from ci.actions import StepFailed
 from settings import Lifecycle, SettingsError, StackFileError
 
 
+def is_expired(stack: str, today: datetime.date) -> bool:
+    """Whether a stack is a lab whose last day is over. Raises StepFailed for a stack file that is wrong."""
+    expires = lifecycle(stack).expires
+    return expires is not None and today > expires
+
+
+def today() -> datetime.date:
+    """The day, as the stack files count it."""
+    return datetime.datetime.now(datetime.UTC).date()
+
+
 def lifecycle(stack: str) -> Lifecycle:
     """The section of the stack's file. Raises StepFailed for a file that is wrong."""
     try:

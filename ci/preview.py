@@ -1,7 +1,8 @@
 """`python -m ci.preview`: what a merge would do to the stack $STACK, as files in previews/ for the comment.
 
 `previews/STACK.json` is what the engine wrote, `previews/STACK.outcome.json` how it ended. Exit status 1 when the
-engine failed, or when the cluster did not answer: the engine calls that a warning, and has then not looked at it.
+engine failed, or when the cluster did not answer: the engine calls that a warning, and has then not looked at it. Of a
+stack whose file the change removes, what counts is whether its state still holds anything.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 
 from ci import actions, pulumi
 from ci.actions import StepFailed
-from ci.stacks import known
+from ci.stacks import checked, stacks, without_file
 
 PREVIEWS = Path("previews")
 # With it the engine writes its events, and so what the guardrails said: see reports/previews.py.
@@ -24,6 +25,7 @@ UNREACHABLE = (
     "repository's variable GPULAB_RUNNER to the label of a runner that reaches it (docs/pull-requests.md)."
 )
 _LONGEST_SAID = 3000
+How = Literal["previewed", "failed", "unreachable"]
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,14 @@ class Outcome:
     """How the preview of a stack ended; `said` is what a person has to know of it."""
 
     stack: str
-    how: Literal["previewed", "failed", "unreachable"]
+    how: How
     said: str = ""
 
 
 def preview(stack: str, folder: Path) -> Outcome:
     """Previews a stack against its state, or against none where it was never initialised. Raises StepFailed."""
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{stack}.json"
-    command = ("preview", "--json", "--policy-pack", pulumi.POLICY_PACK)
+    command = ("preview", "--json", *pulumi.guarded(stack))
     note = ""
     if pulumi.resource_count(stack) is None:
         note = "The stack is not in the state yet: this is what a first update would make."
@@ -49,6 +50,14 @@ def preview(stack: str, folder: Path) -> Outcome:
     else:
         done = pulumi.run(stack, *command, to=file, environment=_STREAMING)
     return _outcome(stack, done, file, note)
+
+
+def removal(stack: str) -> Outcome:
+    """What it means that a stack has no file any more. Raises StepFailed."""
+    count = pulumi.resource_count(stack)
+    if count:
+        return Outcome(stack, "failed", f"{without_file(stack)}. Its state holds {count} resources.")
+    return Outcome(stack, "previewed", "This change removes the stack's file. Its state holds no resources.")
 
 
 def _outcome(stack: str, done: pulumi.Done, file: Path, note: str) -> Outcome:
@@ -64,8 +73,9 @@ def _outcome(stack: str, done: pulumi.Done, file: Path, note: str) -> Outcome:
 def main() -> int:
     """Runs the step and returns its exit status."""
     try:
-        stack = known(actions.required("STACK"))
-        outcome = preview(stack, PREVIEWS)
+        stack = checked(actions.required("STACK"))
+        PREVIEWS.mkdir(parents=True, exist_ok=True)
+        outcome = preview(stack, PREVIEWS) if stack in stacks() else removal(stack)
     except StepFailed as failed:
         actions.error(str(failed))
         return 1

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from ci.actions import StepFailed
+from ci.lifecycle import lifecycle
 
-POLICY_PACK = "policies"
-UNLOCK = "policies/unlock.json"
+# What lifts production's protection is against the very policy that asks for it.
+_GUARDRAILS = ("--policy-pack", "policies")
+_UNLOCKING = "--policy-pack-config=policies/unlock.json"
 # What the program (components/cluster.py), the Kubernetes provider and Helm say when no answer comes from the cluster.
 # The provider only warns of it in a preview, which then ends well without having looked.
 _UNREACHABLE = (
@@ -55,6 +57,15 @@ def no_state(stack: str) -> StepFailed:
 def unreachable(text: str) -> bool:
     """Whether something that the engine said means that the cluster did not answer."""
     return any(mark in text for mark in _UNREACHABLE)
+
+
+def guarded(stack: str) -> tuple[str, ...]:
+    """The arguments that put the guardrails on a command, as they are meant for the stack as its file has it now."""
+    try:
+        unlocked = lifecycle(stack).unlock
+    except StepFailed:  # the program says what is wrong with the file, in the engine's own words
+        unlocked = False
+    return (*_GUARDRAILS, _UNLOCKING) if unlocked else _GUARDRAILS
 
 
 def run(stack: str, *command: str, to: Path | None = None, environment: Mapping[str, str] | None = None) -> Done:

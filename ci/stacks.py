@@ -1,6 +1,8 @@
 """`python -m ci.stacks changed|all|one`: which stacks a workflow is to work on, as the step's output `stacks`.
 
-`changed` are those that the commits since $BASE touch; `one` is $STACK. The output is a JSON list for a matrix.
+`changed` are those that the commits since $BASE touch; `one` is $STACK. The output is a JSON list for a matrix; the
+output `previews` has those stacks too whose file the change removes. A lab past its day is left out unless its own file
+changed: destroy.yml ends it, and until then its file is refused, so that it would stop every other change.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from ci import actions
 from ci.actions import StepFailed
+from ci.lifecycle import is_expired, today
 
 # What Pulumi takes as a stack's name (a pull request brings the file, and so the name).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -58,6 +61,33 @@ def touched(changed: Iterable[str], every: Sequence[str]) -> list[str]:
     return [name for name in every if name in found]
 
 
+def removed(changed: Iterable[str], every: Sequence[str]) -> list[str]:
+    """The stacks whose file was changed and is not there any more."""
+    names = [match["stack"] for name in changed if (match := _STACK_FILE.fullmatch(name))]
+    return sorted(name for name in names if name not in every and _NAME.fullmatch(name))
+
+
+def without_file(stack: str) -> str:
+    """What it means that the file of a stack goes."""
+    return (
+        f"this change removes the file of stack {stack}: destroy it first (start destroy.yml by hand), "
+        "or nobody looks after it"
+    )
+
+
+def expired(chosen: Iterable[str], changed: Iterable[str]) -> list[str]:
+    """The labs of `chosen` that are past their day, and whose own file is not among those that changed."""
+    untouched = {name for name in chosen if f"Pulumi.{name}.yaml" not in set(changed)}
+    return sorted(name for name in untouched if _is_expired(name))
+
+
+def _is_expired(stack: str) -> bool:
+    try:
+        return is_expired(stack, today())
+    except StepFailed:  # what is wrong with the file, the next job says
+        return False
+
+
 def _is_in_no_stack(path: PurePosixPath) -> bool:
     if len(path.parts) == 1:
         return path.suffix == ".md" or path.name in _IN_NO_STACK_FILES
@@ -81,20 +111,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (how,) = sys.argv[1:] if arguments is None else arguments
     try:
         every = stacks()
-        chosen = every
+        chosen, gone, over = every, [], []
         if how == "one":
             chosen = [known(actions.required("STACK"))]
         elif how == "changed":
             changed = changed_files(os.environ.get("BASE", ""))
-            chosen = every if changed is None else touched(changed, every)
-        elif how != "all":
+            if changed is not None:
+                chosen, gone = touched(changed, every), removed(changed, every)
+            over = expired(chosen, changed or ())
+        elif how == "all":
+            over = expired(chosen, ())
+        else:
             raise StepFailed(f"{how} is none of changed, all, one")
     except StepFailed as failed:
         actions.error(str(failed))
         return 1
+    chosen = [name for name in chosen if name not in over]
     actions.output("stacks", json.dumps(chosen))
+    actions.output("previews", json.dumps([*chosen, *gone]))
+    for name in over:
+        _say(f"{name} is left out: it is a lab past its day, which destroy.yml destroys; a later `expires` keeps it")
+    for name in gone:
+        _say(without_file(name))
     print(f"stacks: {', '.join(chosen) or 'none is touched'}", flush=True)
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+    actions.summary(f"- {text}")
 
 
 if __name__ == "__main__":

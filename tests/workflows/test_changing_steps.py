@@ -10,11 +10,18 @@ from pathlib import Path
 import pytest
 from step_bench import Bench
 
-from ci import approval, destroy, drift, expired, up
+from ci import approval, destroy, drift, expired, lifecycle, up
 from ci.actions import StepFailed
 
 UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
 PAST, FUTURE = "2001-01-31", "2999-12-31"
+
+
+def unlock_production() -> None:
+    path = Path("Pulumi.prod.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert "unlock: false" in text
+    path.write_text(text.replace("unlock: false", "unlock: true"), encoding="utf-8")
 
 
 def set_expiry(stack: str, day: str) -> None:
@@ -32,6 +39,17 @@ def lab(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 class TestUp:
+    @pytest.fixture(autouse=True)
+    def compared(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Main is where it was when the run began, unless a test says otherwise."""
+        monkeypatch.setenv("GITHUB_SHA", "1234abc")
+        monkeypatch.setenv("GITHUB_REF_NAME", "main")
+        self.main_is(lab, "identical")
+
+    def main_is(self, lab: Bench, status: str, *files: dict[str, str]) -> None:
+        path = "repos/example/gpulab/compare/1234abc...main"
+        lab.answer("gh", "api", path, stdout=json.dumps({"status": status, "files": files}))
+
     def test_it_updates_with_the_guardrails(self, lab: Bench) -> None:
         lab.answer("pulumi", "up", stdout="Resources:\n    + 3 created\n")
         assert up.main() == 0
@@ -62,10 +80,38 @@ class TestUp:
         lab.answer("pulumi", "up")
         assert up.main() == 0
         assert "--policy-pack-config" not in lab.commands("pulumi")[-1]
-        path = Path("Pulumi.prod.yaml")
-        path.write_text(path.read_text(encoding="utf-8").replace("unlock: false", "unlock: true"), encoding="utf-8")
+        unlock_production()
         assert up.main() == 0
         assert "--policy-pack-config=policies/unlock.json" in lab.commands("pulumi")[-1]
+
+    @pytest.mark.parametrize(
+        ("status", "files"),
+        [
+            ("ahead", [{"filename": "components/network.py"}]),
+            ("ahead", [{"filename": "README.md"}, {"filename": "Pulumi.dev.yaml"}]),
+            ("ahead", [{"filename": "docs/old.py", "previous_filename": "components/old.py"}]),
+            ("ahead", [{"filename": f"docs/{number}.md"} for number in range(300)]),  # GitHub names no more of them
+            ("diverged", []),
+            ("behind", []),
+        ],
+    )
+    def test_an_update_that_a_later_one_has_overtaken_is_refused(
+        self, lab: Bench, status: str, files: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.main_is(lab, status, *files)
+        assert up.main() == 1
+        assert not any(command.startswith("up") for command in lab.commands("pulumi"))
+        assert "start up.yml by hand on main, with stack dev" in capsys.readouterr().out
+
+    def test_later_commits_that_do_not_touch_the_stack_are_in_nobodys_way(self, lab: Bench) -> None:
+        self.main_is(lab, "ahead", {"filename": "Pulumi.prod.yaml"}, {"filename": "docs/destroy.md"})
+        lab.answer("pulumi", "up")
+        assert up.main() == 0
+
+    def test_where_main_is_has_to_be_known(self, lab: Bench) -> None:
+        lab.answer("gh", "api", stderr="gh: Bad credentials (HTTP 401)", code=1)
+        assert up.main() == 1
+        assert lab.commands("pulumi") == []
 
 
 class TestDestroy:
@@ -135,9 +181,9 @@ class TestExpired:
         assert json.loads(bench.outputs["stacks"]) == ["dev"]
 
     def test_its_last_day_is_a_labs_own(self, bench: Bench) -> None:
-        assert not expired.is_expired("dev", datetime.date(2027, 12, 31))
-        assert expired.is_expired("dev", datetime.date(2028, 1, 1))
-        assert not expired.is_expired("prod", datetime.date.max)
+        assert not lifecycle.is_expired("dev", datetime.date(2027, 12, 31))
+        assert lifecycle.is_expired("dev", datetime.date(2028, 1, 1))
+        assert not lifecycle.is_expired("prod", datetime.date.max)
 
     def test_a_file_that_is_wrong_keeps_no_other_lab(self, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
         set_expiry("dev", PAST)
@@ -147,13 +193,28 @@ class TestExpired:
         assert "whether broken has expired is not known" in capsys.readouterr().out
 
 
+# As GitHub describes an environment that admits chosen branches, and one that people approve.
+BRANCHES = {"protected_branches": False, "custom_branch_policies": True}
+REVIEWERS = [{"type": "required_reviewers", "reviewers": [{"type": "User"}]}]
+
+
 class TestApproval:
     def test_a_lab_needs_none(self, bench: Bench) -> None:
+        rules = {"protection_rules": [], "deployment_branch_policy": BRANCHES}
+        bench.answer("gh", "api", "repos/example/gpulab/environments/dev", stdout=json.dumps(rules))
         assert "is a lab" in approval.check("example/gpulab", "dev")
-        assert bench.calls("gh") == []
+
+    @pytest.mark.parametrize("stack", ["dev", "prod"])
+    def test_an_environment_for_every_branch_would_lend_its_role_to_every_branch(
+        self, bench: Bench, stack: str
+    ) -> None:
+        rules = {"protection_rules": REVIEWERS, "deployment_branch_policy": None}
+        bench.answer("gh", "api", stdout=json.dumps(rules))
+        with pytest.raises(StepFailed, match="admit the branch main alone"):
+            approval.check("example/gpulab", stack)
 
     def test_production_with_reviewers_goes_on(self, bench: Bench) -> None:
-        rules = {"protection_rules": [{"type": "required_reviewers", "reviewers": [{"type": "User"}]}]}
+        rules = {"protection_rules": REVIEWERS, "deployment_branch_policy": BRANCHES}
         bench.answer("gh", "api", "repos/example/gpulab/environments/prod", stdout=json.dumps(rules))
         assert "asks for approval" in approval.check("example/gpulab", "prod")
 
@@ -167,15 +228,17 @@ class TestApproval:
         ],
     )
     def test_production_that_nobody_approves_does_not(self, bench: Bench, rules: list[dict[str, object]]) -> None:
-        bench.answer("gh", "api", stdout=json.dumps({"protection_rules": rules}))
+        environment = {"protection_rules": rules, "deployment_branch_policy": BRANCHES}
+        bench.answer("gh", "api", stdout=json.dumps(environment))
         with pytest.raises(StepFailed, match="give prod required reviewers"):
             approval.check("example/gpulab", "prod")
 
+    @pytest.mark.parametrize("stack", ["dev", "prod"])
     def test_an_environment_that_is_not_there_would_protect_nothing(
-        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, stack: str
     ) -> None:
         bench.answer("gh", "api", stderr="gh: Not Found (HTTP 404)", code=1)
-        monkeypatch.setenv("STACK", "prod")
+        monkeypatch.setenv("STACK", stack)
         assert approval.main() == 1
 
 
@@ -193,6 +256,17 @@ class TestDrift:
         refreshed, previewed = lab.commands("pulumi")[1:]
         assert refreshed.startswith("refresh --preview-only")
         assert previewed.startswith("preview ")
+        assert "--policy-pack policies" in previewed
+        assert "--policy-pack" not in refreshed
+
+    def test_of_unlocked_production_is_not_refused_for_being_unlocked(
+        self, lab: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("STACK", "prod")
+        lab.has_state("prod")
+        unlock_production()
+        assert drift.main() == 0
+        assert "--policy-pack-config=policies/unlock.json" in lab.commands("pulumi")[-1]
 
     @pytest.mark.parametrize(
         ("command", "meaning"),

@@ -33,11 +33,17 @@ def keep(stack: str, *steps: dict[str, Any], how: str = "previewed", said: str =
     (PREVIEWS / f"{stack}.outcome.json").write_text(json.dumps({"stack": stack, "how": how, "said": said}))
 
 
+def describe(bench: Bench, text: str | None) -> None:
+    """What the pull request says of itself now."""
+    bench.answer("gh", "api", "repos/example/gpulab/pulls/7", stdout=json.dumps({"body": text}))
+
+
 @pytest.fixture(autouse=True)
 def pull_request(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACKS", '["dev"]')
     monkeypatch.setenv("PULL_REQUEST", "7")
     monkeypatch.delenv("ALLOW", raising=False)
+    describe(bench, "")
     bench.answer("gh", "--paginate", stdout="[[]]")
     bench.answer("gh", "POST", stdout="{}")
     bench.answer("gh", "PATCH", stdout="{}")
@@ -80,18 +86,76 @@ def test_a_database_that_would_be_replaced_stops_it_until_it_is_allowed_by_name(
     assert comment.main() == 1
     assert "keycloak" in sent(bench)[1]
 
+    # What started the workflow stays as it was, when the step is run again after an edit.
     event = tmp_path / "event.json"
-    event.write_text(json.dumps({"pull_request": {"body": "A new key.\r\n\r\nAllow-Replace: keycloak\r\n"}}))
+    event.write_text(json.dumps({"pull_request": {"body": ""}}))
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(event))
+    describe(bench, "A new key.\r\n\r\nAllow-Replace: keycloak\r\n")
     assert comment.main() == 0
 
-    event.write_text(json.dumps({"pull_request": {"body": "Allow-Replace: another"}}))
+    describe(bench, "Allow-Replace: another")
     assert comment.main() == 1
+    describe(bench, None)
     event.write_text(json.dumps({"head_commit": {"message": "Rotate the key\n\nAllow-Replace: keycloak"}}))
     assert comment.main() == 0
-    event.write_text(json.dumps({"pull_request": {"body": None}}))
+    event.unlink()
+    monkeypatch.delenv("GITHUB_EVENT_PATH")
     monkeypatch.setenv("ALLOW", "keycloak")
     assert comment.main() == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "- Allow-Replace: keycloak",
+        "* allow-replace: `keycloak`",
+        "`Allow-Replace: keycloak`",
+        "  Allow-Replace:keycloak ",
+    ],
+)
+def test_a_name_may_be_set_as_people_set_text(bench: Bench, line: str) -> None:
+    keep("dev", step("replace", "keycloak", DATABASE))
+    describe(bench, line)
+    assert comment.main() == 0
+
+
+def test_what_looks_like_an_option_is_a_name(bench: Bench) -> None:
+    keep("dev", step("replace", "keycloak", DATABASE))
+    describe(bench, "Allow-Replace: -all")
+    assert comment.main() == 1
+    assert "keycloak" in sent(bench)[1]
+
+
+def test_a_name_that_is_not_clear_hides_no_preview_and_no_other_name(bench: Bench) -> None:
+    twins = [step("replace", "data", DATABASE), step("replace", "data", "aws:efs/fileSystem:FileSystem")]
+    keep("dev", *twins, step("replace", "keycloak", DATABASE))
+    describe(bench, "Allow-Replace: data\nAllow-Replace: keycloak")
+    assert comment.main() == 1
+    text = sent(bench)[1]
+    assert "several resources have that name, allow each" in text
+    assert "No comment could be made" not in text
+    assert "aws:efs/fileSystem:FileSystem" in text
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{"stack": "dev", "how": "previewed", "said": "", "new": 1}',
+        '{"how": "previewed"}',
+    ],
+)
+def test_an_outcome_of_another_version_is_read(bench: Bench, written: str) -> None:
+    keep("dev")
+    (PREVIEWS / "dev.outcome.json").write_text(written)
+    assert comment.main() == 0
+
+
+@pytest.mark.parametrize("written", ['{"stack": "dev", "how": "skipped"}', "[]", "{}", "", '{"how": ["previewed"]}'])
+def test_an_outcome_that_is_not_known_has_failed(bench: Bench, written: str) -> None:
+    keep("dev")
+    (PREVIEWS / "dev.outcome.json").write_text(written)
+    assert comment.main() == 1
+    assert "**Stack dev** failed" in sent(bench)[1]
 
 
 def test_an_unreachable_cluster_is_no_preview(bench: Bench) -> None:

@@ -90,3 +90,48 @@ def test_a_state_that_may_not_be_read_is_no_new_stack(bench: Bench, capsys: pyte
     assert preview.main() == 1
     assert "the state of dev can't be read" in capsys.readouterr().out
     assert len(bench.calls("pulumi")) == 1
+
+
+def test_production_that_is_to_be_unlocked_is_not_refused_for_that(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK", "prod")
+    bench.has_state("prod")
+    bench.answer("pulumi", "preview", stdout=EVENTS)
+    assert preview.main() == 0
+    assert not any("--policy-pack-config" in one for one in bench.calls("pulumi")[-1]["arguments"])
+    path = Path("Pulumi.prod.yaml")
+    path.write_text(path.read_text(encoding="utf-8").replace("unlock: false", "unlock: true"), encoding="utf-8")
+    assert preview.main() == 0
+    assert "--policy-pack-config=policies/unlock.json" in bench.calls("pulumi")[-1]["arguments"]
+
+
+def test_what_is_wrong_with_a_stack_file_the_engine_says(bench: Bench) -> None:
+    Path("Pulumi.dev.yaml").write_text("config: {gpulab:owner: 7}\n", encoding="utf-8")
+    bench.has_state("dev")
+    bench.answer("pulumi", "preview", stderr="error: stack dev: 6 mistakes in its settings\n", code=255)
+    assert preview.main() == 1
+    assert "6 mistakes in its settings" in outcome()["said"]
+
+
+def test_a_stack_whose_file_is_removed_has_to_be_destroyed_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STACK", "gone")
+    bench.has_state("gone", resources=170)
+    assert preview.main() == 1
+    gone = json.loads(Path("previews/gone.outcome.json").read_text(encoding="utf-8"))
+    assert gone["how"] == "failed"
+    assert "this change removes the file of stack gone: destroy it first (start destroy.yml by hand)" in gone["said"]
+    assert "170 resources" in gone["said"]
+
+
+@pytest.mark.parametrize("state", ["empty", "none"])
+def test_the_file_of_a_stack_that_is_gone_may_go(bench: Bench, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    monkeypatch.setenv("STACK", "gone")
+    if state == "empty":
+        bench.has_state("gone", resources=0)
+    else:
+        bench.has_no_state("gone")
+    assert preview.main() == 0
+    assert json.loads(Path("previews/gone.outcome.json").read_text(encoding="utf-8"))["how"] == "previewed"

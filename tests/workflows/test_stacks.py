@@ -27,7 +27,7 @@ EVERY = ["dev", "prod"]
         (["rehearsal/engine.py"], EVERY),
         (["policies/cost.py"], EVERY),
         (["a-folder-that-nobody-knew/of.py"], EVERY),
-        (["Pulumi.gone.yaml"], []),
+        (["Pulumi.gone.yaml"], []),  # a stack of which the next job asks whether it holds anything
         (["components/README.md"], EVERY),  # what lies within the program is the program's
         ([], []),
     ],
@@ -63,6 +63,61 @@ def test_the_commits_since_the_base_decide(
         file.write("# changed\n")
     commit()
     monkeypatch.setenv("BASE", repository if base == "the commit" else base)
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == ["dev"]
+    assert json.loads(bench.outputs["previews"]) == ["dev"]
+
+
+def test_a_stack_whose_file_goes_is_previewed_and_not_rolled_out(
+    bench: Bench, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("Pulumi.dev.yaml").unlink()
+    commit()
+    monkeypatch.setenv("BASE", "HEAD^1")
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == []
+    assert json.loads(bench.outputs["previews"]) == ["dev"]
+    assert "removes the file of stack dev: destroy it first" in bench.summary
+
+
+def expire_dev() -> None:
+    path = Path("Pulumi.dev.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert "2027-12-31" in text
+    path.write_text(text.replace("2027-12-31", "2001-01-31"), encoding="utf-8")
+
+
+@pytest.mark.parametrize("how", ["changed", "all"])
+def test_a_lab_past_its_day_is_in_no_other_changes_way(
+    bench: Bench, repository: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire_dev()
+    commit()
+    Path("components").mkdir()
+    Path("components/network.py").write_text("x = 1\n", encoding="utf-8")
+    commit()
+    monkeypatch.setenv("BASE", "HEAD^1")
+    assert stacks.main([how]) == 0
+    assert json.loads(bench.outputs["stacks"]) == ["prod"]
+    assert "dev is left out: it is a lab past its day" in bench.summary
+
+
+def test_a_change_of_that_labs_own_file_is_looked_at(
+    bench: Bench, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expire_dev()
+    commit()
+    monkeypatch.setenv("BASE", "HEAD^1")
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
+
+def test_a_file_that_is_wrong_is_left_to_the_next_job(
+    bench: Bench, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("Pulumi.dev.yaml").write_text("config: {}\n", encoding="utf-8")
+    commit()
+    monkeypatch.setenv("BASE", "HEAD^1")
     assert stacks.main(["changed"]) == 0
     assert json.loads(bench.outputs["stacks"]) == ["dev"]
 

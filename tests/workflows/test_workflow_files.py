@@ -22,7 +22,7 @@ SETUP = yaml.safe_load((GITHUB / "actions" / "setup" / "action.yml").read_text()
 JOBS = [(file, name, job) for file, workflow in WORKFLOWS.items() for name, job in workflow["jobs"].items()]
 STEPS = [(file, name, step) for file, name, job in JOBS for step in job.get("steps", [])]
 # The jobs that GitHub lets anybody start, with code of anybody's.
-ANYBODYS = ("stacks", "test", "rehearse")
+ANYBODYS = ("stacks", "test", "rehearse", "rehearsed")
 RUN = re.compile(
     r"(?P<make>make( [a-z]+)+)|(\.venv/bin/python|python3) -m ci\.(?P<module>[a-z]+)( (\"\$[A-Z]+\"|[a-z^0-9]+))?"
 )
@@ -114,6 +114,20 @@ def test_a_stack_is_changed_by_one_job_at_a_time_and_in_its_environment() -> Non
     for job in changing.values():
         stack = job["environment"]
         assert job["concurrency"] == {"group": f"stack-{stack}", "cancel-in-progress": False}
+
+
+def test_a_stack_goes_by_hand_only_after_its_environment_was_looked_at() -> None:
+    # Before the step that hands the stack on: a job that fails still hands on what is an output by then.
+    steps = [step.get("run", "") for step in WORKFLOWS["destroy.yml"]["jobs"]["stacks"]["steps"]]
+    (looked,) = [index for index, run in enumerate(steps) if run.endswith("ci.approval")]
+    (handed,) = [index for index, run in enumerate(steps) if run.endswith("ci.stacks one")]
+    assert looked < handed
+
+
+def test_what_main_requires_runs_whatever_the_rehearsals_did() -> None:
+    job = WORKFLOWS["preview.yml"]["jobs"]["rehearsed"]
+    assert job["if"] == "always()"
+    assert set(job["needs"]) == {"stacks", "rehearse"}
 
 
 def test_no_value_of_a_pull_request_is_pasted_into_a_command() -> None:
