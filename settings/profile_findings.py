@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from contracts import InstanceType
@@ -15,6 +16,9 @@ from settings.storage import ROLES
 from settings.values import NEVER, seconds
 
 _HOUR = 3600
+
+PROFILES_LIMIT = 768 * 1024
+"""Bytes that profiles may take of the hub's catalogue, a ConfigMap of 1 MiB: the rest is for a hundred teams."""
 
 
 def pools_of(profile: Profile, pools: Mapping[str, NodePool]) -> dict[str, NodePool]:
@@ -42,6 +46,18 @@ def profile_findings(profiles: Mapping[str, Profile], pools: Mapping[str, NodePo
             yield ("profiles", name, *path), message
         yield from (
             (("profiles", name, *path), message) for path, message in _age_findings(profile, pools_of(profile, pools))
+        )
+
+
+def length_findings(profiles: Mapping[str, Profile]) -> Findings:
+    """Profiles that are too long together for the catalogue that the hub reads; paths are the stack's."""
+    document = {name: profile.model_dump(mode="json") for name, profile in profiles.items()}
+    length = len(json.dumps(document, ensure_ascii=False).encode())
+    if length > PROFILES_LIMIT:
+        yield (
+            ("profiles",),
+            f"are {length // 1024} KiB, and the hub's catalogue has room for {PROFILES_LIMIT // 1024}: put startup"
+            " scripts and long values of env into the images",
         )
 
 

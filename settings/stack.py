@@ -20,7 +20,7 @@ from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
 from settings.network import Network
 from settings.node_pools import NodePool, PoolName
-from settings.profile_findings import default_findings, profile_findings
+from settings.profile_findings import default_findings, length_findings, profile_findings
 from settings.profiles import Profile
 from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
 from settings.storage import Storage
@@ -149,6 +149,10 @@ class StackSettings(Section):
     @rule
     def _profiles_that_pools_can_run(self, facts: Facts) -> Findings:
         yield from profile_findings(self.profiles, self.node_pools)
+
+    @rule
+    def _profiles_that_the_catalogue_holds(self, facts: Facts) -> Findings:
+        yield from length_findings(self.profiles)
 
     @rule
     def _teams_that_can_use_what_they_have(self, facts: Facts) -> Findings:

@@ -146,19 +146,22 @@ Date = Annotated[datetime.date, BeforeValidator(_date)]
 RetentionDays = Annotated[StrictInt, Check(_retention, {"enum": list(_RETENTION_DAYS)})]
 """Days that CloudWatch Logs keeps events."""
 
-# The patterns are those of Karpenter's NodePool (contracts/crds/nodepools.karpenter.sh.json).
-Duration = Annotated[str, matching(r"([0-9]+(s|m|h))+", 'a duration such as "90s", "10m" or "1h30m"')]
+# The patterns are those of Karpenter's NodePool (contracts/crds/nodepools.karpenter.sh.json), with so many digits as
+# Go's durations, of 292 years at most, have room for.
+_HOURS, _MINUTES, _SECS = "[0-9]{1,6}h", "[0-9]{1,8}m", "[0-9]{1,9}s"
+_PART = f"{_SECS}|{_MINUTES}|{_HOURS}"
+
+Duration = Annotated[str, matching(f"({_PART})+", 'a duration such as "90s", "10m" or "1h30m"')]
 """A Karpenter duration."""
 
-DurationOrNever = Annotated[
-    str, matching(r"([0-9]+(s|m|h))+|Never", 'a duration such as "90s", "10m" or "720h", or "Never"')
-]
+DurationOrNever = Annotated[str, matching(f"({_PART})+|Never", 'a duration such as "90s", "10m" or "720h", or "Never"')]
 """A Karpenter duration, or no end."""
 
 WindowDuration = Annotated[
     str,
     matching(
-        r"(([0-9]+(h|m))|([0-9]+h[0-9]+m))(0s)?", 'a duration of hours and minutes such as "4h", "30m" or "1h30m"'
+        f"({_HOURS}|{_MINUTES}|{_HOURS}{_MINUTES})(0s)?",
+        'a duration of hours and minutes such as "4h", "30m" or "1h30m"',
     ),
 ]
 """The duration of a disruption budget, which knows no seconds."""

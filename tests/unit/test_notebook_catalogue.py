@@ -150,6 +150,19 @@ def test_a_hundred_teams_fit_into_a_config_map() -> None:
     assert len(text.encode()) < CONFIG_MAP_LIMIT / 4
 
 
+def test_profiles_that_the_catalogue_has_no_room_for_are_refused_by_their_key() -> None:
+    def with_scripts(number: int) -> dict[str, Any]:
+        profiles = section("profiles")
+        return profiles | {
+            f"p{one}": {**profiles["agents"], "startup": "\N{LATIN SMALL LETTER E WITH ACUTE}" * 8192}
+            for one in range(number)
+        }
+
+    with pytest.raises(settings.SettingsError, match=r"gpulab:profiles: are \d+ KiB, .* has room for 768"):
+        of_dev(profiles=with_scripts(50))
+    assert len(catalogue_text(document(of_dev(profiles=with_scripts(46)))).encode()) < CONFIG_MAP_LIMIT * 0.8
+
+
 def test_what_a_config_map_cannot_hold_is_refused() -> None:
     found = document(of_dev())
     found["profiles"]["python"]["startup"] = "x" * CONFIG_MAP_LIMIT

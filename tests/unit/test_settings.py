@@ -308,6 +308,14 @@ def test_seconds_of_a_duration(duration, expected):
     assert seconds(duration) == expected
 
 
+@pytest.mark.parametrize("length", ["9" * 5000 + "h", "1h" + "9" * 5000 + "s", "9999999h"])
+def test_duration_longer_than_any_is_refused_by_its_key(length):
+    pool = ("gpulab:nodePools", "cpu")
+    found = mistakes({(*pool, key): length for key in ("expireAfter", "terminationGracePeriod")})
+    assert found.keys() == {"gpulab:nodePools.cpu.expireAfter", "gpulab:nodePools.cpu.terminationGracePeriod"}
+    assert all(message.startswith("must be a duration such as") for message in found.values())
+
+
 @pytest.mark.parametrize("text", ["", "Never", "10", "1d", "1h 30m", "m"])
 def test_seconds_refuses_what_is_no_duration(text):
     with pytest.raises(ValueError, match="is no duration"):
