@@ -27,6 +27,7 @@ from components.node_pools import NodePools, NodePoolsArgs
 from components.published_service import PublishedService, port_forward_commands
 from components.realm import Addresses
 from components.realm_clients import HUB_CLIENT
+from components.realm_providers import directory_groups
 from components.storage import Storage, StorageArgs
 from components.team import SharedArgs
 from components.teams import Teams, TeamsArgs
@@ -232,6 +233,7 @@ class Platform(pulumi.ComponentResource):
                     partition=partition,
                     file_system_id=storage.file_system_id,
                     binds_groups=settings.cluster.oidc,
+                    directory_groups=directory_groups(settings.identity),
                 ),
             ),
             opts=after(in_cluster, self.volume_gate),

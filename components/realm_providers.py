@@ -108,6 +108,15 @@ def federation(identity: Identity, password: str) -> list[dict[str, Any]]:
     ]
 
 
+def directory_groups(identity: Identity | None) -> dict[str, str]:
+    """The directory's groups as Keycloak names them, `/TEAM/ROLE/NAME`, each with the `/TEAM/ROLE` that it stands for.
+
+    The claims of who is in one name that group, and not the one above it.
+    """
+    groups = identity.ldap.groups if identity and identity.ldap else None
+    return {f"{path}/{name}": path for name, path in groups.mappings.items()} if groups else {}
+
+
 def _group_mappers(ldap: Ldap, groups: LdapGroups) -> list[dict[str, Any]]:
     """One for each group of the directory: it is found by its name, and put below the role that it stands for."""
     return [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -38,7 +38,8 @@ class SharedArgs:
 
     `storage` is that of the settings, with the teams' writers. `owner` and `cost_center` are the stack's, by which
     costs are split. `cluster_label` is the cluster's name as the stack file has it. `pull_secret` is the text of a
-    Docker `config.json`. `binds_groups`: people reach the Kubernetes API with their sign-in (`cluster.oidc`).
+    Docker `config.json`. `binds_groups`: people reach the Kubernetes API with their sign-in (`cluster.oidc`);
+    `directory_groups` are those of `components.realm_providers`.
     """
 
     storage: Storage
@@ -53,6 +54,7 @@ class SharedArgs:
     file_system_id: pulumi.Input[str]
     pull_secret: pulumi.Input[str] | None = None
     binds_groups: bool = False
+    directory_groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +168,7 @@ class Team(pulumi.ComponentResource):
                 f"{name}-{cluster_role}",
                 metadata=self._metadata(cluster_role),
                 role_ref=team_rbac.role_ref("ClusterRole", cluster_role),
-                subjects=team_rbac.subjects(args.name, cluster_role),
+                subjects=team_rbac.subjects(args.name, cluster_role, args.shared.directory_groups),
                 opts=opts,
             )
 

@@ -12,6 +12,7 @@ right is granted cluster-wide.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from components.manifests import Spec
@@ -85,12 +86,16 @@ def hub_subject() -> Spec:
     return {"kind": "ServiceAccount", "name": HUB_SERVICE_ACCOUNT, "namespace": HUB_NAMESPACE}
 
 
-def subjects(team: str, cluster_role: str) -> Spec:
-    """The groups of the team whose members have a ClusterRole in its namespace, as a RoleBinding names them."""
+def subjects(team: str, cluster_role: str, directory_groups: Mapping[str, str]) -> Spec:
+    """The groups of the team whose members have a ClusterRole in its namespace, as a RoleBinding names them.
+
+    `directory_groups` are those of `components.realm_providers`: a sign-in brings them in place of the role's own.
+    """
+    roles = [f"/{team}/{role}" for role, granted in ROLE_OF.items() if granted == cluster_role]
+    below = [group for group, role in sorted(directory_groups.items()) if role in roles]
     return [
-        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": f"{GROUP_PREFIX}/{team}/{role}"}
-        for role, granted in ROLE_OF.items()
-        if granted == cluster_role
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": f"{GROUP_PREFIX}{group}"}
+        for group in (*roles, *below)
     ]
 
 

@@ -360,7 +360,7 @@ def bound(teams: Rehearsal) -> Iterator[Kubernetes]:
             "kind": "RoleBinding",
             "metadata": {"name": name, "namespace": RESEARCH},
             "roleRef": team_rbac.role_ref("ClusterRole", name),
-            "subjects": team_rbac.subjects("research", name),
+            "subjects": team_rbac.subjects("research", name, {}),
         }
         create(api, collection, binding)
     # The API server decides by a copy of the bindings, which follows them.

@@ -234,16 +234,39 @@ def test_the_api_takes_the_realms_tokens_once_the_realm_answers(published: Any) 
         assert all(mocks.needs(provider, one) for one in mocks.all(needed)), needed
 
 
-def test_people_have_the_rights_of_their_groups_as_tokens_name_them(published: Any) -> None:
-    mocks = published
-    prefix = mocks.one("aws:eks/identityProviderConfig:IdentityProviderConfig").inputs["oidc"]["groupsPrefix"]
-    bound = {
+def bound_in_research(mocks: Any) -> dict[str, str]:
+    """The ClusterRole of each group that the API knows there."""
+    return {
         subject["name"]: binding.inputs["roleRef"]["name"]
         for binding in mocks.all("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding")
         if binding.inputs["metadata"]["namespace"] == "team-research"
         for subject in binding.inputs["subjects"]
         if subject["kind"] == "Group"
     }
+
+
+def test_people_of_a_directory_have_the_rights_of_its_groups_too(
+    deploy: Deploy, mocks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingress_mocks.answer(mocks, monkeypatch)
+    ldap = {
+        "url": "ldaps://ldap.example.com",
+        "vendor": "other",
+        "bindDn": "cn=keycloak,dc=x",
+        "bindPassword": {"kubernetesSecret": "ldap", "key": "password"},
+        "users": "ou=people,dc=x",
+        "groups": {"base": "ou=groups,dc=x", "mappings": {"cn-dev": "/research/developer"}},
+    }
+    bound = bound_in_research(
+        deploy(**{**PUBLISHED, "gpulab:identity": {**PUBLISHED["gpulab:identity"], "ldap": ldap}})
+    )
+    assert bound["gpulab:/research/developer/cn-dev"] == bound["gpulab:/research/developer"]
+
+
+def test_people_have_the_rights_of_their_groups_as_tokens_name_them(published: Any) -> None:
+    mocks = published
+    prefix = mocks.one("aws:eks/identityProviderConfig:IdentityProviderConfig").inputs["oidc"]["groupsPrefix"]
+    bound = bound_in_research(mocks)
     roles = {one.inputs["metadata"]["name"] for one in mocks.all("kubernetes:rbac.authorization.k8s.io/v1:ClusterRole")}
     assert bound.keys() == {f"{prefix}/research/{role}" for role in ROLES}
     assert set(bound.values()) <= roles

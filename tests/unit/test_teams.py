@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import team_network, team_quota, team_rbac, volumes
+from components.hub.people import hub_groups
+from components.realm_providers import directory_groups
 from components.team_buckets import buckets_policy
 from components.team_data import TeamDataProvider
-from settings import Storage
+from settings import Identity, Storage
 from settings.teams import Buckets, Quota
 
 POOLS = {
@@ -169,9 +171,42 @@ def test_nobody_of_a_team_moves_its_bounds_or_reads_secrets() -> None:
     assert "*" not in json.dumps(team_rbac.CLUSTER_ROLES)
 
 
+def bound(directory_groups: dict[str, str]) -> dict[str, str]:
+    """The ClusterRole that each group has in the namespace of research."""
+    pairs = [
+        (subject["name"], role)
+        for role in team_rbac.CLUSTER_ROLES
+        for subject in team_rbac.subjects("research", role, directory_groups)
+    ]
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def test_people_of_a_directorys_group_may_what_those_of_its_role_may() -> None:
+    mappings = {"cn-dev": "/research/developer", "cn-lead": "/research/project-manager", "see": "/vision/developer"}
+    ldap = {"groups": {"base": "ou=groups,dc=x", "mappings": mappings}}
+    given = {
+        "url": "ldaps://ldap.example.com",
+        "vendor": "other",
+        "bindDn": "cn=keycloak,dc=x",
+        "bindPassword": {"kubernetesSecret": "ldap", "key": "password"},
+        "users": "ou=people,dc=x",
+        **ldap,
+    }
+    identity = Identity.model_validate({"administrators": ["ada@example.com"], "ldap": given})
+    known = directory_groups(identity)
+    found = bound(known)
+    for group, path in mappings.items():
+        # As a sign-in brings it: the group lies below the role's, and people are in it alone.
+        claim = f"{path}/{group}"
+        in_research = path.startswith("/research/")
+        assert found.get(f"gpulab:{claim}") == (found[f"gpulab:{path}"] if in_research else None)
+        assert hub_groups({"groups": [claim]}, ["research"]) == ({path} if in_research else set())
+    assert directory_groups(None) == {}
+
+
 def test_every_role_of_a_team_is_bound_once() -> None:
-    bound = [subject["name"] for role in team_rbac.CLUSTER_ROLES for subject in team_rbac.subjects("research", role)]
-    assert sorted(bound) == [
+    assert sorted(bound({})) == [
         f"gpulab:/research/{role}" for role in ("administrator", "data-scientist", "developer", "project-manager")
     ]
 
