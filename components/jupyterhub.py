@@ -98,12 +98,12 @@ class Hub(pulumi.ComponentResource):
             "modules": hub_modules(),
             "catalogue": {"catalogue.json": catalogue_text(catalogue(args.settings))},
         }
-        # Each content has a name of its own, so that the revision that a failed upgrade returns to finds its own.
+        # Immutable and named by Pulumi, which gives no name twice: the revision that a failed upgrade returns to finds
+        # its files as they were, and the deletion of a map that was replaced never takes one that is in use.
         maps = {
             kind: kubernetes.core.v1.ConfigMap(
                 f"{name}-{kind}",
                 metadata={
-                    "name": config_map_name(kind, data),
                     "namespace": HUB_NAMESPACE,
                     "labels": CATALOGUE_LABEL if kind == "catalogue" else {},
                 },
@@ -113,9 +113,10 @@ class Hub(pulumi.ComponentResource):
             )
             for kind, data in files.items()
         }
+        held = self._held(name, args)
         before = [
             *maps.values(),
-            *self._secrets(name, args, within),
+            *self._secrets(name, args, held, within),
             *self._rights(name, within),
             kubernetes.scheduling.v1.PriorityClass(
                 name,
@@ -135,6 +136,7 @@ class Hub(pulumi.ComponentResource):
                     settings=args.settings,
                     modules=maps["modules"].metadata.name,
                     catalogue=maps["catalogue"].metadata.name,
+                    secrets_checksum=secrets_checksum(held),
                     database_url=database_url(args.database) if args.database else None,
                 )
             ),
@@ -150,8 +152,8 @@ class Hub(pulumi.ComponentResource):
         self.published = published_service(Addresses.of(args.settings.ingress.domain), namespace.metadata.name)
         self.register_outputs({})
 
-    def _secrets(self, name: str, args: HubArgs, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """What the chart takes from a Secret, so that Helm's values have none; and the registry's credentials.
+    def _held(self, name: str, args: HubArgs) -> dict[str, pulumi.Input[str]]:
+        """What the chart takes from a Secret, so that Helm's values have none, by its key.
 
         The token between hub and proxy is the chart's own, in its Secret.
         """
@@ -163,9 +165,15 @@ class Hub(pulumi.ComponentResource):
         }
         if args.database is not None:
             data[DATABASE_PASSWORD_KEY] = args.database.password
+        return data
+
+    def _secrets(
+        self, name: str, args: HubArgs, held: dict[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
+    ) -> list[pulumi.Resource]:
+        """The hub's own Secret, and the registry's credentials."""
         made: list[pulumi.Resource] = [
             kubernetes.core.v1.Secret(
-                f"{name}-secrets", metadata={"name": SECRETS, "namespace": HUB_NAMESPACE}, string_data=data, opts=opts
+                f"{name}-secrets", metadata={"name": SECRETS, "namespace": HUB_NAMESPACE}, string_data=held, opts=opts
             )
         ]
         registry = hub_of(args.settings).registry
@@ -232,9 +240,11 @@ def hub_modules() -> dict[str, str]:
     }
 
 
-def config_map_name(kind: str, data: dict[str, str]) -> str:
-    """The name of a ConfigMap of the hub's, which changes with what is in it."""
-    return f"hub-{kind}-{checksum(*(part for item in sorted(data.items()) for part in item))[:10]}"
+def secrets_checksum(held: dict[str, pulumi.Input[str]]) -> pulumi.Output[str]:
+    """Changes with any of the secrets. It is none itself: with random keys among them, it helps to guess none."""
+    return pulumi.Output.unsecret(
+        pulumi.Output.all(**held).apply(lambda known: checksum(*(known[key] for key in sorted(known))))
+    )
 
 
 def database_url(database: Connection) -> pulumi.Output[str]:

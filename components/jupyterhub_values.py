@@ -40,6 +40,7 @@ PACKAGE = "gpulab"
 PACKAGE_FOLDER = f"/usr/local/etc/jupyterhub/{PACKAGE}"
 CONFIGURATION = f"from {PACKAGE}.config import configure; configure(c)"
 
+SECRETS_CHECKSUM = f"checksum/{SECRETS}"
 DO_NOT_DISRUPT = {"karpenter.sh/do-not-disrupt": "true"}
 # A drain may take the one pod there is: else no node that has it could be renewed.
 DISRUPTION_BUDGET = {"enabled": True, "maxUnavailable": 1, "minAvailable": None}
@@ -52,12 +53,14 @@ _PULLER_RESOURCES = {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"mem
 class HubValuesArgs:
     """What the values are made of: the settings of a stack with a hub, and what is made beside the release.
 
-    `database_url` is SQLAlchemy's, without the password; None: SQLite on a volume.
+    `secrets_checksum` changes with the Secret's contents. `database_url` is SQLAlchemy's, without the password; None:
+    SQLite on a volume.
     """
 
     settings: Settings
     modules: pulumi.Input[str]
     catalogue: pulumi.Input[str]
+    secrets_checksum: pulumi.Input[str]
     database_url: pulumi.Input[str] | None = None
 
 
@@ -81,7 +84,6 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
             "config": {
                 "JupyterHub": {
                     "authenticator_class": "generic-oauth",
-                    "admin_access": False,
                     # By the full name: a notebook is in another namespace.
                     "hub_connect_url": hub_url(),
                 }
@@ -101,7 +103,8 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
             ],
             "extraVolumeMounts": [{"name": PACKAGE, "mountPath": PACKAGE_FOLDER, "readOnly": True}],
             "labels": CATALOGUE_LABEL,
-            "annotations": DO_NOT_DISRUPT,
+            # The Secret is read once, when the hub starts; the chart has only its own Secret's changes start it anew.
+            "annotations": {**DO_NOT_DISRUPT, SECRETS_CHECKSUM: args.secrets_checksum},
             "pdb": DISRUPTION_BUDGET,
             "resources": {
                 "requests": {"cpu": "200m", "memory": f"{hub.memory}Gi"},

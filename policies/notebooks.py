@@ -224,16 +224,32 @@ def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
 
 @resource_policy(
     "hub-administrators-in-notebooks",
-    "Administrators of the hub do not enter other people's notebooks",
-    fix="Set values.hub.config.JupyterHub.admin_access to false",
+    "Nobody enters other people's notebooks but administrators whom the identity provider names",
+    fix="Name admin_groups in place of admin_users, and filter access:servers (!group=NAME) in values.hub.loadRoles; of"
+    " a chart before 2.0 set values.hub.config.JupyterHub.admin_access to false",
     severity=MEDIUM,
     concerns=charts.of_chart(HUB),
     framework=_PODS,
 )
 def hub_administrators_in_notebooks(hub: Resource, _limits: Limits) -> Iterator[Found]:
-    """The chart's default: whoever gets an administrator's password gets everybody's data."""
-    if is_true(at(charts.values(hub), "hub.config.JupyterHub.admin_access")):
+    """From JupyterHub 2 on, administrators may, by a role that nothing takes it from; `admin_access` does nothing."""
+    given = at(charts.values(hub), "hub", {})
+    config = given.get("config") or {}
+    if _before_roles(at(hub.props, "version")) and is_true(at(config, "JupyterHub.admin_access")):
         yield "values.hub.config.JupyterHub.admin_access is true"
+    for section in config:
+        if items(at(config[section], "admin_users")):
+            yield f"values.hub.config.{section}.admin_users names accounts, which no identity provider can revoke"
+    roles = given.get("loadRoles") or {}
+    for role in roles:
+        if "access:servers" in items(at(roles[role], "scopes")):
+            yield f"values.hub.loadRoles.{role}.scopes has access:servers without a filter, which opens everybody's"
+
+
+def _before_roles(version: Any) -> bool:
+    """Whether the chart brings JupyterHub 1: the chart's 2.0.0 brings 3.0, with roles. Without a version, it is new."""
+    major = str(version or "").removeprefix("v").partition(".")[0]
+    return major in ("0", "1")
 
 
 @resource_policy(

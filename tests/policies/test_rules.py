@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import contracts
-from tests.policies.conftest import UNKNOWN, examined, kubernetes, node_pool, resource, text
+from tests.policies.conftest import UNKNOWN, examined, kubernetes, node_pool, release, resource, text
 
 TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
 GPU = "nvidia.com/gpu"
@@ -27,7 +27,31 @@ def allow(action, on="*", **more):
     return {"Effect": "Allow", "Action": action, "Resource": on, **more}
 
 
+def hub(version="4.4.0", load_roles=None, **config):
+    return release("jupyterhub", {"hub": {"config": config, "loadRoles": load_roles or {}}}, version=version)
+
+
 REFUSED_AND_ACCEPTED = {
+    "admin_access decides before there are roles, and nothing since": (
+        "hub-administrators-in-notebooks",
+        hub("1.2.0", JupyterHub={"admin_access": True}),
+        hub("4.4.0", JupyterHub={"admin_access": True}),
+    ),
+    "before there are roles, the chart's default lets administrators in": (
+        "hub-administrators-in-notebooks",
+        hub("1.2.0"),
+        hub("1.2.0", JupyterHub={"admin_access": False}),
+    ),
+    "administrators come from groups": (
+        "hub-administrators-in-notebooks",
+        hub(GenericOAuthenticator={"admin_users": ["ada"]}),
+        hub(GenericOAuthenticator={"admin_groups": ["/platform-administrators"]}),
+    ),
+    "a role opens some notebooks, not everybody's": (
+        "hub-administrators-in-notebooks",
+        hub(load_roles={"mentors": {"scopes": ["self", "access:servers"]}}),
+        hub(load_roles={"mentors": {"scopes": ["self", "access:servers!group=team"]}}),
+    ),
     "a CPU pool needs no taint": (
         "gpu-pool-taint",
         node_pool(),

@@ -121,7 +121,6 @@ def test_the_values_of_blueprints_are_refused(blueprint):
 DEFAULTS = {
     HUB: [
         "hub-dummy-authenticator",
-        "hub-administrators-in-notebooks",
         "hub-iptables-init-container",
         "public-service",
         "notebook-maximal-age",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from changed_program import change, copied_program
 from rich.console import Console
 
 from rehearsal.control_plane import ControlPlane
@@ -18,7 +17,6 @@ from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.deleting import LONGEST
 from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
 
 PATIENCE = 90
 CLAIMS = "/api/v1/persistentvolumeclaims"
@@ -29,12 +27,7 @@ NAMESPACE = "default"
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the program, whose components may be changed."""
-    folder = tmp_path / "program"
-    folder.mkdir()
-    for name in ("__main__.py", "settings", "contracts", "Pulumi.yaml", "Pulumi.dev.yaml"):
-        (folder / name).symlink_to(PROJECT / name)
-    shutil.copytree(PROJECT / "components", folder / "components")
-    return folder
+    return copied_program(tmp_path / "program")
 
 
 @pytest.fixture
@@ -48,13 +41,6 @@ def rehearsal(toolchain: Toolchain, project: Path) -> Iterator[Rehearsal]:
 
 def kubernetes_of(plane: ControlPlane) -> Kubernetes:
     return Kubernetes(plane.kubeconfig)
-
-
-def change(path: Path, pattern: str, replacement: str) -> None:
-    """Replaces what stands in a file of the program once."""
-    text, changed = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
-    assert changed == 1, f"{pattern} is {changed} times in {path.name}"
-    path.write_text(text, encoding="utf-8")
 
 
 def run_pod(kubernetes: Kubernetes, name: str, spec: Object) -> None:

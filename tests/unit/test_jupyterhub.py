@@ -16,8 +16,8 @@ from components.first_sign_in import first_steps
 from components.hub import catalogue as hub_catalogue
 from components.hub import config as hub_config
 from components.hub import pod
-from components.jupyterhub import MODULES, PRIORITY_CLASS, config_map_name, hub_modules, hub_rules, published_service
-from components.jupyterhub_values import PACKAGE
+from components.jupyterhub import MODULES, PRIORITY_CLASS, hub_modules, hub_rules, published_service, secrets_checksum
+from components.jupyterhub_values import PACKAGE, SECRETS_CHECKSUM
 from components.notebook_end import NOTEBOOKS, NotebookEndProvider
 from components.realm import Addresses
 from components.team_names import HUB_NAMESPACE
@@ -52,6 +52,9 @@ Deploy = Callable[..., None]
 def deploy(mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
     """Deploys a lab with a hub, and some sections of its stack file changed."""
     mocks.outputs[SNAPSHOT] = lambda resource: {"dbSnapshotArn": f"arn of {resource.name}"}
+    mocks.outputs[CONFIG_MAP] = lambda resource: {
+        "metadata": {"name": f"{resource.name}-named-by-pulumi", **resource.inputs["metadata"]}
+    }
     with platform_lab.answering_eks(mocks, monkeypatch):
         yield (
             lambda **changed: (
@@ -70,7 +73,7 @@ def hub_release(mocks: EngineMocks) -> Registered:
 
 def in_hub(mocks: EngineMocks, kind: str) -> dict[str, Registered]:
     found = [one for one in mocks.all(kind) if one.inputs["metadata"].get("namespace") == HUB_NAMESPACE]
-    return {one.inputs["metadata"]["name"]: one for one in found}
+    return {one.outputs["metadata"]["name"]: one for one in found}
 
 
 def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(deploy: Deploy, mocks: EngineMocks) -> None:
@@ -87,12 +90,21 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(deplo
     assert [one for one in held.values() if one in text] == []
 
 
+def test_a_new_secret_of_any_kind_starts_the_hub_anew(deploy: Deploy, mocks: EngineMocks) -> None:
+    deploy()
+    held = in_hub(mocks, SECRET)["hub-secrets"].inputs["stringData"]
+    annotation = hub_release(mocks).inputs["values"]["hub"]["annotations"][SECRETS_CHECKSUM]
+    assert annotation == mocks.value(secrets_checksum(held))
+    changed = [mocks.value(secrets_checksum({**held, key: "another"})) for key in held]
+    assert len({annotation, *changed}) == 1 + len(held)
+
+
 def test_keys_are_as_long_as_jupyterhub_wants_them(deploy: Deploy, mocks: EngineMocks) -> None:
     deploy()
     assert {one.inputs["length"] for one in mocks.all(BYTES)} == {32}
 
 
-def test_release_goes_back_to_what_ran_when_an_upgrade_fails(deploy: Deploy, mocks: EngineMocks) -> None:
+def test_release_asks_helm_to_go_back_when_an_upgrade_fails(deploy: Deploy, mocks: EngineMocks) -> None:
     deploy()
     release = hub_release(mocks)
     assert release.inputs["atomic"] is True
@@ -103,14 +115,15 @@ def test_release_goes_back_to_what_ran_when_an_upgrade_fails(deploy: Deploy, moc
     assert release.inputs["allowNullValues"] is True
 
 
-def test_each_content_has_a_config_map_of_its_own(deploy: Deploy, mocks: EngineMocks) -> None:
+def test_each_content_has_a_config_map_whose_name_comes_never_again(deploy: Deploy, mocks: EngineMocks) -> None:
     deploy()
     maps = in_hub(mocks, CONFIG_MAP)
     assert all(one.inputs["immutable"] for one in maps.values())
+    # With a name of the program's, going back to a content would make the map of that name a second time.
+    assert not [one for one in maps.values() if "name" in one.inputs["metadata"]]
     sources = hub_release(mocks).inputs["values"]["hub"]["extraVolumes"][0]["projected"]["sources"]
     mounted = {key for source in sources for key in maps[source["configMap"]["name"]].inputs["data"]}
     assert {"config.py", "catalogue.json"} <= mounted
-    assert config_map_name("x", {"a": "1"}) != config_map_name("x", {"a": "2"}) != config_map_name("x", {"b": "2"})
 
 
 def test_hubs_modules_read_the_catalogue_that_the_program_writes(deploy: Deploy, mocks: EngineMocks) -> None:

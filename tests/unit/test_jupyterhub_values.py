@@ -31,7 +31,11 @@ HUBS: dict[str, dict[str, Any]] = {
 
 def values(database_url: str | None = None, **sections: Any) -> dict[str, Any]:
     given = HubValuesArgs(
-        settings=of_dev(**sections), modules="hub-modules-1", catalogue="hub-catalogue-1", database_url=database_url
+        settings=of_dev(**sections),
+        modules="hub-modules-1",
+        catalogue="hub-catalogue-1",
+        secrets_checksum="0" * 64,
+        database_url=database_url,
     )
     return hub_values(given)
 
@@ -48,10 +52,13 @@ def test_a_value_that_the_chart_does_not_have_is_refused() -> None:
     assert check(wrong, CHART.values, CHART.schema)
 
 
-def test_no_way_in_but_keycloak_and_no_way_into_the_notebooks_of_others() -> None:
-    config = values()["hub"]["config"]["JupyterHub"]
-    assert config["authenticator_class"] == "generic-oauth"
-    assert config["admin_access"] is False
+def test_no_way_in_but_keycloak() -> None:
+    assert values()["hub"]["config"]["JupyterHub"]["authenticator_class"] == "generic-oauth"
+
+
+def test_nothing_is_set_of_which_jupyterhub_takes_no_notice() -> None:
+    """`admin_access` is one since roles: whoever is in `admin_groups` may enter notebooks (docs/notebooks.md)."""
+    assert "admin_access" not in values()["hub"]["config"]["JupyterHub"]
 
 
 def test_the_hub_loads_its_package_from_where_it_is_mounted() -> None:

@@ -190,8 +190,8 @@ k8s.helm.v3.Release(
     values={
         "hub": {
             "config": {
-                "GenericOAuthenticator": {"allow_all": True},
-                "JupyterHub": {"authenticator_class": "dummy", "admin_access": True},
+                "GenericOAuthenticator": {"allow_all": True, "admin_users": ["root"]},
+                "JupyterHub": {"authenticator_class": "dummy"},
             }
         },
         "singleuser": {"networkPolicy": {"enabled": False}, "cloudMetadata": {"blockWithIptables": False}},

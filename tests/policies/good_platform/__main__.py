@@ -242,9 +242,14 @@ k8s.helm.v3.Release(
     values={
         "hub": {
             "config": {
-                "GenericOAuthenticator": {"allowed_groups": ["/team"], "client_id": "hub"},
-                "JupyterHub": {"authenticator_class": "generic-oauth", "admin_access": False},
-            }
+                "GenericOAuthenticator": {
+                    "allowed_groups": ["/team"],
+                    "admin_groups": ["/administrators"],
+                    "client_id": "hub",
+                },
+                "JupyterHub": {"authenticator_class": "generic-oauth"},
+            },
+            "loadRoles": {"mentors": {"scopes": ["access:servers!group=team"], "groups": ["mentors"]}},
         },
         "proxy": {
             "service": {"type": "ClusterIP"},

@@ -1,0 +1,176 @@
+"""A hub whose upgrade fails: Helm goes back to what ran, notebooks go on, and the stack file can go back too.
+
+The chart is written here: the hub's Deployment, as far as it mounts files and may lack a node. Helm is the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from changed_program import change, copied_program
+from rich.console import Console
+
+import contracts
+from components.jupyterhub_values import CHART
+from components.notebook_end import NOTEBOOKS
+from components.team_names import HUB_NAMESPACE, NOTEBOOK_SERVICE_ACCOUNT
+from rehearsal.controllers.world import PODS, Kubernetes, Object, place
+from rehearsal.phases import Options, Rehearsal
+from rehearsal.pods import until
+from rehearsal.releases import releases
+from rehearsal.run import staged
+from rehearsal.toolchain import Toolchain
+
+TEAM_NAMESPACE = "team-research"
+CONFIG_MAPS = "/api/v1/configmaps"
+DEPLOYMENT = "/apis/apps/v1/namespaces/hub/deployments/hub"
+PATIENCE = 60
+
+# On the system nodes, which have no 32 GiB: else Karpenter would buy a node that has.
+TEMPLATE = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hub}
+spec:
+  strategy: {type: Recreate}
+  selector: {matchLabels: {component: hub}}
+  template:
+    metadata:
+      labels: {component: hub}
+      annotations: {{ toJson .Values.hub.annotations }}
+    spec:
+      serviceAccountName: hub
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms: [{matchExpressions: [{key: karpenter.sh/nodepool, operator: DoesNotExist}]}]
+      tolerations: {{ toJson .Values.scheduling.corePods.tolerations }}
+      securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
+      volumes: {{ toJson .Values.hub.extraVolumes }}
+      containers:
+        - name: hub
+          image: hub
+          resources: {{ toJson .Values.hub.resources }}
+          securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: hub}
+"""
+
+
+@pytest.fixture
+def charts(tmp_path: Path) -> Path:
+    """A folder with the chart, at the pinned version and with the real one's values."""
+    pinned = contracts.chart(CHART)
+    folder = tmp_path / "charts" / CHART
+    (folder / "templates").mkdir(parents=True)
+    metadata = {"apiVersion": "v2", "name": CHART, "version": pinned.version}
+    (folder / "Chart.yaml").write_text(yaml.safe_dump(metadata), encoding="utf-8")
+    (folder / "values.yaml").write_text(yaml.safe_dump(dict(pinned.values)), encoding="utf-8")
+    (folder / "templates" / "hub.yaml").write_text(TEMPLATE, encoding="utf-8")
+    return folder.parent
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The program, in which an upgrade of the hub is given up within seconds."""
+    made = copied_program(tmp_path / "program")
+    change(made / "components" / "jupyterhub.py", r"RELEASE_TIMEOUT = 900", "RELEASE_TIMEOUT = 30")
+    return made
+
+
+@pytest.fixture
+def rehearsal(toolchain: Toolchain, project: Path, charts: Path) -> Iterator[Rehearsal]:
+    """The dev lab, up."""
+    options = Options(stack_file=project / "Pulumi.dev.yaml", stack="dev", project=project, charts=(charts,))
+    with staged(options, Console(quiet=True)) as staging:
+        staging.up()
+        yield staging
+
+
+def mounted(kubernetes: Kubernetes) -> dict[str, str]:
+    """The files that the hub's pods find, by name."""
+    hub = kubernetes.get(DEPLOYMENT)
+    assert hub
+    assert hub["status"].get("readyReplicas") == 1, hub["status"]
+    (volume,) = hub["spec"]["template"]["spec"]["volumes"]
+    names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
+    maps = {name: kubernetes.get(place(CONFIG_MAPS, name, HUB_NAMESPACE)) for name in names}
+    assert None not in maps.values(), f"the hub's pods mount {names}, of which there are {maps.keys()}"
+    return {key: text for one in maps.values() if one for key, text in one["data"].items()}
+
+
+def run_notebook(kubernetes: Kubernetes) -> Callable[[], tuple[str, str, int]]:
+    """Starts a notebook, and returns what tells whether it is still the same: its uid, phase and restarts."""
+    key, _, value = NOTEBOOKS.partition("=")
+    path = place(PODS, "notebook", TEAM_NAMESPACE)
+    restricted: Object = {
+        "allowPrivilegeEscalation": False,
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": "main",
+        "securityContext": restricted,
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+    }
+    spec = {
+        "serviceAccountName": NOTEBOOK_SERVICE_ACCOUNT,
+        "nodeSelector": {"gpulab.dev/pool": "cpu"},
+        "containers": [container],
+    }
+    kubernetes.create(path, {"metadata": {"name": "notebook", "labels": {key: value}}, "spec": spec})
+
+    def look() -> tuple[str, str, int]:
+        pod = kubernetes.get(path)
+        assert pod, "the notebook is gone"
+        restarts = sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
+        return pod["metadata"]["uid"], pod["status"]["phase"], restarts
+
+    until(lambda: look()[1] == "Running", "the notebook runs", seconds=PATIENCE)
+    return look
+
+
+def test_a_failed_upgrade_ends_no_notebook_and_can_be_taken_back(rehearsal: Rehearsal, project: Path) -> None:
+    kubernetes = Kubernetes(rehearsal.plane.kubeconfig)
+    before = mounted(kubernetes)
+    look = run_notebook(kubernetes)
+    notebook = look()
+    stack_file = rehearsal.workspace.stack_file
+    previous = stack_file.read_text(encoding="utf-8")
+
+    # Another catalogue, other modules, and a hub that no node has room for.
+    document = yaml.safe_load(previous)
+    document["config"]["gpulab:profiles"]["python"]["displayName"] = "Snake"
+    document["config"]["gpulab:hub"] = {**document["config"].get("gpulab:hub", {}), "memory": 32}
+    stack_file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    module = project / "components" / "hub" / "people.py"
+    previous_module = module.read_text(encoding="utf-8")
+    module.write_text(f"{previous_module}\n# Another.\n", encoding="utf-8")
+    failed = rehearsal.engine.run("up", "--yes", "--skip-preview")
+    assert not failed.ok
+    assert any("has been rolled back due to atomic being set" in error for error in failed.errors), failed.errors
+    # What ran runs again, with the files that it had.
+    (release,) = [one for one in releases(rehearsal.plane) if one.name == CHART]
+    assert release.status == "deployed"
+    assert mounted(kubernetes) == before
+    assert look() == notebook
+
+    stack_file.write_text(previous, encoding="utf-8")
+    module.write_text(previous_module, encoding="utf-8")
+    rehearsal.up()
+    assert mounted(kubernetes) == before
+    rehearsal.second_preview()
+    assert rehearsal.report.second_preview_changes == []
+    assert look() == notebook
+    # Nothing of the attempt is left.
+    collection = f"/api/v1/namespaces/{HUB_NAMESPACE}/configmaps"
+    maps = [one["metadata"]["name"] for one in kubernetes.list(collection) if one.get("immutable")]
+    assert len(maps) == 2, maps
