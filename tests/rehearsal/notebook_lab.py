@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import kubernetes_asyncio.config
 import yaml
+from chart_configuration import set_by_chart
 from jupyterhub.objects import Hub, Server
 from karpenter_lab import Lab
 from traitlets.config import Config
@@ -22,6 +23,7 @@ from components.hub import pod
 from components.hub.catalogue import Catalogue, parse
 from components.hub.config import configure
 from components.hub.spawner import NotebookSpawner, pre_spawn_hook
+from components.jupyterhub_values import HubValuesArgs, hub_values
 from components.notebook_catalogue import catalogue
 from components.team import TeamArgs, namespace_metadata
 from components.team_names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, NOTEBOOK_SERVICE_ACCOUNT
@@ -35,6 +37,13 @@ _PATIENCE_SECONDS = 90
 
 def make_teams(kubernetes: Kubernetes, settings: Settings) -> None:
     """What the program makes of hub and teams, as far as the API server decides by it."""
+    make_hub(kubernetes)
+    for name in settings.teams:
+        make_team(kubernetes, name, settings)
+
+
+def make_hub(kubernetes: Kubernetes) -> None:
+    """What there is without any team."""
     make = _Maker(kubernetes)
     make("/api/v1/namespaces", {"metadata": {"name": HUB_NAMESPACE}})
     make("/api/v1/serviceaccounts", {"metadata": _within(HUB_NAMESPACE, HUB_SERVICE_ACCOUNT)})
@@ -48,12 +57,11 @@ def make_teams(kubernetes: Kubernetes, settings: Settings) -> None:
     policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
     make(f"{policies}ies", {"metadata": {"name": name}, "spec": team_admission.pod_policy()})
     make(f"{policies}ybindings", {"metadata": {"name": name}, "spec": team_admission.binding(name)})
-    for name in settings.teams:
-        _make_team(make, name, settings)
 
 
-def _make_team(make: _Maker, name: str, settings: Settings) -> None:
-    team, storage = settings.teams[name], settings.storage
+def make_team(kubernetes: Kubernetes, name: str, settings: Settings) -> None:
+    """One team more."""
+    make, team, storage = _Maker(kubernetes), settings.teams[name], settings.storage
     shared: Any = SimpleNamespace(storage=storage, pools=settings.node_pools, owner="tests", cost_center="tests")
     metadata = namespace_metadata(TeamArgs(name=name, settings=team, shared=shared))
     namespace = metadata["name"]
@@ -100,13 +108,17 @@ class _Maker:
 
 
 class NotebookLab:
-    """The lab's teams, and whoever starts notebooks there. `kubeconfig` is the administrator's."""
+    """The teams of some settings, and whoever starts notebooks there. `kubeconfig` is the hub's account's."""
 
-    def __init__(self, lab: Lab, kubeconfig: Path, folder: Path) -> None:
+    def __init__(self, lab: Lab, settings: Settings, kubeconfig: Path, folder: Path) -> None:
         self.lab = lab
-        self.document = catalogue(lab.settings)
-        make_teams(lab.kubernetes, lab.settings)
-        self._kubeconfig = hub_kubeconfig(lab.kubernetes, kubeconfig, folder)
+        self.kubeconfig = kubeconfig
+        self.document = catalogue(settings)
+        self.values = hub_values(
+            HubValuesArgs(settings=settings, modules="modules", catalogue="catalogue", secrets_checksum="0")
+        )
+        for name in settings.teams:
+            make_team(lab.kubernetes, name, settings)
         self._folder = folder
 
     @property
@@ -131,21 +143,22 @@ class NotebookLab:
 
     @asynccontextmanager
     async def _spawning(self) -> AsyncIterator[Spawning]:
-        await kubernetes_asyncio.config.load_kube_config(str(self._kubeconfig))
+        await kubernetes_asyncio.config.load_kube_config(str(self.kubeconfig))
         with patch("kubespawner.spawner.load_config"):
             try:
-                yield Spawning(self.document, self._folder)
+                yield Spawning(self.document, self.values, self._folder)
             finally:
                 await NotebookSpawner._stop_all_reflectors()
 
 
 class Spawning:
-    """Makes spawners of people, as the hub does, configured as the hub is."""
+    """Makes spawners of people, as the hub does, configured as the hub is: by the chart, then by our modules."""
 
-    def __init__(self, document: Object, folder: Path) -> None:
+    def __init__(self, document: Object, values: Object, folder: Path) -> None:
         file = folder / "catalogue.json"
         file.write_text(json.dumps(document), encoding="utf-8")
         self._config = Config()
+        set_by_chart(self._config, values)
         configure(self._config, file)
 
     def spawner(

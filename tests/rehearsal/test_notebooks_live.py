@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
-from karpenter_lab import running_lab, until
+from karpenter_lab import CLUSTER, running_lab, until
 from kubernetes_asyncio.client.rest import ApiException
-from notebook_lab import NotebookLab, Spawning
+from notebook_lab import NotebookLab, Spawning, hub_kubeconfig, make_hub
 
 import contracts
+from components import team_network, volumes
+from components.csi_drivers import EBS_DRIVER
 from components.hub.choices import choices
 from components.hub.people import ROLES, group_of
 from components.hub.spawner import NotebookSpawner, Refused, pre_spawn_hook
+from components.team_names import NOTEBOOK_PORT
+from rehearsal.controllers.volumes import ADDON as EBS_ADDON
+from rehearsal.controllers.volumes import CLAIMS, CLASSES
 from rehearsal.controllers.world import NODES, Object, place
 from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.toolchain import Toolchain
+from settings import Storage
 
 PODS = "/api/v1/pods"
 
@@ -34,7 +42,9 @@ def notebooks(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) ->
     with running_lab(toolchain, folder) as lab:
         for pool in lab.settings.node_pools:
             lab.make_pool(pool)
-        made = NotebookLab(lab, folder / "kubernetes" / "kubeconfig", folder)
+        make_hub(lab.kubernetes)
+        account = hub_kubeconfig(lab.kubernetes, folder / "kubernetes" / "kubeconfig", folder)
+        made = NotebookLab(lab, lab.settings, account, folder)
         for pool in lab.settings.node_pools:
             until(lambda pool=pool: lab.is_ready(pool), f"{pool} is ready")
         yield made
@@ -106,6 +116,35 @@ def test_every_choice_is_admitted_and_gets_its_kind_of_node(notebooks: NotebookL
             assert wanted.gpu.resource.endswith("shared") or machine.gpu_count >= wanted.gpu.count
             if any(one["key"].endswith("gpu-memory") for one in wanted.gpu.affinity):
                 assert machine.gpu_memory_mib > 22 * 1024
+        # What the chart does for notebooks anywhere, and these have no part in.
+        assert [one["key"] for one in spec["tolerations"] if "hub.jupyter.org" in one["key"]] == []
+        assert "preferredDuringSchedulingIgnoredDuringExecution" not in spec["affinity"]["nodeAffinity"]
+        assert_let_through(notebooks, pod)
+
+
+def assert_let_through(notebooks: NotebookLab, pod: Object) -> None:
+    """The network policies of hub and proxy let through to the notebook, and from it to the hub."""
+    namespace = notebooks.lab.kubernetes.get(place("/api/v1/namespaces", pod["metadata"]["namespace"]))
+    assert namespace
+    labels = pod["metadata"]["labels"]
+    hub, proxy = notebooks.values["hub"]["networkPolicy"], notebooks.values["proxy"]["chp"]["networkPolicy"]
+    for policy in (hub, proxy):
+        ports_and_peers = [(rule["ports"][0]["port"], peer) for rule in policy["egress"] for peer in rule["to"]]
+        (peer,) = [peer for port, peer in ports_and_peers if port == NOTEBOOK_PORT]
+        assert selects(peer["namespaceSelector"], namespace["metadata"]["labels"])
+        assert selects(peer["podSelector"], labels)
+    # The chart's hub takes pods with this label, of all namespaces where it is told to (templates/hub/netpol.yaml).
+    assert hub["interNamespaceAccessLabels"] == "accept"
+    assert labels["hub.jupyter.org/network-access-hub"] == "true"
+    own = team_network.network_policy(vpc_cidr="10.40.0.0/16", reaches_buckets=False)
+    assert selects(own["podSelector"], labels)
+
+
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector takes these labels."""
+    assert all(one["operator"] == "Exists" for one in selector.get("matchExpressions", []))
+    keys = {one["key"] for one in selector.get("matchExpressions", [])}
+    return keys <= labels.keys() and selector.get("matchLabels", {}).items() <= labels.items()
 
 
 def test_who_looks_at_a_notebooks_pod_does_not_read_its_token(notebooks: NotebookLab) -> None:
@@ -256,3 +295,59 @@ def test_a_privileged_change_of_a_notebook_is_refused(notebooks: NotebookLab) ->
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "privileged"}, "spec": spec}
     with pytest.raises(ApiError, match="violates PodSecurity"):
         notebooks.lab.kubernetes.create(place(PODS, "privileged", "team-data-platform"), pod)
+
+
+@pytest.fixture
+def disks(notebooks: NotebookLab, tmp_path: Path) -> Iterator[NotebookLab]:
+    """A team whose people have a home each: a disk of the EBS CSI driver's, as large as the settings say."""
+    lab = notebooks.lab
+    lab.client("eks").create_addon(clusterName=CLUSTER, addonName=EBS_ADDON)
+    gp3 = {
+        "metadata": {"name": volumes.GP3_CLASS},
+        "provisioner": EBS_DRIVER,
+        "parameters": {"type": "gp3"},
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    lab.kubernetes.create(place(CLASSES, volumes.GP3_CLASS), gp3)
+    research = lab.settings.teams["research"]
+    quota = research.quota.model_copy(update={"storage": 40})
+    storage = Storage.model_validate({"homes": "per-person", "homeSize": 20, "retain": False})
+    teams = {"disks": research.model_copy(update={"quota": quota})}
+    changed = dataclasses.replace(lab.settings, storage=storage, teams=teams)
+    made = NotebookLab(lab, changed, notebooks.kubeconfig, tmp_path)
+    yield made
+    for one in made.pods("team-disks"):
+        lab.kubernetes.delete(place(PODS, one["metadata"]["name"], "team-disks"))
+
+
+def test_homes_per_person_are_disks_that_the_hub_makes_and_finds_again(disks: NotebookLab) -> None:
+    group = [group_of("disks", "developer")]
+
+    async def start(spawning: Spawning) -> list[Object]:
+        claims = []
+        for person in ("ada@example.com", "grace@example.com", "ada@example.com"):
+            spawner = await spawning.start(person, group, "disks_python")
+            spec = pod_of(disks, spawner)["spec"]
+            (name,) = [
+                volume["persistentVolumeClaim"]["claimName"]
+                for volume in spec["volumes"]
+                for mount in spec["containers"][0]["volumeMounts"]
+                if mount["mountPath"] == "/home/jovyan" and mount["name"] == volume["name"]
+            ]
+            claim = disks.lab.kubernetes.get(place(CLAIMS, name, "team-disks"))
+            assert claim
+            claims.append(claim)
+            await spawner.stop(now=True)
+            with pytest.raises(ApiException, match="is forbidden"):
+                await spawner.api.delete_namespaced_persistent_volume_claim(name, "team-disks")
+        with pytest.raises(Refused, match="exceeded quota"):
+            await spawning.start("alan@example.com", group, "disks_python")
+        return claims
+
+    first, another, again = disks.run(start)
+    for claim in (first, another):
+        assert claim["status"]["phase"] == "Bound"
+        assert claim["spec"]["storageClassName"] == volumes.GP3_CLASS
+        assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+        assert claim["status"]["capacity"]["storage"] == "20Gi"
+    assert again["metadata"]["uid"] == first["metadata"]["uid"] != another["metadata"]["uid"]

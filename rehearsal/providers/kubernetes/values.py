@@ -29,11 +29,11 @@ def check(values: Mapping[str, Any], defaults: Mapping[str, Any], schema: Mappin
     """What is wrong with `values`, each by its path. Parts that a preview does not know yet are left alone."""
     if schema is None:
         return list(_by_defaults(values, defaults, ""))
-    # Helm validates what it renders with: the defaults with the values laid over them.
-    return list(_by_schema(_coalesced(values, defaults), schema))
+    return list(_by_schema(coalesced(values, defaults), schema))
 
 
-def _coalesced(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def coalesced(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What Helm renders with: the defaults with the values laid over them."""
     merged = {**defaults, **values}
     for key, value in values.items():
         default = defaults.get(key)
@@ -41,7 +41,7 @@ def _coalesced(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
             # A null takes the default away.
             del merged[key]
         elif isinstance(value, Mapping) and isinstance(default, Mapping):
-            merged[key] = _coalesced(value, default)
+            merged[key] = coalesced(value, default)
     return merged
 
 
