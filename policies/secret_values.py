@@ -21,7 +21,7 @@ _SECRET_KEY = re.compile(
 )
 # Keys that look so and say where a secret is, or something about it.
 _REFERENCE = re.compile(
-    r"(existing|name|ref|file|path|mount|from|policy|url|type|class|expir|ttl|lifespan|key_?id|rotation|create|enabled)",
+    r"(existing|name|ref|file|path|mount|from|policy|url|type|class|expir|ttl|lifespan|key_?id|rotation|create|enabled|checksum)",
     re.IGNORECASE,
 )
 _DEFAULTS = frozenset(

@@ -172,6 +172,7 @@ def test_names_of_secrets_are_no_secrets():
         "database": {"existingSecret": "db", "existingSecretKey": "password", "passwordSecretRef": {"name": "db"}},
         "auth": {"secretName": "x", "tokenUrl": "https://x.example.com", "passwordPolicy": "length(12)"},
         "extraEnv": text([{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]),
+        "podAnnotations": {"checksum/db-secret": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
     }
     assert examined("literal-secret", release("keycloakx", values)) == {}
 
