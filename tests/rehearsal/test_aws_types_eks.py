@@ -281,8 +281,18 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
         "no ARN",
     ),
     (ENTRY, {"clusterName": "lab", "principalArn": ADMINISTRATOR, "type": "NODE"}, "type", "one of"),
-    (PROVIDER, {"oidc": {**OIDC, "issuerUrl": "http://auth.example.com"}}, "oidc.issuerUrl", "https://"),
-    (PROVIDER, {"oidc": {**OIDC, "groupsPrefix": "system:"}}, "oidc.groupsPrefix", "Kubernetes' own"),
+    (
+        PROVIDER,
+        {"clusterName": "lab", "oidc": {**OIDC, "issuerUrl": "http://auth.example.com"}},
+        "oidc.issuerUrl",
+        "https://",
+    ),
+    (
+        PROVIDER,
+        {"clusterName": "lab", "oidc": {**OIDC, "groupsPrefix": "system:"}},
+        "oidc.groupsPrefix",
+        "Kubernetes' own",
+    ),
     (POLICY, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "policyArn", "no EKS access policy"),
     (POLICY, {"accessScope": {"type": "namespace"}}, "accessScope.namespaces", "names at least one"),
 ]
