@@ -278,8 +278,13 @@ class NodeTrial:
 
     def _until_running(self, name: str) -> None:
         """Waits until a pod runs. Raises NotTried when a pool's limit admits no node for it."""
+
+        def decided() -> bool:
+            self.pods.run_again(name)
+            return bool(self.pods.running(name)) or _LIMIT in self.pods.reasons().get(name, "")
+
         until(
-            lambda: self.pods.running(name) or _LIMIT in self.pods.reasons().get(name, ""),
+            decided,
             f"the pod {name} runs",
             seconds=DECIDED_SECONDS,
             otherwise=lambda: self.pods.standing(name),

@@ -91,12 +91,23 @@ class Pods:
 
     def __init__(self, kubernetes: Kubernetes) -> None:
         self._kubernetes = kubernetes
+        self._wanted: dict[str, Object] = {}
 
     def run(self, name: str, wish: Wish, labels: Mapping[str, str] | None = None) -> None:
         """Makes a pod; does not wait."""
         template = wish.template({**(labels or {}), TRIED: name})
         pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "name": name}}
+        self._wanted[name] = pod
         self._kubernetes.create(place(PODS, name, NAMESPACE), pod)
+
+    def run_again(self, name: str) -> None:
+        """Makes a pod of `run` anew that is gone, though nobody deleted it.
+
+        A node counts as empty until its pod gets there. Here Karpenter takes empty nodes after seconds, and on a busy
+        machine that may be just then.
+        """
+        if name in self._wanted and not self._kubernetes.get(place(PODS, name, NAMESPACE)):
+            self._kubernetes.create(place(PODS, name, NAMESPACE), self._wanted[name])
 
     def keep_running(self, name: str, wish: Wish) -> None:
         """Makes a ReplicaSet of one pod, which comes again wherever it can when its node is taken away."""
@@ -118,6 +129,7 @@ class Pods:
 
     def delete(self, name: str) -> None:
         """Deletes a pod; does not wait."""
+        self._wanted.pop(name, None)
         self._kubernetes.delete(place(PODS, name, NAMESPACE))
 
     def running(self, name: str) -> Object | None:
@@ -171,8 +183,8 @@ class Pods:
 
 
 def is_running(pod: Object) -> bool:
-    """Whether a pod runs."""
-    return pod["status"].get("phase") == "Running"
+    """Whether a pod runs, and is not on its way out."""
+    return pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
 
 
 def _on_nodes_of(groups: Sequence[Mapping[str, str]]) -> dict[str, Any]:

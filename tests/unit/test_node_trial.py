@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
 import settings
 from rehearsal.checks import DoesNotHold, NotTried, outcome
 from rehearsal.node_trial import BURST, burst, is_open, smallest_machine, types_to_buy
-from rehearsal.pods import Wish
+from rehearsal.pods import Pods, Wish
 from rehearsal.workspace import PROJECT
 from settings.gpu_shares import shares
 
@@ -77,3 +78,35 @@ def test_a_check_that_can_not_be_made_neither_holds_nor_fails() -> None:
 )
 def test_what_is_left_of_a_limit_has_to_be_a_machine_that_fits(pool: str, amount: int, least: int) -> None:
     assert smallest_machine(stack("prod").node_pools[pool], amount) == least
+
+
+class Cluster:
+    """Of a cluster's API what pods by name need."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Any] = {}
+
+    def create(self, path: str, obj: Any) -> Any:
+        assert path not in self.objects
+        self.objects[path] = obj
+
+    def get(self, path: str) -> Any:
+        return self.objects.get(path)
+
+    def delete(self, path: str) -> None:
+        del self.objects[path]
+
+
+def test_a_pod_that_went_with_its_node_is_made_again_and_one_that_was_deleted_is_not() -> None:
+    cluster = Cluster()
+    pods = Pods(cast("Any", cluster))
+    pods.run("gpu", Wish(requests={"cpu": "1"}))
+    (made,) = cluster.objects.items()
+    pods.run_again("gpu")
+    assert [*cluster.objects.items()] == [made]
+    cluster.objects.clear()
+    pods.run_again("gpu")
+    assert [*cluster.objects.items()] == [made]
+    pods.delete("gpu")
+    pods.run_again("gpu")
+    assert cluster.objects == {}
