@@ -1,4 +1,7 @@
-"""The workflows' steps on the real engine, API server and simulated AWS: preview, up, drift, destroy, unreachable."""
+"""The workflows' steps on the real engine, API server and simulated AWS: preview, up, drift, destroy, unreachable.
+
+GitHub alone is a stand-in: a `gh` that knows of no later commit.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from rich.console import Console
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT, UNLOCK_CONFIG
+from tests.workflows.step_bench import Bench, fake_programs
 
 STACK = "lab"
 
@@ -26,18 +30,24 @@ class Runner:
 
     rehearsal: Rehearsal
     folder: Path
+    github: Path
 
     def step(self, module: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        surroundings = self.rehearsal.workspace.environment
         summary = self.folder / "summary.md"
         summary.unlink(missing_ok=True)
         return subprocess.run(
             [sys.executable, "-m", f"ci.{module}"],
             cwd=self.rehearsal.workspace.folder,
             env={
-                **self.rehearsal.workspace.environment,
+                **surroundings,
+                "PATH": f"{self.github}:{surroundings['PATH']}",
                 "PYTHONPATH": str(PROJECT),
                 "AWS_DEFAULT_REGION": self.rehearsal.settings.region,
                 "GITHUB_STEP_SUMMARY": str(summary),
+                "GITHUB_REPOSITORY": "example/gpulab",
+                "GITHUB_REF_NAME": "main",
+                "GITHUB_SHA": "1234abc",
                 "STACK": STACK,
                 "STACKS": json.dumps([STACK]),
                 **environment,
@@ -66,7 +76,11 @@ def runner(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
         workspace = rehearsal.workspace
         (workspace.folder / "policies").symlink_to(workspace.policy_pack)
         workspace.policy_pack.joinpath(UNLOCK_CONFIG.name).symlink_to(UNLOCK_CONFIG)
-        yield Runner(rehearsal, folder)
+        github = folder / "github"
+        fake_programs(github, ["gh"])
+        path = "repos/example/gpulab/compare/1234abc...main"
+        Bench(folder, github).answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
+        yield Runner(rehearsal, folder, github)
 
 
 def test_a_preview_becomes_a_comment(runner: Runner) -> None:
