@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,16 @@ def error(text: str) -> None:
     """Shows an error at the top of the run: one line, whatever is in it."""
     escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     print(f"::error::{escaped}", flush=True)
+
+
+def told(find: Callable[[], str]) -> int:
+    """Prints what a step found, or the error for which it failed. Returns its exit status."""
+    try:
+        print(find(), flush=True)
+    except StepFailed as failed:
+        error(str(failed))
+        return 1
+    return 0
 
 
 def event() -> dict[str, Any]:

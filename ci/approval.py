@@ -48,12 +48,7 @@ def check(repository: str, stack: str) -> str:
 
 def main() -> int:
     """Runs the step and returns its exit status."""
-    try:
-        print(check(actions.required("GITHUB_REPOSITORY"), known(actions.required("STACK"))), flush=True)
-    except StepFailed as failed:
-        actions.error(str(failed))
-        return 1
-    return 0
+    return actions.told(lambda: check(actions.required("GITHUB_REPOSITORY"), known(actions.required("STACK"))))
 
 
 if __name__ == "__main__":

@@ -30,12 +30,7 @@ def verdict(needs: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Runs the step and returns its exit status."""
-    try:
-        print(verdict(json.loads(actions.required("NEEDS"))), flush=True)
-    except StepFailed as failed:
-        actions.error(str(failed))
-        return 1
-    return 0
+    return actions.told(lambda: verdict(json.loads(actions.required("NEEDS"))))
 
 
 if __name__ == "__main__":

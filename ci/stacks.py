@@ -77,8 +77,8 @@ def without_file(stack: str) -> str:
 
 def expired(chosen: Iterable[str], changed: Iterable[str]) -> list[str]:
     """The labs of `chosen` that are past their day, and whose own file is not among those that changed."""
-    untouched = {name for name in chosen if f"Pulumi.{name}.yaml" not in set(changed)}
-    return sorted(name for name in untouched if _is_expired(name))
+    files = set(changed)
+    return sorted(name for name in chosen if f"Pulumi.{name}.yaml" not in files and _is_expired(name))
 
 
 def _is_expired(stack: str) -> bool:

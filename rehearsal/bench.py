@@ -9,12 +9,13 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from . import command
+from .engine import Engine
 from .phases import Options
 from .run import rehearse, staged
 from .workspace import PROJECT
@@ -64,20 +65,25 @@ def _options(options: argparse.Namespace) -> Options:
 
 def _policy_pack(options: Options, runs: int, console: Console) -> dict[str, float]:
     """The seconds of a first preview with and without the pack, and the pack's part of the latter in percent."""
-    seconds: dict[bool, list[float]] = {False: [], True: []}
     with staged(options, console) as rehearsal:
         engine = rehearsal.engine
         engine.run("preview")  # the first one fills caches of the system's
-        for _ in range(runs):
-            for with_policies, taken in seconds.items():
-                engine.with_policies = with_policies
-                taken.append(engine.run("preview").seconds)
-    without, whole = (statistics.median(seconds[with_policies]) for with_policies in (False, True))
+        without, whole = without_and_with_pack(engine, runs, lambda: engine.run("preview").seconds)
     return {
         "preview_seconds_without": round(without, 2),
         "preview_seconds_with": round(whole, 2),
         "adds_percent": round((whole / without - 1) * 100, 1),
     }
+
+
+def without_and_with_pack(engine: Engine, runs: int, preview: Callable[[], float]) -> tuple[float, float]:
+    """The median seconds of previews without the policy pack, and of those with it, by turns."""
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(runs):
+        for with_policies, taken in seconds.items():
+            engine.with_policies = with_policies
+            taken.append(preview())
+    return statistics.median(seconds[False]), statistics.median(seconds[True])
 
 
 def _medians(runs: Iterable[Mapping[str, float]]) -> dict[str, float]:

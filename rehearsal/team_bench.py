@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from rich.console import Console
 import settings
 
 from . import command
+from .bench import without_and_with_pack
 from .phases import REHEARSAL_DAY, Options
 from .run import staged
 from .workspace import PROJECT
@@ -102,12 +102,12 @@ def rehearsed(stack_file: Path) -> dict[str, Any]:
         engine, report = rehearsal.engine, rehearsal.report
         teams = len(settings.check_stack_file(stack_file, "dev", REHEARSAL_DAY).teams)
         own = [one for one in engine.resources() if "gpulab:index:Teams$gpulab:index:Team$" in one["urn"]]
-        previews: dict[bool, list[float]] = {False: [], True: []}
-        for _ in range(_PREVIEWS):
-            for engine.with_policies, seconds in previews.items():
-                rehearsal.second_preview()
-                seconds.append(report.seconds["second preview"])
-        without, whole = (statistics.median(previews[with_policies]) for with_policies in (False, True))
+
+        def preview() -> float:
+            rehearsal.second_preview()
+            return report.seconds["second preview"]
+
+        without, whole = without_and_with_pack(engine, _PREVIEWS, preview)
         rehearsal.destroy()
         return {
             "resources": report.resources_created,

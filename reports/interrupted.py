@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from settings import SettingsError, StackFileError
 
 from .account import LISTINGS, Account, Held, tag_map
-from .leftovers import stack_settings
+from .leftovers import add_endpoint, stack_settings
 
 OK, UNCLEAR, NOT_LOOKED_AT = 0, 1, 2
 _CREATING = "creating"
@@ -323,12 +322,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Takes what an interrupted `pulumi up` made and did not note into the state on standard input.",
     )
     parser.add_argument("stack", metavar="STACK", help="a stack (dev), or its file")
-    parser.add_argument(
-        "--endpoint-url",
-        default=os.environ.get("AWS_ENDPOINT_URL"),
-        metavar="URL",
-        help="another place that speaks AWS's APIs, such as a rehearsal's (default: AWS_ENDPOINT_URL)",
-    )
+    add_endpoint(parser)
     return parser
 
 

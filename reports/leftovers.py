@@ -243,13 +243,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the report for machines")
     parser.add_argument("--actions", action="store_true", help="print the IAM actions that this takes, and end")
+    add_endpoint(parser)
+    return parser
+
+
+def add_endpoint(parser: argparse.ArgumentParser) -> None:
+    """The option that has another place than AWS asked."""
     parser.add_argument(
         "--endpoint-url",
         default=os.environ.get("AWS_ENDPOINT_URL"),
         metavar="URL",
         help="another place that speaks AWS's APIs, such as a rehearsal's (default: AWS_ENDPOINT_URL)",
     )
-    return parser
 
 
 def stack_settings(given: str) -> Settings:

@@ -16,7 +16,6 @@ SCOPES = ("delete:servers",)
 # Of a profile that the stack file has no more: seconds.
 DEFAULT_IDLE, DEFAULT_LIFETIME = 3600, 604_800
 
-
 # So many rounds in a row a notebook has to be silent before it ends as an idle one.
 SILENT_ROUNDS = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,18 @@ LAB: dict[str, Any] = {
     "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
     "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
 }
+
+
+def directory(mappings: Mapping[str, str]) -> dict[str, Any]:
+    """The section `ldap` of `gpulab:identity`, with groups of a directory by their name: /TEAM/ROLE of each."""
+    return {
+        "url": "ldaps://ldap.example.com",
+        "vendor": "other",
+        "bindDn": "cn=keycloak,dc=x",
+        "bindPassword": {"kubernetesSecret": "ldap", "key": "password"},
+        "users": "ou=people,dc=x",
+        "groups": {"base": "ou=groups,dc=x", "mappings": dict(mappings)},
+    }
 
 
 def config(**changed: Any) -> dict[str, str]:

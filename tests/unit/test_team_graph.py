@@ -249,14 +249,7 @@ def test_people_of_a_directory_have_the_rights_of_its_groups_too(
     deploy: Deploy, mocks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingress_mocks.answer(mocks, monkeypatch)
-    ldap = {
-        "url": "ldaps://ldap.example.com",
-        "vendor": "other",
-        "bindDn": "cn=keycloak,dc=x",
-        "bindPassword": {"kubernetesSecret": "ldap", "key": "password"},
-        "users": "ou=people,dc=x",
-        "groups": {"base": "ou=groups,dc=x", "mappings": {"cn-dev": "/research/developer"}},
-    }
+    ldap = platform_lab.directory({"cn-dev": "/research/developer"})
     bound = bound_in_research(
         deploy(**{**PUBLISHED, "gpulab:identity": {**PUBLISHED["gpulab:identity"], "ldap": ldap}})
     )

@@ -8,6 +8,7 @@ import itertools
 import json
 from typing import Any
 
+import platform_lab
 import pytest
 from gpu_pools import P4D, cpu_pool, gpu_pool
 from hypothesis import given
@@ -184,16 +185,9 @@ def bound(directory_groups: dict[str, str]) -> dict[str, str]:
 
 def test_people_of_a_directorys_group_may_what_those_of_its_role_may() -> None:
     mappings = {"cn-dev": "/research/developer", "cn-lead": "/research/project-manager", "see": "/vision/developer"}
-    ldap = {"groups": {"base": "ou=groups,dc=x", "mappings": mappings}}
-    given = {
-        "url": "ldaps://ldap.example.com",
-        "vendor": "other",
-        "bindDn": "cn=keycloak,dc=x",
-        "bindPassword": {"kubernetesSecret": "ldap", "key": "password"},
-        "users": "ou=people,dc=x",
-        **ldap,
-    }
-    identity = Identity.model_validate({"administrators": ["ada@example.com"], "ldap": given})
+    identity = Identity.model_validate(
+        {"administrators": ["ada@example.com"], "ldap": platform_lab.directory(mappings)}
+    )
     known = directory_groups(identity)
     found = bound(known)
     for group, path in mappings.items():
