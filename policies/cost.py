@@ -11,7 +11,7 @@ import contracts
 from policies.lifecycle import AWS_TAG, LABEL, default_tags
 from policies.reading.node_pools import instance_types
 from policies.reading.quantities import quantity
-from policies.reading.resources import Resource, Stack, at, items, kind_of, texts
+from policies.reading.resources import Resource, Stack, at, either, is_kind, is_type, items, kind_of, texts
 from policies.rules import LOW, MEDIUM, Finding, Found, Limits, about, best_practices, resource_policy, stack_policy
 
 _COST = best_practices("Cost optimization: Observability, tagging")
@@ -50,7 +50,7 @@ BILLED = frozenset(
     "An AWS resource says who owns it and what it is booked on",
     fix="Add the tags to defaultTags of the aws provider, or to the resource's tags",
     severity=MEDIUM,
-    concerns=lambda resource: resource.resource_type in BILLED,
+    concerns=is_type(*BILLED),
     framework=_COST,
     limits={
         "tags": {
@@ -73,12 +73,19 @@ def _default_tags(resource: Resource) -> Mapping[str, Any]:
     return default_tags(resource.provider.props) if resource.provider else {}
 
 
+_INSTANCE_TYPES: Mapping[str, str] = {
+    "aws:eks/nodeGroup:NodeGroup": "instanceTypes",
+    "aws:ec2/instance:Instance": "instanceType",
+    "aws:ec2/launchTemplate:LaunchTemplate": "instanceType",
+}
+
+
 @resource_policy(
     "instance-price",
     "No instance type costs more an hour than is allowed",
     fix="Narrow the NodePool's requirements (instance-size, instance-gpu-count), or choose smaller instanceTypes",
     severity=MEDIUM,
-    concerns=lambda resource: resource.resource_type in _INSTANCE_TYPES or kind_of(resource) == "NodePool",
+    concerns=either(is_type(*_INSTANCE_TYPES), is_kind("NodePool")),
     framework=best_practices("Cost optimization: Compute and autoscaling"),
     limits={
         "usdAnHour": {
@@ -96,13 +103,6 @@ def instance_price(resource: Resource, limits: Limits) -> Iterator[Found]:
         name, price = max(priced, key=lambda one: one[1])
         more = f", as do {len(priced) - 1} more types" if len(priced) > 1 else ""
         yield f"{name} costs {price:.2f} USD an hour{more}, more than {most:g}"
-
-
-_INSTANCE_TYPES: Mapping[str, str] = {
-    "aws:eks/nodeGroup:NodeGroup": "instanceTypes",
-    "aws:ec2/instance:Instance": "instanceType",
-    "aws:ec2/launchTemplate:LaunchTemplate": "instanceType",
-}
 
 
 def _types(resource: Resource) -> list[str]:
@@ -201,7 +201,7 @@ public_addresses = _number_of(
     "A node's volume is no larger than allowed",
     fix="Lower volumeSize in spec.blockDeviceMappings, or raise the policy's maximum",
     severity=LOW,
-    concerns=lambda resource: kind_of(resource) == "EC2NodeClass",
+    concerns=is_kind("EC2NodeClass"),
     framework=best_practices("Cost optimization: Storage"),
     limits={
         "gibibytes": {"type": "number", "default": 1000, "description": "The largest volume, in GiB."},

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.reading.resources import Resource, Stack, at, is_true, is_type, items, kind_of, made_from, number, parsed
+from policies.reading.resources import (
+    Resource,
+    Stack,
+    at,
+    either,
+    is_kind,
+    is_true,
+    is_type,
+    items,
+    kind_of,
+    made_from,
+    number,
+    parsed,
+)
 from policies.rules import (
     HIGH,
     MEDIUM,
@@ -66,32 +79,6 @@ def cluster_logs(cluster: Resource, limits: Limits) -> Iterator[Found]:
         yield f"logs are off: {', '.join(missing)}"
 
 
-@resource_policy(
-    "ebs-encryption",
-    "EBS volumes are encrypted, those of nodes and claims too",
-    fix="Set encrypted: true (ebs.encrypted in block device mappings, parameters.encrypted: 'true' in a StorageClass)",
-    severity=HIGH,
-    concerns=lambda resource: (
-        resource.resource_type in _DEVICES or kind_of(resource) in ("EC2NodeClass", "StorageClass")
-    ),
-    framework=_AT_REST,
-)
-def ebs_encryption(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A snapshot of a volume that is not encrypted can be read by whoever gets it."""
-    kind = kind_of(resource)
-    if kind == "StorageClass":
-        if resource.props.get("provisioner") == "ebs.csi.aws.com" and not is_true(
-            at(resource.props, "parameters.encrypted")
-        ):
-            yield "volumes of its claims are not encrypted"
-    elif kind == "EC2NodeClass":
-        for mapping in items(at(resource.props, "spec.blockDeviceMappings")):
-            if not is_true(at(mapping, "ebs.encrypted")):
-                yield f"the volume {mapping.get('deviceName')} of its nodes is not encrypted"
-    else:
-        yield from _DEVICES[resource.resource_type](resource)
-
-
 def _volume(volume: Resource) -> Iterator[Found]:
     if not is_true(volume.props.get("encrypted")):
         yield "it is not encrypted"
@@ -116,6 +103,30 @@ _DEVICES: Mapping[str, Any] = {
     "aws:ec2/launchTemplate:LaunchTemplate": _launch_template,
     "aws:ec2/instance:Instance": _instance,
 }
+
+
+@resource_policy(
+    "ebs-encryption",
+    "EBS volumes are encrypted, those of nodes and claims too",
+    fix="Set encrypted: true (ebs.encrypted in block device mappings, parameters.encrypted: 'true' in a StorageClass)",
+    severity=HIGH,
+    concerns=either(is_type(*_DEVICES), is_kind("EC2NodeClass", "StorageClass")),
+    framework=_AT_REST,
+)
+def ebs_encryption(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """A snapshot of a volume that is not encrypted can be read by whoever gets it."""
+    kind = kind_of(resource)
+    if kind == "StorageClass":
+        if resource.props.get("provisioner") == "ebs.csi.aws.com" and not is_true(
+            at(resource.props, "parameters.encrypted")
+        ):
+            yield "volumes of its claims are not encrypted"
+    elif kind == "EC2NodeClass":
+        for mapping in items(at(resource.props, "spec.blockDeviceMappings")):
+            if not is_true(at(mapping, "ebs.encrypted")):
+                yield f"the volume {mapping.get('deviceName')} of its nodes is not encrypted"
+    else:
+        yield from _DEVICES[resource.resource_type](resource)
 
 
 @resource_policy(
@@ -191,8 +202,7 @@ _INSTANCE_PROFILE = best_practices(
 )
 
 
-def _has_metadata_options(resource: Resource) -> bool:
-    return resource.resource_type in _METADATA_TYPES or kind_of(resource) == "EC2NodeClass"
+_HAVE_METADATA_OPTIONS = either(is_type(*_METADATA_TYPES), is_kind("EC2NodeClass"))
 
 
 def _metadata_options(resource: Resource) -> Mapping[str, Any]:
@@ -204,7 +214,7 @@ def _metadata_options(resource: Resource) -> Mapping[str, Any]:
     "Instances answer to IMDSv2 alone",
     fix="Set metadataOptions.httpTokens to required",
     severity=HIGH,
-    concerns=_has_metadata_options,
+    concerns=_HAVE_METADATA_OPTIONS,
     framework=_INSTANCE_PROFILE,
 )
 def instance_metadata_v1(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -220,7 +230,7 @@ def instance_metadata_v1(resource: Resource, _limits: Limits) -> Iterator[Found]
     "The metadata of instances is out of the reach of pods",
     fix="Set metadataOptions.httpPutResponseHopLimit to 1",
     severity=HIGH,
-    concerns=_has_metadata_options,
+    concerns=_HAVE_METADATA_OPTIONS,
     framework=_INSTANCE_PROFILE,
 )
 def instance_metadata_hop_limit(resource: Resource, _limits: Limits) -> Iterator[Found]:

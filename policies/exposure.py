@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.encryption import CLUSTER
 from policies.reading import releases as charts
-from policies.reading.resources import Resource, at, is_kind, is_type, items, kind_of, mappings, number, texts
+from policies.reading.resources import Resource, at, either, is_kind, is_type, items, kind_of, mappings, number, texts
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
 
 ANYWHERE = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
@@ -98,7 +98,7 @@ def _sources(rule: Mapping[str, Any]) -> Iterator[str]:
     "No Service of Kubernetes makes a public load balancer",
     fix="Set the Service's type to ClusterIP (values.proxy.service.type for JupyterHub) and publish it by a listener",
     severity=HIGH,
-    concerns=lambda resource: kind_of(resource) == "Service" or charts.is_release(resource),
+    concerns=either(is_kind("Service"), charts.RELEASES),
     framework=_NETWORK,
 )
 def public_service(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -125,7 +125,7 @@ def _is_internal(holder: Mapping[str, Any], path: str) -> bool:
     "A listener speaks TLS, or redirects to one that does",
     fix="Set protocol to HTTPS with certificateArn, or defaultActions to a redirect to HTTPS",
     severity=HIGH,
-    concerns=lambda resource: resource.resource_type in _LISTENERS or kind_of(resource) == "Ingress",
+    concerns=either(is_type(*_LISTENERS), is_kind("Ingress")),
     framework=_TLS,
 )
 def listener_without_tls(listener: Resource, _limits: Limits) -> Iterator[Found]:
@@ -170,11 +170,8 @@ def listener_tls_policy(listener: Resource, _limits: Limits) -> Iterator[Found]:
     "No rule publishes Keycloak's administration, its realm master or its metrics",
     fix="Name the paths in conditions[].pathPattern: /realms/REALM/*, /resources/*, /.well-known/*",
     severity=HIGH,
-    concerns=lambda resource: (
-        resource.resource_type in _RULES
-        or kind_of(resource) in ("Ingress", "HTTPRoute")
-        or charts.of_chart("keycloakx", "keycloak")(resource)
-    ),
+    concerns=either(is_type(*_RULES), is_kind("Ingress", "HTTPRoute"), charts.RELEASES),
+    where=charts.of_chart("keycloakx", "keycloak"),
     framework=_NETWORK,
 )
 def admin_path_published(rule: Resource, _limits: Limits) -> Iterator[Found]:
@@ -222,9 +219,7 @@ def _of_rules(rules: Any, place: str) -> Iterator[tuple[str, str]]:
     "A published name has no wildcard",
     fix="Name each host in conditions[].hostHeader, spec.rules[].host or the record's name",
     severity=MEDIUM,
-    concerns=lambda resource: (
-        resource.resource_type in (*_RULES, "aws:route53/record:Record") or kind_of(resource) == "Ingress"
-    ),
+    concerns=either(is_type(*_RULES, "aws:route53/record:Record"), is_kind("Ingress")),
     framework=_NETWORK,
 )
 def wildcard_host(resource: Resource, _limits: Limits) -> Iterator[Found]:

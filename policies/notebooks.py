@@ -8,7 +8,7 @@ from typing import Any
 from policies.reading import releases as charts
 from policies.reading.pods import containers, labels_of, pod_spec
 from policies.reading.profiles import HUB, profiles
-from policies.reading.resources import Resource, at, is_true, items, kind_of, leaves, number
+from policies.reading.resources import Resource, at, either, is_kind, is_true, items, kind_of, leaves, number
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
 
 _PODS = best_practices("Security: Pod security")
@@ -16,8 +16,7 @@ _METADATA = "169.254.169.254"
 _COMPONENT = "singleuser-server"
 
 
-def _makes_notebooks(resource: Resource) -> bool:
-    return charts.of_chart(HUB)(resource) or kind_of(resource) in ("ConfigMap", "Pod")
+_MAKE_NOTEBOOKS = either(charts.RELEASES, is_kind("ConfigMap", "Pod"))
 
 
 def _overrides(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -51,7 +50,8 @@ def _of_pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     "No notebook runs as root",
     fix="Set singleuser.uid to 1000 (uid in kubespawner_override), and run no privileged container",
     severity=CRITICAL,
-    concerns=_makes_notebooks,
+    concerns=_MAKE_NOTEBOOKS,
+    where=charts.of_chart(HUB),
     framework=cis("4.2.1"),
 )
 def notebook_root(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -87,7 +87,8 @@ def _environment(override: Mapping[str, Any]) -> Mapping[str, Any]:
     "No notebook may use sudo",
     fix="Remove GRANT_SUDO from singleuser.extraEnv, or environment in kubespawner_override",
     severity=CRITICAL,
-    concerns=_makes_notebooks,
+    concerns=_MAKE_NOTEBOOKS,
+    where=charts.of_chart(HUB),
     framework=_PODS,
 )
 def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -102,7 +103,8 @@ def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
     "No process of a notebook may get more privileges",
     fix="Set singleuser.allowPrivilegeEscalation to false (allow_privilege_escalation in kubespawner_override)",
     severity=HIGH,
-    concerns=_makes_notebooks,
+    concerns=_MAKE_NOTEBOOKS,
+    where=charts.of_chart(HUB),
     framework=cis("4.2.5"),
 )
 def notebook_privilege_escalation(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -118,7 +120,8 @@ def notebook_privilege_escalation(resource: Resource, _limits: Limits) -> Iterat
     "No notebook mounts its node's file system or joins its namespaces",
     fix="Remove hostPath from singleuser.storage.extraVolumes, and hostNetwork, hostPID and hostIPC",
     severity=CRITICAL,
-    concerns=_makes_notebooks,
+    concerns=_MAKE_NOTEBOOKS,
+    where=charts.of_chart(HUB),
     framework=cis("4.2.4"),
 )
 def notebook_host_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -149,7 +152,8 @@ def _host(spec: Mapping[str, Any], place: str) -> Iterator[Found]:
     "The hub starts no privileged container before each notebook",
     fix="Set values.singleuser.cloudMetadata.blockWithIptables to false; the network policy blocks the address",
     severity=HIGH,
-    concerns=charts.of_chart(HUB),
+    concerns=charts.RELEASES,
+    where=charts.of_chart(HUB),
     framework=cis("4.2.1"),
 )
 def hub_iptables_init_container(hub: Resource, _limits: Limits) -> Iterator[Found]:
@@ -163,7 +167,8 @@ def hub_iptables_init_container(hub: Resource, _limits: Limits) -> Iterator[Foun
     "Notebooks do not reach the metadata of their node",
     fix="Keep values.singleuser.networkPolicy enabled, cloudMetadataServer false, and 169.254.169.254 out of egress",
     severity=HIGH,
-    concerns=charts.of_chart(HUB),
+    concerns=charts.RELEASES,
+    where=charts.of_chart(HUB),
     framework=best_practices("Security: Network security, network policy"),
 )
 def metadata_address_reachable(hub: Resource, _limits: Limits) -> Iterator[Found]:
@@ -197,7 +202,8 @@ def _admitted(policy: Mapping[str, Any]) -> Iterator[Found]:
     "Not everybody who can sign in may start a notebook",
     fix="Remove allow_all from values.hub.config, and name allowed_groups",
     severity=HIGH,
-    concerns=charts.of_chart(HUB),
+    concerns=charts.RELEASES,
+    where=charts.of_chart(HUB),
     framework=_PODS,
 )
 def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
@@ -212,7 +218,8 @@ def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
     "The hub asks an identity provider who somebody is",
     fix="Set values.hub.config.JupyterHub.authenticator_class to generic-oauth",
     severity=CRITICAL,
-    concerns=charts.of_chart(HUB),
+    concerns=charts.RELEASES,
+    where=charts.of_chart(HUB),
     framework=_PODS,
 )
 def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
@@ -228,7 +235,8 @@ def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
     fix="Name admin_groups in place of admin_users, and filter access:servers (!group=NAME) in values.hub.loadRoles; of"
     " a chart before 2.0 set values.hub.config.JupyterHub.admin_access to false",
     severity=MEDIUM,
-    concerns=charts.of_chart(HUB),
+    concerns=charts.RELEASES,
+    where=charts.of_chart(HUB),
     framework=_PODS,
 )
 def hub_administrators_in_notebooks(hub: Resource, _limits: Limits) -> Iterator[Found]:
@@ -257,7 +265,7 @@ def _before_roles(version: Any) -> bool:
     "No workload outside of system namespaces runs a privileged container",
     fix="Set securityContext.privileged to false, and allowPrivilegeEscalation to false",
     severity=HIGH,
-    concerns=lambda resource: kind_of(resource) in ("Pod", "Deployment", "StatefulSet", "Job", "CronJob"),
+    concerns=is_kind("Pod", "Deployment", "StatefulSet", "Job", "CronJob"),
     framework=cis("4.2.1"),
 )
 def workload_privileged(workload: Resource, _limits: Limits) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from policies.reading.documents import (
     resources,
     statements,
 )
-from policies.reading.resources import Resource, at, is_type, texts
+from policies.reading.resources import Resource, at, is_kind, is_type, texts
 from policies.rules import CRITICAL, HIGH, Found, Limits, best_practices, cis, resource_policy
 
 _LEAST = best_practices("Security: Identity and access management, employ least privileged access")
@@ -135,7 +135,7 @@ def iam_administrator_policy(resource: Resource, _limits: Limits) -> Iterator[Fo
     "No role of Kubernetes allows everything, or reads every Secret",
     fix="Name apiGroups, resources and verbs in rules[]",
     severity=HIGH,
-    concerns=lambda resource: resource.resource_type.rpartition(":")[2] in ("ClusterRole", "Role"),
+    concerns=is_kind("ClusterRole", "Role"),
     framework=cis("4.1.3"),
 )
 def cluster_role_wildcard(role: Resource, _limits: Limits) -> Iterator[Found]:

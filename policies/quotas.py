@@ -26,7 +26,7 @@ from policies.reading.profiles import (
     profiles,
 )
 from policies.reading.quantities import quantity, shown
-from policies.reading.resources import Resource, Stack, at, is_kind, number
+from policies.reading.resources import Resource, Stack, at, either, is_kind, kind_of, number
 from policies.rules import (
     HIGH,
     MEDIUM,
@@ -217,8 +217,12 @@ def _too_large(stack: Stack, profile: Profile, pools: list[Resource]) -> Iterato
         yield f"no machine of {names} has what profile {profile.name} asks for: {wanted}"
 
 
-def _machines(stack: Stack, pool: Resource) -> Iterator[dict[str, float]]:
+def _machines(stack: Stack, pool: Resource) -> list[dict[str, float]]:
     """What the machines have that a pool may buy, its GPUs under the names by which they are advertised."""
+    return stack.fact(("machines", pool.urn), lambda: list(_read_machines(stack, pool)))
+
+
+def _read_machines(stack: Stack, pool: Resource) -> Iterator[dict[str, float]]:
     name = object_name(pool)
     overlaid = bool(overlays_of(stack, name))
     for one in instance_types(pool):
@@ -295,12 +299,17 @@ def _hard(quotas: Iterable[Resource]) -> dict[str, float]:
     return found
 
 
+def _starts_notebooks(resource: Resource) -> bool:
+    return is_catalogue(resource) if kind_of(resource) == "ConfigMap" else charts.of_chart(HUB)(resource)
+
+
 @resource_policy(
     "notebook-maximal-age",
     "Notebooks are stopped when they are idle, and at a maximal age",
     fix="Set values.cull.enabled: true and values.cull.maxAge to seconds, or lifetime in the catalogue's profiles",
     severity=MEDIUM,
-    concerns=lambda resource: charts.of_chart(HUB)(resource) or is_catalogue(resource),
+    concerns=either(charts.RELEASES, is_kind("ConfigMap")),
+    where=_starts_notebooks,
     limits={"maxAgeHours": {"type": "number", "default": 168, "description": "The greatest maximal age, in hours."}},
 )
 def notebook_maximal_age(hub: Resource, limits_: Limits) -> Iterator[Found]:

@@ -23,7 +23,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
-from policies.reading.resources import NotYetKnown, Resource, Stack
+from policies.reading.resources import NotYetKnown, Resource, Stack, TypeTest
 
 LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 
@@ -71,6 +71,14 @@ class NotYetKnownError(UnknownValueError):
         self.message = f"not yet known: {', '.join(places)}; checked again in `pulumi up`"
 
 
+class ResourcePolicy(ResourceValidationPolicy):
+    """A policy that looks at single resources, of the types that it `concerns`."""
+
+    def __init__(self, *arguments: Any, concerns: TypeTest, **terms: Any) -> None:
+        super().__init__(*arguments, **terms)
+        self.concerns = concerns
+
+
 def about(resource: Resource, check: Iterable[Found]) -> Iterator[Finding]:
     """The findings of a check about one resource of a stack; what it can't know keeps no other from being checked."""
     try:
@@ -99,26 +107,28 @@ def resource_policy(
     name: str,
     description: str,
     *,
-    concerns: Callable[[Resource], bool],
+    concerns: TypeTest,
+    where: Callable[[Resource], bool] = lambda resource: True,
     **terms: Unpack[Terms],
-) -> Callable[[Callable[[Resource, Limits], Iterable[Found]]], ResourceValidationPolicy]:
-    """Makes a policy of a check of one resource. `concerns` picks the resources by their type alone.
+) -> Callable[[Callable[[Resource, Limits], Iterable[Found]]], ResourcePolicy]:
+    """Makes a policy of a check of one resource. `concerns` picks the types, and `where` resources of these types.
 
     It refuses a resource before it is made.
     """
     properties = _schema(terms)
 
-    def made_of(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourceValidationPolicy:
+    def made_of(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourcePolicy:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-            if not concerns(args):
+            if not concerns(args.resource_type) or not where(args):
                 return
             findings = about(args, check(args, _with_defaults(properties, args.get_config())))
             _report(findings, terms["fix"], lambda message, _urn: report(message, None))
 
-        return ResourceValidationPolicy(
+        return ResourcePolicy(
             name,
             description,
             validate,
+            concerns=concerns,
             config_schema=PolicyConfigSchema(properties),
             **_metadata(terms),
         )

@@ -10,7 +10,20 @@ from pulumi_policy.proxy import UnknownValueError
 
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
-from policies.reading.resources import NotYetKnown, Resource, SecretText, at, items, kind_of, leaves, mappings, parsed
+from policies.reading.resources import (
+    NotYetKnown,
+    Resource,
+    SecretText,
+    at,
+    either,
+    is_kind,
+    is_type,
+    items,
+    kind_of,
+    leaves,
+    mappings,
+    parsed,
+)
 from policies.rules import CRITICAL, HIGH, Found, Limits, best_practices, cis, resource_policy
 
 _SECRETS = best_practices("Security: Data encryption and secrets management, secrets management")
@@ -54,14 +67,6 @@ _DEFAULTS = frozenset(
 _RELEASES_AND_WORKLOADS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "ConfigMap")
 
 
-def _concerns(resource: Resource) -> bool:
-    return (
-        charts.is_release(resource)
-        or kind_of(resource) in (*_RELEASES_AND_WORKLOADS, "Secret")
-        or resource.resource_type in _AWS_SECRETS
-    )
-
-
 _AWS_SECRETS: Mapping[str, tuple[str, ...]] = {
     "aws:rds/instance:Instance": ("password",),
     "aws:rds/cluster:Cluster": ("masterPassword",),
@@ -70,12 +75,15 @@ _AWS_SECRETS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_CONCERNED = either(charts.RELEASES, is_kind(*_RELEASES_AND_WORKLOADS, "Secret"), is_type(*_AWS_SECRETS))
+
+
 @resource_policy(
     "literal-secret",
     "No secret is written down in a program or a chart's values",
     fix="Take it from a RandomPassword or a secret of Pulumi's config, or name a Secret that holds it (existingSecret)",
     severity=CRITICAL,
-    concerns=_concerns,
+    concerns=_CONCERNED,
     framework=_SECRETS,
 )
 def literal_secret(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -92,7 +100,7 @@ def literal_secret(resource: Resource, _limits: Limits) -> Iterator[Found]:
     "No password is the one that everybody knows",
     fix="Take it from a RandomPassword, or name a Secret that holds it (existingSecret)",
     severity=CRITICAL,
-    concerns=_concerns,
+    concerns=_CONCERNED,
     framework=_SECRETS,
 )
 def default_password(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -198,7 +206,7 @@ def _in_environment(variables: list[Any], place: str) -> Iterator[tuple[str, Any
     "No ConfigMap holds a secret",
     fix="Move the key to a Secret's stringData",
     severity=HIGH,
-    concerns=lambda resource: kind_of(resource) == "ConfigMap",
+    concerns=is_kind("ConfigMap"),
     framework=cis("4.4.1"),
 )
 def secret_in_configmap(config: Resource, _limits: Limits) -> Iterator[Found]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
-from policies.reading.resources import Resource, at, is_true, items, kind_of, leaves, mappings, parsed, texts
+from policies.reading.resources import Resource, at, either, is_kind, is_true, items, leaves, mappings, parsed, texts
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, resource_policy
 
 _IDENTITY = best_practices("Security: Identity and access management")
@@ -17,16 +17,13 @@ _WORKLOADS = ("Pod", "Deployment", "StatefulSet")
 _START_DEV = "start-dev"
 
 
-def _runs_keycloak(resource: Resource) -> bool:
-    return charts.of_chart(*KEYCLOAK)(resource) or kind_of(resource) in _WORKLOADS
-
-
 @resource_policy(
     "keycloak-dev-mode",
     "Keycloak is started as a production server",
     fix="Set command to kc.sh start with --hostname (values.command of keycloakx), without start-dev",
     severity=CRITICAL,
-    concerns=_runs_keycloak,
+    concerns=either(charts.RELEASES, is_kind(*_WORKLOADS)),
+    where=charts.of_chart(*KEYCLOAK),
     framework=_IDENTITY,
 )
 def keycloak_dev_mode(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -50,7 +47,7 @@ def keycloak_dev_mode(resource: Resource, _limits: Limits) -> Iterator[Found]:
     "People have a realm of their own in Keycloak, not master",
     fix="Name a realm of your own in the URLs (/realms/REALM/) and in realm.json",
     severity=HIGH,
-    concerns=lambda resource: charts.is_release(resource) or kind_of(resource) in ("ConfigMap", "Secret"),
+    concerns=either(charts.RELEASES, is_kind("ConfigMap", "Secret")),
     framework=_IDENTITY,
 )
 def keycloak_master_realm(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -80,7 +77,7 @@ def _realms(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
     "A login leads back to named hosts alone",
     fix="Name each address in redirectUris of the client, with its scheme and host",
     severity=HIGH,
-    concerns=lambda resource: charts.is_release(resource) or kind_of(resource) in ("ConfigMap", "Secret"),
+    concerns=either(charts.RELEASES, is_kind("ConfigMap", "Secret")),
     framework=_IDENTITY,
 )
 def wildcard_redirect(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -114,7 +111,7 @@ def _leads_anywhere(address: str) -> bool:
     "A realm locks out who guesses passwords",
     fix="Set bruteForceProtected to true in the realm",
     severity=MEDIUM,
-    concerns=lambda resource: kind_of(resource) in ("ConfigMap", "Secret"),
+    concerns=is_kind("ConfigMap", "Secret"),
     framework=_IDENTITY,
 )
 def keycloak_brute_force(resource: Resource, _limits: Limits) -> Iterator[Found]:
@@ -129,7 +126,7 @@ def keycloak_brute_force(resource: Resource, _limits: Limits) -> Iterator[Found]
     "A client of Keycloak asks for PKCE",
     fix="Set attributes.'pkce.code.challenge.method' to S256 and directAccessGrantsEnabled to false in the client",
     severity=MEDIUM,
-    concerns=lambda resource: kind_of(resource) in ("ConfigMap", "Secret"),
+    concerns=is_kind("ConfigMap", "Secret"),
     framework=_IDENTITY,
 )
 def public_client_without_pkce(resource: Resource, _limits: Limits) -> Iterator[Found]:

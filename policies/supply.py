@@ -9,7 +9,7 @@ from typing import Any
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
 from policies.reading.profiles import profiles
-from policies.reading.resources import Resource, at, is_kind, is_type, items, kind_of, mappings
+from policies.reading.resources import Resource, at, either, is_kind, is_type, items, mappings
 from policies.rules import MEDIUM, Found, Limits, best_practices, karpenter_docs, resource_policy
 
 _IMAGES = best_practices("Security: Image security")
@@ -32,10 +32,9 @@ def is_pinned(image: str) -> bool:
     "A container's image has a version or a digest",
     fix="Add a tag that does not move, or a digest, to image (image.tag in a chart's values)",
     severity=MEDIUM,
-    concerns=lambda resource: (
-        charts.is_release(resource)
-        or kind_of(resource)
-        in ("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ConfigMap")
+    concerns=either(
+        charts.RELEASES,
+        is_kind("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ConfigMap"),
     ),
     framework=_IMAGES,
 )
@@ -73,7 +72,7 @@ def _in_values(values: Mapping[str, Any]) -> Iterator[Found]:
     "A Helm release names the chart's exact version",
     fix="Set version to one version of the chart, such as 1.2.3",
     severity=MEDIUM,
-    concerns=charts.is_release,
+    concerns=charts.RELEASES,
     framework=_IMAGES,
 )
 def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:

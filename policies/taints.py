@@ -19,7 +19,7 @@ from policies.reading.pods import (
     written,
 )
 from policies.reading.profiles import profile_shapes
-from policies.reading.resources import Resource, Stack, at, is_kind, items, kind_of, mappings
+from policies.reading.resources import Resource, Stack, at, either, is_kind, items, kind_of, mappings
 from policies.rules import (
     HIGH,
     MEDIUM,
@@ -43,12 +43,10 @@ _SYSTEM_NAMESPACE = {
 }
 
 
-def _is_workload(resource: Resource) -> bool:
-    return kind_of(resource) in ("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob")
-
-
-def _makes_pods(resource: Resource) -> bool:
-    return _is_workload(resource) or charts.is_release(resource) or kind_of(resource) == "ConfigMap"
+_MAKE_PODS = either(
+    charts.RELEASES,
+    is_kind("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ConfigMap"),
+)
 
 
 @resource_policy(
@@ -85,7 +83,7 @@ def gpu_pool_taint_effect(pool: Resource, _limits: Limits) -> Iterator[Found]:
     "A pod that asks for a GPU tolerates the taint of GPU nodes",
     fix="Add {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule} to its tolerations",
     severity=MEDIUM,
-    concerns=_makes_pods,
+    concerns=_MAKE_PODS,
 )
 def gpu_request_without_toleration(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """It would stay pending: EKS has no admission plugin that adds the toleration."""
@@ -100,7 +98,7 @@ def gpu_request_without_toleration(resource: Resource, _limits: Limits) -> Itera
     "A pod that tolerates GPU nodes asks for a GPU, a DaemonSet excepted",
     fix="Ask for nvidia.com/gpu in resources.limits, or remove the toleration",
     severity=MEDIUM,
-    concerns=_makes_pods,
+    concerns=_MAKE_PODS,
 )
 def gpu_toleration_without_request(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """It may take a place on a GPU node, and keep the node from being taken away."""
@@ -117,7 +115,7 @@ def gpu_toleration_without_request(resource: Resource, _limits: Limits) -> Itera
     "Outside kube-system no pod tolerates every taint",
     fix="Name the key of each taint in tolerations",
     severity=MEDIUM,
-    concerns=_makes_pods,
+    concerns=_MAKE_PODS,
     limits=_SYSTEM_NAMESPACE,
 )
 def toleration_of_everything(resource: Resource, limits: Limits) -> Iterator[Found]:

@@ -109,10 +109,12 @@ def profile_shapes(resource: Resource) -> Iterator[PodShape]:
 
 def all_profiles(stack: Stack) -> list[tuple[Resource, Profile]]:
     """All profiles of a stack, with what holds them."""
-    if "profiles" not in stack.facts:
+
+    def found() -> list[tuple[Resource, Profile]]:
         holders = (*charts.releases(stack, HUB), *stack.of_kind("ConfigMap"))
-        stack.facts["profiles"] = [(holder, profile) for holder in holders for profile in profiles(holder)]
-    return stack.facts["profiles"]
+        return [(holder, profile) for holder in holders for profile in profiles(holder)]
+
+    return stack.fact("profiles", found)
 
 
 def notebook_namespaces(stack: Stack) -> set[str]:

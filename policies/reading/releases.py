@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 
 import contracts
-from policies.reading.resources import NotYetKnown, Resource, Stack, at, items, parsed
+from policies.reading.resources import NotYetKnown, Resource, Stack, at, is_type, items, parsed
 
 RELEASE_TYPES = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
 _ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
@@ -18,9 +18,13 @@ _ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
 Values = Mapping[str, Any]
 
 
+RELEASES = is_type(*RELEASE_TYPES)
+"""What installs a Helm chart, as `concerns` of a policy."""
+
+
 def is_release(resource: Resource) -> bool:
     """Whether a resource installs a Helm chart."""
-    return resource.resource_type in RELEASE_TYPES
+    return RELEASES(resource.resource_type)
 
 
 def releases(stack: Stack, chart: str | None = None) -> Iterator[Resource]:
@@ -31,8 +35,8 @@ def releases(stack: Stack, chart: str | None = None) -> Iterator[Resource]:
 
 
 def of_chart(*names: str) -> Any:
-    """Whether a resource installs one of these charts, as `concerns` of a policy."""
-    return lambda resource: is_release(resource) and chart_name(resource) in names
+    """Of what installs charts these charts alone, and all else, as `where` of a policy."""
+    return lambda resource: not is_release(resource) or chart_name(resource) in names
 
 
 def chart_name(release: Resource) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import cache, lru_cache
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import yaml
 from pulumi_policy.proxy import UnknownValueError
 
 # libyaml's, where PyYAML has it, is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+T = TypeVar("T")
 
 
 class Resource(Protocol):
@@ -59,11 +61,11 @@ class NotYetKnown:
 
 
 class Stack:
-    """All resources of a stack, by type. `facts` has what several policies want to know of it, found once."""
+    """All resources of a stack, by type."""
 
     def __init__(self, resources: Sequence[Any]) -> None:
         self.resources = resources
-        self.facts: dict[str, Any] = {}
+        self._facts: dict[Hashable, Any] = {}
         self._by_type: dict[str, list[Any]] = defaultdict(list)
         self._by_kind: dict[str, list[Any]] = defaultdict(list)
         for resource in resources:
@@ -80,6 +82,12 @@ class Stack:
             cls._last = cls(resources)
         return cls._last
 
+    def fact(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What is asked several times, by one policy or by several: found once."""
+        if key not in self._facts:
+            self._facts[key] = find()
+        return self._facts[key]
+
     def of_type(self, *types: str) -> Iterator[Any]:
         """The resources of some types: `aws:ec2/vpc:Vpc`."""
         for type_ in types:
@@ -93,21 +101,34 @@ class Stack:
 
 def kind_of(resource: Resource) -> str | None:
     """The kind of a Kubernetes object; None for anything else. A patch of an object is of no kind: it is a part."""
-    type_ = resource.resource_type
+    return _kind(resource.resource_type)
+
+
+@cache
+def _kind(type_: str) -> str | None:
     if not type_.startswith("kubernetes:"):
         return None
     kind = type_.rpartition(":")[2]
     return None if kind.endswith("Patch") else kind.removesuffix("List")
 
 
-def is_kind(*kinds: str) -> Any:
-    """Whether a resource is a Kubernetes object of one of these kinds, as `concerns` of a policy."""
-    return lambda resource: kind_of(resource) in kinds
+TypeTest: TypeAlias = Callable[[str], bool]
+"""Whether a policy looks at resources of a type."""
 
 
-def is_type(*types: str) -> Any:
-    """Whether a resource is of one of these types, as `concerns` of a policy."""
-    return lambda resource: resource.resource_type in types
+def is_kind(*kinds: str) -> TypeTest:
+    """Kubernetes objects of these kinds, as `concerns` of a policy."""
+    return lambda type_: _kind(type_) in kinds
+
+
+def is_type(*types: str) -> TypeTest:
+    """Resources of these types, as `concerns` of a policy."""
+    return lambda type_: type_ in types
+
+
+def either(*tests: TypeTest) -> TypeTest:
+    """Resources that one of the tests picks, as `concerns` of a policy."""
+    return lambda type_: any(test(type_) for test in tests)
 
 
 @lru_cache(maxsize=4096)

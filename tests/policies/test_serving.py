@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent import futures
+
+import grpc
 import pytest
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import proto
+from pulumi.runtime.proto import analyzer_pb2_grpc
 from pulumi_policy import EnforcementLevel
+from pulumi_policy import policy as sdk
 from pulumi_policy.deserialize import SPECIAL_SECRET_SIG, SPECIAL_SIG_KEY
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE
 
@@ -108,18 +113,55 @@ def test_a_secret_is_known_to_be_one_however_deep_it_is():
     assert not isinstance(found["plain"], SecretText)
 
 
-def test_each_resource_of_a_stack_is_decoded_once(analyzer, monkeypatch):
+@pytest.fixture
+def decodings(monkeypatch):
+    """The properties that were decoded, in order."""
     seen = []
     real = serving.decoded
-    monkeypatch.setattr(serving, "decoded", lambda properties: seen.append(1) or real(properties))
+    monkeypatch.setattr(serving, "decoded", lambda properties: seen.append(real(properties)) or seen[-1])
+    return seen
+
+
+def test_a_resource_of_a_stack_is_decoded_once_and_not_before_it_is_read(analyzer, decodings):
+    unread = ("kubernetes:core/v1:ServiceAccount", {"metadata": {"name": "x"}})
+    pool = ("kubernetes:karpenter.sh/v1:NodePool", {"metadata": {"name": "gpu"}})
     resources = [
         proto.AnalyzerResource(
             type=type_, properties=struct(properties), urn=f"urn:pulumi:a::b::{type_}::{index}", name="x"
         )
-        for index, (type_, properties) in enumerate([QUEUE, provider("production")])
+        for index, (type_, properties) in enumerate([provider("production"), pool, unread])
     ]
     analyzer.AnalyzeStack(proto.AnalyzeStackRequest(resources=resources), None)
-    assert len(seen) == len(resources)
+    assert [properties for properties in decodings if properties == pool[1]] == [pool[1]]
+    assert unread[1] not in decodings
+
+
+def test_a_resource_that_no_policy_looks_at_is_not_decoded(analyzer, decodings):
+    analyzed(analyzer, *provider("production"))
+    assert analyzed(analyzer, "kubernetes:core/v1:ServiceAccount", {"metadata": {"name": "x"}}) == {}
+    assert [properties for properties in decodings if "metadata" in properties] == []
+
+
+def test_all_is_offered_but_what_no_policy_needs(analyzer, monkeypatch):
+    """Each resource is told once, to Analyze: Remediate would be asked about it first."""
+    for module, name in ((analyzer_pb2_grpc, "add_AnalyzerServicer_to_server"), (sdk, "_PolicyAnalyzerServicer")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # as they were, once this test ends
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    serving.install()
+    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(analyzer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            engine = analyzer_pb2_grpc.AnalyzerStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                engine.Remediate(request(*QUEUE))
+            found = engine.Analyze(request(*QUEUE))
+            assert engine.GetAnalyzerInfo(empty_pb2.Empty()).policies
+    finally:
+        server.stop(None)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert "sqs-encryption" in {one.policyName for one in found.diagnostics}
 
 
 def test_a_stack_policy_sees_what_a_resource_is_made_from(analyzer):

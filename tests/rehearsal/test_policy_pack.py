@@ -81,6 +81,15 @@ def test_the_good_platform_passes(engine_on: MakeEngine) -> None:
     assert not any(violation.mandatory for violation in waiting)
 
 
+def test_the_engine_writes_no_log_into_the_home_that_is_thrown_away(engine_on: MakeEngine) -> None:
+    """It would take a fifth of its time; see `rehearsal.workspace`."""
+    engine = engine_on(PLATFORMS / "good_platform", "good")
+    assert engine.run("preview").ok
+    logs = Path(engine.workspace.environment["PULUMI_HOME"]) / "logs"
+    assert logs.is_file()
+    assert logs.read_bytes() == b""
+
+
 def test_a_lab_is_only_told(engine_on: MakeEngine, tmp_path: Path) -> None:
     project = tmp_path / "lab"
     shutil.copytree(PLATFORMS / "bad_platform", project)
