@@ -161,9 +161,9 @@ class Analyzer(sdk._PolicyAnalyzerServicer):
     def _resources(self, messages: Any) -> list[_Received]:
         """The resources of a stack, which know each other."""
         stack: dict[str, _Received] = {}
-        for message in messages:
-            stack[message.urn] = _Received(message, self, stack)
-        return list(stack.values())
+        found = [_Received(message, self, stack) for message in messages]
+        stack.update((one.urn, one) for one in found)
+        return found
 
     def options_of(self, message: Any) -> Any:
         """The resource's options, as pulumi-policy gives them."""
@@ -187,7 +187,8 @@ class _Received:
     """
 
     def __init__(self, message: Any, analyzer: Analyzer, stack: Mapping[str, _Received] | None = None) -> None:
-        self._message, self._analyzer, self._stack = message, analyzer, stack or {}
+        self._message, self._analyzer = message, analyzer
+        self._stack = {} if stack is None else stack  # it is filled once all are there
         self.resource_type: str = message.type
         self.urn: str = message.urn
         self.name: str = message.name

@@ -164,6 +164,12 @@ def test_all_is_offered_but_what_no_policy_needs(analyzer, monkeypatch):
     assert "sqs-encryption" in {one.policyName for one in found.diagnostics}
 
 
+def test_an_old_copy_that_is_still_to_go_is_seen_beside_the_new(analyzer):
+    group = "aws:ec2/securityGroup:SecurityGroup"
+    messages = [proto.AnalyzerResource(type=group, urn=f"urn:pulumi:a::b::{group}::one", name="one") for _ in range(2)]
+    assert len(analyzer._resources(messages)) == 2
+
+
 def test_a_stack_policy_sees_what_a_resource_is_made_from(analyzer):
     def made(type_, name, **more):
         urn = f"urn:pulumi:a::b::{type_}::{name}"
@@ -171,6 +177,6 @@ def test_a_stack_policy_sees_what_a_resource_is_made_from(analyzer):
 
     homes = made("aws:efs/fileSystem:FileSystem", "homes")
     selection = made("aws:backup/selection:Selection", "homes", dependencies=[homes.urn])
-    for resources, refused in (([homes], True), ([homes, selection], False)):
+    for resources, refused in (([homes], True), ([homes, selection], False), ([selection, homes], False)):
         found = analyzer.AnalyzeStack(proto.AnalyzeStackRequest(resources=resources), None)
         assert ("data-without-backup" in {one.policyName for one in found.diagnostics}) is refused
