@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from ci import actions, pulumi
+from ci import actions, interrupted, pulumi
 from ci.actions import StepFailed
 from ci.lifecycle import is_expired, today
 from ci.stacks import known
@@ -29,6 +29,14 @@ def may_go(stack: str, *, confirmed: str, scheduled: bool, day: datetime.date) -
         )
 
 
+def settle(stack: str) -> None:
+    """What an interrupted run made goes with the rest; what can't be told is no reason to stay, and is a leftover."""
+    try:
+        interrupted.settle(stack)
+    except StepFailed as unclear:
+        actions.error(str(unclear))
+
+
 def leftovers(stack: str) -> subprocess.CompletedProcess[str]:
     """What the account still holds of the stack: the report for people, and its exit status."""
     command = [sys.executable, "-m", "reports.leftovers", stack]
@@ -41,13 +49,14 @@ def main() -> int:
     try:
         stack = known(actions.required("STACK"))
         may_go(stack, confirmed=os.environ.get("CONFIRM", ""), scheduled=scheduled, day=today())
+        settle(stack)
         if not pulumi.resource_count(stack):
             actions.summary(f"## {stack}: nothing to destroy\n\nIts state holds no resources.\n")
             if scheduled:
                 return 0
             done = pulumi.Done(0, "")
         else:
-            done = pulumi.run(stack, "destroy", "--yes", "--skip-preview")
+            done = pulumi.run(stack, "destroy", "--yes", "--skip-preview", "--refresh")
             report(stack, "Destroy", done)
     except StepFailed as failed:
         actions.error(str(failed))

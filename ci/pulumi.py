@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ci.actions import StepFailed
 from ci.lifecycle import lifecycle
@@ -91,8 +91,8 @@ def run(stack: str, *command: str, to: Path | None = None, environment: Mapping[
         return Done(process.wait(), "".join(kept))
 
 
-def resource_count(stack: str) -> int | None:
-    """How many resources the stack's state holds; None for a stack that was never initialised. Raises StepFailed."""
+def state(stack: str) -> dict[str, Any] | None:
+    """The stack's state, secrets encrypted; None for a stack that was never initialised. Raises StepFailed."""
     done = subprocess.run(
         # Not `stack ls`, which reads the states of all stacks: a deploy role may read its own alone.
         ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"],
@@ -102,13 +102,19 @@ def resource_count(stack: str) -> int | None:
         check=False,
     )
     if done.returncode == 0:
-        return len((json.loads(done.stdout).get("deployment") or {}).get("resources") or [])
+        return json.loads(done.stdout)
     if _NO_STACK in done.stderr:
         return None
     raise StepFailed(
         f"the state of {stack} can't be read (exit status {done.returncode}): {done.stderr.strip()[-600:]}. Is the "
         "variable GPULAB_STATE what bootstrap prints, and may this role read it?"
     )
+
+
+def resource_count(stack: str) -> int | None:
+    """How many resources the stack's state holds; None for a stack that was never initialised. Raises StepFailed."""
+    found = state(stack)
+    return None if found is None else len((found.get("deployment") or {}).get("resources") or [])
 
 
 @contextlib.contextmanager

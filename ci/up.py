@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from ci import actions, github, pulumi
+from ci import actions, github, interrupted, pulumi
 from ci.actions import StepFailed
 from ci.preview import UNREACHABLE
 from ci.stacks import known, stacks, touched
@@ -44,7 +44,8 @@ def up(stack: str) -> pulumi.Done:
     """Updates a stack. Raises StepFailed for one that was never initialised: that makes keys, which are committed."""
     if pulumi.resource_count(stack) is None:
         raise pulumi.no_state(stack)
-    return pulumi.run(stack, "up", "--yes", "--skip-preview", *pulumi.guarded(stack))
+    interrupted.settle(stack)
+    return pulumi.run(stack, "up", "--yes", "--skip-preview", "--refresh", *pulumi.guarded(stack))
 
 
 def report(stack: str, what: str, done: pulumi.Done) -> None:
@@ -55,8 +56,8 @@ def report(stack: str, what: str, done: pulumi.Done) -> None:
         actions.error(f"{stack}: {UNREACHABLE}")
     elif not done.ok:
         actions.error(
-            f"{stack}: {what.lower()} ended with exit status {done.exit_code}. The same command goes on where it "
-            "stopped; where the engine was killed, `pulumi cancel` takes its lock away first."
+            f"{stack}: {what.lower()} ended with exit status {done.exit_code}. The same job goes on where it stopped; "
+            "where the engine was killed, `pulumi cancel` takes its lock away first."
         )
 
 

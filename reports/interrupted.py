@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import string
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,6 @@ _NAMED: dict[str, str] = {
     "aws:iam/role:Role": "{name}",
     "aws:iam/rolePolicy:RolePolicy": "{role}:{name}",
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "{role}/{policyArn}",
-    "aws:kms/alias:Alias": "{name}",
     "aws:kms/keyPolicy:KeyPolicy": "{keyId}",
     "aws:rds/parameterGroup:ParameterGroup": "{name}",
     "aws:rds/snapshot:Snapshot": "{dbSnapshotIdentifier}",
@@ -80,6 +80,8 @@ _TAGGED: dict[str, tuple[str, str, str | None]] = {
     "aws:efs/accessPoint:AccessPoint": ("efs", "AccessPoints", None),
     "aws:efs/fileSystem:FileSystem": ("efs", "FileSystems", "creationToken"),
     "aws:iam/policy:Policy": ("iam", "Policies", "name"),
+    # With a name of its own it is among those above.
+    "aws:iam/role:Role": ("iam", "Roles", "name"),
     "aws:kms/key:Key": ("kms", "Keys", "description"),
     "aws:lb/loadBalancer:LoadBalancer": ("elbv2", "LoadBalancers", "name"),
     "aws:lb/targetGroup:TargetGroup": ("elbv2", "TargetGroups", "name"),
@@ -92,6 +94,7 @@ _NAME_KEYS = (
     "GroupName",
     "CreationToken",
     "PolicyName",
+    "RoleName",
     "Description",
     "LoadBalancerName",
     "TargetGroupName",
@@ -156,7 +159,10 @@ def repaired(deployment: dict[str, Any], account: Account) -> tuple[dict[str, An
             continue  # what was there before is in the state, and a refresh looks at it
         resource = operation["resource"]
         if resource["urn"] in urns:
-            findings.append(Finding(resource["urn"], None, "in the state since; a first one may be left over"))
+            # It was made after all, or it was to take the place of the one in the state.
+            if first := _looked_up(resource, account, known):
+                raise _unclear(resource, [*first, "the one in the state"])
+            findings.append(Finding(resource["urn"], None, "in the state since"))
             continue
         id, why = _found(resource, account, known)
         findings.append(Finding(resource["urn"], id, why))
@@ -173,22 +179,40 @@ def repaired(deployment: dict[str, Any], account: Account) -> tuple[dict[str, An
 def _found(resource: Mapping[str, Any], account: Account, known: set[str]) -> tuple[str | None, str]:
     """The id of a resource, and how it was found."""
     kind, inputs = resource["type"], resource.get("inputs") or {}
+    template = _NAMED.get(kind)
     if kind.startswith("kubernetes:") and not kind.endswith("Patch"):
         ids = _kubernetes_ids(inputs)
-    elif template := _NAMED.get(kind):
+    elif template and _fields(template) <= set(inputs):
         ids = [template.format_map(inputs)]
-    elif kind in _TAGGED:
-        ids = [held.id for held in _candidates(account, _TAGGED[kind], inputs) if held.id not in known]
-    elif find := _LINKS.get(kind):
-        ids = [id for id in find(account, inputs) if id not in known]
+    elif kind in _TAGGED or kind in _LINKS:
+        ids = _looked_up(resource, account, known)
     elif kind.startswith("aws:") and kind not in _TWICE:
         return None, "its id can't be told; if the next update says that it exists already, delete it"
     else:
         return None, "can be made twice, or exists in the state alone; made anew"
     if len(ids) > 1:
-        finding = Finding(resource["urn"], None, f"could be each of {', '.join(ids)}")
-        raise UnclearError(f"{finding}. Delete those that are too many (`python -m reports.leftovers` has the lines).")
+        raise _unclear(resource, ids)
     return (ids[0], f"taken as {ids[0]}") if ids else (None, "was not made; made anew")
+
+
+def _looked_up(resource: Mapping[str, Any], account: Account, known: set[str]) -> list[str]:
+    """The ids of what the account has that could be the resource, and the state does not have."""
+    kind, inputs = resource["type"], resource.get("inputs") or {}
+    found: Iterator[str] = iter(())
+    if kind in _TAGGED:
+        found = (held.id for held in _candidates(account, _TAGGED[kind], inputs))
+    elif kind in _LINKS:
+        found = _LINKS[kind](account, inputs)
+    return [id for id in found if id not in known]
+
+
+def _unclear(resource: Mapping[str, Any], ids: Sequence[str]) -> UnclearError:
+    finding = Finding(resource["urn"], None, f"could be each of {', '.join(ids)}")
+    return UnclearError(f"{finding}. Delete those that are too many (`python -m reports.leftovers` has the lines).")
+
+
+def _fields(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
 def is_decided(kind: str) -> bool:
@@ -204,22 +228,23 @@ def _kubernetes_ids(inputs: Inputs) -> list[str]:
 
 
 def _candidates(account: Account, where: tuple[str, str, str | None], inputs: Inputs) -> Iterator[Held]:
-    """The things of a kind with all the tags, and the name, that the resource was to have."""
+    """The things of a kind with all the tags that the resource was to have; its name, or how it begins, where given."""
     service, kind, name_key = where
     (listing,) = (one for one in LISTINGS if (one.service, one.kind) == (service, kind))
     wanted = inputs.get("tagsAll") or inputs.get("tags") or {}
+    name, prefix = (inputs.get(name_key), inputs.get(f"{name_key}Prefix", "")) if name_key else (None, "")
     for held in account.listed(listing):
         if held.is_gone or held.is_scheduled or held.is_going:
             continue
-        if name_key and not _is_called(held, str(inputs.get(name_key))):
+        if not any(one == name if name else one.startswith(prefix) for one in _names(held)):
             continue
         if wanted.items() <= dict(listing.tags(account, held)).items():
             yield held
 
 
-def _is_called(held: Held, name: str) -> bool:
-    named = (held.raw[key] for key in _NAME_KEYS if isinstance(held.raw.get(key), str))
-    return name in named or held.id.rpartition("/")[2] == name
+def _names(held: Held) -> Iterator[str]:
+    yield held.id.rpartition("/")[2]
+    yield from (held.raw[key] for key in _NAME_KEYS if isinstance(held.raw.get(key), str))
 
 
 def _associations(account: Account, inputs: Inputs) -> Iterator[str]:
@@ -272,6 +297,14 @@ def _selections(account: Account, inputs: Inputs) -> Iterator[str]:
             yield one["SelectionId"]
 
 
+def _aliases(account: Account, inputs: Inputs) -> Iterator[str]:
+    """Those of the key with the name; where that was to be the provider's choice, with how it begins."""
+    name, prefix = inputs.get("name"), inputs.get("namePrefix")
+    for one in account.pages("kms", "list_aliases", "Aliases", KeyId=inputs["targetKeyId"]):
+        if one["AliasName"] == name or (not name and prefix and one["AliasName"].startswith(prefix)):
+            yield one["AliasName"]
+
+
 def _databases(account: Account, inputs: Inputs) -> Iterator[str]:
     for one in account.pages("rds", "describe_db_instances", "DBInstances"):
         if one["DBInstanceIdentifier"] == inputs["identifier"]:
@@ -285,6 +318,7 @@ _LINKS: dict[str, Callable[[Account, Inputs], Iterator[str]]] = {
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _associations,
     "aws:efs/mountTarget:MountTarget": _mount_targets,
     "aws:eks/podIdentityAssociation:PodIdentityAssociation": _pod_identities,
+    "aws:kms/alias:Alias": _aliases,
     "aws:rds/instance:Instance": _databases,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _rules,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rules,

@@ -1,8 +1,10 @@
-"""The engine is killed, ten times in one destroy and ten times in one up: what comes of it is as if it had not been.
+"""The engine is killed, ten times in one destroy and twelve times in one up: the end is as if it had not been.
 
 The points are spread over the order in which a first up made the stack, and chosen among what is still to be done when
 the time comes. Each is an operation of one resource: the engine goes just before the cloud hears of it, or once the
-cloud has done it and the state does not know. What then repairs the stack are the lines of docs/destroy.md.
+cloud has done it and the state does not know. Then come `pulumi cancel` and the same command again: `pulumi destroy
+--refresh` and, for an up, the workflow's own step, `python -m ci.up`; after two of the ups, by hand, the lines of
+docs/destroy.md.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,9 +29,12 @@ from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from tests.rehearsal.killing import AFTER, BEFORE, PROVIDERS, Killer, Point
-from tests.rehearsal.recipes import follow_well, recipes
+from tests.rehearsal.recipes import follow, follow_well, recipes
+from tests.workflows.step_bench import github_without_later_commits
 
-KILLS = 10
+KILLS = {"destroy": 10, "up": 12}
+# After these kills of an up a person goes on; after the others the job is started again.
+BY_HAND = (4, 9)
 SIGKILLED = -9
 PATIENCE = 60
 # A release that was adopted may have been upgraded: its records are counted once.
@@ -66,9 +72,10 @@ def exists_outside(resource: dict[str, Any]) -> bool:
 class Teller:
     """Kills, repairs, and notes what was seen."""
 
-    def __init__(self, rehearsal: Rehearsal, killer: Killer) -> None:
+    def __init__(self, rehearsal: Rehearsal, killer: Killer, github: Path) -> None:
         self.rehearsal = rehearsal
         self.killer = killer
+        self.github = github
         self.story = Story()
         self.order: list[str] = []
 
@@ -81,9 +88,9 @@ class Teller:
         self.order = [step.urn for step in first.steps if step.op == "create" and step.urn in outside]
         story.resources, story.aws, story.kubernetes = self.state(), self.aws(), self.kubernetes()
 
-        self.killed_often("destroy", "Delete", list(reversed(self.order)), recipes()["interrupted-destroy"])
+        self.killed_often("destroy", "Delete")
         story.left["with kills"] = self.left()
-        self.killed_often("up", "Create", self.order, recipes()["interrupted-up"])
+        self.killed_often("up", "Create")
         story.resources_again, story.pending = self.state(), self.deployment().get("pending_operations", [])
         story.aws_again, story.kubernetes_again = self.aws(), self.kubernetes()
         story.preview = rehearsal.engine.run("preview")
@@ -91,34 +98,56 @@ class Teller:
         story.left["without"] = self.left()
         return story
 
-    def killed_often(self, command: str, operation: str, order: list[str], recipe: list[str]) -> None:
+    def killed_often(self, command: str, operation: str) -> None:
         """Runs a command until it is killed, repairs the stack, and so on; the last run goes through."""
-        *repair, again = recipe
-        _, *arguments = shlex.split(again)
-        assert arguments[0] == command
-        run = (*arguments, "--yes", "--skip-preview")
-        for number in range(KILLS):
-            point = Point(operation, self.next_of(order, operation, number), BEFORE if number % 3 == 2 else AFTER)
+        by_hand = command == "destroy"
+        *repair, again = recipes()[f"interrupted-{command}"]
+        for number in range(KILLS[command]):
+            point = Point(operation, self.next_of(command, operation, number), BEFORE if number % 3 == 2 else AFTER)
             self.killer.at(point)
-            result = self.rehearsal.engine.run(*run)
-            assert self.killer.struck, f"{point} was not come to:\n{result.output[-3000:]}"
+            result = self.typed(again) if by_hand else self.job()
+            assert self.killer.struck, (
+                f"{point} was not come to after {self.story.killed[command][-1:]}:\n{result.output[-3000:]}"
+            )
             self.story.killed[command].append(point)
             self.story.exit_codes[command].append(result.exit_code)
             self.end_orphans()
             if command == "up" and point.when == AFTER:
                 self.note_unnoted(point)
-            follow_well(self.rehearsal, repair)
-        self.story.last[command] = self.rehearsal.engine.run(*run)
+            by_hand = command == "destroy" or number in BY_HAND
+            follow_well(self.rehearsal, repair if by_hand else ["pulumi cancel"])
+        self.story.last[command] = self.typed(again) if by_hand else self.job()
 
-    def next_of(self, order: list[str], operation: str, number: int) -> str:
-        """The first resource past NUMBER tenths of the order that the operation is still to come to.
+    def typed(self, line: str) -> Result:
+        """What comes of a line that a person types."""
+        _, *arguments = shlex.split(line)
+        return self.rehearsal.engine.run(*arguments, "--yes", "--skip-preview")
 
-        One whose deletion was under way may be gone by now: the refresh would leave it out.
+    def job(self) -> Result:
+        """What comes of the step of the job that rolls a stack out."""
+        surroundings = {
+            "STACK": self.rehearsal.workspace.stack,
+            "GITHUB_REPOSITORY": "example/gpulab",
+            "GITHUB_REF_NAME": "main",
+            "GITHUB_SHA": "1234abc",
+        }
+        given = " ".join(f"{name}={value}" for name, value in surroundings.items())
+        done = follow(self.rehearsal, [f'{given} PATH="{self.github}:$PATH" python -m ci.up'])
+        said = done.stdout + done.stderr
+        killed = f"ended with exit status {SIGKILLED}" in said
+        return Result("up", exit_code=SIGKILLED if killed else done.returncode, output=said)
+
+    def next_of(self, command: str, operation: str, number: int) -> str:
+        """The first resource past such a part of the order that the operation is still to come to.
+
+        One whose operation was under way may be gone, or made, by now: the refresh would see to that.
         """
         under_way = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
-        there = self.urns() - under_way
-        begin = len(order) * number // KILLS
-        return next(urn for urn in order[begin:] + order[:begin] if (urn in there) == (operation == "Delete"))
+        there = self.urns()
+        order = list(reversed(self.order)) if operation == "Delete" else self.order
+        begin = len(order) * number // KILLS[command]
+        left = [urn for urn in order[begin:] + order[:begin] if (urn in there) == (operation == "Delete")]
+        return next(urn for urn in left if urn not in under_way)
 
     def end_orphans(self) -> None:
         """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""
@@ -182,14 +211,16 @@ def story(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with staged(options, Console(quiet=True)) as rehearsal:
         # What the pack says is told elsewhere, and would be said thirty times here.
         rehearsal.engine.with_policies = False
-        yield Teller(rehearsal, killer).tell()
+        workspace = rehearsal.workspace
+        (workspace.folder / "policies").symlink_to(workspace.policy_pack)
+        yield Teller(rehearsal, killer, github_without_later_commits(tmp_path_factory.mktemp("github"))).tell()
 
 
 @pytest.mark.parametrize("command", ["destroy", "up"])
-def test_the_engine_was_killed_ten_times_in_different_places(story: Story, command: str) -> None:
+def test_the_engine_was_killed_often_in_different_places(story: Story, command: str) -> None:
     points = story.killed[command]
-    assert len(set(points)) == KILLS
-    assert story.exit_codes[command] == [SIGKILLED] * KILLS
+    assert len(set(points)) == KILLS[command] >= 10
+    assert story.exit_codes[command] == [SIGKILLED] * KILLS[command]
     assert {point.urn.split("::")[2].rpartition("$")[2].partition(":")[0] for point in points} == set(PROVIDERS)
     assert story.last[command].ok, story.last[command].output
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT, UNLOCK_CONFIG
-from tests.workflows.step_bench import Bench, fake_programs
+from tests.workflows.step_bench import github_without_later_commits
 
 STACK = "lab"
 
@@ -76,11 +76,7 @@ def runner(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
         workspace = rehearsal.workspace
         (workspace.folder / "policies").symlink_to(workspace.policy_pack)
         workspace.policy_pack.joinpath(UNLOCK_CONFIG.name).symlink_to(UNLOCK_CONFIG)
-        github = folder / "github"
-        fake_programs(github, ["gh"])
-        path = "repos/example/gpulab/compare/1234abc...main"
-        Bench(folder, github).answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
-        yield Runner(rehearsal, folder, github)
+        yield Runner(rehearsal, folder, github_without_later_commits(folder))
 
 
 def test_a_preview_becomes_a_comment(runner: Runner) -> None:

@@ -74,6 +74,23 @@ def test_what_has_the_tags_and_is_not_in_the_state_is_taken(account: Account, ta
     assert deployment["resources"][-1]["outputs"] == {"tagsAll": tags}
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, True), ({"creationToken": "mine"}, True), ({"creationToken": "x"}, False)]
+)
+def test_a_name_counts_where_one_was_given(
+    account: Account, tags: dict[str, str], given: dict[str, str], found: bool
+) -> None:
+    """Without a token of the program's, EFS's own provider chooses one when it makes the file system."""
+    efs = account.client("efs")
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+    id = efs.create_file_system(CreationToken="mine", Tags=listed)["FileSystemId"]
+    try:
+        pending = resource("aws:efs/fileSystem:FileSystem", tagsAll=tags, **given)
+        assert ids(interrupted.repaired(state(pending), account)[0]) == ({"one": id} if found else {})
+    finally:
+        efs.delete_file_system(FileSystemId=id)
+
+
 def test_what_was_not_made_is_made_anew(account: Account, tags: dict[str, str]) -> None:
     deployment, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags)), account)
     assert deployment["resources"] == deployment["pending_operations"] == []
@@ -103,6 +120,53 @@ def test_what_is_called_as_its_inputs_say_is_taken_for_the_refresh_to_look_at(
 ) -> None:
     deployment, _ = interrupted.repaired(state(pending), account)
     assert ids(deployment) == {"one": id}
+
+
+@pytest.mark.parametrize("given", [{"name": "alias/lab-data"}, {"namePrefix": "alias/lab-"}])
+def test_an_alias_is_that_of_its_key(account: Account, given: dict[str, str]) -> None:
+    kms = account.client("kms")
+    key, other = (kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2))
+    names = {key: "alias/lab-data", other: "alias/lab-other"}
+    try:
+        for id, name in names.items():
+            kms.create_alias(AliasName=name, TargetKeyId=id)
+        pending = resource("aws:kms/alias:Alias", targetKeyId=key, **given)
+        assert ids(interrupted.repaired(state(pending), account)[0]) == {"one": "alias/lab-data"}
+    finally:
+        for name in names.values():
+            kms.delete_alias(AliasName=name)
+
+
+def test_a_name_of_the_providers_choice_is_told_by_how_it_begins(account: Account, tags: dict[str, str]) -> None:
+    iam, listed = account.client("iam"), [{"Key": key, "Value": value} for key, value in tags.items()]
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    names = ("lab-20261122", "lap-20261122")
+    for name in names:
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=listed)
+    try:
+        pending = resource("aws:iam/role:Role", namePrefix="lab-", tagsAll=tags)
+        assert ids(interrupted.repaired(state(pending), account)[0]) == {"one": "lab-20261122"}
+    finally:
+        for name in names:
+            iam.delete_role(RoleName=name)
+
+
+def test_what_can_not_be_looked_up_is_said_to_be_untold(account: Account) -> None:
+    pending = resource("aws:cloudwatch/logGroup:LogGroup", namePrefix="lab-")
+    deployment, (finding,) = interrupted.repaired(state(pending), account)
+    assert deployment["resources"] == []
+    assert "its id can't be told" in str(finding)
+
+
+def test_what_was_to_take_the_place_of_another_is_not_made_a_third_time(account: Account, tags: dict[str, str]) -> None:
+    old, new = make_vpc(account, tags), make_vpc(account, tags)
+    noted = {**resource(VPC, tagsAll=tags), "id": old}
+    with pytest.raises(interrupted.UnclearError, match=new):
+        interrupted.repaired(state(resource(VPC, tagsAll=tags), noted=(noted,)), account)
+    account.client("ec2").delete_vpc(VpcId=new)
+    _, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags), noted=(noted,)), account)
+    assert finding.why == "in the state since"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ _FAKE = """#!{python}
 import json, os, pathlib, sys
 folder = pathlib.Path({folder!r})
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
-given = sys.stdin.read() if "--input" in arguments else ""
+given = sys.stdin.read() if "--input" in arguments or "import" in arguments else ""
 variables = {{key: os.environ.get(key) for key in ("PULUMI_BACKEND_URL", "PULUMI_ENABLE_STREAMING_JSON_PREVIEW")}}
 with (folder / "calls.jsonl").open("a") as calls:
     calls.write(json.dumps({{"name": name, "arguments": arguments, "given": given, "variables": variables}}) + "\\n")
@@ -69,8 +69,9 @@ class Bench:
             found[name] = "\n".join(value)
         return found
 
-    def has_state(self, stack: str, resources: int = 3) -> None:
-        state = {"deployment": {"resources": [{}] * resources}}
+    def has_state(self, stack: str, resources: int = 3, pending: Sequence[Any] = ()) -> None:
+        held = [{"urn": f"urn:pulumi:{stack}::gpulab::aws:ec2/vpc:Vpc::{number}"} for number in range(resources)]
+        state = {"deployment": {"resources": held, "pending_operations": list(pending)}}
         self.answer("pulumi", "stack", "export", stack, stdout=json.dumps(state))
 
     def has_no_state(self, stack: str) -> None:
@@ -83,3 +84,12 @@ def fake_programs(folder: Path, names: Sequence[str]) -> None:
         path = folder / name
         path.write_text(_FAKE.format(python=sys.executable, folder=str(folder)), encoding="utf-8")
         path.chmod(0o755)
+
+
+def github_without_later_commits(folder: Path) -> Path:
+    """The folder of a fake `gh` that says of `main` that it is still the commit that a job rolls out."""
+    programs = folder / "bin"
+    fake_programs(programs, ["gh"])
+    path = "repos/example/gpulab/compare/1234abc...main"
+    Bench(folder, programs).answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
+    return programs

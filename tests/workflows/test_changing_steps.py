@@ -6,11 +6,12 @@ import datetime
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from step_bench import Bench
+from step_bench import PROJECT, Bench
 
-from ci import approval, destroy, drift, expired, lifecycle, up
+from ci import approval, destroy, drift, expired, interrupted, lifecycle, up
 from ci.actions import StepFailed
 
 UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
@@ -53,7 +54,9 @@ class TestUp:
     def test_it_updates_with_the_guardrails(self, lab: Bench) -> None:
         lab.answer("pulumi", "up", stdout="Resources:\n    + 3 created\n")
         assert up.main() == 0
-        assert lab.commands("pulumi")[-1].startswith("up --yes --skip-preview --policy-pack policies --stack dev")
+        assert lab.commands("pulumi")[-1].startswith(
+            "up --yes --skip-preview --refresh --policy-pack policies --stack dev"
+        )
         assert "+ 3 created" in lab.summary
 
     def test_a_stack_without_a_state_is_not_made_up(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +117,84 @@ class TestUp:
         assert lab.commands("pulumi") == []
 
 
+# Operations of an update whose engine was killed.
+NAMESPACE = {
+    "urn": "urn:pulumi:dev::gpulab::kubernetes:core/v1:Namespace::team",
+    "type": "kubernetes:core/v1:Namespace",
+    "custom": True,
+    "inputs": {"metadata": {"name": "team"}},
+}
+CREATING = {"type": "creating", "resource": NAMESPACE}
+
+
+class TestAnInterruptedRunBefore:
+    @pytest.fixture(autouse=True)
+    def surroundings(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in {"GITHUB_SHA": "1234abc", "GITHUB_REF_NAME": "main", "CONFIRM": "dev"}.items():
+            monkeypatch.setenv(name, value)
+        # The account is not asked for an object of Kubernetes: its name is its id.
+        monkeypatch.setenv("PYTHONPATH", str(PROJECT))
+        path = "repos/example/gpulab/compare/1234abc...main"
+        lab.answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
+        monkeypatch.setattr(destroy, "leftovers", lambda stack: subprocess.CompletedProcess([], 0, "", ""))
+        lab.has_state("dev", resources=0, pending=[CREATING])
+
+    @pytest.mark.parametrize(("step", "command"), [(up, "up"), (destroy, "destroy")])
+    def test_what_it_made_is_taken_into_the_state_first(self, lab: Bench, step: Any, command: str) -> None:
+        lab.has_state("dev", pending=[CREATING])
+        lab.answer("pulumi", "import")
+        lab.answer("pulumi", command)
+        assert step.main() == 0
+        *before, last = lab.calls("pulumi")
+        (imported,) = (one for one in before if one["arguments"][:2] == ["stack", "import"])
+        deployment = json.loads(imported["given"])["deployment"]
+        assert deployment["pending_operations"] == []
+        assert [one["id"] for one in deployment["resources"] if "id" in one] == ["team"]
+        assert "--refresh" in last["arguments"]
+        assert "Namespace team: taken as team" in lab.summary
+
+    def test_a_locked_stack_is_left_alone(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        lab.answer("pulumi", "import", stderr="error: the stack is currently locked by 1 lock(s)\n", code=255)
+        assert up.main() == 1
+        said = capsys.readouterr().out
+        assert "locked by 1 lock" in said
+        assert "`pulumi cancel` takes a lock away" in said
+        assert not any(command.startswith("up") for command in lab.commands("pulumi"))
+
+    def test_what_can_not_be_told_is_not_made_again(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+        lab.has_state("dev", pending=[{"type": "creating", "resource": {"urn": "no URN"}}])
+        assert up.main() == 1
+        assert "can't be taken into the state" in capsys.readouterr().out
+        assert not any("import" in command or command.startswith("up") for command in lab.commands("pulumi"))
+
+    def test_a_state_that_another_run_changes_meanwhile_is_not_written_over(
+        self, lab: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        looked = interrupted._run
+
+        def look_while_another_goes_on(command: Any, given: str) -> Any:
+            done = looked(command, given)
+            lab.has_state("dev", resources=1, pending=[CREATING])
+            return done
+
+        monkeypatch.setattr(interrupted, "_run", look_while_another_goes_on)
+        assert up.main() == 1
+        assert "another run is under way" in capsys.readouterr().out
+        assert not any("import" in command or command.startswith("up") for command in lab.commands("pulumi"))
+
+    def test_what_can_not_be_told_keeps_no_lab_from_going(self, lab: Bench) -> None:
+        lab.has_state("dev", pending=[{"type": "creating", "resource": {"urn": "no URN"}}])
+        lab.answer("pulumi", "destroy")
+        assert destroy.main() == 0
+        assert lab.commands("pulumi")[-1].startswith("destroy")
+
+    def test_a_run_that_ended_leaves_nothing_to_settle(self, lab: Bench) -> None:
+        lab.has_state("dev")
+        lab.answer("pulumi", "up")
+        assert up.main() == 0
+        assert not any("import" in command for command in lab.commands("pulumi"))
+
+
 class TestDestroy:
     @pytest.fixture(autouse=True)
     def account(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +207,7 @@ class TestDestroy:
     def test_it_destroys_and_says_what_is_left(self, lab: Bench) -> None:
         lab.answer("pulumi", "destroy", stdout="Resources:\n    - 3 deleted\n")
         assert destroy.main() == 0
-        assert lab.commands("pulumi")[-1].startswith("destroy --yes --skip-preview --stack dev")
+        assert lab.commands("pulumi")[-1].startswith("destroy --yes --skip-preview --refresh --stack dev")
         assert "Nothing is left." in lab.summary
 
     @pytest.mark.parametrize("confirm", ["", "Dev", "prod", "dev "])
