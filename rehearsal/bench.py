@@ -9,7 +9,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -68,7 +68,7 @@ def _policy_pack(options: Options, runs: int, console: Console) -> dict[str, flo
     with staged(options, console) as rehearsal:
         engine = rehearsal.engine
         engine.run("preview")  # the first one fills caches of the system's
-        without, whole = without_and_with_pack(engine, runs, lambda: engine.run("preview").seconds)
+        without, whole = without_and_with_pack(engine, runs)
     return {
         "preview_seconds_without": round(without, 2),
         "preview_seconds_with": round(whole, 2),
@@ -76,13 +76,13 @@ def _policy_pack(options: Options, runs: int, console: Console) -> dict[str, flo
     }
 
 
-def without_and_with_pack(engine: Engine, runs: int, preview: Callable[[], float]) -> tuple[float, float]:
+def without_and_with_pack(engine: Engine, runs: int) -> tuple[float, float]:
     """The median seconds of previews without the policy pack, and of those with it, by turns."""
     seconds: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(runs):
         for with_policies, taken in seconds.items():
             engine.with_policies = with_policies
-            taken.append(preview())
+            taken.append(engine.time_preview())
     return statistics.median(seconds[False]), statistics.median(seconds[True])
 
 

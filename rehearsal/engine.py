@@ -144,6 +144,17 @@ class Engine:
         self._plain("policy", "analyze", f"--file={saved}", f"--policy-pack={self.workspace.policy_pack}")
         return "`pulumi policy analyze` finds nothing mandatory"
 
+    def time_preview(self) -> float:
+        """The seconds that a preview takes as a user has it, who has no events written. Raises ProcessFailed."""
+        started = time.monotonic()
+        self._plain("preview", "--stack", self.workspace.stack, "--color=never", *self._examined("preview"))
+        return time.monotonic() - started
+
+    def _examined(self, command: str) -> list[str]:
+        """The arguments that have the policy pack examine what a command does."""
+        wanted = self.with_policies and command in _EXAMINED
+        return [f"--policy-pack={self.workspace.policy_pack}"] if wanted else []
+
     def _plain(self, *arguments: str) -> str:
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive"],
@@ -176,8 +187,7 @@ class Engine:
         result = Result(command[0])
         started = time.monotonic()
         arguments = ["--stack", self.workspace.stack, "--non-interactive", "--color=never", f"--event-log={events}"]
-        if self.with_policies and command[0] in _EXAMINED:
-            arguments.append(f"--policy-pack={self.workspace.policy_pack}")
+        arguments += self._examined(command[0])
         with output.open("wb") as log:
             process = subprocess.Popen(
                 ["pulumi", *command, *arguments],

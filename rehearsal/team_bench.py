@@ -102,12 +102,8 @@ def rehearsed(stack_file: Path) -> dict[str, Any]:
         engine, report = rehearsal.engine, rehearsal.report
         teams = len(settings.check_stack_file(stack_file, "dev", REHEARSAL_DAY).teams)
         own = [one for one in engine.resources() if "gpulab:index:Teams$gpulab:index:Team$" in one["urn"]]
-
-        def preview() -> float:
-            rehearsal.second_preview()
-            return report.seconds["second preview"]
-
-        without, whole = without_and_with_pack(engine, _PREVIEWS, preview)
+        rehearsal.second_preview()
+        without, whole = without_and_with_pack(engine, _PREVIEWS)
         rehearsal.destroy()
         return {
             "resources": report.resources_created,
