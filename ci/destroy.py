@@ -32,7 +32,7 @@ def may_go(stack: str, *, confirmed: str, scheduled: bool, day: datetime.date) -
 def settle(stack: str) -> None:
     """What an interrupted run made goes with the rest; what can't be told is no reason to stay, and is a leftover."""
     try:
-        interrupted.settle(stack)
+        interrupted.settle(stack, pulumi.state(stack))
     except StepFailed as unclear:
         actions.error(str(unclear))
 

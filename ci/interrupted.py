@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ci import actions, pulumi
 from ci.actions import StepFailed
 
 
-def settle(stack: str) -> None:
-    """Takes what the cloud had made, and the state had not noted, into the state: else it would be made twice.
+def settle(stack: str, state: Mapping[str, Any] | None) -> None:
+    """Takes what the cloud had made, and the stack's state had not noted, into the state: else it is made twice.
 
     What then runs has to refresh, each time until it ends well: some of it is taken for made by its name alone. Raises
     StepFailed, with the state as it was, when a resource can't be told from others, the account can't be asked, the
     stack is locked, or another run changes it meanwhile.
     """
-    state = pulumi.state(stack)
     if not ((state or {}).get("deployment") or {}).get("pending_operations"):
         return
     print(f"{stack}: an earlier run was interrupted", flush=True)

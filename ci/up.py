@@ -42,9 +42,10 @@ def refuse_overtaken(stack: str) -> None:
 
 def up(stack: str) -> pulumi.Done:
     """Updates a stack. Raises StepFailed for one that was never initialised: that makes keys, which are committed."""
-    if pulumi.resource_count(stack) is None:
+    state = pulumi.state(stack)
+    if state is None:
         raise pulumi.no_state(stack)
-    interrupted.settle(stack)
+    interrupted.settle(stack, state)
     return pulumi.run(stack, "up", "--yes", "--skip-preview", "--refresh", *pulumi.guarded(stack))
 
 

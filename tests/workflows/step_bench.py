@@ -74,6 +74,11 @@ class Bench:
         state = {"deployment": {"resources": held, "pending_operations": list(pending)}}
         self.answer("pulumi", "stack", "export", stack, stdout=json.dumps(state))
 
+    def main_is(self, status: str, *files: dict[str, str]) -> None:
+        """How GitHub compares the commit that a job rolls out with `main` as it is now."""
+        path = "repos/example/gpulab/compare/1234abc...main"
+        self.answer("gh", "api", path, stdout=json.dumps({"status": status, "files": files}))
+
     def has_no_state(self, stack: str) -> None:
         self.answer("pulumi", "stack", "export", stack, stderr=f"error: no stack named '{stack}' found\n", code=255)
 
@@ -90,6 +95,5 @@ def github_without_later_commits(folder: Path) -> Path:
     """The folder of a fake `gh` that says of `main` that it is still the commit that a job rolls out."""
     programs = folder / "bin"
     fake_programs(programs, ["gh"])
-    path = "repos/example/gpulab/compare/1234abc...main"
-    Bench(folder, programs).answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
+    Bench(folder, programs).main_is("identical")
     return programs

@@ -45,11 +45,7 @@ class TestUp:
         """Main is where it was when the run began, unless a test says otherwise."""
         monkeypatch.setenv("GITHUB_SHA", "1234abc")
         monkeypatch.setenv("GITHUB_REF_NAME", "main")
-        self.main_is(lab, "identical")
-
-    def main_is(self, lab: Bench, status: str, *files: dict[str, str]) -> None:
-        path = "repos/example/gpulab/compare/1234abc...main"
-        lab.answer("gh", "api", path, stdout=json.dumps({"status": status, "files": files}))
+        lab.main_is("identical")
 
     def test_it_updates_with_the_guardrails(self, lab: Bench) -> None:
         lab.answer("pulumi", "up", stdout="Resources:\n    + 3 created\n")
@@ -101,13 +97,13 @@ class TestUp:
     def test_an_update_that_a_later_one_has_overtaken_is_refused(
         self, lab: Bench, status: str, files: list[dict[str, str]], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        self.main_is(lab, status, *files)
+        lab.main_is(status, *files)
         assert up.main() == 1
         assert not any(command.startswith("up") for command in lab.commands("pulumi"))
         assert "start up.yml by hand on main, with stack dev" in capsys.readouterr().out
 
     def test_later_commits_that_do_not_touch_the_stack_are_in_nobodys_way(self, lab: Bench) -> None:
-        self.main_is(lab, "ahead", {"filename": "Pulumi.prod.yaml"}, {"filename": "docs/destroy.md"})
+        lab.main_is("ahead", {"filename": "Pulumi.prod.yaml"}, {"filename": "docs/destroy.md"})
         lab.answer("pulumi", "up")
         assert up.main() == 0
 
@@ -134,8 +130,7 @@ class TestAnInterruptedRunBefore:
             monkeypatch.setenv(name, value)
         # The account is not asked for an object of Kubernetes: its name is its id.
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
-        path = "repos/example/gpulab/compare/1234abc...main"
-        lab.answer("gh", "api", path, stdout=json.dumps({"status": "identical"}))
+        lab.main_is("identical")
         monkeypatch.setattr(destroy, "leftovers", lambda stack: subprocess.CompletedProcess([], 0, "", ""))
         lab.has_state("dev", resources=0, pending=[CREATING])
 
