@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -21,7 +20,7 @@ from components.gpu import gpu_operator_values
 from components.gpu_sharing import node_overlays
 from components.network import DISCOVERY_TAG
 from components.node_pools import ec2_node_class_spec, node_pool_spec
-from rehearsal import control_plane
+from rehearsal import control_plane, pods
 from rehearsal.aws.access import access_bindings
 from rehearsal.controllers import starting
 from rehearsal.controllers.world import (
@@ -62,6 +61,7 @@ class Lab:
         self._aws_url = aws_url
         self.settings = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
         self._pools: dict[str, NodePool] = {}
+        self._have_run: set[str] = set()
 
     def client(self, service: str) -> Any:
         """A boto3 client of the simulated AWS."""
@@ -223,6 +223,7 @@ class Lab:
             tolerations=[*([_GPU_TOLERATION] if tolerates else []), *also_tolerates],
             lasting=lasting,
         )
+        self._have_run.discard(name)
         self.pods.run(name, wish)
 
     def delete_pod(self, name: str) -> None:
@@ -236,8 +237,17 @@ class Lab:
         until(lambda: not self.instances() and not self.kubernetes.list(NODE_CLAIMS), "all nodes are gone")
 
     def node_of(self, pod: str) -> Object | None:
-        """The node on which the pod runs, or None."""
-        return self.pods.node_of(pod)
+        """The node on which the pod runs, or None; one that went before it ran once is made again."""
+        node = self.pods.node_of(pod)
+        if node:
+            self._have_run.add(pod)
+        elif pod not in self._have_run:
+            self.pods.run_again(pod)
+        return node
+
+    def runs(self, pod: str) -> Object:
+        """Waits until the pod runs, and returns its node."""
+        return until(lambda: self.node_of(pod), f"{pod} runs", lambda: self.pods.standing(pod))
 
     def events(self, name: str) -> str:
         """What Karpenter says of an object."""
@@ -252,14 +262,9 @@ class Lab:
         return [{**one, "Tags": {tag["Key"]: tag["Value"] for tag in one["Tags"]}} for one in found]
 
 
-def until(found: Callable[[], Found | None], what: str = "") -> Found:
+def until(found: Callable[[], Found | None], what: str, otherwise: Callable[[], str] = lambda: "") -> Found:
     """What `found` returns once it is true. Patience ends in an error, but no test is about the time."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (result := found()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never came: {what or found}")
-        time.sleep(0.2)
-    return result
+    return pods.until(found, what, seconds=_PATIENCE_SECONDS, otherwise=otherwise)
 
 
 @contextmanager

@@ -63,19 +63,15 @@ def name_of(node: Object) -> str:
     return node["metadata"]["name"]
 
 
-def runs(lab: Lab, pod: str) -> Object:
-    return until(lambda: lab.node_of(pod), f"{pod} runs")
-
-
 def test_four_notebooks_share_one_gpu_and_the_fifth_gets_another(lab: Lab, pods: Callable[..., str]) -> None:
     """One by one, each after the one before runs: the node has all its shares, not those of its first pod alone."""
-    first = runs(lab, pods("share-0", gpus=1, resource=SHARED))
+    first = lab.runs(pods("share-0", gpus=1, resource=SHARED))
     assert contracts.instance_types()[first["metadata"]["labels"]["node.kubernetes.io/instance-type"]].gpu_count == 1
     for number in range(1, 4):
-        assert name_of(runs(lab, pods(f"share-{number}", gpus=1, resource=SHARED))) == name_of(first)
+        assert name_of(lab.runs(pods(f"share-{number}", gpus=1, resource=SHARED))) == name_of(first)
     assert len(lab.nodes("gpu-shared")) == 1
 
-    fifth = runs(lab, pods("share-4", gpus=1, resource=SHARED))
+    fifth = lab.runs(pods("share-4", gpus=1, resource=SHARED))
     assert name_of(fifth) != name_of(first)
     assert fifth["metadata"]["labels"]["gpulab.dev/pool"] == "gpu-shared"
 
@@ -91,36 +87,36 @@ def test_pool_of_shared_gpus_ends_at_its_limit_in_gpus(lab: Lab, pods: Callable[
 
 
 def test_who_asks_for_a_whole_gpu_gets_no_shared_one(lab: Lab, pods: Callable[..., str]) -> None:
-    shared = runs(lab, pods("with-others", gpus=1, resource=SHARED))
-    whole = runs(lab, pods("alone", gpus=1))
+    shared = lab.runs(pods("with-others", gpus=1, resource=SHARED))
+    whole = lab.runs(pods("alone", gpus=1))
     assert whole["metadata"]["labels"]["gpulab.dev/pool"] == "gpu"
-    assert (
-        "nvidia.com/gpu" not in until(lambda: lab.kubernetes.get(place(NODES, name_of(shared))))["status"]["capacity"]
-    )
+    node = lab.kubernetes.get(place(NODES, name_of(shared)))
+    assert node
+    assert "nvidia.com/gpu" not in node["status"]["capacity"]
 
 
 def test_without_sharing_four_notebooks_take_four_gpus(lab: Lab, pods: Callable[..., str]) -> None:
-    nodes = [runs(lab, pods(f"whole-{number}", gpus=1)) for number in range(4)]
+    nodes = [lab.runs(pods(f"whole-{number}", gpus=1)) for number in range(4)]
     types = {name_of(one): one["metadata"]["labels"]["node.kubernetes.io/instance-type"] for one in nodes}
     assert sum(contracts.instance_types()[name].gpu_count for name in types.values()) == 4
 
 
 def test_slices_of_a_partitioned_gpu(lab: Lab, pods: Callable[..., str]) -> None:
     """A p4d has eight GPUs, each of seven slices."""
-    node = runs(lab, pods("slice-0", gpus=1, resource=SLICE))
+    node = lab.runs(pods("slice-0", gpus=1, resource=SLICE))
     assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == "p4d.24xlarge"
     for number in range(1, 7):
-        assert name_of(runs(lab, pods(f"slice-{number}", gpus=1, resource=SLICE))) == name_of(node)
+        assert name_of(lab.runs(pods(f"slice-{number}", gpus=1, resource=SLICE))) == name_of(node)
     until(lambda: lab.nodes("sliced")[0]["status"]["allocatable"].get(SLICE) == "56", "the node has all slices")
     assert len(lab.nodes("sliced")) == 1
 
 
 def test_layout_gives_so_many_slices_of_each_kind(lab: Lab, pods: Callable[..., str]) -> None:
     small, large = "nvidia.com/mig-1g.10gb", "nvidia.com/mig-3g.40gb"
-    node = runs(lab, pods("large-0", gpus=1, resource=large))
-    together = [runs(lab, pods(f"small-{number}", gpus=1, resource=small)) for number in range(4)]
+    node = lab.runs(pods("large-0", gpus=1, resource=large))
+    together = [lab.runs(pods(f"small-{number}", gpus=1, resource=small)) for number in range(4)]
     assert {name_of(one) for one in together} == {name_of(node)}
-    assert name_of(runs(lab, pods("small-4", gpus=1, resource=small))) != name_of(node)
+    assert name_of(lab.runs(pods("small-4", gpus=1, resource=small))) != name_of(node)
 
 
 class Placeholders:
@@ -212,7 +208,7 @@ def test_notebook_takes_the_place_of_a_placeholder(lab: Lab, pods: Callable[...,
     (warm_node,) = until(placeholders.nodes, "a placeholder has a GPU")
     assert len(lab.nodes("gpu")) == 1
 
-    notebook = runs(lab, pods("notebook", gpus=1))
+    notebook = lab.runs(pods("notebook", gpus=1))
     assert name_of(notebook) == warm_node, "it runs on the warm node"
     assert "should schedule on" not in lab.events("notebook"), "no node was bought for it"
 
@@ -256,7 +252,7 @@ def test_operands_run_on_nodes_with_a_taint_of_the_stack_file(lab: Lab, pods: Ca
         template = {"metadata": {"labels": labels}, "spec": spec}
         daemon_set = {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
         lab.kubernetes.create(place(DAEMON_SETS, name, "default"), daemon_set)
-    node = runs(lab, pods("of-the-team", gpus=1, pool="team", also_tolerates=[taint]))
+    node = lab.runs(pods("of-the-team", gpus=1, pool="team", also_tolerates=[taint]))
 
     def on_node(name: str) -> bool:
         found = lab.kubernetes.list(PODS, labelSelector=f"app={name}")

@@ -86,16 +86,7 @@ def finding(rehearsal: Rehearsal) -> str:
 
 def settled(rehearsal: Rehearsal) -> None:
     """Waits until all is well."""
-    last = [""]
-
-    def is_well() -> bool:
-        last[0] = finding(rehearsal)
-        return not last[0]
-
-    try:
-        until(is_well)
-    except AssertionError:
-        raise AssertionError(f"never well: {last[0]}") from None
+    until(lambda: not finding(rehearsal), "the load balancer matches", lambda: finding(rehearsal))
 
 
 def mend(rehearsal: Rehearsal) -> None:

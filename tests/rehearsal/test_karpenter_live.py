@@ -36,7 +36,7 @@ def pods(lab: Lab) -> Iterator[Callable[..., str]]:
 
 def test_gpu_pod_gets_the_cheapest_spot_instance_that_fits(lab: Lab, pods: Callable[..., str]) -> None:
     pod = pods("gpu", gpus=1)
-    node = until(lambda: lab.node_of(pod), "the pod runs")
+    node = lab.runs(pod)
     labels = node["metadata"]["labels"]
     fitting = [one for one in contracts.instance_types().values() if one.gpu_count and one.arch == "x86_64"]
     fitting = [one for one in fitting if one.category in ("g", "p") and one.generation >= 4 and one.price]
@@ -57,9 +57,9 @@ def test_gpu_pod_gets_the_cheapest_spot_instance_that_fits(lab: Lab, pods: Calla
 
 def test_cpu_pod_is_never_on_a_gpu_node(lab: Lab, pods: Callable[..., str]) -> None:
     with_gpu = pods("with-gpu", gpus=1)
-    until(lambda: lab.node_of(with_gpu), "there is a GPU node with CPUs to spare")
+    lab.runs(with_gpu)
     pod = pods("cpu")
-    node = until(lambda: lab.node_of(pod), "the pod runs")
+    node = lab.runs(pod)
     assert node["metadata"]["labels"]["gpulab.dev/pool"] == "cpu"
     assert "nvidia.com/gpu" not in node["status"]["capacity"]
 
@@ -82,10 +82,10 @@ def test_what_cannot_be_bought_stays_pending_with_a_reason(lab: Lab, pods: Calla
 def test_a_second_pod_uses_the_rest_of_a_node(lab: Lab, pods: Callable[..., str]) -> None:
     """The node has all that its instance has, not just what its first pod asked for."""
     first = pods("first", gpus=3)
-    node = until(lambda: lab.node_of(first), "the first pod runs")
+    node = lab.runs(first)
     until(lambda: _capacity(lab, node["metadata"]["name"]) == "4", "the node has all GPUs")
     second = pods("second", gpus=1)
-    assert until(lambda: lab.node_of(second), "the second pod runs")["metadata"]["name"] == node["metadata"]["name"]
+    assert lab.runs(second)["metadata"]["name"] == node["metadata"]["name"]
 
 
 def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:
@@ -93,7 +93,7 @@ def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str
     try:
         until(lambda: not offers_spot(lab.folder), "Karpenter starts without it")
         pod = pods("on-demand", gpus=1)
-        node = until(lambda: lab.node_of(pod), "the pod runs")
+        node = lab.runs(pod)
         assert node["metadata"]["labels"][CAPACITY_TYPE] == "on-demand"
     finally:
         set_spot_out(lab.folder, out=False)
@@ -101,7 +101,7 @@ def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str
 
 def test_empty_node_goes(lab: Lab, pods: Callable[..., str]) -> None:
     pod = pods("short-lived", gpus=1)
-    until(lambda: lab.node_of(pod), "the pod runs")
+    lab.runs(pod)
     until(lab.instances, "it has an instance")
     lab.delete_pod(pod)
     until(lambda: not lab.nodes("gpu") and not lab.instances(), "the node and its instance are gone")
@@ -112,12 +112,12 @@ def test_newer_image_waits_for_the_maintenance_window(lab: Lab, pods: Callable[.
     lab.make_pool("aged", like="gpu")
     until(lambda: lab.is_ready("aged"), "the pool is ready")
     pod = pods("notebook", gpus=1, pool="aged", lasting=True)
-    node = until(lambda: lab.node_of(pod), "the pod runs")
+    node = lab.runs(pod)
     lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": "al2023@v20260901"}])
     claims = place(NODE_CLAIMS, node["metadata"]["labels"]["kubernetes.io/hostname"])
     until(lambda: "NodePoolDrifted" in str(lab.kubernetes.get(claims)), "the node is out of date")
     until(lambda: "reason Drifted" in lab.events("aged-rehearsal"), "Karpenter says that the budget holds it")
-    assert until(lambda: lab.node_of(pod), "the pod runs")["metadata"]["uid"] == node["metadata"]["uid"]
+    assert lab.runs(pod)["metadata"]["uid"] == node["metadata"]["uid"]
     lab.delete_class("aged")
     lab.delete_pool("aged")
     until(lambda: not lab.is_left("aged"), "nothing of the pool is left")
@@ -149,7 +149,7 @@ def test_pool_waits_for_karpenter(lab: Lab, pods: Callable[..., str]) -> None:
     lab.make_pool("held", like="gpu")
     until(lambda: lab.is_ready("held"), "the pool is ready")
     pod = pods("held", gpus=1, pool="held")
-    until(lambda: lab.node_of(pod), "the pod runs")
+    lab.runs(pod)
     until(lab.instances, "it has an instance")
     lab.uninstall_karpenter()
     until(lambda: not lab.karpenter_runs(), "Karpenter ends")

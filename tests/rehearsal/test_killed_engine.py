@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,9 @@ class Teller:
         self.order = [step.urn for step in first.steps if step.op == "create" and step.urn in outside]
         story.resources, story.aws, story.kubernetes = self.state(), self.aws(), self.kubernetes()
 
-        self.killed_often("destroy", "Delete")
+        self.killed_often("destroy", "Delete", recipes()["interrupted-destroy"])
         story.left["with kills"] = self.left()
-        self.killed_often("up", "Create")
+        self.killed_often("up", "Create", recipes()["interrupted-up"])
         story.resources_again, story.pending = self.state(), self.deployment().get("pending_operations", [])
         story.aws_again, story.kubernetes_again = self.aws(), self.kubernetes()
         story.preview = rehearsal.engine.run("preview")
@@ -98,10 +98,10 @@ class Teller:
         story.left["without"] = self.left()
         return story
 
-    def killed_often(self, command: str, operation: str) -> None:
+    def killed_often(self, command: str, operation: str, recipe: Sequence[str]) -> None:
         """Runs a command until it is killed, repairs the stack, and so on; the last run goes through."""
         by_hand = command == "destroy"
-        *repair, again = recipes()[f"interrupted-{command}"]
+        *repair, again = recipe
         for number in range(KILLS[command]):
             point = Point(operation, self.next_of(command, operation, number), BEFORE if number % 3 == 2 else AFTER)
             self.killer.at(point)

@@ -72,7 +72,8 @@ def test_a_command_counts_while_it_runs_and_a_shell_that_waits_does_not(terminal
     # Nothing is printed: only the process tells.
     terminal.type("cat > /dev/null\n")
     until(lambda: runs_a_command(terminal.processes()))
-    terminal.type("\x03")
+    # The end of its input waits for it; Ctrl-C would be lost on a shell that is about to become the command.
+    terminal.type("\x04")
     until(lambda: not runs_a_command(terminal.processes()))
 
 
