@@ -30,7 +30,7 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True)
 class Point:
-    """The operation of a resource (Create or Delete), and whether the engine goes before the cloud hears of it."""
+    """Create, Read or Delete of a resource, and whether the engine goes before the cloud hears of it."""
 
     operation: str
     urn: str
@@ -75,6 +75,9 @@ class _KillingServicer(serving._Servicer):
         if request.preview:
             return super().Create(request, context)
         return self._around("Create", super().Create, request, context)
+
+    def Read(self, request, context):
+        return self._around("Read", super().Read, request, context)
 
     def Delete(self, request, context):
         return self._around("Delete", super().Delete, request, context)

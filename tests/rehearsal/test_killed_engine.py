@@ -30,7 +30,7 @@ from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from tests.rehearsal.killing import AFTER, BEFORE, PROVIDERS, Killer, Point
 from tests.rehearsal.recipes import follow, follow_well, recipes
-from tests.workflows.step_bench import github_without_later_commits
+from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
 KILLS = {"destroy": 10, "up": 12}
 # After these kills of an up a person goes on; after the others the job is started again.
@@ -53,7 +53,7 @@ class Story:
     unnoted: list[str] = field(default_factory=list)
     """What the cloud had and the state did not, after the kills of `up`."""
     left: dict[str, tuple[set[str], set[str], list[str]]] = field(default_factory=dict)
-    """What was left in AWS, in Kubernetes and in the state after a destroy with kills, and after one without."""
+    """What was left in AWS, in Kubernetes and in the state after each destroy."""
     last: dict[str, Result] = field(default_factory=dict)
     """The last run of each command, which nobody killed."""
     resources_again: set[str] = field(default_factory=set)
@@ -61,6 +61,9 @@ class Story:
     aws_again: Counter[str] = field(default_factory=Counter)
     kubernetes_again: set[str] = field(default_factory=set)
     preview: Result | None = None
+    in_doubt_of: tuple[str, str] = ("", "")
+    in_doubt: list[tuple[set[str], set[str]]] = field(default_factory=list)
+    """Which of the two was pending, and which the state had, after each kill of an up that never got whole."""
 
 
 def exists_outside(resource: dict[str, Any]) -> bool:
@@ -96,6 +99,8 @@ class Teller:
         story.preview = rehearsal.engine.run("preview")
         story.last["plain destroy"] = rehearsal.engine.run("destroy", "--yes", "--skip-preview")
         story.left["without"] = self.left()
+        self.given_up()
+        story.left["by the job, of what was never whole"] = self.left()
         return story
 
     def killed_often(self, command: str, operation: str, recipe: Sequence[str]) -> None:
@@ -118,24 +123,33 @@ class Teller:
             follow_well(self.rehearsal, repair if by_hand else ["pulumi cancel"])
         self.story.last[command] = self.typed(again) if by_hand else self.job()
 
+    def given_up(self) -> None:
+        """An up that is killed, again while it reads what it took into the state, and once more; then a destroy."""
+        first, second = (self.order[len(self.order) * part // 3] for part in (1, 2))
+        for point in (Point("Create", first, AFTER), Point("Read", first, BEFORE), Point("Create", second, AFTER)):
+            self.killer.at(point)
+            result = self.job()
+            assert self.killer.struck, f"{point} was not come to:\n{result.output[-3000:]}"
+            self.end_orphans()
+            pending = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
+            self.story.in_doubt.append(({first, second} & pending, {first, second} & self.urns()))
+            follow_well(self.rehearsal, ["pulumi cancel"])
+        self.story.in_doubt_of = (first, second)
+        self.story.last["destroy by the job"] = self.job("destroy")
+
     def typed(self, line: str) -> Result:
         """What comes of a line that a person types."""
         _, *arguments = shlex.split(line)
         return self.rehearsal.engine.run(*arguments, "--yes", "--skip-preview")
 
-    def job(self) -> Result:
-        """What comes of the step of the job that rolls a stack out."""
-        surroundings = {
-            "STACK": self.rehearsal.workspace.stack,
-            "GITHUB_REPOSITORY": "example/gpulab",
-            "GITHUB_REF_NAME": "main",
-            "GITHUB_SHA": "1234abc",
-        }
-        given = " ".join(f"{name}={value}" for name, value in surroundings.items())
-        done = follow(self.rehearsal, [f'{given} PATH="{self.github}:$PATH" python -m ci.up'])
+    def job(self, command: str = "up") -> Result:
+        """What comes of the step of the job that rolls a stack out, or destroys it."""
+        stack = self.rehearsal.workspace.stack
+        given = " ".join(f"{name}={value}" for name, value in {**COMMIT, "STACK": stack, "CONFIRM": stack}.items())
+        done = follow(self.rehearsal, [f'{given} PATH="{self.github}:$PATH" python -m ci.{command}'])
         said = done.stdout + done.stderr
         killed = f"ended with exit status {SIGKILLED}" in said
-        return Result("up", exit_code=SIGKILLED if killed else done.returncode, output=said)
+        return Result(command, exit_code=SIGKILLED if killed else done.returncode, output=said)
 
     def next_of(self, command: str, operation: str, number: int) -> str:
         """The first resource past such a part of the order that the operation is still to come to.
@@ -250,6 +264,17 @@ def test_the_program_finds_what_it_wants(story: Story) -> None:
     assert [f"{step.op} {step.name} {step.details}" for step in story.preview.changes] == []
 
 
-@pytest.mark.parametrize("when", ["with kills", "without"])
+def test_what_was_taken_into_the_state_stays_there_when_the_next_run_is_killed_too(story: Story) -> None:
+    first, second = story.in_doubt_of
+    assert story.in_doubt == [({first}, set()), (set(), {first}), ({second}, {first})]
+
+
+def test_the_destroy_job_takes_what_a_killed_up_made(story: Story) -> None:
+    done = story.last["destroy by the job"]
+    assert "an earlier run was interrupted" in done.output
+    assert done.ok, done.output[-3000:]
+
+
+@pytest.mark.parametrize("when", ["with kills", "without", "by the job, of what was never whole"])
 def test_a_destroy_leaves_nothing(story: Story, when: str) -> None:
     assert story.left[when] == (set(), set(), [])

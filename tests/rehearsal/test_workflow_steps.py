@@ -19,7 +19,7 @@ from rich.console import Console
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT, UNLOCK_CONFIG
-from tests.workflows.step_bench import github_without_later_commits
+from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
 STACK = "lab"
 
@@ -45,9 +45,7 @@ class Runner:
                 "PYTHONPATH": str(PROJECT),
                 "AWS_DEFAULT_REGION": self.rehearsal.settings.region,
                 "GITHUB_STEP_SUMMARY": str(summary),
-                "GITHUB_REPOSITORY": "example/gpulab",
-                "GITHUB_REF_NAME": "main",
-                "GITHUB_SHA": "1234abc",
+                **COMMIT,
                 "STACK": STACK,
                 "STACKS": json.dumps([STACK]),
                 **environment,

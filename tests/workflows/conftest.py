@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from step_bench import PROJECT, Bench, fake_programs
+from step_bench import COMMIT, PROJECT, Bench, fake_programs
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
-    monkeypatch.setenv("GITHUB_REPOSITORY", "example/gpulab")
+    monkeypatch.setenv("GITHUB_REPOSITORY", COMMIT["GITHUB_REPOSITORY"])
     monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
     return made

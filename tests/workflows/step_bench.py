@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+# What a job rolls out, as GitHub tells it to the job's steps.
+COMMIT = {"GITHUB_REPOSITORY": "example/gpulab", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "1234abc"}
 # Takes the first answer whose words are all among the arguments, and writes down what it was called with.
 _FAKE = """#!{python}
 import json, os, pathlib, sys
@@ -76,7 +78,7 @@ class Bench:
 
     def main_is(self, status: str, *files: dict[str, str]) -> None:
         """How GitHub compares the commit that a job rolls out with `main` as it is now."""
-        path = "repos/example/gpulab/compare/1234abc...main"
+        path = "repos/{GITHUB_REPOSITORY}/compare/{GITHUB_SHA}...{GITHUB_REF_NAME}".format(**COMMIT)
         self.answer("gh", "api", path, stdout=json.dumps({"status": status, "files": files}))
 
     def has_no_state(self, stack: str) -> None:

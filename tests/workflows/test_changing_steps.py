@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from step_bench import PROJECT, Bench
+from step_bench import COMMIT, PROJECT, Bench
 
 from ci import approval, destroy, drift, expired, interrupted, lifecycle, up
 from ci.actions import StepFailed
 
 UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
+REPOSITORY = COMMIT["GITHUB_REPOSITORY"]
 PAST, FUTURE = "2001-01-31", "2999-12-31"
 
 
@@ -43,8 +44,8 @@ class TestUp:
     @pytest.fixture(autouse=True)
     def compared(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         """Main is where it was when the run began, unless a test says otherwise."""
-        monkeypatch.setenv("GITHUB_SHA", "1234abc")
-        monkeypatch.setenv("GITHUB_REF_NAME", "main")
+        for name, value in COMMIT.items():
+            monkeypatch.setenv(name, value)
         lab.main_is("identical")
 
     def test_it_updates_with_the_guardrails(self, lab: Bench) -> None:
@@ -126,7 +127,7 @@ CREATING = {"type": "creating", "resource": NAMESPACE}
 class TestAnInterruptedRunBefore:
     @pytest.fixture(autouse=True)
     def surroundings(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in {"GITHUB_SHA": "1234abc", "GITHUB_REF_NAME": "main", "CONFIRM": "dev"}.items():
+        for name, value in {**COMMIT, "CONFIRM": "dev"}.items():
             monkeypatch.setenv(name, value)
         # The account is not asked for an object of Kubernetes: its name is its id.
         monkeypatch.setenv("PYTHONPATH", str(PROJECT))
@@ -277,8 +278,8 @@ REVIEWERS = [{"type": "required_reviewers", "reviewers": [{"type": "User"}]}]
 class TestApproval:
     def test_a_lab_needs_none(self, bench: Bench) -> None:
         rules = {"protection_rules": [], "deployment_branch_policy": BRANCHES}
-        bench.answer("gh", "api", "repos/example/gpulab/environments/dev", stdout=json.dumps(rules))
-        assert "is a lab" in approval.check("example/gpulab", "dev")
+        bench.answer("gh", "api", f"repos/{REPOSITORY}/environments/dev", stdout=json.dumps(rules))
+        assert "is a lab" in approval.check(REPOSITORY, "dev")
 
     @pytest.mark.parametrize("stack", ["dev", "prod"])
     def test_an_environment_for_every_branch_would_lend_its_role_to_every_branch(
@@ -287,12 +288,12 @@ class TestApproval:
         rules = {"protection_rules": REVIEWERS, "deployment_branch_policy": None}
         bench.answer("gh", "api", stdout=json.dumps(rules))
         with pytest.raises(StepFailed, match="admit the branch main alone"):
-            approval.check("example/gpulab", stack)
+            approval.check(REPOSITORY, stack)
 
     def test_production_with_reviewers_goes_on(self, bench: Bench) -> None:
         rules = {"protection_rules": REVIEWERS, "deployment_branch_policy": BRANCHES}
-        bench.answer("gh", "api", "repos/example/gpulab/environments/prod", stdout=json.dumps(rules))
-        assert "asks for approval" in approval.check("example/gpulab", "prod")
+        bench.answer("gh", "api", f"repos/{REPOSITORY}/environments/prod", stdout=json.dumps(rules))
+        assert "asks for approval" in approval.check(REPOSITORY, "prod")
 
     @pytest.mark.parametrize(
         "rules",
@@ -307,7 +308,7 @@ class TestApproval:
         environment = {"protection_rules": rules, "deployment_branch_policy": BRANCHES}
         bench.answer("gh", "api", stdout=json.dumps(environment))
         with pytest.raises(StepFailed, match="give prod required reviewers"):
-            approval.check("example/gpulab", "prod")
+            approval.check(REPOSITORY, "prod")
 
     @pytest.mark.parametrize("stack", ["dev", "prod"])
     def test_an_environment_that_is_not_there_would_protect_nothing(
