@@ -13,12 +13,11 @@ import pulumi_random as random
 
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
-from settings.identity import FINAL_SNAPSHOT
+from settings.identity import DATABASE, FINAL_SNAPSHOT
 
 if TYPE_CHECKING:
     from settings import ChartSource
 
-DATABASE = "keycloak"
 USERNAME = "keycloak"
 PORT = 5432
 # Sessions, people and realms are small text: characters that no connection string and no shell minds.

@@ -15,7 +15,6 @@ import pulumi_random as random
 
 import contracts
 from components.database import (
-    DATABASE,
     ClusterDatabase,
     ClusterDatabaseArgs,
     Connection,
@@ -43,6 +42,7 @@ from components.realm import REALM, Addresses, realm, realm_secrets
 from components.realm_job import RealmJob, RealmJobArgs
 from components.realm_people import initial_password, people
 from components.realm_secrets import client_secret
+from settings.identity import DATABASE
 
 if TYPE_CHECKING:
     from settings import ChartSource

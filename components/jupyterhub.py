@@ -33,6 +33,7 @@ from components.published_service import PublishedService
 from components.realm import Addresses
 from components.team_names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, PULL_SECRET
 from components.team_rbac import hub_subject, role_ref
+from settings.hub import DATABASE
 from settings.team_names import namespace_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ HEALTH_PATH = "/_chp_healthz"
 # The rule of the load balancer; it stays with the service.
 LISTENER_PRIORITY = 200
 
-DATABASE = "jupyterhub"
 _KEY_BYTES = 32
 
 # Seconds: a node may have to come first, and the hub's image is pulled.

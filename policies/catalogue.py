@@ -128,7 +128,7 @@ def _severity(policy: Policy) -> str:
 
 
 def _shown(default: object) -> str:
-    return f"by default {', '.join(map(str, default)) if isinstance(default, list) else default}"
+    return f"by default {', '.join(map(str, default)) or 'none' if isinstance(default, list) else default}"
 
 
 def main() -> None:

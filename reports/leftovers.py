@@ -25,7 +25,7 @@ from settings import Settings, SettingsError, StackFileError
 from .account import LISTINGS, Account, Held, Listing
 from .belonging import Ours, ours
 from .removal import ACTIONS, commands, preparations, rank
-from .wishes import wished
+from .wishes import last_snapshot, wished
 
 OK, FORGOTTEN, NOT_LOOKED_AT = 0, 1, 2
 # What vanished between its listing and the question for its tags.
@@ -133,7 +133,7 @@ def look(account: Account, stack: Settings, keep: Sequence[str] = ()) -> Leftove
     report.is_up = any(one.held.type == ("eks", "clusters") for one in found)
     kept = wished(found, stack, keep)
     for one in sorted(found, key=lambda one: (rank(one.held), one.held.id)):
-        report.found.append(_leftover(account, one, kept, report))
+        report.found.append(_leftover(account, one, kept, last_snapshot(one.held, stack), report))
     report.script = _script(account, report)
     return report
 
@@ -181,14 +181,16 @@ def _listed(account: Account, listing: Listing, report: Leftovers) -> list[tuple
     return found
 
 
-def _leftover(account: Account, one: Ours, kept: Mapping[Held, str], report: Leftovers) -> Leftover:
+def _leftover(
+    account: Account, one: Ours, kept: Mapping[Held, str], snapshot: str | None, report: Leftovers
+) -> Leftover:
     held = one.held
     if held.is_scheduled or held.is_going:
         date = held.raw.get("DeletionDate")
         when = f"; it goes on {date:%Y-%m-%d}" if isinstance(date, datetime.datetime) else f"; it is {held.state}"
         return Leftover(held=held, fate="scheduled", why=f"{one.because}{when}")
     try:
-        lines = tuple(commands(account, held))
+        lines = tuple(commands(account, held, snapshot))
     except (ClientError, BotoCoreError) as error:
         report.not_looked_at.append(f"what is in {held}: {error}")
         lines = ()

@@ -55,9 +55,13 @@ def preparations(account: Account, held: Held) -> list[str]:
     return [_line(account, line) for line in lines]
 
 
-def commands(account: Account, held: Held) -> list[str]:
-    """The lines that remove it and what is in it; none for what goes with its owner. Raises botocore's ClientError."""
-    return [_line(account, line) for line in _REMOVALS[held.type](account, held)]
+def commands(account: Account, held: Held, snapshot: str | None = None) -> list[str]:
+    """The lines that remove it and what is in it; none for what goes with its owner. Raises botocore's ClientError.
+
+    A database leaves a last `snapshot` of this name.
+    """
+    steps = _database(account, held, snapshot) if snapshot else _REMOVALS[held.type](account, held)
+    return [_line(account, line) for line in steps]
 
 
 def _line(account: Account, step: Step) -> str:
@@ -130,12 +134,13 @@ def _cluster(account: Account, held: Held) -> Steps:
     yield ["aws", "eks", "wait", "cluster-deleted", "--name", held.id]
 
 
-def _database(account: Account, held: Held) -> Steps:
+def _database(account: Account, held: Held, snapshot: str | None = None) -> Steps:
     named = ["--db-instance-identifier", held.id]
     if held.raw.get("DeletionProtection"):
         yield ["aws", "rds", "modify-db-instance", *named, "--no-deletion-protection", "--apply-immediately"]
         yield ["aws", "rds", "wait", "db-instance-available", *named]
-    yield ["aws", "rds", "delete-db-instance", *named, "--skip-final-snapshot", "--delete-automated-backups"]
+    last = ["--final-db-snapshot-identifier", snapshot] if snapshot else ["--skip-final-snapshot"]
+    yield ["aws", "rds", "delete-db-instance", *named, *last, "--delete-automated-backups"]
     yield ["aws", "rds", "wait", "db-instance-deleted", *named]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from components.volumes import home_claim_name
-from settings import Settings
-from settings.identity import FINAL_SNAPSHOT
+from settings import Settings, hub, identity
 
 from .account import Held
 from .belonging import Ours
@@ -20,7 +19,7 @@ def wished(found: Sequence[Ours], stack: Settings, also: Sequence[str] = ()) -> 
     """Of the stack's things those that are kept by wish, and whose wish it is.
 
     `gpulab:storage.retain` keeps the file systems, their backup vaults, homes that are disks, and the keys of all these
-    with their aliases; `finalSnapshot` the last snapshot of the database. `also` are ids, or patterns of ids, that the
+    with their aliases; `finalSnapshot` the last snapshot of a database. `also` are ids, or patterns of ids, that the
     user wants to keep.
     """
     kept = {one.held: "--keep" for one in found if any(fnmatchcase(one.held.id, pattern) for pattern in also)}
@@ -33,10 +32,31 @@ def wished(found: Sequence[Ours], stack: Settings, also: Sequence[str] = ()) -> 
             if (one.held.type == ("kms", "Keys") and one.held.id in keys) or one.held.raw.get("TargetKeyId") in keys
         ]
         kept |= dict.fromkeys([*data, *of_keys], "gpulab:storage.retain")
-    if stack.identity and stack.identity.database.final_snapshot:
-        last = [one.held for one in found if one.held.kind == "DBSnapshots" and FINAL_SNAPSHOT in one.held.id]
-        kept |= dict.fromkeys(last, "gpulab:identity.database.finalSnapshot")
+    snapshots = [one.held for one in found if one.held.kind == "DBSnapshots"]
+    for database, key in _that_leave_a_snapshot(stack).items():
+        last = [one for one in snapshots if one.id.startswith(f"{database}{identity.FINAL_SNAPSHOT}")]
+        kept |= dict.fromkeys(last, key)
     return kept
+
+
+def last_snapshot(held: Held, stack: Settings) -> str | None:
+    """The name of the last snapshot that a database is to leave by its stack's wish, or None.
+
+    Another one in each life of the database, as the program's own: RDS refuses a snapshot whose name is taken.
+    """
+    if held.type != ("rds", "DBInstances") or held.id not in _that_leave_a_snapshot(stack):
+        return None
+    return f"{held.id}{identity.FINAL_SNAPSHOT}{held.raw['DbiResourceId'].lower()}"
+
+
+def _that_leave_a_snapshot(stack: Settings) -> dict[str, str]:
+    """The databases that leave a last snapshot, and the keys by which they do."""
+    found: dict[str, str] = {}
+    if stack.identity and stack.identity.database.final_snapshot:
+        found[f"{stack.cluster.name}-{identity.DATABASE}"] = "gpulab:identity.database.finalSnapshot"
+    if stack.running_hub and stack.running_hub.database.final_snapshot:
+        found[f"{stack.cluster.name}-{hub.DATABASE}"] = "gpulab:hub.database.finalSnapshot"
+    return found
 
 
 def _is_data(one: Ours, stack: Settings) -> bool:

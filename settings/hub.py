@@ -12,6 +12,9 @@ from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Duration, matching, seconds, whole, without_default
 
+DATABASE = "jupyterhub"
+"""What follows the cluster's name in that of the hub's database."""
+
 _SHORTEST_REFRESH, _LONGEST_REFRESH = 60, 24 * 3600
 _SHORTEST_START, _LONGEST_START = 60, 3600
 _SHORTEST_CULL, _LONGEST_CULL = 30, 3600

@@ -44,6 +44,9 @@ RedirectUri = Annotated[str, Check(_redirect_uri)]
 ClientName = Annotated[str, matching(_NAME, "lower-case letters, digits and hyphens, a letter first, 40 at most")]
 UserName = Annotated[str, matching(r"[a-z0-9][a-z0-9._@-]{0,62}", "lower-case letters, digits and . _ @ -")]
 
+DATABASE = "keycloak"
+"""What follows the cluster's name in that of Keycloak's database."""
+
 FINAL_SNAPSHOT = "-final-"
 """What follows a database's name in that of its last snapshot, before an end that differs each time."""
 

@@ -18,6 +18,7 @@ import yaml
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
 from rehearsal.control_plane import ControlPlane
 from rehearsal.controllers.world import NODE_CLAIMS, PODS, Kubernetes, Object, place
 from rehearsal.leftovers import kubernetes_objects
@@ -32,6 +33,7 @@ from tests.reports.aws_lines import CommandLine
 
 PATIENCE = 90
 HOLD = "tests.gpulab.dev/hold"
+CLAIMS, DEPLOYMENTS = "/api/v1/persistentvolumeclaims", "/apis/apps/v1/deployments"
 NODE_POOL = "/apis/karpenter.sh/v1/nodepools/cpu"
 
 
@@ -196,8 +198,33 @@ def end_api_server(rehearsal: Rehearsal) -> None:
             process.wait(PATIENCE)
 
 
+def hold_disk(kubernetes: Kubernetes) -> None:
+    """As the hub has its SQLite file: a claim on a disk, whose user runs on a system node and comes back."""
+    kubernetes.create(place("/api/v1/namespaces", "hub"), {"metadata": {"name": "hub"}})
+    claim = {
+        "metadata": {"name": "hub-db-dir"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "4Gi"}}},
+    }
+    kubernetes.create(place(CLAIMS, "hub-db-dir", "hub"), claim)
+    labels = {"app": "hub"}
+    pod = {
+        "nodeSelector": SYSTEM_NODE_LABELS,
+        "tolerations": [SYSTEM_TOLERATION],
+        "volumes": [{"name": "db", "persistentVolumeClaim": {"claimName": "hub-db-dir"}}],
+        "containers": [{"name": "main", "image": "main", "volumeMounts": [{"name": "db", "mountPath": "/srv"}]}],
+    }
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    kubernetes.create(place(DEPLOYMENTS, "hub", "hub"), {"metadata": {"name": "hub"}, "spec": spec})
+    until(
+        lambda: any(one["status"].get("phase") == "Running" for one in kubernetes.list(PODS, labelSelector="app=hub")),
+        "who holds the disk runs",
+        seconds=PATIENCE,
+    )
+
+
 def test_with_no_state_at_all_the_leftover_report_has_the_lines(lab: Rehearsal) -> None:
     run_pod(kubernetes_of(lab.plane))
+    hold_disk(kubernetes_of(lab.plane))
     shutil.rmtree(lab.session.folder / "state" / ".pulumi" / "stacks")
     *in_cluster, report = recipes()["no-state"]
     follow_well(lab, in_cluster)

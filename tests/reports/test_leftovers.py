@@ -59,6 +59,18 @@ class Planting:
         tagged = {"TagSpecifications": self.tags("volume", tags)} if tags else {}
         return self.ec2.create_volume(AvailabilityZone="us-east-1a", Size=8, **tagged, **given)["VolumeId"]
 
+    def database(self, name: str, tags: dict[str, str], **given: Any) -> None:
+        self.rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            Engine="postgres",
+            DBInstanceClass="db.t4g.small",
+            AllocatedStorage=20,
+            MasterUsername="somebody",
+            MasterUserPassword="not-a-secret-of-anybodys",
+            Tags=listed(tags),
+            **given,
+        )
+
     def role(self, name: str, tags: dict[str, str]) -> str:
         self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST, Tags=listed(tags))
         return name
@@ -367,22 +379,26 @@ def test_with_retain_the_data_is_kept_with_its_key_and_nothing_else_is(account: 
     assert account.look(DEV).of("kept") == []
 
 
-def test_a_last_snapshot_is_kept_where_the_stack_file_asks_for_one(account: Planting) -> None:
-    names = {"engine": "postgres", "DBInstanceIdentifier": "gpulab-prod-keycloak"}
-    account.rds.create_db_instance(
-        DBInstanceIdentifier=names["DBInstanceIdentifier"],
-        Engine="postgres",
-        DBInstanceClass="db.t4g.small",
-        AllocatedStorage=20,
-        MasterUsername="keycloak",
-        MasterUserPassword="not-a-secret-of-anybodys",
-        Tags=listed({**OURS, "Stack": "prod"}),
-    )
-    account.rds.delete_db_instance(
-        DBInstanceIdentifier="gpulab-prod-keycloak", FinalDBSnapshotIdentifier="gpulab-prod-keycloak-final-0a1b2c3d"
-    )
-    report = account.look(stack_of("prod"))
-    assert "rds DBSnapshots gpulab-prod-keycloak-final-0a1b2c3d" in named(report.of("kept"))
+@pytest.mark.parametrize("section", ["identity", "hub"])
+def test_a_last_snapshot_is_left_and_kept_where_the_stack_file_asks_for_one(account: Planting, section: str) -> None:
+    name = {"identity": "gpulab-prod-keycloak", "hub": "gpulab-prod-jupyterhub"}[section]
+    prod = stack_of("prod")
+    # In its next life too: the name of the snapshot must not be taken then.
+    for _ in range(2):
+        account.database(name, {**OURS, "Stack": "prod"}, DeletionProtection=True)
+        CommandLine(account.account).carry_out(account.look(prod).script)
+    report = account.look(prod)
+    assert report.of("forgotten") == []
+    kept = report.of("kept")
+    assert len(kept) == 2
+    assert all(one.held.id.startswith(f"{name}-final-") for one in kept)
+    assert all(one.why.endswith(f"gpulab:{section}.database.finalSnapshot") for one in kept)
+
+
+def test_a_forgotten_database_leaves_no_snapshot_that_nobody_asks_for(account: Planting) -> None:
+    account.database("gpulab-dev-keycloak", OURS)
+    CommandLine(account.account).carry_out(account.look(DEV).script)
+    assert account.look(DEV).found == []
 
 
 def test_what_may_not_be_asked_is_named_and_never_called_empty(account: Planting, capsys: Any) -> None:

@@ -16,7 +16,7 @@ from engine_mocks import EngineMocks, Registered
 
 import contracts
 from components.cluster import SYSTEM_TAINT
-from components.database import CLUSTER, DATABASE, USERNAME, Connection, cluster_spec
+from components.database import CLUSTER, USERNAME, Connection, cluster_spec
 from components.identity import (
     FIRST_PASSWORDS,
     KEYCLOAK_VERSION,
@@ -31,6 +31,7 @@ from components.realm import REALM, Addresses
 from components.realm_job import DEADLINE, fingerprint, import_environment
 from rehearsal import java_tools
 from settings import Identity as IdentitySettings
+from settings.identity import DATABASE
 from settings.secret_reference import SecretReference
 
 RELEASE, JOB = "kubernetes:helm.sh/v3:Release", "kubernetes:batch/v1:Job"

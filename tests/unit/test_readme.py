@@ -1,0 +1,32 @@
+"""What the README says to write is a stack file: its examples together make one."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from typing import Any
+
+import yaml
+
+import settings
+from rehearsal.workspace import PROJECT
+
+_EXAMPLE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def examples() -> list[dict[str, Any]]:
+    """The sections of each example in turn, by their keys."""
+    found = _EXAMPLE.findall((PROJECT / "README.md").read_text(encoding="utf-8"))
+    return [(document := yaml.safe_load(one)).get("config", document) for one in found]
+
+
+def test_the_examples_are_one_valid_stack_file() -> None:
+    found = examples()
+    sections = [key for one in found for key in one]
+    assert len(sections) == len(set(sections)), "each section has one example"
+    assert {"gpulab:nodePools", "gpulab:storage", "gpulab:ingress", "gpulab:identity", "gpulab:teams"} <= set(sections)
+    config = {
+        key: value if isinstance(value, str) else json.dumps(value) for one in found for key, value in one.items()
+    }
+    settings.load(config, stack="lab", today=datetime.date(2026, 9, 1))
