@@ -35,7 +35,7 @@ EXAMPLE = FOLDER / "Pulumi.example.yaml"
 _POLICY_CONFIG = f"--policy-pack-config={FOLDER / 'policies.json'}"
 _UNLOCK_CONFIG = f"--policy-pack-config={FOLDER / 'unlock.json'}"
 _STACK = "example"
-_AWS_READY_SECONDS = 30
+_AWS_READY_SECONDS = 120
 
 
 @dataclass

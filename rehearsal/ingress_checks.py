@@ -12,7 +12,7 @@ from .controllers.target_groups import BINDINGS, ENDPOINT_SLICES, endpoints, ser
 from .releases import releases
 from .workspace import DNS_SERVER
 
-_ADDRESS_PATIENCE = 10.0
+_ADDRESS_PATIENCE = 60.0
 
 
 def load_balancer_matches(subject: Subject) -> str:

@@ -36,9 +36,9 @@ from .providers.kubernetes.client import ApiError, Unreachable
 from .report import Check
 
 BURST = 50
-DECIDED_SECONDS = 60
+DECIDED_SECONDS = 180
 # Karpenter looks for nodes that it may take away every 10 s, and at each again 15 s later before it does so.
-_TAKEN_AWAY_SECONDS = 120
+_TAKEN_AWAY_SECONDS = 300
 _NEWER_AMIS = {"AL2023": "al2023@v20991231", "Bottlerocket": "bottlerocket@v99.0.0"}
 _GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "notebook-gpu", "intolerant", "on-demand"
 _STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "notebook-cpu"

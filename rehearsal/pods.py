@@ -145,7 +145,9 @@ class Pods:
         """The NodeClaim of the node on which the pod runs, or None."""
         pod = self.running(name)
         claims = self._kubernetes.list(NODE_CLAIMS) if pod else []
-        return next((one for one in claims if pod and one["status"].get("nodeName") == pod["spec"]["nodeName"]), None)
+        return next(
+            (one for one in claims if pod and one.get("status", {}).get("nodeName") == pod["spec"]["nodeName"]), None
+        )
 
     def reasons(self) -> dict[str, str]:
         """Why Karpenter makes no node for a pod, by the pod's name, for those of which it has said so."""

@@ -31,7 +31,7 @@ from .session import Session, begin
 from .toolchain import Toolchain, ensure
 from .workspace import PROJECT, Workspace
 
-_AWS_READY_SECONDS = 30
+_AWS_READY_SECONDS = 120
 _PARTS = {
     "aws": "AWS by moto and the aws provider",
     "eks": "the eks provider",

@@ -37,7 +37,7 @@ SECRET_KEY = "rehearsal"  # noqa: S105 - it opens nothing
 # Read by components/delegation.py, which this process does not load.
 DNS_SERVER = "GPULAB_DNS_SERVER"
 # What hangs for hours on AWS, as a pool without a Karpenter, is to be seen in a rehearsal: it need not hang as long.
-_LONGEST_DELETION_SECONDS = 120
+_LONGEST_DELETION_SECONDS = 240
 _KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
 # What the program is made of; the project file and the stack file are rewritten.
 _PROGRAM = ("__main__.py", "settings", "components", "contracts")

@@ -19,8 +19,8 @@ from settings.identity import BruteForce
 
 ADDRESSES = addresses_of("dev")
 CHOSEN = "Correct-Horse-7-Battery"
-LOCK_SECONDS = 8
-WAIT_SECONDS = 120
+LOCK_SECONDS = 30
+WAIT_SECONDS = 240
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
+import psutil
 
 import contracts
 import settings
@@ -45,7 +46,7 @@ ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 CLUSTER = "gpulab-dev"
 _GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 240
 Found = TypeVar("Found")
 _ROLE = "node"
 
@@ -121,7 +122,7 @@ class Lab:
 
     def karpenter_runs(self) -> bool:
         """Whether there is a process of Karpenter's."""
-        return any("--instance-types-file-path" in process.cmdline() for process in marked(self._id))
+        return any("--instance-types-file-path" in words_of(process) for process in marked(self._id))
 
     def uninstall_karpenter(self) -> None:
         """Removes the record of the release."""
@@ -267,7 +268,7 @@ def until(found: Callable[[], Found | None], what: str, otherwise: Callable[[], 
     return pods.until(found, what, seconds=_PATIENCE_SECONDS, otherwise=otherwise)
 
 
-@contextmanager
+@contextlib.contextmanager
 def passing_pods(lab: Lab) -> Iterator[Callable[..., str]]:
     """Runs pods as `Lab.run_pod` does and gives their names; they go with the block, and so do all nodes."""
     made: list[str] = []
@@ -285,7 +286,7 @@ def passing_pods(lab: Lab) -> Iterator[Callable[..., str]]:
         lab.end_nodes()
 
 
-@contextmanager
+@contextlib.contextmanager
 def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
     """A lab with Karpenter and no pool; it ends with the block."""
     id = f"tests-{folder.name}-{folder.parent.name}"
@@ -302,7 +303,7 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
             bindings=access_bindings(),
         )
         processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
-        processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=30)
+        processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=120)
         lab = Lab(id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
         lab.make_network()
         starting.start(
@@ -317,6 +318,13 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
         yield lab
     finally:
         end_marked(id)
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """The command line of a process that may be ending."""
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
 
 
 def _trust(service: str) -> str:

@@ -32,7 +32,7 @@ from settings import Settings
 
 Result = TypeVar("Result")
 
-_PATIENCE_SECONDS = 90
+_PATIENCE_SECONDS = 240
 
 
 def make_teams(kubernetes: Kubernetes, settings: Settings) -> None:
@@ -195,6 +195,21 @@ class Spawning:
         await pre_spawn_hook(made)
         await asyncio.wait_for(made.start(), _PATIENCE_SECONDS)
         return made
+
+    async def stop(self, spawner: NotebookSpawner) -> None:
+        """Stops a notebook, and waits until its team's quota counts it no more."""
+        await spawner.stop(now=True)
+
+        async def counted() -> None:
+            namespace = spawner.namespace
+            while True:
+                pods = (await spawner.api.list_namespaced_pod(namespace)).items
+                quotas = (await spawner.api.list_namespaced_resource_quota(namespace)).items
+                if all(int((one.status.used or {}).get("pods", 0)) <= len(pods) for one in quotas):
+                    return
+                await asyncio.sleep(0.2)
+
+        await asyncio.wait_for(counted(), _PATIENCE_SECONDS)
 
 
 def _within(namespace: str, name: str) -> dict[str, str]:

@@ -17,8 +17,9 @@ from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.deleting import LONGEST
 from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
+from tests.rehearsal import bare_pods
 
-PATIENCE = 90
+PATIENCE = 240
 CLAIMS = "/api/v1/persistentvolumeclaims"
 VOLUMES = "/api/v1/persistentvolumes"
 NAMESPACE = "default"
@@ -47,12 +48,8 @@ def run_pod(kubernetes: Kubernetes, name: str, spec: Object) -> None:
     """A pod that must not be disrupted, once it runs."""
     path = place(PODS, name, NAMESPACE)
     metadata = {"name": name, "annotations": {DO_NOT_DISRUPT: "true"}}
-    kubernetes.create(path, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    until(
-        lambda: (kubernetes.get(path) or {}).get("status", {}).get("phase") == "Running",
-        f"{name} runs",
-        seconds=PATIENCE,
-    )
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    bare_pods.run(kubernetes, path, pod, seconds=PATIENCE)
 
 
 def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehearsal, project: Path) -> None:
@@ -67,7 +64,7 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
     )
     # A pod can run before its NodeClaim says on which node.
     claim = until(
-        lambda: next((one for one in kubernetes.list(NODE_CLAIMS) if one["status"].get("nodeName")), None),
+        lambda: next((one for one in kubernetes.list(NODE_CLAIMS) if one.get("status", {}).get("nodeName")), None),
         "its NodeClaim names its node",
         seconds=PATIENCE,
     )

@@ -24,7 +24,7 @@ from rehearsal.controllers.world import NODES, PODS, SECRETS, Aws, Kubernetes, O
 
 ZONE, CLUSTER, CLASS = "us-east-1b", "lab", "test-gp3"
 NODE = "node-of-cloud"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 EVENTS = "/api/v1/events"
 
 names = (f"cloud-{number}" for number in itertools.count(1))

@@ -59,6 +59,15 @@ def pods(lab: Lab) -> Iterator[Callable[..., str]]:
         yield run
 
 
+def has_all(lab: Lab, node: Object, resource: str, amount: str) -> None:
+    """Waits until a node reports all of a resource: at first it has what its first pod asked for."""
+    path = place(NODES, name_of(node))
+    until(
+        lambda: (lab.kubernetes.get(path) or {})["status"]["allocatable"].get(resource) == amount,
+        f"{amount} {resource}",
+    )
+
+
 def name_of(node: Object) -> str:
     return node["metadata"]["name"]
 
@@ -67,6 +76,7 @@ def test_four_notebooks_share_one_gpu_and_the_fifth_gets_another(lab: Lab, pods:
     """One by one, each after the one before runs: the node has all its shares, not those of its first pod alone."""
     first = lab.runs(pods("share-0", gpus=1, resource=SHARED))
     assert contracts.instance_types()[first["metadata"]["labels"]["node.kubernetes.io/instance-type"]].gpu_count == 1
+    has_all(lab, first, SHARED, "4")
     for number in range(1, 4):
         assert name_of(lab.runs(pods(f"share-{number}", gpus=1, resource=SHARED))) == name_of(first)
     assert len(lab.nodes("gpu-shared")) == 1
@@ -105,15 +115,16 @@ def test_slices_of_a_partitioned_gpu(lab: Lab, pods: Callable[..., str]) -> None
     """A p4d has eight GPUs, each of seven slices."""
     node = lab.runs(pods("slice-0", gpus=1, resource=SLICE))
     assert node["metadata"]["labels"]["node.kubernetes.io/instance-type"] == "p4d.24xlarge"
+    has_all(lab, node, SLICE, "56")
     for number in range(1, 7):
         assert name_of(lab.runs(pods(f"slice-{number}", gpus=1, resource=SLICE))) == name_of(node)
-    until(lambda: lab.nodes("sliced")[0]["status"]["allocatable"].get(SLICE) == "56", "the node has all slices")
     assert len(lab.nodes("sliced")) == 1
 
 
 def test_layout_gives_so_many_slices_of_each_kind(lab: Lab, pods: Callable[..., str]) -> None:
     small, large = "nvidia.com/mig-1g.10gb", "nvidia.com/mig-3g.40gb"
     node = lab.runs(pods("large-0", gpus=1, resource=large))
+    has_all(lab, node, small, "4")
     together = [lab.runs(pods(f"small-{number}", gpus=1, resource=small)) for number in range(4)]
     assert {name_of(one) for one in together} == {name_of(node)}
     assert name_of(lab.runs(pods("small-4", gpus=1, resource=small))) != name_of(node)

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from rehearsal.control_plane import ControlPlane
+from rehearsal.pods import until
 from rehearsal.providers.kubernetes import archives, charts, helm
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
 from rehearsal.providers.kubernetes.release import Release
@@ -158,6 +159,10 @@ class Lab:
                 raise
             return None
 
+    def ready_replicas(self) -> int:
+        deployment = self.get("deployments")
+        return deployment["status"].get("readyReplicas", 0) if deployment else 0
+
 
 @pytest.fixture
 def lab(provider: KubernetesProvider, cluster: ControlPlane, node: None) -> Iterator[Lab]:
@@ -180,10 +185,8 @@ class TestInstalling:
             "appVersion": "4.5.6",
         }
         assert outputs["resourceNames"] == {"Deployment.apps/apps/v1": [NAME], "ConfigMap/v1": [NAME]}
-        deployment = lab.get("deployments")
-        assert deployment
-        # It was waited for: a pod of it runs.
-        assert deployment["status"]["readyReplicas"] == 1
+        # It was waited for: a pod of it runs. Helm looks at its ReplicaSet, whose count the Deployment shows later.
+        until(lambda: lab.ready_replicas() == 1, "the Deployment counts its pod", seconds=60)
         hook = lab.get("jobs", f"{NAME}-before", "batch/v1")
         assert hook
         assert hook["status"]["succeeded"] == 1
@@ -197,7 +200,7 @@ class TestInstalling:
         assert outputs["status"]["revision"] == 3
         deployment = lab.get("deployments")
         assert deployment
-        assert deployment["status"]["readyReplicas"] == 3
+        until(lambda: lab.ready_replicas() == 3, "the Deployment counts its pods", seconds=60)
         assert deployment["metadata"]["annotations"]["greeting"] == "hello"
         assert lab.refresh(inputs, outputs) == Difference([])
         secrets = lab.cluster.request("GET", f"/api/v1/namespaces/{lab.namespace}/secrets?labelSelector=owner=helm")
@@ -230,7 +233,7 @@ class TestInstalling:
     def test_an_upgrade_that_fails_is_rolled_back_with_atomic(self, lab: Lab, chart: Path) -> None:
         outputs = lab.create(lab.inputs(chart))
         values = {"nodeSelector": {"nobody": "has-it"}, "greeting": "good night"}
-        worse = lab.inputs(chart, values=values, atomic=True, timeout=4, disableCRDHooks=True)
+        worse = lab.inputs(chart, values=values, atomic=True, timeout=20, disableCRDHooks=True)
         with pytest.raises(InitFailed, match="has been rolled back due to atomic being set"):
             lab.update(worse, outputs)
         deployment = lab.get("deployments")

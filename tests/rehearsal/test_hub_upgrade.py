@@ -19,15 +19,16 @@ from components.notebook_end import NOTEBOOKS
 from components.team_names import HUB_NAMESPACE, NOTEBOOK_SERVICE_ACCOUNT
 from rehearsal.controllers.world import PODS, Kubernetes, Object, place
 from rehearsal.phases import Options, Rehearsal
-from rehearsal.pods import until
+from rehearsal.pods import DO_NOT_DISRUPT
 from rehearsal.releases import releases
 from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
+from tests.rehearsal import bare_pods
 
 TEAM_NAMESPACE = "team-research"
 CONFIG_MAPS = "/api/v1/configmaps"
 DEPLOYMENT = "/apis/apps/v1/namespaces/hub/deployments/hub"
-PATIENCE = 60
+PATIENCE = 240
 
 # On the system nodes, which have no 32 GiB: else Karpenter would buy a node that has.
 TEMPLATE = """\
@@ -79,7 +80,7 @@ def charts(tmp_path: Path) -> Path:
 def project(tmp_path: Path) -> Path:
     """The program, in which an upgrade of the hub is given up within seconds."""
     made = copied_program(tmp_path / "program")
-    change(made / "components" / "jupyterhub.py", r"RELEASE_TIMEOUT = 900", "RELEASE_TIMEOUT = 30")
+    change(made / "components" / "jupyterhub.py", r"RELEASE_TIMEOUT = 900", "RELEASE_TIMEOUT = 60")
     return made
 
 
@@ -126,7 +127,8 @@ def run_notebook(kubernetes: Kubernetes) -> Callable[[], tuple[str, str, int]]:
         "nodeSelector": {"gpulab.dev/pool": "cpu"},
         "containers": [container],
     }
-    kubernetes.create(path, {"metadata": {"name": "notebook", "labels": {key: value}}, "spec": spec})
+    metadata = {"name": "notebook", "labels": {key: value}, "annotations": {DO_NOT_DISRUPT: "true"}}
+    bare_pods.run(kubernetes, path, {"metadata": metadata, "spec": spec}, seconds=PATIENCE)
 
     def look() -> tuple[str, str, int]:
         pod = kubernetes.get(path)
@@ -134,7 +136,6 @@ def run_notebook(kubernetes: Kubernetes) -> Callable[[], tuple[str, str, int]]:
         restarts = sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
         return pod["metadata"]["uid"], pod["status"]["phase"], restarts
 
-    until(lambda: look()[1] == "Running", "the notebook runs", seconds=PATIENCE)
     return look
 
 

@@ -38,7 +38,7 @@ def delegate(rehearsal: Rehearsal, *name_servers: str) -> None:
     request = urllib.request.Request(
         f"{rehearsal.aws_url}/gpulab/delegation", data=json.dumps(given).encode(), method="POST"
     )
-    with urllib.request.urlopen(request, timeout=10):
+    with urllib.request.urlopen(request, timeout=60):
         pass
 
 

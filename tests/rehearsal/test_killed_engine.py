@@ -9,6 +9,7 @@ docs/destroy.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections import Counter
@@ -169,7 +170,8 @@ class Teller:
         """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""
         until(lambda: not any(is_provider(one) for one in self.strays()), "the providers ended", seconds=PATIENCE)
         for one in self.strays():
-            one.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         until(lambda: not self.strays(), "nothing runs on", seconds=PATIENCE)
 
     def strays(self) -> list[psutil.Process]:

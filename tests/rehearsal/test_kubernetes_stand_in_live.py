@@ -5,6 +5,7 @@ Each test has namespaces of its own, which go without being waited for.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -13,10 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
 from rehearsal.control_plane import ControlPlane
+from rehearsal.pods import until
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
 from rehearsal.providers.serving import (
     UNKNOWN,
@@ -333,9 +336,9 @@ class TestWaiting:
     def test_a_deployment_that_finds_no_node_fails_with_the_reason_but_stays_in_the_state(self, stack: Stack) -> None:
         namespace = stack.namespace()
         with pytest.raises(InitFailed) as failed:
-            stack.create(DEPLOYMENT, "web", deployment(namespace), timeout=3)
+            stack.create(DEPLOYMENT, "web", deployment(namespace), timeout=20)
         reasons = "\n".join(failed.value.reasons)
-        assert "'web' timed out waiting to be Ready: not within 3 s" in reasons
+        assert "'web' timed out waiting to be Ready: not within 20 s" in reasons
         assert "0/1 Pods available" in reasons
         assert "Unschedulable" in reasons
         assert failed.value.id == f"{namespace}/web"
@@ -370,9 +373,15 @@ class TestWaiting:
         path = f"/api/v1/namespaces/{namespace}/configmaps/flag"
         patch = {"data": {"ready": "yes"}, "metadata": {"labels": {"a": "b"}}}
 
+        def patched() -> bool:
+            with contextlib.suppress(HTTPError):
+                cluster.request("PATCH", path, patch, "application/merge-patch+json")
+                return True
+            return False
+
         def become_ready() -> None:
             time.sleep(0.5)
-            cluster.request("PATCH", path, patch, "application/merge-patch+json")
+            until(patched, "it is made", seconds=30)
 
         thread = threading.Thread(target=become_ready)
         thread.start()

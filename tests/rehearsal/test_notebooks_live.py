@@ -83,7 +83,7 @@ def test_every_choice_is_admitted_and_gets_its_kind_of_node(notebooks: NotebookL
             node = notebooks.lab.kubernetes.get(place(NODES, pod["spec"]["nodeName"]))
             assert node
             seen.append((slug, role, pod, node))
-            await spawner.stop(now=True)
+            await spawning.stop(spawner)
         return seen
 
     async def of_all(spawning: Spawning) -> list[tuple[str, str, Object, Object]]:
@@ -152,7 +152,7 @@ def test_who_looks_at_a_notebooks_pod_does_not_read_its_token(notebooks: Noteboo
         spawner = await spawning.start("ada@example.com", [group_of("research", "developer")], "research_python")
         pod = pod_of(notebooks, spawner)
         secrets = notebooks.lab.kubernetes.list("/api/v1/namespaces/team-research/secrets")
-        await spawner.stop(now=True)
+        await spawning.stop(spawner)
         return pod, secrets
 
     pod, secrets = notebooks.run(of_ada)
@@ -238,7 +238,7 @@ def test_what_gets_no_machine_ends_with_what_karpenter_says(notebooks: NotebookL
 
     async def start(spawning: Spawning) -> tuple[str, list[str]]:
         spawner = spawning.spawner("ada", [group_of("research", "data-scientist")], "research_pytorch")
-        spawner.start_timeout = 20
+        spawner.start_timeout = 90
         await pre_spawn_hook(spawner)
         starting = spawner.start()
         with pytest.raises(Refused) as refused:
@@ -337,7 +337,7 @@ def test_homes_per_person_are_disks_that_the_hub_makes_and_finds_again(disks: No
             claim = disks.lab.kubernetes.get(place(CLAIMS, name, "team-disks"))
             assert claim
             claims.append(claim)
-            await spawner.stop(now=True)
+            await spawning.stop(spawner)
             with pytest.raises(ApiException, match="is forbidden"):
                 await spawner.api.delete_namespaced_persistent_volume_claim(name, "team-disks")
         with pytest.raises(Refused, match="exceeded quota"):

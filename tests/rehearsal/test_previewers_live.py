@@ -7,6 +7,7 @@ import pytest
 from components.cluster import PREVIEWER_GROUP, PREVIEWER_POLICY, PREVIEWER_RULES
 from rehearsal.aws.access import groups_of
 from rehearsal.control_plane import ControlPlane
+from rehearsal.pods import until
 
 RBAC = "rbac.authorization.k8s.io"
 # Of what the program makes, by kind, with the releases that Helm keeps as Secrets.
@@ -35,6 +36,8 @@ def previewers(cluster: ControlPlane) -> ControlPlane:
     }
     cluster.apply(role, f"{api}/clusterroles")
     cluster.apply(binding, f"{api}/clusterrolebindings")
+    # The authorizer hears of a binding a moment later.
+    until(lambda: may(cluster, "get", "configmaps"), "previewers are bound", seconds=60)
     return cluster
 
 

@@ -71,7 +71,7 @@ def test_what_was_kept_goes_on_until_it_is_ended(cache: Path) -> None:
     with begin("dev", keep=True) as one:
         one.processes.start("sleep", SLEEP, dict(os.environ))
         one.keep()
-    assert len(marked(one.id)) == 1
+    eventually(lambda: len(marked(one.id)) == 1)
     assert end_all() == ([one.id], [])
     assert marked(one.id) == []
     assert not one.folder.exists()
@@ -82,7 +82,7 @@ def test_one_that_is_under_way_is_left_alone_unless_it_is_named() -> None:
     with begin("dev", keep=False) as one:
         one.processes.start("sleep", SLEEP, dict(os.environ))
         assert end_all() == ([], [one.id])
-        assert len(marked(one.id)) == 1
+        eventually(lambda: len(marked(one.id)) == 1)
         assert end_all(one.id) == ([one.id], [])
         assert marked(one.id) == []
 
@@ -102,7 +102,7 @@ def test_a_session_whose_own_process_was_killed_is_ended_by_the_next_clean_up(ca
         assert owner.stdout
         id = owner.stdout.readline().strip()
         owner.kill()
-    assert len(marked(id)) == 1
+    eventually(lambda: len(marked(id)) == 1)
     assert end_all() == ([id], [])
     assert marked(id) == []
 
@@ -182,5 +182,6 @@ def test_the_mark_is_only_ours(cache: Path) -> None:
     with begin("dev", keep=False) as one, begin("dev", keep=False) as other:
         one.processes.start("sleep", SLEEP, dict(os.environ))
         other.processes.start("sleep", SLEEP, dict(os.environ))
+        eventually(lambda: marked(one.id))
         (process,) = marked(one.id)
         assert psutil.Process(process.pid).environ()[MARK] == one.id

@@ -22,6 +22,7 @@ from rehearsal.engine import Result
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain, cache_folder
 from settings import Storage
+from tests.rehearsal import bare_pods
 
 PROGRAM = Path(__file__).parent / "programs" / "team"
 TEAM, NAMESPACE = "ml", "team-ml"
@@ -39,7 +40,7 @@ KEPT = {
     FILE_SYSTEM,
 }
 HOLD = "tests.gpulab.dev/hold"
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 Found = TypeVar("Found")
 
@@ -161,10 +162,7 @@ def start_notebooks(kubernetes: Kubernetes, storage: Storage) -> dict[str, Objec
     disks = {}
     for person, zone in people.items():
         path = place(PODS, person, NAMESPACE)
-        pod = until(
-            lambda path=path: (found := kubernetes.get(path)) and found["spec"].get("nodeName") and found,
-            f"{person} is scheduled",
-        )
+        pod = bare_pods.run(kubernetes, path, notebook(person, zone, storage), seconds=PATIENCE_SECONDS)
         node = kubernetes.get(place(NODES, pod["spec"]["nodeName"]))
         assert node
         assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == zone

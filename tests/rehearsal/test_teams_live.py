@@ -12,10 +12,11 @@ from rich.console import Console
 
 from components import team_rbac
 from rehearsal.controllers.world import Kubernetes, Object, place
-from rehearsal.pods import until
+from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.run import Options, Rehearsal, staged
 from rehearsal.toolchain import Toolchain, cache_folder
+from tests.rehearsal import bare_pods
 
 STACK_FILE = Path(__file__).parent / "programs" / "teams" / "Pulumi.teams.yaml"
 RESEARCH, VISION = "team-research", "team-vision"
@@ -50,6 +51,15 @@ def api(teams: Rehearsal) -> Iterator[Kubernetes]:
     yield kubernetes
     for namespace in (RESEARCH, VISION):
         kubernetes.request("DELETE", f"/api/v1/namespaces/{namespace}/pods?gracePeriodSeconds=0")
+    # What is gone counts for a moment longer.
+    until(lambda: not pods_counted(kubernetes), "the quotas count no pod", seconds=60)
+
+
+def pods_counted(kubernetes: Kubernetes) -> int:
+    quotas = [
+        one for space in (RESEARCH, VISION) for one in kubernetes.list(QUOTAS) if space == one["metadata"]["namespace"]
+    ]
+    return sum(int(one.get("status", {}).get("used", {}).get("pods", 0)) for one in quotas)
 
 
 def notebook(
@@ -390,7 +400,9 @@ def test_each_role_can_exactly_what_the_table_says(bound: Kubernetes, role: str)
 
 def test_a_team_that_leaves_takes_its_namespace_and_leaves_the_others(teams: Rehearsal, api: Kubernetes) -> None:
     """Last, as it changes the stack: the team's objects and its role go, another team's pod stays."""
-    create(api, PODS, notebook("stays", VISION))
+    stays = notebook("stays", VISION)
+    stays["metadata"]["annotations"] = {DO_NOT_DISRUPT: "true"}
+    bare_pods.run(api, place(PODS, "stays", VISION), stays, seconds=180)
     create(api, PODS, notebook("goes", RESEARCH))
     document = yaml.safe_load(teams.workspace.stack_file.read_text(encoding="utf-8"))
     del document["config"]["gpulab:teams"]["research"]
