@@ -158,13 +158,14 @@ def repaired(deployment: dict[str, Any], account: Account) -> tuple[dict[str, An
         if operation["type"] != _CREATING:
             continue  # what was there before is in the state, and a refresh looks at it
         resource = operation["resource"]
-        if resource["urn"] in urns:
+        gone = _gone_before_its_replacement(resources, resource["urn"])
+        if resource["urn"] in urns and gone is None:
             # It was made after all, or it was to take the place of the one in the state.
             if first := _looked_up(resource, account, known):
                 raise _unclear(resource, [*first, "the one in the state"])
             findings.append(Finding(resource["urn"], None, "in the state since"))
             continue
-        id, why = _found(resource, account, known)
+        id, why = _found(resource, account, known - {gone["id"]} if gone else known)
         findings.append(Finding(resource["urn"], id, why))
         if id is not None:
             urns.add(resource["urn"])
@@ -172,8 +173,18 @@ def repaired(deployment: dict[str, Any], account: Account) -> tuple[dict[str, An
             # Read with outputs, a resource keeps the inputs that the program gave; without, it would be an import, to
             # which the provider's own choices (a gateway's address) come as inputs that the program does not give.
             outputs = resource.get("inputs") or {} if resource["type"].startswith("aws:") else {}
-            resources.append({**resource, "id": id, "outputs": outputs})
+            taken = {**resource, "id": id, "outputs": outputs}
+            if gone is None:
+                resources.append(taken)
+            else:
+                # In its place, as what is made of it comes after it.
+                resources[resources.index(gone)] = taken
     return {**deployment, "resources": resources, "pending_operations": []}, findings
+
+
+def _gone_before_its_replacement(resources: Sequence[Any], urn: str) -> Any:
+    """What the state remembers of a resource that was deleted so that another could take its name, or None."""
+    return next((one for one in resources if one["urn"] == urn and one.get("pendingReplacement")), None)
 
 
 def _found(resource: Mapping[str, Any], account: Account, known: set[str]) -> tuple[str | None, str]:

@@ -15,6 +15,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,31 @@ def exists_outside(resource: dict[str, Any]) -> bool:
     return resource["type"].partition(":")[0] in PROVIDERS and not kept
 
 
+def chains(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """By operation and resource: how many resources outside come one after the other from here on, itself included."""
+    known = {one["urn"]: one for one in resources}
+    needs = {urn: needed_by(one) & known.keys() for urn, one in known.items()}
+    needed: dict[str, set[str]] = {urn: set() for urn in known}
+    for urn, others in needs.items():
+        for other in others:
+            needed[other].add(urn)
+
+    def longest(following: dict[str, set[str]]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for urn in TopologicalSorter(following).static_order():
+            found[urn] = exists_outside(known[urn]) + max((found[other] for other in following[urn]), default=0)
+        return found
+
+    return {"Delete": longest(needs), "Create": longest(needed)}
+
+
+def needed_by(resource: dict[str, Any]) -> set[str]:
+    """What has to be there before it, and as long as it is."""
+    of_properties = (urn for urns in (resource.get("propertyDependencies") or {}).values() for urn in urns)
+    provider = (resource.get("provider") or "").rpartition("::")[0]
+    return {*(resource.get("dependencies") or ()), *of_properties, resource.get("parent", ""), provider}
+
+
 class Teller:
     """Kills, repairs, and notes what was seen."""
 
@@ -84,6 +110,7 @@ class Teller:
         self.github = github
         self.story = Story()
         self.order: list[str] = []
+        self.chains: dict[str, dict[str, int]] = {}
 
     def tell(self) -> Story:
         story, rehearsal = self.story, self.rehearsal
@@ -91,6 +118,7 @@ class Teller:
         assert first.ok, first.output
         resources = rehearsal.engine.resources()
         outside = {one["urn"] for one in resources if exists_outside(one)}
+        self.chains = chains(resources)
         self.order = [step.urn for step in first.steps if step.op == "create" and step.urn in outside]
         story.resources, story.aws, story.kubernetes = self.state(), self.aws(), self.kubernetes()
 
@@ -157,14 +185,16 @@ class Teller:
     def next_of(self, command: str, operation: str, number: int) -> str:
         """The first resource past such a part of the order that the operation is still to come to.
 
-        One whose operation was under way may be gone, or made, by now: the refresh would see to that.
+        One whose operation was under way may be gone, or made, by now: the refresh would see to that. Enough others
+        follow it, one after the other, that the kills to come find one each, however fast the rest goes.
         """
         under_way = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
         there = self.urns()
         order = list(reversed(self.order)) if operation == "Delete" else self.order
         begin = len(order) * number // KILLS[command]
         left = [urn for urn in order[begin:] + order[:begin] if (urn in there) == (operation == "Delete")]
-        return next(urn for urn in left if urn not in under_way)
+        to_come = KILLS[command] - number
+        return next(urn for urn in left if urn not in under_way and self.chains[operation][urn] >= to_come)
 
     def end_orphans(self) -> None:
         """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""

@@ -169,6 +169,25 @@ def test_what_was_to_take_the_place_of_another_is_not_made_a_third_time(account:
     assert finding.why == "in the state since"
 
 
+def test_what_was_deleted_for_its_replacement_gives_it_its_place(account: Account, tags: dict[str, str]) -> None:
+    """A Job's name is its own: the engine deletes one before it makes the next, and remembers it until then."""
+    metadata = {"name": "realm", "namespace": "identity"}
+    job = resource("kubernetes:batch/v1:Job", metadata=metadata, spec={"backoffLimit": 10})
+    old = {**job, "inputs": {"metadata": metadata}, "id": "identity/realm", "pendingReplacement": True}
+    after = {**resource("kubernetes:core/v1:ConfigMap", "after"), "id": "identity/after", "dependencies": [job["urn"]]}
+    deployment, (finding,) = interrupted.repaired(state(job, noted=(old, after)), account)
+    assert finding.id == "identity/realm"
+    assert deployment["resources"] == [{**job, "id": "identity/realm", "outputs": {}}, after]
+
+    remembered = {**resource(VPC, tagsAll=tags), "id": "vpc-0", "pendingReplacement": True}
+    wanted = resource(VPC, tagsAll=tags)
+    deployment, (finding,) = interrupted.repaired(state(wanted, noted=(remembered,)), account)
+    assert (finding.id, deployment["resources"]) == (None, [remembered]), "it was not made yet"
+    made = make_vpc(account, tags)
+    deployment, _ = interrupted.repaired(state(wanted, noted=(remembered,)), account)
+    assert ids(deployment) == {"one": made}
+
+
 @pytest.mark.parametrize(
     "kind", ["random:index/randomPassword:RandomPassword", "kubernetes:core/v1:ServiceAccountPatch"]
 )
