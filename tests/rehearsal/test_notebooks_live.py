@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ from components.hub.spawner import NotebookSpawner, Refused, pre_spawn_hook
 from components.team_names import NOTEBOOK_PORT
 from rehearsal.controllers.volumes import ADDON as EBS_ADDON
 from rehearsal.controllers.volumes import CLAIMS, CLASSES
-from rehearsal.controllers.world import NODES, Object, place
+from rehearsal.controllers.world import NODES, Kubernetes, Object, place
 from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.toolchain import Toolchain
 from settings import Storage
@@ -315,6 +316,16 @@ def disks(notebooks: NotebookLab, tmp_path: Path) -> Iterator[NotebookLab]:
     teams = {"disks": research.model_copy(update={"quota": quota})}
     changed = dataclasses.replace(lab.settings, storage=storage, teams=teams)
     made = NotebookLab(lab, changed, notebooks.kubeconfig, tmp_path)
+    hub = Kubernetes(notebooks.kubeconfig)
+
+    def hub_may_look() -> bool:
+        with contextlib.suppress(ApiError):
+            hub.request("GET", "/api/v1/namespaces/team-disks/resourcequotas")
+            return True
+        return False
+
+    # The authorizer hears of a binding a moment later.
+    until(hub_may_look, "the hub may look into the team's namespace")
     yield made
     for one in made.pods("team-disks"):
         lab.kubernetes.delete(place(PODS, one["metadata"]["name"], "team-disks"))
