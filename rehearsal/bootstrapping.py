@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,13 @@ from pathlib import Path
 from rich.console import Console
 
 from . import workspace
+from .aws import starting as aws
 from .checks import outcome, require
 from .engine import Engine, Result
 from .leftovers import Account, Left, state_names
 from .phases import REHEARSAL_DAY, PhaseFailed, timed
 from .plugins import installed
-from .processes import MARK, MemoryWatch, answers, describe, free_ports, marked
+from .processes import MARK, MemoryWatch, describe, free_ports, marked
 from .progress import Progress
 from .report import Report
 from .session import Session, begin
@@ -35,7 +35,6 @@ EXAMPLE = FOLDER / "Pulumi.example.yaml"
 _POLICY_CONFIG = f"--policy-pack-config={FOLDER / 'policies.json'}"
 _UNLOCK_CONFIG = f"--policy-pack-config={FOLDER / 'unlock.json'}"
 _STACK = "example"
-_AWS_READY_SECONDS = 120
 
 
 @dataclass
@@ -84,11 +83,7 @@ def staged(console: Console, stack_file: Path = EXAMPLE) -> Iterator[Bootstrappi
                 aws_url=url,
                 today=REHEARSAL_DAY,
             )
-            environment = {**project.environment, "PYTHONPATH": str(PROJECT)}
-            del environment["AWS_ENDPOINT_URL"]  # it is the cloud itself
-            command = [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)]
-            session.processes.start("aws", command, environment)
-            session.processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=_AWS_READY_SECONDS)
+            aws.start(session.processes, port, {**project.environment, "PYTHONPATH": str(PROJECT)})
             engine = Engine(project, session.id, session.logs)
             engine.initialise()
             region = engine.config("aws:region")

@@ -17,6 +17,7 @@ import settings
 from settings import Settings
 
 from . import account_secrets, control_plane, workspace
+from .aws import starting as aws
 from .aws.access import access_bindings
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
@@ -24,14 +25,13 @@ from .engine import Engine
 from .leftovers import Account, kubernetes_objects
 from .phases import Options, PhaseFailed, Rehearsal, timed
 from .plugins import given, installed
-from .processes import MemoryWatch, answers, describe, free_ports, marked
+from .processes import MemoryWatch, describe, free_ports, marked
 from .progress import Progress
 from .report import Report
 from .session import Session, begin
 from .toolchain import Toolchain, ensure
 from .workspace import PROJECT, Workspace
 
-_AWS_READY_SECONDS = 120
 _PARTS = {
     "aws": "AWS by moto and the aws provider",
     "eks": "the eks provider",
@@ -155,7 +155,7 @@ def _assemble(
         token_review_url=f"{aws_url}/gpulab/token-review",
         bindings=access_bindings(),
     )
-    _start_aws(session, project, plane, aws_url, aws_port, dns_port if has_domain else None, options.quotas)
+    _start_aws(session, project, plane, aws_port, dns_port if has_domain else None, options.quotas)
     _furnish(aws_url, stack_settings)
     controllers.start(
         session.processes,
@@ -195,7 +195,6 @@ def _start_aws(
     session: Session,
     project: Workspace,
     plane: ControlPlane,
-    url: str,
     port: int,
     dns_port: int | None,
     quotas: Mapping[str, float],
@@ -208,13 +207,7 @@ def _start_aws(
         "GPULAB_KUBERNETES_TOKEN": plane.token,
         "GPULAB_QUOTAS": json.dumps(dict(quotas)),
     }
-    # It is the cloud itself: its own clients must not be sent to it.
-    del environment["AWS_ENDPOINT_URL"]
-    command = [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)]
-    if dns_port is not None:
-        command += ["--dns-port", str(dns_port)]
-    session.processes.start("aws", command, environment)
-    session.processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=_AWS_READY_SECONDS)
+    aws.start(session.processes, port, environment, dns_port=dns_port)
 
 
 def _furnish(url: str, stack_settings: Settings) -> None:
@@ -229,7 +222,7 @@ def _furnish(url: str, stack_settings: Settings) -> None:
         "webAclArn": ingress.waf_acl_arn,
     }
     request = urllib.request.Request(f"{url}/gpulab/account", data=json.dumps(given).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=_AWS_READY_SECONDS):
+    with urllib.request.urlopen(request, timeout=aws.READY_SECONDS):
         pass
 
 

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import gzip
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -22,6 +21,7 @@ from components.gpu_sharing import node_overlays
 from components.network import DISCOVERY_TAG
 from components.node_pools import ec2_node_class_spec, node_pool_spec
 from rehearsal import control_plane, pods
+from rehearsal.aws import starting as aws
 from rehearsal.aws.access import access_bindings
 from rehearsal.controllers import starting
 from rehearsal.controllers.world import (
@@ -36,7 +36,7 @@ from rehearsal.controllers.world import (
     place,
 )
 from rehearsal.pods import Pods, Wish
-from rehearsal.processes import Processes, answers, end_marked, free_ports, marked
+from rehearsal.processes import Processes, end_marked, free_ports, marked
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
 from settings import NodePool
@@ -302,8 +302,7 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
             token_review_url=f"{url}/gpulab/token-review",
             bindings=access_bindings(),
         )
-        processes.start("aws", [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)], environment)
-        processes.wait_until("aws", lambda: answers(f"{url}/gpulab/health"), seconds=120)
+        aws.start(processes, port, environment)
         lab = Lab(id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
         lab.make_network()
         starting.start(

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from components import volumes
+from rehearsal import pods
 from rehearsal.checks import destroyed_in_order
 from rehearsal.controllers.snapshots import SNAPSHOTS
 from rehearsal.controllers.world import Kubernetes, Object, place
@@ -65,12 +66,7 @@ def team(cache: None) -> Iterator[Rehearsal]:
 
 
 def until(look: Callable[[], Found | None], what: str) -> Found:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not in {PATIENCE_SECONDS} s: {what}")
+    return pods.until(look, what, seconds=PATIENCE_SECONDS)
 
 
 def notebook(person: str, zone: str, storage: Storage) -> Object:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,12 +21,12 @@ def examples() -> list[dict[str, Any]]:
     return [(document := yaml.safe_load(one)).get("config", document) for one in found]
 
 
-def test_the_examples_are_one_valid_stack_file() -> None:
+def test_the_examples_are_one_valid_stack_file(tmp_path: Path) -> None:
     found = examples()
     sections = [key for one in found for key in one]
     assert len(sections) == len(set(sections)), "each section has one example"
     assert {"gpulab:nodePools", "gpulab:storage", "gpulab:ingress", "gpulab:identity", "gpulab:teams"} <= set(sections)
-    config = {
-        key: value if isinstance(value, str) else json.dumps(value) for one in found for key, value in one.items()
-    }
-    settings.load(config, stack="lab", today=datetime.date(2026, 9, 1))
+    stack_file = tmp_path / "Pulumi.lab.yaml"
+    config = {key: value for one in found for key, value in one.items()}
+    stack_file.write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
+    settings.check_stack_file(stack_file, stack="lab", today=datetime.date(2026, 9, 1))

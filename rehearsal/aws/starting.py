@@ -1,0 +1,22 @@
+"""Starts the simulated AWS as a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from rehearsal.processes import Processes, answers
+
+READY_SECONDS = 120
+_NAME = "aws"
+
+
+def start(processes: Processes, port: int, environment: Mapping[str, str], *, dns_port: int | None = None) -> None:
+    """Starts it at a port of this machine, and returns when it answers; with `dns_port` it is the public DNS too."""
+    command = [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)]
+    if dns_port is not None:
+        command += ["--dns-port", str(dns_port)]
+    # It is the cloud itself: its own clients must not be sent to it.
+    own = {name: value for name, value in environment.items() if name != "AWS_ENDPOINT_URL"}
+    processes.start(_NAME, command, own)
+    processes.wait_until(_NAME, lambda: answers(f"http://127.0.0.1:{port}/gpulab/health"), seconds=READY_SECONDS)
