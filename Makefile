@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+# Tests that rehearse wait most of the time: two workers a core (tests/conftest.py). Those of `make unit` never wait.
+SPREAD := --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup environment rehearse down test unit lint schema policies bench lock clean
+.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## ?/\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1\t/' | expand -t 12
 
 $(INSTALLED): requirements-dev.txt
 	@test ! -L $(VENV) || { echo "$(VENV) is a link: its environment is somebody else's; remove the link first"; exit 1; }
@@ -29,11 +31,14 @@ rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse S
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down
 
-test: lint setup  ## Everything: lint, types, unit tests, sign-in, rehearsals of dev and prod
-	$(RUN) -m pytest
+test: lint setup  ## What CI runs: lint, types, unit tests, sign-in, rehearsals of dev and prod
+	$(RUN) -m pytest -n auto $(SPREAD)
+
+test-all: lint setup  ## make test and the long tests of each night; SEED=NUMBER repeats what was chosen at random
+	SEED="$(SEED)" $(RUN) -m pytest -n auto $(SPREAD) -m "endurance or not endurance"
 
 unit: $(INSTALLED)  ## The tests that take seconds
-	$(RUN) -m pytest tests/unit tests/policies tests/reports tests/workflows
+	$(RUN) -m pytest -n logical $(SPREAD) tests/unit tests/policies tests/reports tests/workflows
 
 lint: $(INSTALLED)  ## ruff and pyright; actionlint and zizmor for the workflows
 	$(RUN) -m ruff check

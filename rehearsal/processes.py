@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -26,9 +27,14 @@ MARK = "GPULAB_REHEARSAL"
 
 _MIB = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
-_SAMPLE_SECONDS = 0.5
+# A look takes the kernel some 60 ms with a rehearsal's processes: it adds up what each page of theirs counts for.
+_SAMPLE_SECONDS = 2
 _POLL_SECONDS = 0.1
 _ANSWER_SECONDS = 5
+# Below the ports that systems take for outgoing connections (Linux: from 32768 on), which could come in between.
+_PORTS = range(20_000, 32_000)
+_PORTS_A_PROCESS = 61
+_port_numbers = itertools.count(os.getpid() * _PORTS_A_PROCESS)
 # The language host runs the program with this script.
 _PROGRAM_SCRIPT = "pulumi-language-python-exec"
 
@@ -38,12 +44,18 @@ class ProcessFailed(RuntimeError):
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` TCP ports of the loopback address that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """`count` TCP ports of the loopback address that nobody listens on, each given out once by this process.
+
+    Processes that ask at the same time begin at different places, so that a port that was given out and is not yet
+    listened on is not given out a second time.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = _PORTS[next(_port_numbers) % len(_PORTS)]
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def answers(url: str) -> bool:
@@ -161,7 +173,7 @@ def die_with_parent() -> None:
 
 
 class MemoryWatch:
-    """Samples, twice a second, the memory of this process and of all that descend from it.
+    """Samples, every two seconds, the memory of this process and of all that descend from it.
 
     `peak_mib` is the largest sum seen; `phase_mib` the same since the last `begin_phase`, and `program_mib` that of the
     Pulumi program alone. On Linux pages that processes share count once in all (the proportional set size), elsewhere

@@ -1,9 +1,95 @@
-"""What holds for every test."""
+"""What holds for every test: how tests are spread over workers, the seed of what is random, a cache of their own."""
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator
+
 import hypothesis
+import psutil
+import pytest
+from rich.console import Console
+
+from rehearsal.toolchain import Toolchain, cache_folder, ensure
+
+SEED = "SEED"
+# Fixtures of a session that start something large.
+SERVERS = ("cluster", "keycloak")
+# A rehearsal's processes and the test's own; those of prod have the most.
+WORKER_BYTES = 3 * 1024**3
 
 # A slow machine is no failure: no test asserts a time.
 hypothesis.settings.register_profile("gpulab", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("gpulab")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses the seed, which the workers inherit, unless one is given."""
+    config.addinivalue_line("markers", "seconds(number): about how long a group takes on 2 cores; the longest go first")
+    config.addinivalue_line("markers", "endurance: runs in `make test-all` only (CONTRIBUTING.md says what and why)")
+    given = os.environ.get(SEED) or str(secrets.randbelow(1_000_000))
+    if not given.isdecimal():
+        raise pytest.UsageError(f"{SEED}={given}: give a whole number, as a run shows it at its start")
+    os.environ[SEED] = given
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Two workers a core for `-n auto`, as a test that rehearses mostly waits; no more than memory is there for."""
+    if config.option.numprocesses != "auto":
+        return None
+    by_memory = psutil.virtual_memory().total // WORKER_BYTES
+    return max(1, min(2 * len(psutil.Process().cpu_affinity()), by_memory))
+
+
+def pytest_report_header() -> str:
+    """Shown at the start of a run."""
+    return f"{SEED}={os.environ[SEED]} (give it back to repeat what was chosen at random)"
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """What everything random in a test is chosen by."""
+    return int(os.environ[SEED])
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts each module's tests into one group, which one worker runs, and the groups that take longest first.
+
+    Tests that share a server are one group. A module whose parts can run side by side names its groups itself.
+    """
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            fixtures = getattr(item, "fixturenames", ())
+            server = next((name for name in SERVERS if name in fixtures), None)
+            item.add_marker(pytest.mark.xdist_group(server or item.nodeid.partition("::")[0]))
+        if marker := item.get_closest_marker("seconds"):
+            seconds[_group(item)] = max(seconds[_group(item)], marker.args[0])
+    items.sort(key=lambda item: -seconds[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker
+    return marker.args[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each worker rehearses in a cache of its own, with the toolchain that is there: others may run on this machine."""
+    tools = cache_folder() / "toolchain"
+    tools.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "toolchain").symlink_to(tools)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPULAB_CACHE", str(folder))
+        yield
+
+
+@pytest.fixture(scope="session")
+def toolchain(_own_cache: None) -> Toolchain:
+    """The tools, found or made."""
+    return ensure(Console(stderr=True))

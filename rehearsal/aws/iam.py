@@ -6,12 +6,14 @@ what it does not ask: who may assume the role.
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.iam import urls
 from moto.iam.exceptions import LimitExceededException, MalformedPolicyDocument
+from moto.iam.models import IAMBackend, ManagedPolicy
 from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.iam.responses import IamResponse
 
@@ -64,6 +66,19 @@ class Response(IamResponse):
         return self.backend.get_open_id_connect_provider(self._get_param("OpenIDConnectProviderArn")).client_id_list
 
 
+_read_aws_policies = IAMBackend._init_aws_policies
+_aws_policies: dict[str, list[ManagedPolicy]] = {}
+
+
+def aws_policies(backend: IAMBackend) -> list[ManagedPolicy]:
+    """AWS's own policies, read once a partition: moto reads all 1,500 for each account and each time it is emptied."""
+    if backend.partition not in _aws_policies:
+        _aws_policies[backend.partition] = _read_aws_policies(backend)
+    # A policy counts what it is attached to.
+    return [copy.copy(one) for one in _aws_policies[backend.partition]]
+
+
 def install() -> None:
     """Puts these operations in the place of moto's."""
     urls.url_paths = {"{0}/$": Response.dispatch}
+    IAMBackend._init_aws_policies = aws_policies  # pyright: ignore[reportAttributeAccessIssue]

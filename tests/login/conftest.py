@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from background import background
 from keycloak_lab import KeycloakLab
 from public_proxy import public_proxy
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.console import Console
 from components.keycloak import BOOTSTRAP_USER, HEALTH_PATH, PUBLIC_PATHS, start_options
 from components.realm import Addresses
 from rehearsal import java_tools
-from rehearsal.processes import Processes, answers, end_marked, free_ports
+from rehearsal.processes import answers, free_ports
 
 START_SECONDS = 300
 
@@ -23,7 +24,7 @@ _said: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakLab]:
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakLab]:
     """A Keycloak, started with the options of the platform's, on a database that is gone with it."""
     console = Console(stderr=True)
     home = java_tools.keycloak(console)
@@ -33,8 +34,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakLab]:
     port, management_port, public_port = free_ports(3)
     public = f"http://localhost:{public_port}"
     password = secrets.token_urlsafe(24)
-    id = f"tests-{folder.name}-{folder.parent.name}"
-    processes = Processes(id, folder / "logs")
     command = [
         home / "bin" / "kc.sh",
         *start_options(Addresses(public, "http://localhost:8000")),
@@ -50,14 +49,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeycloakLab]:
         "KC_BOOTSTRAP_ADMIN_USERNAME": BOOTSTRAP_USER,
         "KC_BOOTSTRAP_ADMIN_PASSWORD": password,
     }
-    try:
+    with background(folder / "logs") as processes:
         processes.start("keycloak", command, environment)
         ready = f"http://127.0.0.1:{management_port}{HEALTH_PATH}"
         processes.wait_until("keycloak", lambda: answers(ready), seconds=START_SECONDS)
         with public_proxy(public_port, port, PUBLIC_PATHS):
             yield KeycloakLab(f"http://127.0.0.1:{port}", public, password, folder, config_cli)
-    finally:
-        end_marked(id)
 
 
 def _applied_by(config_cli: Path | None) -> str:

@@ -23,12 +23,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jupyterhub
+from background import background
 from browser import Answer, Browser, page_text
 from keycloak_lab import KeycloakLab
 
 from components.team_names import HUB_NAMESPACE
 from rehearsal.controllers.world import Kubernetes, Object
-from rehearsal.processes import Processes, answers, end_marked
+from rehearsal.processes import answers
 from rehearsal.workspace import PROJECT
 
 START_SECONDS = 120
@@ -184,8 +185,6 @@ def running_hub(
 ) -> Iterator[HubLab]:
     """The hub, whose account is that of `kubeconfig`; it ends with the block."""
     url = f"http://localhost:{port}/jupyter"
-    id = f"tests-{folder.name}-{folder.parent.name}"
-    processes = Processes(id, folder / "logs")
     notebooks: defaultdict[str, Notebook] = defaultdict(Notebook)
     (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
     with _notebook_server(notebooks) as notebook_port:
@@ -207,12 +206,10 @@ def running_hub(
             "JUPYTERHUB_CRYPT_KEY": "0" * 64,
         }
         command = [sys.executable, "-m", "jupyterhub", "--config", folder / "jupyterhub_config.py", "--debug"]
-        try:
+        with background(folder / "logs") as processes:
             processes.start("hub", command, environment)
             processes.wait_until("hub", lambda: answers(f"{url}/hub/health"), seconds=START_SECONDS)
             yield HubLab(url, keycloak, kubernetes, notebooks, processes.log_path("hub"))
-        finally:
-            end_marked(id)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from background import background
 from browser import page_text, request
 from hub_lab import HubLab, Notebook, Person, running_hub
 from keycloak_lab import PROJECT, TODAY, KeycloakLab
 from notebook_lab import hub_kubeconfig, make_teams
-from rich.console import Console
 
 import settings
 from components.hub.culling import SILENT_ROUNDS
@@ -26,8 +26,10 @@ from components.realm import REALM, Addresses
 from rehearsal import control_plane
 from rehearsal.aws.access import access_bindings
 from rehearsal.controllers.world import NODES, Kubernetes, Object, place
-from rehearsal.processes import Processes, end_marked, free_ports
-from rehearsal.toolchain import ensure
+from rehearsal.processes import free_ports
+from rehearsal.toolchain import Toolchain
+
+pytestmark = pytest.mark.seconds(250)
 
 PASSWORD = "Correct-Horse-7-Battery"
 WAIT_SECONDS = 240
@@ -38,13 +40,10 @@ LIFETIME_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def kubeconfig(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Of a control plane with one node, which is of the CPU pool."""
     folder = tmp_path_factory.mktemp("control-plane")
-    id = f"tests-{folder.name}-{folder.parent.name}"
-    processes = Processes(id, folder / "logs")
-    toolchain = ensure(Console(stderr=True))
-    try:
+    with background(folder / "logs") as processes:
         plane = control_plane.start(
             folder, toolchain, processes, token_review_url="http://127.0.0.1:9/", bindings=access_bindings()
         )
@@ -55,24 +54,22 @@ def kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         }
         Kubernetes(plane.kubeconfig).create(place(NODES, "node"), node)
         yield plane.kubeconfig
-    finally:
-        end_marked(id)
 
 
 @pytest.fixture(scope="module")
-def hub(lab: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubLab]:
+def hub(keycloak: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubLab]:
     """dev's hub, which asks Keycloak for people's groups at each request, and looks after notebooks every second."""
     stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", TODAY)
     assert stack.identity
     (port,) = free_ports(1)
     platform = f"http://localhost:{port}"
-    lab.forget()
-    secrets = lab.apply(stack.identity, Addresses(lab.public, platform), tuple(stack.teams))
+    keycloak.forget()
+    secrets = keycloak.apply(stack.identity, Addresses(keycloak.public, platform), tuple(stack.teams))
     document: Any = catalogue(stack)
     document["hub"] |= {
         "platformUrl": platform,
-        "realmUrl": lab.realm_url,
-        "realmUrlInside": f"{lab.url}/realms/{REALM}",
+        "realmUrl": keycloak.realm_url,
+        "realmUrlInside": f"{keycloak.url}/realms/{REALM}",
         "refreshGroupsSeconds": 1,
         "cullEverySeconds": 1,
     }
@@ -84,7 +81,7 @@ def hub(lab: KeycloakLab, kubeconfig: Path, tmp_path_factory: pytest.TempPathFac
     with running_hub(
         folder,
         port=port,
-        keycloak=lab,
+        keycloak=keycloak,
         client_secret=secrets["CLIENT_JUPYTERHUB_SECRET"],
         document=document,
         kubernetes=kubernetes,

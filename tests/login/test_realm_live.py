@@ -26,20 +26,20 @@ class Applied(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=["dev", "prod"])
-def applied(request: pytest.FixtureRequest, lab: KeycloakLab) -> Applied:
+def applied(request: pytest.FixtureRequest, keycloak: KeycloakLab) -> Applied:
     """A stack's identity section, applied to an empty server with a team."""
     identity, addresses = identity_of(request.param), addresses_of(request.param)
-    lab.forget()
-    return Applied(identity, lab.apply(identity, addresses, teams=("vision",)), addresses)
+    keycloak.forget()
+    return Applied(identity, keycloak.apply(identity, addresses, teams=("vision",)), addresses)
 
 
-def clients(lab: KeycloakLab) -> dict[str, dict]:
-    return {client["clientId"]: client for client in lab.ask("/clients")}
+def clients(keycloak: KeycloakLab) -> dict[str, dict]:
+    return {client["clientId"]: client for client in keycloak.ask("/clients")}
 
 
-def test_clients_take_codes_with_pkce_alone(lab: KeycloakLab, applied: Applied) -> None:
+def test_clients_take_codes_with_pkce_alone(keycloak: KeycloakLab, applied: Applied) -> None:
     identity, secrets, addresses = applied
-    found = clients(lab)
+    found = clients(keycloak)
     for name in ("jupyterhub", "grafana", *identity.clients):
         client = found[name]
         assert client["standardFlowEnabled"]
@@ -51,41 +51,45 @@ def test_clients_take_codes_with_pkce_alone(lab: KeycloakLab, applied: Applied) 
         assert client["attributes"]["pkce.code.challenge.method"] == "S256"
         assert not any("*" in uri for uri in client["redirectUris"])
         assert "offline_access" not in client["optionalClientScopes"] + client["defaultClientScopes"]
-        assert lab.ask(f"/clients/{client['id']}/client-secret")["value"] == secrets[f"CLIENT_{name.upper()}_SECRET"]
+        assert (
+            keycloak.ask(f"/clients/{client['id']}/client-secret")["value"] == secrets[f"CLIENT_{name.upper()}_SECRET"]
+        )
     platform = addresses.platform
     assert found["jupyterhub"]["redirectUris"] == [f"{platform}/jupyter/hub/oauth_callback"]
     assert found["jupyterhub"]["attributes"]["post.logout.redirect.uris"] == f"{platform}/jupyter/"
 
 
-def test_no_client_at_all_takes_passwords(lab: KeycloakLab, applied: Applied) -> None:
-    assert [name for name, client in clients(lab).items() if client["directAccessGrantsEnabled"]] == []
+def test_no_client_at_all_takes_passwords(keycloak: KeycloakLab, applied: Applied) -> None:
+    assert [name for name, client in clients(keycloak).items() if client["directAccessGrantsEnabled"]] == []
 
 
-def test_roles_and_groups_are_there(lab: KeycloakLab, applied: Applied) -> None:
-    assert set(ROLES) <= {role["name"] for role in lab.ask("/roles")}
-    assert {f"/{team}/{role}" for team in ("research", "vision") for role in ROLES} <= lab.all_groups()
-    scientists = lab.ask("/group-by-path/vision/data-scientist")
-    assert [role["name"] for role in lab.ask(f"/groups/{scientists['id']}/role-mappings/realm")] == ["data-scientist"]
+def test_roles_and_groups_are_there(keycloak: KeycloakLab, applied: Applied) -> None:
+    assert set(ROLES) <= {role["name"] for role in keycloak.ask("/roles")}
+    assert {f"/{team}/{role}" for team in ("research", "vision") for role in ROLES} <= keycloak.all_groups()
+    scientists = keycloak.ask("/group-by-path/vision/data-scientist")
+    assert [role["name"] for role in keycloak.ask(f"/groups/{scientists['id']}/role-mappings/realm")] == [
+        "data-scientist"
+    ]
 
 
-def test_a_teams_administrator_is_not_the_platforms(lab: KeycloakLab, applied: Applied) -> None:
-    group = lab.ask("/group-by-path/vision/administrator")
-    assert lab.ask(f"/groups/{group['id']}/role-mappings") == {}
+def test_a_teams_administrator_is_not_the_platforms(keycloak: KeycloakLab, applied: Applied) -> None:
+    group = keycloak.ask("/group-by-path/vision/administrator")
+    assert keycloak.ask(f"/groups/{group['id']}/role-mappings") == {}
 
 
-def test_administrators_administer_the_realm(lab: KeycloakLab, applied: Applied) -> None:
+def test_administrators_administer_the_realm(keycloak: KeycloakLab, applied: Applied) -> None:
     identity = applied.identity
     for email in identity.administrators:
-        person = lab.person(email)
+        person = keycloak.person(email)
         assert person["requiredActions"] == ["UPDATE_PASSWORD"]
-        roles = lab.ask(f"/users/{person['id']}/role-mappings")
+        roles = keycloak.ask(f"/users/{person['id']}/role-mappings")
         assert "administrator" in [role["name"] for role in roles["realmMappings"]]
         assert [role["name"] for role in roles["clientMappings"]["realm-management"]["mappings"]] == ["realm-admin"]
 
 
-def test_policies_are_as_meant(lab: KeycloakLab, applied: Applied) -> None:
+def test_policies_are_as_meant(keycloak: KeycloakLab, applied: Applied) -> None:
     identity = applied.identity
-    realm = lab.ask("")
+    realm = keycloak.ask("")
     assert realm["registrationAllowed"] is False
     assert realm["passwordPolicy"] == password_policy(identity.password_policy)
     assert realm["bruteForceProtected"] is True
@@ -99,85 +103,87 @@ def test_policies_are_as_meant(lab: KeycloakLab, applied: Applied) -> None:
     assert realm.get("smtpServer", {}).get("host") == (identity.mail.host if identity.mail else None)
 
 
-def test_providers_and_directory_are_as_meant(lab: KeycloakLab, applied: Applied) -> None:
+def test_providers_and_directory_are_as_meant(keycloak: KeycloakLab, applied: Applied) -> None:
     identity = applied.identity
-    found = {one["alias"]: one for one in lab.ask("/identity-provider/instances")}
+    found = {one["alias"]: one for one in keycloak.ask("/identity-provider/instances")}
     assert found.keys() == identity.providers.keys()
     for name, provider in identity.providers.items():
         assert found[name]["providerId"] == provider.kind
         if provider.hosted_domain:
             assert found[name]["config"]["hostedDomain"] == provider.hosted_domain
-    directories = lab.ask("/components?type=org.keycloak.storage.UserStorageProvider")
+    directories = keycloak.ask("/components?type=org.keycloak.storage.UserStorageProvider")
     assert len(directories) == (1 if identity.ldap else 0)
     for directory in directories:
         assert directory["config"]["editMode"] == ["READ_ONLY"]
-        mappers = {one["name"]: one for one in lab.ask(f"/components?parent={directory['id']}")}
+        mappers = {one["name"]: one for one in keycloak.ask(f"/components?parent={directory['id']}")}
         assert "username" in mappers, "Keycloak's own mappers are gone"
         assert mappers["group ml-research"]["config"]["groups.path"] == ["/research/data-scientist"]
-        assert "/research/data-scientist/ml-research" in lab.all_groups()
+        assert "/research/data-scientist/ml-research" in keycloak.all_groups()
 
 
-def test_browser_flow_asks_for_a_code_where_it_is_required(lab: KeycloakLab, applied: Applied) -> None:
-    page = first_page_after_password(lab, applied, Browser(lab.public))
+def test_browser_flow_asks_for_a_code_where_it_is_required(keycloak: KeycloakLab, applied: Applied) -> None:
+    page = first_page_after_password(keycloak, applied, Browser(keycloak.public))
     assert page.asks_for("totpSecret") is (applied.identity.totp == "required")
     assert page.asks_for("password-new") is (applied.identity.totp != "required")
 
 
-def first_page_after_password(lab: KeycloakLab, applied: Applied, browser: Browser) -> Answer:
+def first_page_after_password(keycloak: KeycloakLab, applied: Applied, browser: Browser) -> Answer:
     identity, secrets, addresses = applied
     callback = f"{addresses.platform}/jupyter/hub/oauth_callback"
-    tool = Tool(lab.realm_url, "jupyterhub", secrets["CLIENT_JUPYTERHUB_SECRET"], callback)
+    tool = Tool(keycloak.realm_url, "jupyterhub", secrets["CLIENT_JUPYTERHUB_SECRET"], callback)
     email = identity.administrators[0]
     first_password = secrets[next(name for name in secrets if name.startswith("PASSWORD_"))]
     return browser.submit(browser.go(tool.address()), username=email, password=first_password)
 
 
-def test_applied_twice_changes_nothing(lab: KeycloakLab, applied: Applied) -> None:
+def test_applied_twice_changes_nothing(keycloak: KeycloakLab, applied: Applied) -> None:
     identity, _, addresses = applied
-    before = lab.everything()
-    lab.apply(identity, addresses, teams=("vision",))
-    assert lab.everything() == before
+    before = keycloak.everything()
+    keycloak.apply(identity, addresses, teams=("vision",))
+    assert keycloak.everything() == before
 
 
 def test_a_change_removes_the_group_of_a_team_that_is_gone_and_leaves_people_alone(
-    lab: KeycloakLab, applied: Applied
+    keycloak: KeycloakLab, applied: Applied
 ) -> None:
     identity, _, addresses = applied
     for number, group in enumerate(("/vision/developer", "/research/developer")):
-        lab.admin("POST", f"/{REALM}/users", {"username": f"member-{number}", "enabled": True, "groups": [group]})
-    lab.admin("POST", f"/{REALM}/groups", {"name": "made-by-hand"})
+        keycloak.admin("POST", f"/{REALM}/users", {"username": f"member-{number}", "enabled": True, "groups": [group]})
+    keycloak.admin("POST", f"/{REALM}/groups", {"name": "made-by-hand"})
     name = identity.administrators[0]
-    person = lab.person(name)
-    lab.admin("PUT", f"/{REALM}/users/{person['id']}", {**person, "firstName": "Chosen", "requiredActions": []})
-    people = {one["id"] for one in lab.ask("/users")}
+    person = keycloak.person(name)
+    keycloak.admin("PUT", f"/{REALM}/users/{person['id']}", {**person, "firstName": "Chosen", "requiredActions": []})
+    people = {one["id"] for one in keycloak.ask("/users")}
 
     locks = BruteForce(maxFailures=7)  # type: ignore[call-arg]
-    lab.apply(identity.model_copy(update={"brute_force": locks}), addresses, teams=("speech",))
+    keycloak.apply(identity.model_copy(update={"brute_force": locks}), addresses, teams=("speech",))
 
-    assert lab.ask("")["failureFactor"] == 7
-    assert {path.split("/")[1] for path in lab.all_groups()} >= {"research", "speech", "made-by-hand"}
-    assert not any(path.startswith("/vision") for path in lab.all_groups())
-    assert lab.groups_of("member-0") == set()
-    assert lab.groups_of("member-1") == {"/research/developer"}
-    assert {one["id"] for one in lab.ask("/users")} == people
-    after = lab.person(name)
+    assert keycloak.ask("")["failureFactor"] == 7
+    assert {path.split("/")[1] for path in keycloak.all_groups()} >= {"research", "speech", "made-by-hand"}
+    assert not any(path.startswith("/vision") for path in keycloak.all_groups())
+    assert keycloak.groups_of("member-0") == set()
+    assert keycloak.groups_of("member-1") == {"/research/developer"}
+    assert {one["id"] for one in keycloak.ask("/users")} == people
+    after = keycloak.person(name)
     assert after["firstName"] == "Chosen"
     assert after["requiredActions"] == []
 
 
-def test_every_kind_of_provider_and_client_is_taken(lab: KeycloakLab) -> None:
+def test_every_kind_of_provider_and_client_is_taken(keycloak: KeycloakLab) -> None:
     stack = settings.check_stack_file(EVERYTHING, "lab", TODAY)
     everything = stack.identity
     assert everything is not None
-    lab.forget()
-    lab.apply(everything, Addresses.of(stack.ingress.domain))
-    found = clients(lab)
+    keycloak.forget()
+    keycloak.apply(everything, Addresses.of(stack.ingress.domain))
+    found = clients(keycloak)
     assert found["page"]["publicClient"]
     assert found["page"]["attributes"]["pkce.code.challenge.method"] == "S256"
-    kinds = {one["alias"]: one["providerId"] for one in lab.ask("/identity-provider/instances")}
+    kinds = {one["alias"]: one["providerId"] for one in keycloak.ask("/identity-provider/instances")}
     assert kinds == {name: provider.kind for name, provider in everything.providers.items()}
     for name, provider in everything.providers.items():
-        mappers = lab.ask(f"/identity-provider/instances/{name}/mappers")
+        mappers = keycloak.ask(f"/identity-provider/instances/{name}/mappers")
         assert {mapper["config"]["group"] for mapper in mappers} == set(provider.all_groups)
-        assert set(provider.all_groups) <= lab.all_groups()
-    assert lab.ask("/clients?clientId=mlflow")[0]["redirectUris"] == ["https://mlflow.lab.example.com/callback"]
+        assert set(provider.all_groups) <= keycloak.all_groups()
+    assert keycloak.ask("/clients?clientId=mlflow")[0]["redirectUris"] == [
+        "https://mlflow.keycloak.example.com/callback"
+    ]

@@ -31,21 +31,21 @@ def identity() -> Identity:
 
 
 @pytest.fixture(scope="module")
-def applied_secrets(lab: KeycloakLab, identity: Identity) -> dict[str, str]:
+def applied_secrets(keycloak: KeycloakLab, identity: Identity) -> dict[str, str]:
     """The realm's secrets, after it was applied to an empty server."""
-    lab.forget()
-    return lab.apply(identity, ADDRESSES)
+    keycloak.forget()
+    return keycloak.apply(identity, ADDRESSES)
 
 
 @pytest.fixture
-def hub(lab: KeycloakLab, applied_secrets: dict[str, str]) -> Tool:
+def hub(keycloak: KeycloakLab, applied_secrets: dict[str, str]) -> Tool:
     """The hub, as the realm's client."""
     callback = f"{ADDRESSES.platform}/jupyter/hub/oauth_callback"
-    return Tool(lab.realm_url, "jupyterhub", applied_secrets["CLIENT_JUPYTERHUB_SECRET"], callback)
+    return Tool(keycloak.realm_url, "jupyterhub", applied_secrets["CLIENT_JUPYTERHUB_SECRET"], callback)
 
 
 @pytest.fixture
-def person(lab: KeycloakLab, applied_secrets: dict[str, str], request: pytest.FixtureRequest) -> str:
+def person(keycloak: KeycloakLab, applied_secrets: dict[str, str], request: pytest.FixtureRequest) -> str:
     """Somebody of this test alone, with a password of their own."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[-50:].strip("-")
     account = {
@@ -58,7 +58,7 @@ def person(lab: KeycloakLab, applied_secrets: dict[str, str], request: pytest.Fi
         "groups": ["/research/developer"],
         "credentials": [{"type": "password", "value": CHOSEN, "temporary": False}],
     }
-    lab.admin("POST", f"/{REALM}/users", account)
+    keycloak.admin("POST", f"/{REALM}/users", account)
     return name
 
 
@@ -92,10 +92,10 @@ def test_a_person_gets_tokens_with_groups_and_roles(hub: Tool, person: str) -> N
 
 
 def test_a_first_password_is_changed_at_once_and_no_later_change_of_the_realm_resets_it(
-    lab: KeycloakLab, hub: Tool, identity: Identity, applied_secrets: dict[str, str]
+    keycloak: KeycloakLab, hub: Tool, identity: Identity, applied_secrets: dict[str, str]
 ) -> None:
     first = applied_secrets[initial_password("ada")]
-    browser = Browser(lab.public)
+    browser = Browser(keycloak.public)
     page = browser.submit(browser.go(hub.address()), username="ada", password=first)
     assert page.asks_for("password-new"), page_text(page.text)
 
@@ -106,22 +106,24 @@ def test_a_first_password_is_changed_at_once_and_no_later_change_of_the_realm_re
     done = browser.submit(weak, **{"password-new": CHOSEN, "password-confirm": CHOSEN})
     assert let_in(done, hub), page_text(done.text)
 
-    lab.apply(identity.model_copy(update={"totp": "optional"}), ADDRESSES, teams=("another",))
-    assert "/another/developer" in lab.all_groups()
+    keycloak.apply(identity.model_copy(update={"totp": "optional"}), ADDRESSES, teams=("another",))
+    assert "/another/developer" in keycloak.all_groups()
     assert let_in(sign_in(hub, "ada", CHOSEN), hub)
     assert not let_in(sign_in(hub, "ada", first), hub)
 
 
 def test_administrators_tokens_for_a_tool_open_nothing_of_the_admin_api(
-    lab: KeycloakLab, hub: Tool, person: str
+    keycloak: KeycloakLab, hub: Tool, person: str
 ) -> None:
-    id = lab.person(person)["id"]
-    management = lab.ask("/clients?clientId=realm-management")[0]["id"]
-    role = lab.ask(f"/clients/{management}/roles/realm-admin")
-    lab.admin("POST", f"/{REALM}/users/{id}/role-mappings/clients/{management}", [role])
+    id = keycloak.person(person)["id"]
+    management = keycloak.ask("/clients?clientId=realm-management")[0]["id"]
+    role = keycloak.ask(f"/clients/{management}/roles/realm-admin")
+    keycloak.admin("POST", f"/{REALM}/users/{id}/role-mappings/clients/{management}", [role])
     code = sign_in(hub, person, CHOSEN).parameters["code"]
     token = hub.redeem(code, code_verifier=hub.verifier).json["access_token"]
-    refused, _ = request("GET", f"{lab.url}/admin/realms/{REALM}/users", headers={"Authorization": f"Bearer {token}"})
+    refused, _ = request(
+        "GET", f"{keycloak.url}/admin/realms/{REALM}/users", headers={"Authorization": f"Bearer {token}"}
+    )
     assert refused.status == 403
 
 
@@ -134,12 +136,12 @@ def test_a_code_without_its_verifier_is_refused(hub: Tool, person: str) -> None:
         assert "PKCE" in refused.json["error_description"] or "Code mismatch" in refused.json["error_description"]
 
 
-def test_a_sign_in_without_a_challenge_is_refused(lab: KeycloakLab, hub: Tool) -> None:
+def test_a_sign_in_without_a_challenge_is_refused(keycloak: KeycloakLab, hub: Tool) -> None:
     for changes in (
         {"code_challenge": None, "code_challenge_method": None},
         {"code_challenge": hub.verifier, "code_challenge_method": "plain"},
     ):
-        refused = Browser(lab.public).go(hub.address(**changes))
+        refused = Browser(keycloak.public).go(hub.address(**changes))
         assert refused.parameters["error"] == "invalid_request"
         assert "code" not in refused.parameters
 
@@ -148,9 +150,9 @@ def test_a_sign_in_without_a_challenge_is_refused(lab: KeycloakLab, hub: Tool) -
     "change", [lambda uri: uri[:-1], lambda uri: f"{uri}/", lambda uri: uri.replace("8000", "8001")]
 )
 def test_a_redirect_uri_that_is_off_by_one_character_is_refused(
-    lab: KeycloakLab, hub: Tool, change: Callable[[str], str]
+    keycloak: KeycloakLab, hub: Tool, change: Callable[[str], str]
 ) -> None:
-    refused = Browser(lab.public).go(hub.address(redirect_uri=change(hub.redirect_uri)))
+    refused = Browser(keycloak.public).go(hub.address(redirect_uri=change(hub.redirect_uri)))
     assert refused.status == 400
     assert refused.location == ""
     assert "redirect_uri" in page_text(refused.text)
@@ -158,32 +160,32 @@ def test_a_redirect_uri_that_is_off_by_one_character_is_refused(
 
 @pytest.mark.parametrize("client_id", ["jupyterhub", "grafana", "admin-cli", "account"])
 def test_a_password_is_taken_by_no_client_directly(
-    lab: KeycloakLab, applied_secrets: dict[str, str], person: str, client_id: str
+    keycloak: KeycloakLab, applied_secrets: dict[str, str], person: str, client_id: str
 ) -> None:
     secret = applied_secrets.get(f"CLIENT_{client_id.upper()}_SECRET", "")
-    tool = Tool(lab.realm_url, client_id, secret, "")
+    tool = Tool(keycloak.realm_url, client_id, secret, "")
     refused = tool.token(grant_type="password", username=person, password=CHOSEN)
     assert refused.status in (400, 401)
     assert refused.json["error"] == "unauthorized_client"
 
 
-def test_too_many_wrong_passwords_lock_an_account_for_a_while(lab: KeycloakLab, hub: Tool, person: str) -> None:
-    status = f"/attack-detection/brute-force/users/{lab.person(person)['id']}"
+def test_too_many_wrong_passwords_lock_an_account_for_a_while(keycloak: KeycloakLab, hub: Tool, person: str) -> None:
+    status = f"/attack-detection/brute-force/users/{keycloak.person(person)['id']}"
     for _ in range(20):
         assert not let_in(sign_in(hub, person, "Wrong-Password-1"), hub)
-        if lab.ask(status)["disabled"]:
+        if keycloak.ask(status)["disabled"]:
             break
-    assert lab.ask(status)["disabled"]
+    assert keycloak.ask(status)["disabled"]
     assert not let_in(sign_in(hub, person, CHOSEN), hub), "the right password opened a locked account"
     assert until(lambda: let_in(sign_in(hub, person, CHOSEN), hub)), "the account stayed locked"
 
 
 @pytest.mark.parametrize("password", ["Short1a", "alllowercase123", "NODIGITSatall", "{name}-A1", "{email}"])
-def test_a_weak_password_is_refused(lab: KeycloakLab, person: str, password: str) -> None:
-    account = lab.person(person)
+def test_a_weak_password_is_refused(keycloak: KeycloakLab, person: str, password: str) -> None:
+    account = keycloak.person(person)
     weak = password.format(name=account["username"], email=account["email"])
     with pytest.raises(HTTPError) as refused:
-        lab.admin(
+        keycloak.admin(
             "PUT",
             f"/{REALM}/users/{account['id']}/reset-password",
             {"type": "password", "value": weak, "temporary": False},
@@ -191,9 +193,9 @@ def test_a_weak_password_is_refused(lab: KeycloakLab, person: str, password: str
     assert refused.value.code == 400
 
 
-def test_nobody_registers_themselves(lab: KeycloakLab, hub: Tool) -> None:
+def test_nobody_registers_themselves(keycloak: KeycloakLab, hub: Tool) -> None:
     address = hub.address().replace("openid-connect/auth?", "openid-connect/registrations?")
-    answer = Browser(lab.public).go(address)
+    answer = Browser(keycloak.public).go(address)
     assert answer.status >= 400 or not answer.asks_for("password-confirm")
 
 
@@ -219,30 +221,32 @@ DETOURS = [
 
 
 @pytest.mark.parametrize("path", INSIDE)
-def test_what_is_inside_is_not_passed_on(lab: KeycloakLab, applied_secrets: dict[str, str], path: str) -> None:
-    bearer = {"Authorization": f"Bearer {lab.token()}"}
-    refused, _ = request("GET", f"{lab.public}{path}", headers=bearer)
+def test_what_is_inside_is_not_passed_on(keycloak: KeycloakLab, applied_secrets: dict[str, str], path: str) -> None:
+    bearer = {"Authorization": f"Bearer {keycloak.token()}"}
+    refused, _ = request("GET", f"{keycloak.public}{path}", headers=bearer)
     assert refused.status == 404
     assert refused.text == "fixed response"
 
 
 @pytest.mark.parametrize("path", DETOURS)
 def test_no_detour_leads_through_a_public_path_to_what_is_inside(
-    lab: KeycloakLab, applied_secrets: dict[str, str], path: str
+    keycloak: KeycloakLab, applied_secrets: dict[str, str], path: str
 ) -> None:
-    bearer = {"Authorization": f"Bearer {lab.token()}"}
-    assert request("GET", f"{lab.url}/admin/realms", headers=bearer)[0].status == 200
-    answer, _ = request("GET", f"{lab.public}{path.format(realm=REALM)}", headers=bearer)
+    bearer = {"Authorization": f"Bearer {keycloak.token()}"}
+    assert request("GET", f"{keycloak.url}/admin/realms", headers=bearer)[0].status == 200
+    answer, _ = request("GET", f"{keycloak.public}{path.format(realm=REALM)}", headers=bearer)
     assert answer.status >= 400, answer.text[:200]
     assert '"realm"' not in answer.text
     assert "authorization_endpoint" not in answer.text
 
 
-def test_tools_in_the_cluster_reach_the_same_issuer_by_the_service(lab: KeycloakLab, hub: Tool, person: str) -> None:
-    inside, _ = request("GET", f"{lab.url}/realms/{REALM}/.well-known/openid-configuration")
-    assert inside.json["issuer"] == lab.realm_url
-    assert inside.json["token_endpoint"].startswith(lab.url)
-    assert inside.json["authorization_endpoint"].startswith(lab.public)
-    backchannel = dataclasses.replace(hub, realm_url=f"{lab.url}/realms/{REALM}")
+def test_tools_in_the_cluster_reach_the_same_issuer_by_the_service(
+    keycloak: KeycloakLab, hub: Tool, person: str
+) -> None:
+    inside, _ = request("GET", f"{keycloak.url}/realms/{REALM}/.well-known/openid-configuration")
+    assert inside.json["issuer"] == keycloak.realm_url
+    assert inside.json["token_endpoint"].startswith(keycloak.url)
+    assert inside.json["authorization_endpoint"].startswith(keycloak.public)
+    backchannel = dataclasses.replace(hub, realm_url=f"{keycloak.url}/realms/{REALM}")
     code = sign_in(hub, person, CHOSEN).parameters["code"]
     assert backchannel.redeem(code, code_verifier=hub.verifier).status == 200

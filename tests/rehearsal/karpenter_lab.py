@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import boto3
 import psutil
+from background import background
 
 import contracts
 import settings
@@ -36,7 +37,7 @@ from rehearsal.controllers.world import (
     place,
 )
 from rehearsal.pods import Pods, Wish
-from rehearsal.processes import Processes, end_marked, free_ports, marked
+from rehearsal.processes import free_ports, marked
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
 from settings import NodePool
@@ -289,12 +290,10 @@ def passing_pods(lab: Lab) -> Iterator[Callable[..., str]]:
 @contextlib.contextmanager
 def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
     """A lab with Karpenter and no pool; it ends with the block."""
-    id = f"tests-{folder.name}-{folder.parent.name}"
-    processes = Processes(id, folder / "logs")
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     environment = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "PYTHONPATH": str(PROJECT)}
-    try:
+    with background(folder / "logs") as processes:
         plane = control_plane.start(
             folder / "kubernetes",
             toolchain,
@@ -303,7 +302,7 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
             bindings=access_bindings(),
         )
         aws.start(processes, port, environment)
-        lab = Lab(id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
+        lab = Lab(processes.rehearsal_id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
         lab.make_network()
         starting.start(
             processes,
@@ -315,8 +314,6 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
         )
         lab.install_karpenter()
         yield lab
-    finally:
-        end_marked(id)
 
 
 def words_of(process: psutil.Process) -> list[str]:

@@ -15,6 +15,8 @@ from rehearsal.bootstrapping import Bootstrapping, staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 
+pytestmark = pytest.mark.seconds(80)
+
 MINUTES = 60
 POLICIES = f"--policy-pack-config={PROJECT / 'bootstrap' / 'policies.json'}"
 

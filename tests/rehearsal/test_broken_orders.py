@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 from changed_program import change, copied_program
-from rich.console import Console
 
 from rehearsal.control_plane import ControlPlane
 from rehearsal.controllers.world import NODE_CLAIMS, PODS, Kubernetes, Object, place
 from rehearsal.phases import Options, PhaseFailed, Rehearsal
 from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.deleting import LONGEST
-from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods
+from tests.rehearsal.labs import lab, small_stack
+
+pytestmark = pytest.mark.seconds(100)
 
 PATIENCE = 240
 CLAIMS = "/api/v1/persistentvolumeclaims"
@@ -32,10 +33,9 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rehearsal(toolchain: Toolchain, project: Path) -> Iterator[Rehearsal]:
-    """The dev lab of that copy, up."""
-    options = Options(stack_file=project / "Pulumi.dev.yaml", stack="dev", project=project)
-    with staged(options, Console(quiet=True)) as staging:
+def rehearsal(toolchain: Toolchain, project: Path, tmp_path: Path) -> Iterator[Rehearsal]:
+    """A small lab of that copy, up."""
+    with lab(Options(stack_file=small_stack(tmp_path), stack="dev", project=project)) as staging:
         staging.up()
         yield staging
 
@@ -52,14 +52,15 @@ def run_pod(kubernetes: Kubernetes, name: str, spec: Object) -> None:
     bare_pods.run(kubernetes, path, pod, seconds=PATIENCE)
 
 
+@pytest.mark.xdist_group("pools that outlive Karpenter")
 def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehearsal, project: Path) -> None:
     kubernetes = kubernetes_of(rehearsal.plane)
     run_pod(
         kubernetes,
         "notebook",
         {
-            "tolerations": [{"operator": "Exists", "key": "nvidia.com/gpu"}],
-            "containers": [{"name": "main", "image": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+            "nodeSelector": {"gpulab.dev/pool": "cpu"},
+            "containers": [{"name": "main", "image": "main", "resources": {"requests": {"cpu": "1"}}}],
         },
     )
     # A pod can run before its NodeClaim says on which node.
@@ -86,6 +87,7 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
     assert not rehearsal.report.ok
 
 
+@pytest.mark.xdist_group("claims that outlive their driver")
 def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, project: Path) -> None:
     kubernetes = kubernetes_of(rehearsal.plane)
     claim: Object = {

@@ -11,12 +11,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
-from rich.console import Console
 
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
 from rehearsal.control_plane import ControlPlane
@@ -25,12 +22,13 @@ from rehearsal.leftovers import kubernetes_objects
 from rehearsal.phases import Options, Rehearsal
 from rehearsal.pods import until
 from rehearsal.providers.kubernetes.deleting import LONGEST
-from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
 from tests.rehearsal import bare_pods
+from tests.rehearsal.labs import SharedLab, small_stack
 from tests.rehearsal.recipes import follow, follow_well, recipes
 from tests.reports.aws_lines import CommandLine
+
+pytestmark = pytest.mark.seconds(200)
 
 PATIENCE = 240
 HOLD = "tests.gpulab.dev/hold"
@@ -38,20 +36,18 @@ CLAIMS, DEPLOYMENTS = "/api/v1/persistentvolumeclaims", "/apis/apps/v1/deploymen
 NODE_POOL = "/apis/karpenter.sh/v1/nodepools/cpu"
 
 
+@pytest.fixture(scope="module")
+def shared(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedLab]:
+    stack_file = small_stack(tmp_path_factory.mktemp("stack"))
+    made = SharedLab(Options(stack_file=stack_file, stack="dev"))
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def lab(toolchain: Toolchain, tmp_path: Path) -> Iterator[Rehearsal]:
-    """Dev with one pool and nobody to sign in to notebooks, up: all that a destroy can hang on is in it."""
-    document: Any = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    config = document["config"]
-    for section in ("identity", "teams", "profiles"):
-        del config[f"gpulab:{section}"]
-    config["gpulab:nodePools"] = {"cpu": config["gpulab:nodePools"]["cpu"]}
-    stack_file = tmp_path / "Pulumi.dev.yaml"
-    stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    with staged(Options(stack_file=stack_file, stack="dev"), Console(quiet=True)) as rehearsal:
-        rehearsal.engine.with_policies = False
-        rehearsal.up()
-        yield rehearsal
+def lab(shared: SharedLab) -> Rehearsal:
+    """A small lab, up."""
+    return shared.up()
 
 
 def kubernetes_of(plane: ControlPlane) -> Kubernetes:
@@ -131,9 +127,10 @@ def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
     """As a NodePool whose controller is gone: its finalizer is nobody's."""
     hold = {"metadata": {"finalizers": [HOLD]}}
     lab.plane.request("PATCH", NODE_POOL, hold, "application/merge-patch+json")
-    environment = {**lab.workspace.environment, LONGEST: "15"}
-    lab.engine.workspace = lab.workspace = replace(lab.workspace, environment=environment)
+    patient = lab.workspace
+    lab.engine.workspace = replace(patient, environment={**patient.environment, LONGEST: "15"})
     stuck = lab.engine.run("destroy", "--yes", "--skip-preview")
+    lab.engine.workspace = patient
     assert not stuck.ok
     assert "NodePool" in "\n".join(stuck.errors)
     said = follow_well(lab, recipes()["what-holds"])
@@ -142,7 +139,8 @@ def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
     assert_gone(lab)
 
 
-def test_a_cluster_that_was_deleted_by_hand(lab: Rehearsal, tmp_path: Path) -> None:
+def test_a_cluster_that_was_deleted_by_hand(shared: SharedLab, tmp_path: Path) -> None:
+    lab = shared.up()
     if not lab.workspace.has_real_aws:
         pytest.skip("there is no aws CLI that runs")
     run_pod(kubernetes_of(lab.plane))

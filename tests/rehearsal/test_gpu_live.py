@@ -25,6 +25,8 @@ from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from settings.gpu import Warm
 
+pytestmark = pytest.mark.seconds(150)
+
 SHARED = "nvidia.com/gpu.shared"
 SLICE = "nvidia.com/mig-1g.5gb"
 DEPLOYMENTS, DAEMON_SETS = "/apis/apps/v1/deployments", "/apis/apps/v1/daemonsets"

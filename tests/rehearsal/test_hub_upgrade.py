@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from changed_program import change, copied_program
-from rich.console import Console
 
 import contracts
 from components.jupyterhub_values import CHART
@@ -21,9 +20,11 @@ from rehearsal.controllers.world import PODS, Kubernetes, Object, place
 from rehearsal.phases import Options, Rehearsal
 from rehearsal.pods import DO_NOT_DISRUPT
 from rehearsal.releases import releases
-from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods
+from tests.rehearsal.labs import lab, small_stack
+
+pytestmark = pytest.mark.seconds(150)
 
 TEAM_NAMESPACE = "team-research"
 CONFIG_MAPS = "/api/v1/configmaps"
@@ -85,10 +86,10 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rehearsal(toolchain: Toolchain, project: Path, charts: Path) -> Iterator[Rehearsal]:
-    """The dev lab, up."""
-    options = Options(stack_file=project / "Pulumi.dev.yaml", stack="dev", project=project, charts=(charts,))
-    with staged(options, Console(quiet=True)) as staging:
+def rehearsal(toolchain: Toolchain, project: Path, charts: Path, tmp_path: Path) -> Iterator[Rehearsal]:
+    """A small lab with a hub, up."""
+    stack_file = small_stack(tmp_path, people=True)
+    with lab(Options(stack_file=stack_file, stack="dev", project=project, charts=(charts,))) as staging:
         staging.up()
         yield staging
 

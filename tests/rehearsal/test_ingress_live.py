@@ -10,14 +10,16 @@ from urllib.error import HTTPError
 
 import pytest
 from karpenter_lab import until
-from rich.console import Console
 
 from rehearsal import ingress_checks
 from rehearsal.checks import DoesNotHold, Subject
 from rehearsal.controllers.target_groups import BINDINGS, FINALIZER
-from rehearsal.run import Options, Rehearsal, staged
+from rehearsal.run import Options, Rehearsal
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
+from tests.rehearsal.labs import lab
+
+pytestmark = pytest.mark.seconds(200)
 
 PROGRAM = PROJECT / "tests" / "rehearsal" / "programs" / "publishing"
 NAMESPACE = "default"
@@ -50,7 +52,7 @@ def own_name_servers(rehearsal: Rehearsal) -> list[str]:
 @pytest.fixture(scope="module")
 def rehearsal(toolchain: Toolchain) -> Iterator[Rehearsal]:
     """The program, previewed against a zone that nobody delegates, and then up."""
-    with staged(published(), Console(quiet=True)) as made:
+    with lab(published()) as made:
         yield made
 
 

@@ -12,6 +12,8 @@ from rehearsal.controllers.instance_types import offers_spot, set_spot_out
 from rehearsal.controllers.world import NODE_CLAIMS, NODES, place
 from rehearsal.toolchain import Toolchain
 
+pytestmark = pytest.mark.seconds(150)
+
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
 

@@ -1,19 +1,19 @@
-"""The engine is killed, ten times in one destroy and twelve times in one up: the end is as if it had not been.
+"""The engine is killed, some times in one destroy and in one up: the end is as if it had not been.
 
-The points are spread over the order in which a first up made the stack, and chosen among what is still to be done when
-the time comes. Each is an operation of one resource: the engine goes just before the cloud hears of it, or once the
-cloud has done it and the state does not know. Then come `pulumi cancel` and the same command again: `pulumi destroy
---refresh` and, for an up, the workflow's own step, `python -m ci.up`; after two of the ups, by hand, the lines of
-docs/destroy.md.
+Each point is an operation of one resource that is still to be done: the engine goes just before the cloud hears of it,
+or once the cloud has done it and the state does not know. Then come `pulumi cancel` and the same command again: `pulumi
+destroy --refresh` and, for an up, the workflow's own step, `python -m ci.up`; after some of the ups, by hand, the lines
+of docs/destroy.md. In `make test` the points are few, and always the same; the nightly run takes many, at random.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import random
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -21,22 +21,34 @@ from typing import Any
 
 import psutil
 import pytest
-from rich.console import Console
 
 from rehearsal.engine import Result
 from rehearsal.leftovers import kubernetes_objects
 from rehearsal.phases import Options, Rehearsal
 from rehearsal.pods import until
-from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from tests.rehearsal.killing import AFTER, BEFORE, PROVIDERS, Killer, Point
+from tests.rehearsal.labs import lab, small_stack
 from tests.rehearsal.recipes import follow, follow_well, recipes
 from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
-KILLS = {"destroy": 10, "up": 12}
-# After these kills of an up a person goes on; after the others the job is started again.
-BY_HAND = (4, 9)
+pytestmark = pytest.mark.seconds(250)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often each command is killed. After the ups `by_hand` a person goes on, after the others the job does.
+
+    Without a seed the points are spread over the order in which a first up made the stack; else they are random.
+    """
+
+    kills: Mapping[str, int]
+    by_hand: tuple[int, ...]
+    stack_file: Path
+    seed: int | None = None
+
+
 # They are paid for as long as nobody knows of them; the second is made well after the first.
 IN_DOUBT = ("aws:efs/fileSystem:FileSystem", "aws:rds/instance:Instance")
 SIGKILLED = -9
@@ -49,6 +61,7 @@ RELEASE_RECORD = "Secret kube-system/sh.helm.release"
 class Story:
     """What was seen, in the order of the fields."""
 
+    plan: Plan
     resources: set[str] = field(default_factory=set)
     aws: Counter[str] = field(default_factory=Counter)
     kubernetes: set[str] = field(default_factory=set)
@@ -104,11 +117,13 @@ def needed_by(resource: dict[str, Any]) -> set[str]:
 class Teller:
     """Kills, repairs, and notes what was seen."""
 
-    def __init__(self, rehearsal: Rehearsal, killer: Killer, github: Path) -> None:
+    def __init__(self, plan: Plan, rehearsal: Rehearsal, killer: Killer, github: Path) -> None:
+        self.plan = plan
+        self.random = None if plan.seed is None else random.Random(plan.seed)
         self.rehearsal = rehearsal
         self.killer = killer
         self.github = github
-        self.story = Story()
+        self.story = Story(plan)
         self.order: list[str] = []
         self.chains: dict[str, dict[str, int]] = {}
 
@@ -138,7 +153,7 @@ class Teller:
         """Runs a command until it is killed, repairs the stack, and so on; the last run goes through."""
         by_hand = command == "destroy"
         *repair, again = recipe
-        for number in range(KILLS[command]):
+        for number in range(self.plan.kills[command]):
             point = Point(operation, self.next_of(command, operation, number), BEFORE if number % 3 == 2 else AFTER)
             self.killer.at(point)
             result = self.typed(again) if by_hand else self.job()
@@ -150,7 +165,7 @@ class Teller:
             self.end_orphans()
             if command == "up" and point.when == AFTER:
                 self.note_unnoted(point)
-            by_hand = command == "destroy" or number in BY_HAND
+            by_hand = command == "destroy" or number in self.plan.by_hand
             follow_well(self.rehearsal, repair if by_hand else ["pulumi cancel"])
         self.story.last[command] = self.typed(again) if by_hand else self.job()
 
@@ -183,7 +198,7 @@ class Teller:
         return Result(command, exit_code=SIGKILLED if killed else done.returncode, output=said)
 
     def next_of(self, command: str, operation: str, number: int) -> str:
-        """The first resource past such a part of the order that the operation is still to come to.
+        """The first resource past such a part of the order that the operation is still to come to, or a random one.
 
         One whose operation was under way may be gone, or made, by now: the refresh would see to that. Enough others
         follow it, one after the other, that the kills to come find one each, however fast the rest goes.
@@ -191,10 +206,11 @@ class Teller:
         under_way = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
         there = self.urns()
         order = list(reversed(self.order)) if operation == "Delete" else self.order
-        begin = len(order) * number // KILLS[command]
+        kills = self.plan.kills[command]
+        begin = len(order) * number // kills
         left = [urn for urn in order[begin:] + order[:begin] if (urn in there) == (operation == "Delete")]
-        to_come = KILLS[command] - number
-        return next(urn for urn in left if urn not in under_way and self.chains[operation][urn] >= to_come)
+        found = [urn for urn in left if urn not in under_way and self.chains[operation][urn] >= kills - number]
+        return self.random.choice(found) if self.random else found[0]
 
     def end_orphans(self) -> None:
         """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""
@@ -252,25 +268,34 @@ def is_provider(process: psutil.Process) -> bool:
     return "killing.py" in words or "rehearsal.providers" in words
 
 
+FEW, MANY = {"destroy": 2, "up": 3}, {"destroy": 10, "up": 12}
+
+
+@pytest.fixture(scope="module", params=["few", pytest.param("many", marks=pytest.mark.endurance)])
+def plan(request: pytest.FixtureRequest, seed: int, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """A few kills of a small lab; or many of dev, at points of the run's seed."""
+    if request.param == "few":
+        return Plan(FEW, (1,), small_stack(tmp_path_factory.mktemp("stack"), people=True))
+    return Plan(MANY, (4, 9), PROJECT / "Pulumi.dev.yaml", seed)
+
+
 @pytest.fixture(scope="module")
-def story(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+def story(plan: Plan, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     killer = Killer(tmp_path_factory.mktemp("killer") / "plugins")
-    options = Options(stack_file=PROJECT / "Pulumi.dev.yaml", stack="dev", plugins=killer.folder)
-    with staged(options, Console(quiet=True)) as rehearsal:
-        # What the pack says is told elsewhere, and would be said thirty times here.
-        rehearsal.engine.with_policies = False
+    with lab(Options(stack_file=plan.stack_file, stack="dev", plugins=killer.folder)) as rehearsal:
         workspace = rehearsal.workspace
         (workspace.folder / "policies").symlink_to(workspace.policy_pack)
-        yield Teller(rehearsal, killer, github_without_later_commits(tmp_path_factory.mktemp("github"))).tell()
+        github = github_without_later_commits(tmp_path_factory.mktemp("github"))
+        yield Teller(plan, rehearsal, killer, github).tell()
 
 
-@pytest.mark.parametrize("command", ["destroy", "up"])
-def test_the_engine_was_killed_often_in_different_places(story: Story, command: str) -> None:
-    points = story.killed[command]
-    assert len(set(points)) == KILLS[command] >= 10
-    assert story.exit_codes[command] == [SIGKILLED] * KILLS[command]
+def test_the_engine_was_killed_in_different_places(story: Story) -> None:
+    for command, kills in story.plan.kills.items():
+        assert len(set(story.killed[command])) == kills
+        assert story.exit_codes[command] == [SIGKILLED] * kills
+        assert story.last[command].ok, story.last[command].output
+    points = [*story.killed["destroy"], *story.killed["up"]]
     assert {point.urn.split("::")[2].rpartition("$")[2].partition(":")[0] for point in points} == set(PROVIDERS)
-    assert story.last[command].ok, story.last[command].output
 
 
 def test_the_state_did_not_know_what_the_cloud_had_made(story: Story) -> None:

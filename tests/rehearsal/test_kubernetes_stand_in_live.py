@@ -32,6 +32,8 @@ from rehearsal.providers.serving import (
     ResourceType,
 )
 
+pytestmark = pytest.mark.seconds(60)
+
 NAMESPACE = "kubernetes:core/v1:Namespace"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
 SECRET = "kubernetes:core/v1:Secret"

@@ -1,21 +1,19 @@
-"""What is left after a real destroy of dev: nothing; what was planted and just that; with `retain`, what is kept."""
+"""What is left after a real destroy of a lab: nothing; what was planted and just that; with `retain`, what is kept."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import yaml
-from rich.console import Console
 
-import settings
-from rehearsal.phases import REHEARSAL_DAY, Options, Rehearsal
-from rehearsal.run import staged
-from rehearsal.workspace import PROJECT
+from rehearsal.phases import Options, Rehearsal
+from rehearsal.toolchain import Toolchain
 from reports import leftovers
+from tests.rehearsal.labs import changed, lab, small_stack
 from tests.reports.aws_lines import CommandLine
+
+pytestmark = pytest.mark.seconds(150)
 
 TRUST = json.dumps(
     {
@@ -54,37 +52,41 @@ def plant(rehearsal: Rehearsal) -> list[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def shared(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    """A small lab with all that holds data; each test brings it up and down."""
+    stack_file = small_stack(tmp_path_factory.mktemp("stack"), people=True)
+    with lab(Options(stack_file=stack_file, stack="dev")) as rehearsal:
+        yield rehearsal
+
+
 @pytest.mark.parametrize("retain", [False, True], ids=["clean", "retain"])
-def test_after_a_destroy_just_what_was_planted_or_is_kept_is_listed(retain: bool, tmp_path: Path) -> None:
-    document: Any = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
-    document["config"].setdefault("gpulab:storage", {})["retain"] = retain
-    stack_file = tmp_path / "Pulumi.dev.yaml"
-    stack_file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    assert settings.check_stack_file(stack_file, "dev", REHEARSAL_DAY).storage.retain is retain
-    with staged(Options(stack_file=stack_file, stack="dev"), Console(stderr=True)) as rehearsal:
-        rehearsal.up()
-        while_up = look(rehearsal)
-        kinds = {one.held.type for one in while_up.found}
-        assert while_up.is_up
-        assert {("eks", "clusters"), ("rds", "DBInstances"), ("efs", "FileSystems"), ("ec2", "Vpcs")} <= kinds
-        # Everything that a rehearsal sees of a stack, the report sees too.
-        seen = {str(one.held) for one in while_up.found}
-        made = rehearsal.account.holdings() - rehearsal.aws_before
-        assert {name for name in made - seen if not _goes_by_itself(rehearsal, name)} == set()
-        rehearsal.destroy()
-        after = look(rehearsal)
-        assert after.not_looked_at == []
-        assert named(after.of("forgotten")) == []
-        kept = {name.rpartition(" ")[0] for name in named(after.of("kept"))}
-        data = {"backup BackupVaultList", "efs FileSystems", "kms Aliases", "kms Keys"}
-        assert kept == (data if retain else set())
-        assert {one.held.type for one in after.of("scheduled")} == {("kms", "Keys")}
-        planted = plant(rehearsal)
-        found = look(rehearsal)
-        assert named(found.of("forgotten")) == planted
-        assert named(found.of("kept")) == named(after.of("kept"))
-        CommandLine(rehearsal.account).carry_out(found.script)
-        assert named(look(rehearsal).of("forgotten")) == []
+def test_after_a_destroy_just_what_was_planted_or_is_kept_is_listed(shared: Rehearsal, retain: bool) -> None:
+    rehearsal = changed(shared, "gpulab:storage", retain=retain)
+    assert rehearsal.settings.storage.retain is retain
+    rehearsal.up()
+    while_up = look(rehearsal)
+    kinds = {one.held.type for one in while_up.found}
+    assert while_up.is_up
+    assert {("eks", "clusters"), ("rds", "DBInstances"), ("efs", "FileSystems"), ("ec2", "Vpcs")} <= kinds
+    # Everything that a rehearsal sees of a stack, the report sees too.
+    seen = {str(one.held) for one in while_up.found}
+    made = rehearsal.account.holdings() - rehearsal.aws_before
+    assert {name for name in made - seen if not _goes_by_itself(rehearsal, name)} == set()
+    rehearsal.destroy()
+    after = look(rehearsal)
+    assert after.not_looked_at == []
+    assert named(after.of("forgotten")) == []
+    kept = {name.rpartition(" ")[0] for name in named(after.of("kept"))}
+    data = {"backup BackupVaultList", "efs FileSystems", "kms Aliases", "kms Keys"}
+    assert kept == (data if retain else set())
+    assert {one.held.type for one in after.of("scheduled")} == {("kms", "Keys")}
+    planted = plant(rehearsal)
+    found = look(rehearsal)
+    assert named(found.of("forgotten")) == planted
+    assert named(found.of("kept")) == named(after.of("kept"))
+    CommandLine(rehearsal.account).carry_out(found.script)
+    assert named(look(rehearsal).of("forgotten")) == []
 
 
 def _goes_by_itself(rehearsal: Rehearsal, name: str) -> bool:

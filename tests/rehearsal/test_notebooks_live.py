@@ -33,6 +33,8 @@ from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.toolchain import Toolchain
 from settings import Storage
 
+pytestmark = pytest.mark.seconds(100)
+
 PODS = "/api/v1/pods"
 
 

@@ -6,17 +6,19 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from policies.catalogue import POLICIES
 from rehearsal import workspace
-from rehearsal.engine import Engine
+from rehearsal.engine import Engine, Result
 from rehearsal.phases import REHEARSAL_DAY
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
+
+pytestmark = pytest.mark.seconds(100)
 
 PLATFORMS = PROJECT / "tests" / "policies"
 MakeEngine = Callable[..., Engine]
@@ -159,27 +161,51 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mistake_in_the_program_fails_the_preview(engine_on: MakeEngine, tmp_path: Path, mutation: str) -> None:
-    before, after, policy = MUTATIONS[mutation]
-    project = tmp_path / "program"
-    project.mkdir()
+# What hides another: without a taint it asks for nothing, without limits none is in GPUs, without tags nothing is known
+# to be production.
+APART = ("no GPU taint", "no limits", "nobody's")
+TOGETHER = [name for name in MUTATIONS if name not in APART]
+
+
+def changed_program(folder: Path, mutations: Sequence[str]) -> Path:
+    """The program, for prod, with some mistakes in its components."""
+    folder.mkdir()
     for name in ("__main__.py", "settings", "contracts", "Pulumi.yaml", "Pulumi.prod.yaml"):
-        (project / name).symlink_to(PROJECT / name)
-    shutil.copytree(PROJECT / "components", project / "components")
-    mutate(project / "components", before, after)
-    result = engine_on(project, "prod").run("preview")
+        (folder / name).symlink_to(PROJECT / name)
+    shutil.copytree(PROJECT / "components", folder / "components")
+    for name in mutations:
+        before, after, _ = MUTATIONS[name]
+        mutate(folder / "components", before, after)
+    return folder
+
+
+def assert_refused(result: Result, mutations: Sequence[str]) -> None:
+    """The preview fails; each mistake is refused by its policy, which names a resource and says what to do."""
     assert not result.ok
     refusals = [violation for violation in result.violations if violation.mandatory]
-    mine = [violation for violation in refusals if violation.policy == policy]
-    assert mine, [*map(str, refusals), *result.errors]
-    remedy = next(one.remediation_steps for one in POLICIES if one.name == policy)
-    for violation in mine:
-        assert violation.resource
-        assert remedy
-        assert remedy in violation.message
-    # And it is told in what a user sees.
-    assert policy in result.output
+    for policy in {MUTATIONS[name][2] for name in mutations}:
+        mine = [violation for violation in refusals if violation.policy == policy]
+        assert mine, [policy, *map(str, refusals), *result.errors]
+        remedy = next(one.remediation_steps for one in POLICIES if one.name == policy)
+        for violation in mine:
+            assert violation.resource
+            assert remedy
+            assert remedy in violation.message
+        # And it is shown to the user.
+        assert policy in result.output
+
+
+@pytest.mark.parametrize("mutations", [TOGETHER, [APART[0], APART[1]], [APART[2]]], ids=["many", "two", "tags"])
+def test_mistakes_in_the_program_are_all_refused(
+    engine_on: MakeEngine, tmp_path: Path, mutations: Sequence[str]
+) -> None:
+    assert_refused(engine_on(changed_program(tmp_path / "program", mutations), "prod").run("preview"), mutations)
+
+
+@pytest.mark.endurance
+@pytest.mark.parametrize("mutation", TOGETHER)
+def test_each_mistake_alone_fails_the_preview(engine_on: MakeEngine, tmp_path: Path, mutation: str) -> None:
+    assert_refused(engine_on(changed_program(tmp_path / "program", [mutation]), "prod").run("preview"), [mutation])
 
 
 def mutate(folder: Path, before: str, after: str) -> None:

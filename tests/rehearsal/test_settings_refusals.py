@@ -39,8 +39,18 @@ def engine(toolchain: Toolchain, tmp_path: Path, request: pytest.FixtureRequest)
 NAMES = ["many-sections-at-once", "lab-expired", "endpoint-open-to-any-address"]
 
 
-@pytest.mark.parametrize("command", ["preview", "up"])
-@pytest.mark.parametrize("engine", [f"{name}.error.yaml" for name in NAMES], indirect=True, ids=NAMES)
+NIGHTLY = [pytest.param("up", f"{name}.error.yaml", id=f"up-{name}", marks=pytest.mark.endurance) for name in NAMES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("command", "engine"),
+    [
+        *(pytest.param("preview", f"{name}.error.yaml", id=f"preview-{name}") for name in NAMES),
+        pytest.param("up", f"{NAMES[0]}.error.yaml", id=f"up-{NAMES[0]}"),
+        *NIGHTLY,
+    ],
+    indirect=["engine"],
+)
 def test_every_mistake_is_told_and_nothing_is_made_or_written(
     engine: Engine, command: str, request: pytest.FixtureRequest
 ) -> None:

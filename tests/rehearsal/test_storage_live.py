@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import pytest
 from botocore.exceptions import ClientError
-from rich.console import Console
 
 from components import volumes
 from rehearsal import pods
@@ -20,10 +19,13 @@ from rehearsal.checks import destroyed_in_order
 from rehearsal.controllers.snapshots import SNAPSHOTS
 from rehearsal.controllers.world import Kubernetes, Object, place
 from rehearsal.engine import Result
-from rehearsal.run import Options, Rehearsal, staged
-from rehearsal.toolchain import Toolchain, cache_folder
+from rehearsal.run import Options, Rehearsal
+from rehearsal.toolchain import Toolchain
 from settings import Storage
 from tests.rehearsal import bare_pods
+from tests.rehearsal.labs import changed, lab
+
+pytestmark = pytest.mark.seconds(150)
 
 PROGRAM = Path(__file__).parent / "programs" / "team"
 TEAM, NAMESPACE = "ml", "team-ml"
@@ -46,22 +48,11 @@ PATIENCE_SECONDS = 240
 Found = TypeVar("Found")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of this module's own, with the toolchain that is there: other rehearsals may run on this machine."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "toolchain").symlink_to(cache_folder() / "toolchain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPULAB_CACHE", str(folder))
-        yield
-
-
-@pytest.fixture
-def team(cache: None) -> Iterator[Rehearsal]:
-    """The platform with one team, up."""
+@pytest.fixture(scope="module")
+def team(toolchain: Toolchain) -> Iterator[Rehearsal]:
+    """The platform with one team; each test brings it up and down."""
     options = Options(stack_file=PROGRAM / "Pulumi.team.yaml", stack="team", project=PROGRAM)
-    with staged(options, Console(quiet=True)) as rehearsal:
-        rehearsal.up()
+    with lab(options) as rehearsal:
         yield rehearsal
 
 
@@ -202,6 +193,7 @@ def destroy_with_a_slow_disk(team: Rehearsal, kubernetes: Kubernetes, disk: Obje
 
 
 def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal) -> None:
+    team.up()
     kubernetes, ec2 = Kubernetes(team.plane.kubeconfig), team.account.client("ec2")
     storage = team.settings.storage
     for volume in volumes.team_volumes(TEAM, storage):
@@ -231,25 +223,21 @@ def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal
         ec2.describe_volumes(VolumeIds=handles)
 
 
-def test_a_destroy_keeps_what_is_retained_and_says_so(cache: None, tmp_path: Path) -> None:
-    stack_file = tmp_path / "Pulumi.team.yaml"
-    given = (PROGRAM / "Pulumi.team.yaml").read_text(encoding="utf-8")
-    stack_file.write_text(given.replace("gpulab:storage:", "gpulab:storage:\n    retain: true"), encoding="utf-8")
-    options = Options(stack_file=stack_file, stack="team", project=PROGRAM)
-    with staged(options, Console(quiet=True)) as rehearsal:
-        rehearsal.up()
-        state = rehearsal.engine.resources()
-        data = {one["type"]: one["id"] for one in state if one["type"] in KEPT and "-secrets" not in one["urn"]}
-        assert data.keys() == KEPT
-        rehearsal.destroy()
-        rehearsal.look_for_leftovers()
-        said = "".join(path.read_text(encoding="utf-8") for path in rehearsal.session.logs.glob("*destroy.log"))
-        report = rehearsal.report
-        efs = rehearsal.account.client("efs")
-        policy = efs.describe_file_system_policy(FileSystemId=data[FILE_SYSTEM])["Policy"]
-        # Nothing goes by itself: who deletes the file system behind the report's back is found out.
-        efs.delete_file_system(FileSystemId=data[FILE_SYSTEM])
-        rehearsal.look_for_leftovers()
+def test_a_destroy_keeps_what_is_retained_and_says_so(team: Rehearsal) -> None:
+    rehearsal = changed(team, "gpulab:storage", retain=True)
+    rehearsal.up()
+    state = rehearsal.engine.resources()
+    data = {one["type"]: one["id"] for one in state if one["type"] in KEPT and "-secrets" not in one["urn"]}
+    assert data.keys() == KEPT
+    rehearsal.destroy()
+    rehearsal.look_for_leftovers()
+    said = "".join(path.read_text(encoding="utf-8") for path in rehearsal.session.logs.glob("*destroy.log"))
+    report = rehearsal.report
+    efs = rehearsal.account.client("efs")
+    policy = efs.describe_file_system_policy(FileSystemId=data[FILE_SYSTEM])["Policy"]
+    # Nothing goes by itself: who deletes the file system behind the report's back is found out.
+    efs.delete_file_system(FileSystemId=data[FILE_SYSTEM])
+    rehearsal.look_for_leftovers()
     assert json.loads(policy)["Statement"]
     # The policy is a part of the file system.
     assert {name.rpartition(" ")[2] for name in report.retained} < set(data.values())

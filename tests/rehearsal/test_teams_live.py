@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
-from rich.console import Console
 
 from components import team_rbac
 from rehearsal.controllers.world import Kubernetes, Object, place
 from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.client import ApiError
-from rehearsal.run import Options, Rehearsal, staged
-from rehearsal.toolchain import Toolchain, cache_folder
+from rehearsal.run import Options, Rehearsal
+from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods
+from tests.rehearsal.labs import lab
+
+pytestmark = pytest.mark.seconds(100)
 
 STACK_FILE = Path(__file__).parent / "programs" / "teams" / "Pulumi.teams.yaml"
 RESEARCH, VISION = "team-research", "team-vision"
@@ -33,15 +35,11 @@ RESTRICTED = {
 
 
 @pytest.fixture(scope="module")
-def teams(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
-    """The platform with two teams, up; other rehearsals may run on this machine."""
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / "toolchain").symlink_to(cache_folder() / "toolchain")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPULAB_CACHE", str(folder))
-        with staged(Options(stack_file=STACK_FILE, stack="teams"), Console(quiet=True)) as rehearsal:
-            rehearsal.up()
-            yield rehearsal
+def teams(toolchain: Toolchain) -> Iterator[Rehearsal]:
+    """The platform with two teams, up."""
+    with lab(Options(stack_file=STACK_FILE, stack="teams")) as rehearsal:
+        rehearsal.up()
+        yield rehearsal
 
 
 @pytest.fixture

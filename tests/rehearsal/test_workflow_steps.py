@@ -21,6 +21,8 @@ from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT, UNLOCK_CONFIG
 from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
+pytestmark = pytest.mark.seconds(200)
+
 STACK = "lab"
 
 

@@ -24,7 +24,7 @@ STEPS = [(file, name, step) for file, name, job in JOBS for step in job.get("ste
 # The jobs that GitHub lets anybody start, with code of anybody's.
 ANYBODYS = ("stacks", "test", "rehearse", "rehearsed")
 RUN = re.compile(
-    r"(?P<make>make( [a-z]+)+)|(\.venv/bin/python|python3) -m ci\.(?P<module>[a-z]+)( (\"\$[A-Z]+\"|[a-z^0-9]+))?"
+    r"(?P<make>make( [a-z-]+)+)|(\.venv/bin/python|python3) -m ci\.(?P<module>[a-z]+)( (\"\$[A-Z]+\"|[a-z^0-9]+))?"
 )
 
 

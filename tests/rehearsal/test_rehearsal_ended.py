@@ -1,0 +1,67 @@
+"""Rehearsals that a user keeps short, ends early, or starts with wrong arguments."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from labs import small_stack
+from user_command import MINUTES, rehearsal_processes, start
+
+from rehearsal.toolchain import Toolchain, cache_folder
+
+pytestmark = pytest.mark.seconds(150)
+
+NIGHTLY = pytest.mark.endurance
+
+
+def test_a_quick_rehearsal_runs_no_pods(toolchain: Toolchain, tmp_path: Path) -> None:
+    with start(small_stack(tmp_path), "--quick", "--json", tmp_path / "quick.json") as process:
+        printed, _ = process.communicate(timeout=20 * MINUTES)
+    assert process.returncode == 0, printed
+    report = json.loads((tmp_path / "quick.json").read_text(encoding="utf-8"))
+    assert "pods" not in report["seconds"]
+    assert report["left"]["names"] == {"state": [], "aws": [], "kubernetes": [], "processes": []}
+    assert not any("pod" in check["name"] for check in report["checks"])
+
+
+@pytest.mark.parametrize(
+    "after", [*(pytest.param(one, marks=NIGHTLY) for one in ("start", "up", "refresh")), "preview", "checks"]
+)
+def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, after: str) -> None:
+    with start(small_stack(tmp_path)) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith(f"done {after} "):
+                break
+        time.sleep(0.5)  # into the phase that follows
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(MINUTES) == 130, rest
+    assert "Interrupted" in rest
+    assert "Traceback" not in rest
+    assert rehearsal_processes("dev") == []
+    assert list((cache_folder() / "rehearsals").glob("dev-*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["nowhere"], 2, "Pulumi.nowhere.yaml"),
+        (["dev", "--today", "2030-01-01"], 2, "gpulab:lifecycle.expires"),
+        (["down", "dev-00000000"], 2, "there is no rehearsal dev-00000000"),
+        (["dev", "--plugins", "/no/such/folder"], 2, "/no/such/folder"),
+        (["dev", "--today", "tomorrow"], 2, "--today"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_a_sentence_with_nothing_started(
+    arguments: list[str], status: int, says: str
+) -> None:
+    with start(*arguments) as process:
+        printed, _ = process.communicate(timeout=MINUTES)
+    assert process.returncode == status, printed
+    assert says in printed
+    assert "Traceback" not in printed
