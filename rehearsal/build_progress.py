@@ -54,6 +54,7 @@ class BuildProgress:
         self._finished = 0
         self._began = self._started = self._said = time.monotonic()
         self._doing = ""
+        self._waits = False
         self._line = Line()
 
     def announce(self, cache: str) -> None:
@@ -78,12 +79,16 @@ class BuildProgress:
     def summary(self) -> str:
         """How many programs are there, and about how long the builds still take."""
         builds = self._running[0] or any(self._pending.values())
-        return f"{self.finished} programs{f', {about(self._left)} left' if builds else ''}"
+        return f"{self._counted}{f', {about(self._left)} left' if builds else ''}"
 
     @property
-    def finished(self) -> str:
-        """How many programs are there."""
-        return f"{self._finished} of {self._total}"
+    def kept(self) -> str:
+        """How many programs are there, for a sentence that goes on with where."""
+        return f"{self._counted} {'is ready and stays' if self._finished == 1 else 'are ready and stay'}"
+
+    @property
+    def _counted(self) -> str:
+        return f"{self._finished} of {self._total} programs"
 
     @property
     def _left(self) -> float:
@@ -96,6 +101,7 @@ class BuildProgress:
     @contextlib.contextmanager
     def making(self, how: str, programs: Sequence[str], what: str) -> Iterator[None]:
         """`programs` are under way during the block, and there after it; `how` is "download" or "build"."""
+        self._waits = False
         estimates = {program: self._pending.pop(program) for program in programs}
         estimate = sum(estimates.values())
         self._running = (estimate, 0)
@@ -124,10 +130,15 @@ class BuildProgress:
 
     def wait_for(self, holder: str) -> None:
         """Shows that another process is making what is needed next; to be called every second or so."""
-        self._still(f"waiting for {holder}", f"{holder} is filling the cache; waiting for it")
+        text = f"waiting for {holder}, which makes what is needed next"
+        if not self._waits:
+            self._waits = True
+            self._say(text)
+        self._still(text, f"still {text}")
 
     def found(self, programs: Iterable[str]) -> None:
         """These programs were made before, or by another process."""
+        self._waits = False
         for program in programs:
             if self._pending.pop(program, None) is not None:
                 self._finished += 1

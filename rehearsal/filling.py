@@ -113,10 +113,7 @@ class Filling:
     @property
     def _kept(self) -> str:
         """What the next run need not do again."""
-        return (
-            f"{self._progress.finished} programs are ready and stay in {_short(self._cache)}; the same command goes on"
-            " from there"
-        )
+        return f"{self._progress.kept} in {_short(self._cache)}; the same command goes on from there"
 
     def processes(self) -> set[int]:
         """The process ids of the build that runs."""

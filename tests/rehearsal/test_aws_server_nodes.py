@@ -84,6 +84,10 @@ def lab(site: Lab, api: ApiServer) -> Iterator[Lab]:
     site.clean()
 
 
+def test_a_cluster_is_where_the_api_server_is(lab: Lab, api: ApiServer) -> None:
+    assert lab.eks.describe_cluster(name="lab")["cluster"]["endpoint"] == f"http://127.0.0.1:{api.server.server_port}"
+
+
 def test_nodes_come_and_go_with_their_group(lab: Lab, api: ApiServer) -> None:
     lab.make_group(labels={"kind": "system"}, taints=[TAINT])
     instances = {one["PrivateDnsName"]: one for one in lab.instances()}

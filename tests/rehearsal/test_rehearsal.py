@@ -22,6 +22,7 @@ from rehearsal.phases import Options
 from rehearsal.processes import MARK
 from rehearsal.run import staged
 from rehearsal.toolchain import Toolchain, cache_folder
+from rehearsal.tools import ENGINE, LANGUAGE_HOST
 from rehearsal.workspace import PROJECT
 
 COMMAND = [sys.executable, "-m", "rehearsal"]
@@ -231,6 +232,37 @@ def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, after: str) -> None
     assert "Traceback" not in rest
     assert rehearsal_processes("dev") == []
     assert list((cache_folder() / "rehearsals").glob("dev-*")) == []
+
+
+def test_ctrl_c_while_the_rest_is_built_after_the_first_preview(toolchain: Toolchain, tmp_path: Path) -> None:
+    """A machine that has what a preview needs, and builds the rest: nothing of Kubernetes is there."""
+    present = tmp_path / "cache" / "toolchain"
+    present.mkdir(parents=True)
+    for tool in (ENGINE, LANGUAGE_HOST):
+        (present / tool.folder_name).symlink_to(cache_folder() / "toolchain" / tool.folder_name)
+    go = tmp_path / "path" / "go"
+    go.parent.mkdir()
+    go.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/building\nsleep 600\n", encoding="utf-8")
+    go.chmod(0o755)
+    # Nobody is at the proxy: no network, so the rest is built.
+    alone = {"GPULAB_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    with start("dev", env={**alone, "PATH": f"{go.parent}{os.pathsep}{os.environ['PATH']}"}) as process:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("done preview "):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(MINUTES) == 130, rest
+    said = "".join(lines)
+    assert "programs are missing" in said
+    assert "resources)" in lines[-1], said
+    assert "are ready and stay in" in rest
+    assert "Traceback" not in said + rest
+    assert not psutil.pid_exists(int((tmp_path / "building").read_text(encoding="utf-8")))
+    assert list((tmp_path / "cache" / "rehearsals").iterdir()) == []
 
 
 def test_drift_a_leftover_and_a_missing_tag_are_all_seen(toolchain: Toolchain) -> None:
