@@ -38,6 +38,10 @@ def about(seconds: float) -> str:
     return f"about {minutes} minute{'s' if minutes > 1 else ''}"
 
 
+def _programs(count: int) -> str:
+    return "1 program is" if count == 1 else f"{count} programs are"
+
+
 class BuildProgress:
     """Shows how far the toolchain is: in a moving line on a terminal, elsewhere in lines one below the other.
 
@@ -65,8 +69,7 @@ class BuildProgress:
             ways.append(f"{downloads} to download")
         if to_build:
             ways.append(f"{len(to_build)} to build with Go, {about(sum(to_build))} on 2 cores")
-        missing = "1 program is missing" if self._total == 1 else f"{self._total} programs are missing"
-        self._print(f"{missing}: {', '.join(ways)} (once; kept in {cache})")
+        self._display.report(f"{_programs(self._total)} missing: {', '.join(ways)} (once; kept in {cache})")
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -81,10 +84,12 @@ class BuildProgress:
         builds = self._running[0] or any(self._pending.values())
         return f"{self._counted}{f', {about(self._left)} left' if builds else ''}"
 
-    @property
-    def kept(self) -> str:
-        """How many programs are there, for a sentence that goes on with where."""
-        return f"{self._counted} {'is ready and stays' if self._finished == 1 else 'are ready and stay'}"
+    def kept(self, where: str) -> str:
+        """What stays of an interrupted run, as a sentence without its full stop."""
+        if self._finished:
+            state = f"{'is' if self._finished == 1 else 'are'} ready in {where}"
+            return f"{self._counted} {state}; the same command goes on from there"
+        return f"{_programs(self._total)} still missing; the same command goes on from there"
 
     @property
     def _counted(self) -> str:
@@ -98,15 +103,19 @@ class BuildProgress:
         """Programs that were to be downloaded are built after all, with the seconds that it takes."""
         self._pending |= programs
 
-    @contextlib.contextmanager
-    def making(self, how: str, programs: Sequence[str], what: str) -> Iterator[None]:
-        """`programs` are under way during the block, and there after it; `how` is "download" or "build"."""
+    def begin(self, doing: str) -> None:
+        """Shows something else from now on."""
         self._waits = False
+        self._doing = doing
+        self._started = self._said = time.monotonic()
+
+    @contextlib.contextmanager
+    def making(self, how: str, programs: Sequence[str], version: str) -> Iterator[None]:
+        """`programs` are under way during the block, and there after it; `how` is "download" or "build"."""
         estimates = {program: self._pending.pop(program) for program in programs}
         estimate = sum(estimates.values())
         self._running = (estimate, 0)
-        self._started = self._said = time.monotonic()
-        self._doing = f"{how}ing {what}"
+        self.begin(f"{how}ing {', '.join(programs)} {version}")
         self._say(f"{self._doing} ({self.summary})")
         try:
             yield
@@ -120,7 +129,7 @@ class BuildProgress:
         finally:
             self._running = (0, 0)
         past = {"build": "built"}.get(how, f"{how}ed")
-        self._print(f"{', '.join(programs)} {past} in {seconds:.0f} s ({self.summary})")
+        self._display.report(f"{', '.join(programs)} {past} in {seconds:.0f} s ({self.summary})")
 
     def tick(self) -> None:
         """Shows that what is under way still is; to be called every second or so."""
@@ -153,7 +162,4 @@ class BuildProgress:
         """A line of its own where there is no moving one."""
         self._said = time.monotonic()
         if not self._display.moves:
-            self._print(text)
-
-    def _print(self, text: str) -> None:
-        self._display.print(f"[dim]toolchain:[/] {text}")
+            self._display.report(text)

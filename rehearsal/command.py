@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 
 from settings import SettingsError, StackFileError
 
@@ -23,7 +24,7 @@ def run(action: Callable[[Console], int], console: Console) -> int:
     try:
         return action(console)
     except KeyboardInterrupt as interrupted:
-        kept = f"; {interrupted}" if str(interrupted) else ""
+        kept = f"; {escape(str(interrupted))}" if str(interrupted) else ""
         text = f"[yellow]Interrupted:[/] everything that was started has ended{kept}."
         console.print(text, highlight=False, soft_wrap=True)
         return INTERRUPTED

@@ -92,7 +92,7 @@ class Filling:
             raise
         else:
             if self._awaited and not self._error:
-                self._display.print(f"[dim]toolchain:[/] stopped; {self._kept}")
+                self._display.report(f"stopped; {self._kept}")
         finally:
             with uninterrupted():
                 self._stop(thread)
@@ -113,7 +113,7 @@ class Filling:
     @property
     def _kept(self) -> str:
         """What the next run need not do again."""
-        return f"{self._progress.kept} in {_short(self._cache)}; the same command goes on from there"
+        return self._progress.kept(_short(self._cache))
 
     def processes(self) -> set[int]:
         """The process ids of the build that runs."""
@@ -172,7 +172,7 @@ class Filling:
         with tempfile.TemporaryDirectory(dir=self._cache, prefix=".making-") as making:
             staged = Path(making) / "tool"
             staged.mkdir()
-            with self._progress.making("download", list(one.tool.packages), f"{one.tool.name} {one.tool.version}"):
+            with self._progress.making("download", list(one.tool.packages), one.tool.version):
                 self._releases.fetch(one.tool, self._published[one.tool.name], staged, self._tick)
                 _finish(staged, one.folder, "downloaded")
         shutil.rmtree(one.unfinished, ignore_errors=True)  # what was built before there was a network
@@ -182,9 +182,10 @@ class Filling:
         staged.mkdir(exist_ok=True)
         try:
             for program in one.to_build():
-                with self._progress.making("build", [program], f"{program} {tool.version}"):
+                with self._progress.making("build", [program], tool.version):
                     self._builder.build(tool, program, staged / program)
             for script in tool.companions:
+                self._progress.begin(f"copying {script} {tool.version}")
                 self._builder.copy(tool, script, staged / script)
             _finish(staged, one.folder, "built")
         finally:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rich import progress
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column
 from rich.text import Text
 
@@ -54,8 +55,12 @@ class Display:
         self._lines: progress.Progress | None = None
 
     def print(self, text: str) -> None:
-        """A line that stays, above those that move."""
+        """A line that stays, with rich's markup, above those that move."""
         self.console.print(text, highlight=False, soft_wrap=True)
+
+    def report(self, text: str) -> None:
+        """A line about the toolchain that stays, without markup."""
+        self.print(f"[dim]toolchain:[/] {escape(text)}")
 
     @contextlib.contextmanager
     def line(self, text: str, *, total: float | None = None) -> Iterator[Line]:

@@ -85,7 +85,7 @@ def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
     ):
         toolchain.wait_for(*_FOR_A_PREVIEW, *(["helm"] if options.pull_charts else []))
         if toolchain.awaited:
-            display.print("[dim]toolchain:[/] the first preview can start; the rest is made while it runs")
+            display.report("the first preview can start; the rest is made while it runs")
         plugins = installed(toolchain, console) | given(options.plugins)
         with timed(report, progress, memory, "start"):
             rehearsal = _assemble(

@@ -232,7 +232,7 @@ def test_a_block_that_ends_early_stops_the_rest_and_says_what_is_kept(place: Pla
         filled.wait_for("one")
         place.wait_until_held()
     until(lambda: place.held() == [])
-    assert place.said[-1].startswith("toolchain: stopped; 1 of 2 programs is ready and stays in")
+    assert place.said[-1].startswith("toolchain: stopped; 1 of 2 programs is ready in")
 
 
 def test_a_release_that_is_gone_is_built_after_all(place: Place) -> None:
@@ -300,7 +300,7 @@ def test_setup_goes_on_where_it_was_interrupted(place: Place, sent: signal.Signa
     assert process.returncode == 130, said
     *_, last = said.splitlines()
     assert last == (
-        "Interrupted: everything that was started has ended; 4 of 10 programs are ready and stay in ~/cache/toolchain;"
+        "Interrupted: everything that was started has ended; 4 of 10 programs are ready in ~/cache/toolchain;"
         " the same command goes on from there."
     )
     assert "Traceback" not in said
