@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rehearsal.command import INTERRUPTED
 from rehearsal.toolchain import ACTIONLINT, ToolMissing, ensure
 
 
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ToolMissing, OSError) as error:
         print(f"actionlint: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as interrupted:
+        print(f"Interrupted: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
     found = [subprocess.run(command, check=False).returncode != 0 for command in commands(folder, actionlint)]
     return 1 if any(found) else 0
 

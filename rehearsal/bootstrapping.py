@@ -23,10 +23,11 @@ from .leftovers import Account, Left, state_names
 from .phases import REHEARSAL_DAY, PhaseFailed, timed
 from .plugins import installed
 from .processes import MARK, MemoryWatch, describe, free_ports, marked
-from .progress import Progress
+from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
 from .toolchain import ensure
+from .tools import ENGINE, LANGUAGE_HOST
 from .workspace import PROJECT, Workspace
 
 FOLDER = PROJECT / "bootstrap"
@@ -66,9 +67,9 @@ class Bootstrapping:
 @contextlib.contextmanager
 def staged(console: Console, stack_file: Path = EXAMPLE) -> Iterator[Bootstrapping]:
     """A bootstrap whose AWS runs, with nothing done yet; it all ends with the block."""
-    toolchain = ensure(console)
+    toolchain = ensure(console, (ENGINE, LANGUAGE_HOST))
     report = Report(stack="bootstrap")
-    progress = Progress(console)
+    progress = Progress(Display(console))
     with MemoryWatch() as memory, begin("bootstrap", keep=False) as session:
         with timed(report, progress, memory, "start"):
             (port,) = free_ports(1)

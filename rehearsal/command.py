@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 
 from settings import SettingsError, StackFileError
 
 from .processes import ProcessFailed
-from .toolchain import ToolMissing
+from .tools import ToolMissing
 
 OK, NOT_ALL_HOLDS, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -22,8 +23,10 @@ def run(action: Callable[[Console], int], console: Console) -> int:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         return action(console)
-    except KeyboardInterrupt:
-        console.print("[yellow]Interrupted:[/] everything that was started has ended.")
+    except KeyboardInterrupt as interrupted:
+        kept = f"; {escape(str(interrupted))}" if str(interrupted) else ""
+        text = f"[yellow]Interrupted:[/] everything that was started has ended{kept}."
+        console.print(text, highlight=False, soft_wrap=True)
         return INTERRUPTED
     except (SettingsError, StackFileError, ToolMissing, ProcessFailed, OSError) as error:
         console.print("[bold red]Failed:[/]", end=" ")

@@ -12,11 +12,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
-from .toolchain import ToolMissing, cache_folder, get, locked, verify
+from .cache import cache_folder, locked
+from .downloads import get, verify
+from .tools import ToolMissing
 
 KEYCLOAK = "26.5.6"
 """The version of the chart that the platform installs (contracts/charts/keycloakx.json, appVersion)."""
@@ -60,7 +63,7 @@ def keycloak(console: Console) -> Path:
     cache = cache_folder() / "toolchain"
     folder = cache / f"keycloak-{KEYCLOAK}"
     if not (folder / "bin" / "kc.sh").is_file():
-        with locked(cache, console):
+        with locked(cache, folder.name, _waiting(console)):
             if not (folder / "bin" / "kc.sh").is_file():
                 _install_keycloak(folder, console)
     return folder
@@ -75,7 +78,7 @@ def config_cli(console: Console) -> Path | None:
     cache = cache_folder() / "toolchain"
     jar = cache / f"keycloak-config-cli-{CONFIG_CLI}-{CONFIG_CLI_BUILT_FOR}.jar"
     if not jar.is_file():
-        with locked(cache, console):
+        with locked(cache, jar.stem, _waiting(console)):
             try:
                 content = get(_CONFIG_CLI_URL)
                 published = get(f"{_CONFIG_CLI_URL}.sha256").decode()
@@ -84,6 +87,18 @@ def config_cli(console: Console) -> Path | None:
             verify(_CONFIG_CLI_URL, content, published)
             _put(jar, content)
     return jar
+
+
+def _waiting(console: Console) -> Callable[[str], None]:
+    """Says once which process is waited for."""
+    said: set[str] = set()
+
+    def say(holder: str) -> None:
+        if not said:
+            console.print(f"[dim]toolchain:[/] {holder} is filling the cache; waiting for it", highlight=False)
+        said.add(holder)
+
+    return say
 
 
 def _install_keycloak(folder: Path, console: Console) -> None:

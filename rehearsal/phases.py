@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from settings import Settings
 
+from .aws import starting as aws
 from .checks import CHECKS, Subject, aws_calls, destroyed_in_order, outcome, run_all
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
@@ -31,6 +33,7 @@ from .secret_checks import SECRET_CHECKS
 from .session import Session
 from .storage_checks import STORAGE_CHECKS
 from .team_checks import TEAM_CHECKS
+from .toolchain import Toolchain
 from .workspace import PROJECT, UNLOCK_CONFIG, Workspace
 
 # The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
@@ -66,14 +69,18 @@ class PhaseFailed(Exception):
 
 @dataclass
 class Rehearsal:
-    """A rehearsal under way: its parts, and the report that it fills."""
+    """A rehearsal under way: its parts, and the report that it fills.
+
+    Its control plane may still be starting: only a preview can do without, until `connect`.
+    """
 
     options: Options
     settings: Settings
+    toolchain: Toolchain
     session: Session
     workspace: Workspace
     engine: Engine
-    plane: ControlPlane
+    starting_plane: Future[ControlPlane]
     aws_url: str
     account: Account
     progress: Progress
@@ -84,6 +91,30 @@ class Rehearsal:
     to_be_kept: list[Retained] = field(default_factory=list)
     final_snapshots: set[str] = field(default_factory=set)
     trial: NodeTrial | None = None
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane, once it runs. Raises what kept it from starting: ProcessFailed, ToolMissing, OSError."""
+        return self.starting_plane.result()
+
+    def connect(self) -> None:
+        """Waits for the control plane and makes it AWS's and the controllers' own. Raises what `plane` raises."""
+        plane = self.plane
+        aws.connect(self.aws_url, url=plane.url, ca=plane.ca, token=plane.token)
+        controllers.start(
+            self.session.processes,
+            program=self.toolchain.path("karpenter"),
+            environment=self.workspace.environment,
+            kubeconfig=plane.kubeconfig,
+            region=self.settings.region,
+            zones=self.settings.network.zones,
+        )
+        self.kubernetes_before = kubernetes_objects(plane)
+
+    def wait_for_kubernetes(self) -> None:
+        """The same as a phase of its own: a first rehearsal waits here for the programs that are still built."""
+        with self._timed("kubernetes"):
+            self.connect()
 
     def preview(self) -> None:
         """A preview of the whole stack, before anything exists; what it warns of goes into the report."""

@@ -18,12 +18,15 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import psutil
 
 MARK = "GPULAB_REHEARSAL"
+
+T = TypeVar("T")
 
 _MIB = 1024 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -109,11 +112,18 @@ class Processes:
         self.logs = logs
         self.outlive = outlive
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, command: Sequence[str | Path], env: Mapping[str, str]) -> None:
-        """Starts `command` in a session of its own, with just the environment `env` and the rehearsal's mark."""
-        with self.log_path(name).open("wb") as log:
+        """Starts `command` in a session of its own, with just the environment `env` and the rehearsal's mark.
+
+        Raises ProcessFailed after `end`.
+        """
+        with self._starting, self.log_path(name).open("wb") as log:
+            self._ensure_not_ended(name)
             self._started[name] = subprocess.Popen(
                 [str(part) for part in command],
                 env={**env, MARK: self.rehearsal_id},
@@ -124,6 +134,24 @@ class Processes:
                 # It only calls prctl, which is safe in the fork of a program with threads.
                 preexec_fn=None if self.outlive or sys.platform != "linux" else die_with_parent,  # noqa: PLW1509
             )
+
+    def in_background(self, action: Callable[[], T]) -> Future[T]:
+        """What becomes of `action`, which starts processes, in a thread of its own.
+
+        The thread stays until `end`: the kernel ends a process with the thread that started it.
+        """
+        future: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(action())
+            except BaseException as error:  # raised where the result is asked for
+                future.set_exception(error)
+            self._ended.wait()
+
+        self._threads.append(threading.Thread(target=run, daemon=True))
+        self._threads[-1].start()
+        return future
 
     def log_path(self, name: str) -> Path:
         """Where the output of the process `name` goes."""
@@ -140,6 +168,7 @@ class Processes:
         """Waits until the process `name` is `ready`, while it and those it `needs` live. Raises ProcessFailed."""
         deadline = time.monotonic() + seconds
         while not ready():
+            self._ensure_not_ended(name)
             for needed in (name, *needs):
                 self.ensure_alive(needed)
             if time.monotonic() > deadline:
@@ -161,10 +190,18 @@ class Processes:
         return found
 
     def end(self) -> None:
-        """Ends every process of the rehearsal, also those that others of them started."""
+        """Ends every process of the rehearsal, also those that others of them started; no other starts."""
+        with self._starting:
+            self._ended.set()
         end_marked(self.rehearsal_id)
         for process in self._started.values():
             process.wait()
+        for thread in self._threads:
+            thread.join()
+
+    def _ensure_not_ended(self, name: str) -> None:
+        if self._ended.is_set():
+            raise ProcessFailed(f"{name} is not needed any more: the rehearsal is ending")
 
 
 def die_with_parent() -> None:
@@ -177,10 +214,11 @@ class MemoryWatch:
 
     `peak_mib` is the largest sum seen; `phase_mib` the same since the last `begin_phase`, and `program_mib` that of the
     Pulumi program alone. On Linux pages that processes share count once in all (the proportional set size), elsewhere
-    for each process that has them.
+    for each process that has them. The processes whose ids `others` returns do not count.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, others: Callable[[], set[int]] = set) -> None:
+        self._others = others
         self.peak_mib = 0.0
         self.phase_mib = 0.0
         self.program_mib = 0.0
@@ -205,7 +243,10 @@ class MemoryWatch:
         while not self._stop.wait(_SAMPLE_SECONDS):
             total = 0
             with contextlib.suppress(psutil.Error):
+                others = self._others()
                 for process in [me, *me.children(recursive=True)]:
+                    if process.pid in others:
+                        continue
                     with contextlib.suppress(psutil.Error):
                         used = _memory(process)
                         total += used

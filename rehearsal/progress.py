@@ -1,15 +1,18 @@
-"""Shows what a rehearsal is doing: a moving line on a terminal, a line a phase elsewhere."""
+"""Shows what a rehearsal is doing: moving lines on a terminal, a line a phase elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich import progress
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
+from rich.table import Column
+from rich.text import Text
 
 
 @dataclass
@@ -19,12 +22,83 @@ class Clock:
     seconds: float = 0
 
 
-class Progress:
-    """The progress of one rehearsal on `console`."""
+@dataclass(frozen=True)
+class Line:
+    """A line that moves; one of no terminal shows nothing."""
+
+    _lines: progress.Progress | None = None
+    _id: progress.TaskID | None = None
+
+    def update(self, text: str, *, completed: float | None = None) -> None:
+        """Shows another text; `completed` of the line's total is done."""
+        if self._lines and self._id is not None:
+            self._lines.update(self._id, description=text, completed=completed)
+
+
+class _Bar(progress.BarColumn):
+    """A bar for a line that has a total."""
+
+    def render(self, task: progress.Task) -> progress.ProgressBar | Text:  # type: ignore[override]
+        return super().render(task) if task.total else Text()
+
+
+class Display:
+    """What is under way on one console: a moving line for each, together, so that none writes over another.
+
+    Any thread may show a line.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._status: Status | None = None
+        self.console = console
+        self.moves = console.is_terminal
+        self._lock = threading.Lock()
+        self._lines: progress.Progress | None = None
+
+    def print(self, text: str) -> None:
+        """A line that stays, with rich's markup, above those that move."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def report(self, text: str) -> None:
+        """A line about the toolchain that stays, without markup."""
+        self.print(f"[dim]toolchain:[/] {escape(text)}")
+
+    @contextlib.contextmanager
+    def line(self, text: str, *, total: float | None = None) -> Iterator[Line]:
+        """A moving line during the block, with a bar where it has a `total`."""
+        if not self.moves:
+            yield Line()
+            return
+        with self._lock:
+            if self._lines is None:
+                self._lines = self._start()
+            lines = self._lines
+            id = lines.add_task(text, total=total)
+        try:
+            yield Line(lines, id)
+        finally:
+            with self._lock:
+                lines.remove_task(id)
+                if not lines.task_ids:
+                    lines.stop()
+                    self._lines = None
+
+    def _start(self) -> progress.Progress:
+        text = progress.TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")
+        )
+        lines = progress.Progress(
+            progress.SpinnerColumn(), text, _Bar(bar_width=20), console=self.console, transient=True
+        )
+        lines.start()
+        return lines
+
+
+class Progress:
+    """The progress of one rehearsal on `display`."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self._line = Line()
         self._steps: set[str] = set()
 
     @contextlib.contextmanager
@@ -32,16 +106,15 @@ class Progress:
         """Shows `name` while the block runs, and its time afterwards. Only a phase that ended well is ticked off."""
         clock, started = Clock(), time.monotonic()
         self._steps.clear()
-        with self._console.status(f"{name} …") as self._status:
+        with self._display.line(f"{name} …") as self._line:
             yield clock
         clock.seconds = time.monotonic() - started
         steps = f", {len(self._steps)} resources" if self._steps else ""
-        self._console.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]", highlight=False)
+        self._display.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]")
 
     def show(self, phase: str, what: str) -> None:
         """Shows what `phase` is at."""
-        if self._status:
-            self._status.update(f"{phase} … {escape(what)}")
+        self._line.update(f"{phase} … {what}")
 
     def advance(self, phase: str, name: str) -> None:
         """Counts a resource that `phase` is done with."""

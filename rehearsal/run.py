@@ -20,17 +20,17 @@ from . import account_secrets, control_plane, workspace
 from .aws import starting as aws
 from .aws.access import access_bindings
 from .control_plane import ControlPlane
-from .controllers import starting as controllers
 from .engine import Engine
-from .leftovers import Account, kubernetes_objects
+from .leftovers import Account
 from .phases import Options, PhaseFailed, Rehearsal, timed
 from .plugins import given, installed
 from .processes import MemoryWatch, describe, free_ports, marked
-from .progress import Progress
+from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
-from .toolchain import Toolchain, ensure
-from .workspace import PROJECT, Workspace
+from .toolchain import Toolchain, filled
+from .tools import ENGINE, LANGUAGE_HOST
+from .workspace import PROJECT
 
 _PARTS = {
     "aws": "AWS by moto and the aws provider",
@@ -38,6 +38,8 @@ _PARTS = {
     "kubernetes": "the kubernetes provider",
     "random": "the random provider",
 }
+# No Kubernetes is there before the first update makes a cluster, and Helm renders no chart before that.
+_FOR_A_PREVIEW = (*ENGINE.programs, *LANGUAGE_HOST.programs)
 
 
 def rehearse(options: Options, console: Console) -> Report:
@@ -46,7 +48,7 @@ def rehearse(options: Options, console: Console) -> Report:
     Raises settings.SettingsError for a stack file that is refused, ToolMissing, ProcessFailed, and OSError where the
     stack file can't be read. A phase that fails ends up in the report, after everything that could be destroyed was.
     """
-    with staged(options, console) as rehearsal:
+    with _begun(options, console) as rehearsal:
         report, session = rehearsal.report, rehearsal.session
         try:
             _go_through(rehearsal)
@@ -63,13 +65,28 @@ def rehearse(options: Options, console: Console) -> Report:
 @contextlib.contextmanager
 def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
     """A rehearsal whose AWS and Kubernetes run, with nothing done yet; it all ends with the block."""
+    with _begun(options, console) as rehearsal:
+        rehearsal.wait_for_kubernetes()
+        yield rehearsal
+
+
+@contextlib.contextmanager
+def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
+    """A rehearsal that a preview can begin with: its control plane is starting, and may wait for its programs."""
     stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
-    toolchain = ensure(console)
-    plugins = installed(toolchain, console) | given(options.plugins)
     _reach_loopback_directly()
     report = Report(stack=options.stack, kept=options.keep)
-    progress = Progress(console)
-    with MemoryWatch() as memory, begin(options.stack, keep=options.keep) as session:
+    display = Display(console)
+    progress = Progress(display)
+    with (
+        begin(options.stack, keep=options.keep) as session,
+        filled(display) as toolchain,
+        MemoryWatch(toolchain.builds) as memory,
+    ):
+        toolchain.wait_for(*_FOR_A_PREVIEW, *(["helm"] if options.pull_charts else []))
+        if toolchain.awaited:
+            display.report("the first preview can start; the rest is made while it runs")
+        plugins = installed(toolchain, console) | given(options.plugins)
         with timed(report, progress, memory, "start"):
             rehearsal = _assemble(
                 options=options,
@@ -95,6 +112,7 @@ def _reach_loopback_directly() -> None:
 def _go_through(rehearsal: Rehearsal) -> None:
     """All phases in order. After one that failed the stack is destroyed all the same: what that leaves, counts."""
     rehearsal.preview()
+    rehearsal.wait_for_kubernetes()
     try:
         rehearsal.up()
         if rehearsal.options.keep:
@@ -131,9 +149,10 @@ def _assemble(
     memory: MemoryWatch,
     report: Report,
 ) -> Rehearsal:
-    """Starts AWS and Kubernetes and lays out the workspace."""
+    """Starts AWS and lays out the workspace; Kubernetes starts meanwhile."""
     aws_port, dns_port = free_ports(2)
     aws_url = f"http://127.0.0.1:{aws_port}"
+    starting_plane = session.processes.in_background(lambda: _start_kubernetes(session, toolchain, aws_url))
     has_domain = stack_settings.ingress.has_load_balancer
     project = workspace.make(
         session.folder,
@@ -148,23 +167,13 @@ def _assemble(
         charts=options.charts,
         pull_charts=options.pull_charts,
     )
-    plane = control_plane.start(
-        session.folder / "kubernetes",
-        toolchain,
-        session.processes,
-        token_review_url=f"{aws_url}/gpulab/token-review",
-        bindings=access_bindings(),
-    )
-    _start_aws(session, project, plane, aws_port, dns_port if has_domain else None, options.quotas)
+    environment = {
+        **project.environment,
+        "PYTHONPATH": str(PROJECT),
+        "GPULAB_QUOTAS": json.dumps(dict(options.quotas)),
+    }
+    aws.start(session.processes, aws_port, environment, dns_port=dns_port if has_domain else None)
     _furnish(aws_url, stack_settings)
-    controllers.start(
-        session.processes,
-        program=toolchain.path("karpenter"),
-        environment=project.environment,
-        kubeconfig=plane.kubeconfig,
-        region=stack_settings.region,
-        zones=stack_settings.network.zones,
-    )
     account = Account(aws_url, stack_settings.region)
     account_secrets.put(aws_url, stack_settings.identity, stack_settings.running_hub)
     engine = Engine(project, session.id, session.logs)
@@ -177,37 +186,31 @@ def _assemble(
     return Rehearsal(
         options=options,
         settings=stack_settings,
+        toolchain=toolchain,
         session=session,
         workspace=project,
         engine=engine,
-        plane=plane,
+        starting_plane=starting_plane,
         aws_url=aws_url,
         account=account,
         progress=progress,
         memory=memory,
         report=report,
         aws_before=account.holdings(),
-        kubernetes_before=kubernetes_objects(plane),
     )
 
 
-def _start_aws(
-    session: Session,
-    project: Workspace,
-    plane: ControlPlane,
-    port: int,
-    dns_port: int | None,
-    quotas: Mapping[str, float],
-) -> None:
-    environment = {
-        **project.environment,
-        "PYTHONPATH": str(PROJECT),
-        "GPULAB_KUBERNETES_URL": plane.url,
-        "GPULAB_KUBERNETES_CA": plane.ca,
-        "GPULAB_KUBERNETES_TOKEN": plane.token,
-        "GPULAB_QUOTAS": json.dumps(dict(quotas)),
-    }
-    aws.start(session.processes, port, environment, dns_port=dns_port)
+def _start_kubernetes(session: Session, toolchain: Toolchain, aws_url: str) -> ControlPlane:
+    """A control plane, once all that an update needs is there."""
+    # With some of it already running beside a build, a small machine would be short of memory.
+    toolchain.wait_for()
+    return control_plane.start(
+        session.folder / "kubernetes",
+        toolchain,
+        session.processes,
+        token_review_url=f"{aws_url}/gpulab/token-review",
+        bindings=access_bindings(),
+    )
 
 
 def _furnish(url: str, stack_settings: Settings) -> None:
@@ -221,9 +224,7 @@ def _furnish(url: str, stack_settings: Settings) -> None:
         "hostedZoneId": ingress.hosted_zone_id,
         "webAclArn": ingress.waf_acl_arn,
     }
-    request = urllib.request.Request(f"{url}/gpulab/account", data=json.dumps(given).encode(), method="POST")
-    with urllib.request.urlopen(request, timeout=aws.READY_SECONDS):
-        pass
+    aws.furnish(url, given)
 
 
 def _keep(rehearsal: Rehearsal, console: Console) -> None:

@@ -10,17 +10,15 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
+from .cache import cache_folder
 from .processes import Processes, ProcessFailed, end_marked, marked
-from .toolchain import cache_folder
+from .signals import termination_as_interrupt, uninterrupted
 
 _RECORD = "session.json"
 
@@ -69,7 +67,7 @@ def begin(stack: str, *, keep: bool) -> Iterator[Session]:
     session.record()
     failed = True
     try:
-        with _termination_as_interrupt():
+        with termination_as_interrupt():
             yield session
         failed = False
     except ProcessFailed:
@@ -77,7 +75,7 @@ def begin(stack: str, *, keep: bool) -> Iterator[Session]:
         raise
     finally:
         if failed or not session.kept:
-            with _uninterrupted():
+            with uninterrupted():
                 session.processes.end()
                 _remove(folder, but=session.logs if session.logs_kept else None)
 
@@ -124,34 +122,3 @@ def _remove(folder: Path, *, but: Path | None) -> None:
     for entry in folder.iterdir():
         if entry != but:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """A closed terminal or a polite kill ends a rehearsal as Ctrl-C does: in order."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handlers(interrupt, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Lets nothing break off the clean-up, which takes seconds."""
-    with _handlers(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        yield
-
-
-@contextlib.contextmanager
-def _handlers(handler: object, *signals: signal.Signals) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers; a test may run a rehearsal in another
-        return
-    before = {one: signal.signal(one, handler) for one in signals}  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for one, previous in before.items():
-            signal.signal(one, previous)

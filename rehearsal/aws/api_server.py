@@ -1,16 +1,45 @@
-"""The API server of a rehearsal, for what AWS does in a cluster. `GPULAB_KUBERNETES_URL` unset: nothing is done."""
+"""The API server of a rehearsal, for what AWS does in a cluster. Until it is known, nothing is done there."""
 
 from __future__ import annotations
 
 import json
-import os
 import ssl
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 _TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Where it is, the authority to trust (PEM, empty for the system's own), and an administrator's token."""
+
+    url: str
+    ca: str
+    token: str
+    tls: ssl.SSLContext
+
+
+_known: list[ApiServer] = []
+
+
+def connect(given: dict[str, Any]) -> dict[str, Any]:
+    """Makes the API server at `url`, with the authority `ca` and an administrator's `token`, that of every cluster."""
+    tls = ssl.create_default_context(cadata=given["ca"] or None)
+    _known[:] = [ApiServer(given["url"].rstrip("/"), given["ca"], given["token"], tls)]
+    return {"url": given["url"]}
+
+
+def disconnect() -> None:
+    """Forgets the API server."""
+    _known.clear()
+
+
+def known() -> ApiServer | None:
+    """The API server, once it is known."""
+    return _known[0] if _known else None
 
 
 def put(collection: str, obj: dict[str, Any]) -> None:
@@ -25,24 +54,19 @@ def take(collection: str, name: str) -> None:
 
 def call(method: str, path: str, body: dict[str, Any] | None = None, fine: tuple[int, ...] = ()) -> None:
     """One request; answers with a status in `fine` are no error. Raises OSError."""
-    url = os.environ.get("GPULAB_KUBERNETES_URL")
-    if not url:
+    server = known()
+    if server is None:
         return
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     request = Request(
-        url.rstrip("/") + path,
+        server.url + path,
         data=None if body is None else json.dumps(body).encode(),
         method=method,
-        headers={"Authorization": f"Bearer {os.environ.get('GPULAB_KUBERNETES_TOKEN', '')}", "Content-Type": kind},
+        headers={"Authorization": f"Bearer {server.token}", "Content-Type": kind},
     )
     try:
-        with urlopen(request, timeout=_TIMEOUT_SECONDS, context=_tls()) as answer:
+        with urlopen(request, timeout=_TIMEOUT_SECONDS, context=server.tls) as answer:
             answer.read()
     except HTTPError as error:
         if error.code not in fine:
             raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=os.environ.get("GPULAB_KUBERNETES_CA"))

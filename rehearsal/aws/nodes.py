@@ -1,6 +1,6 @@
 """Kubernetes nodes for the instances of managed node groups: what kubelet would register, made through the API.
 
-Where there is no API server (`GPULAB_KUBERNETES_URL` unset) a node group has instances only.
+Where no API server is known (see `api_server`) a node group has instances only.
 """
 
 from __future__ import annotations

@@ -8,13 +8,12 @@ Beside AWS's own APIs:
 - `GET /gpulab/calls`: how many requests came, by access key id, by action, and by application and action.
 - `POST /gpulab/account`: makes what a stack's account holds before the stack, see `account`.
 - `POST /gpulab/delegation`: sets what the zone above a hosted zone says of it, see `account`.
+- `POST /gpulab/kubernetes`: lets AWS know the API server behind every EKS cluster, see `api_server`.
 - `POST /gpulab/secrets`: makes a secret in Secrets Manager, of an `arn` and a `value`.
 - `POST /gpulab/token-review`: the API server's authentication webhook, see `tokens`.
 
 Environment: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` become the key of the IAM user `rehearsal`.
-`GPULAB_KUBERNETES_URL` and `GPULAB_KUBERNETES_CA` (PEM) are every EKS cluster's endpoint and authority; with
-`GPULAB_KUBERNETES_TOKEN` (an administrator's) the nodes of managed node groups are made there. `GPULAB_QUOTAS`: see
-`quotas`.
+`GPULAB_QUOTAS`: see `quotas`.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from rehearsal.aws import (
     account,
     acm,
+    api_server,
     backup,
     ec2_refusals,
     efs,
@@ -80,6 +80,7 @@ class Application:
             ("GET", "calls"): lambda environ: self._calls.counts(),
             ("POST", "account"): lambda environ: account.furnish(_json(environ)),
             ("POST", "delegation"): lambda environ: account.redelegate(_json(environ)),
+            ("POST", "kubernetes"): lambda environ: api_server.connect(_json(environ)),
             ("POST", "secrets"): lambda environ: secrets_given.put(_json(environ)),
             ("POST", "token-review"): lambda environ: tokens.review(_json(environ)),
         }
@@ -152,6 +153,7 @@ def running() -> Iterator[str]:
 
 def _empty() -> None:
     BackendDict.reset()
+    api_server.disconnect()
     public_dns.forget()
     reset_model_data()
 

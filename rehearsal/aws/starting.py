@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import urllib.request
 from collections.abc import Mapping
+from typing import Any
 
 from rehearsal.processes import Processes, answers
 
-READY_SECONDS = 120
+_READY_SECONDS = 120
 _NAME = "aws"
 
 
@@ -19,4 +22,20 @@ def start(processes: Processes, port: int, environment: Mapping[str, str], *, dn
     # It is the cloud itself: its own clients must not be sent to it.
     own = {name: value for name, value in environment.items() if name != "AWS_ENDPOINT_URL"}
     processes.start(_NAME, command, own)
-    processes.wait_until(_NAME, lambda: answers(f"http://127.0.0.1:{port}/gpulab/health"), seconds=READY_SECONDS)
+    processes.wait_until(_NAME, lambda: answers(f"http://127.0.0.1:{port}/gpulab/health"), seconds=_READY_SECONDS)
+
+
+def furnish(url: str, given: Mapping[str, Any]) -> None:
+    """Makes in the account of the AWS at `url` what is there before a stack, see `account`."""
+    _post(f"{url}/gpulab/account", given)
+
+
+def connect(aws_url: str, *, url: str, ca: str, token: str) -> None:
+    """Lets the AWS at `aws_url` know the API server at `url`, see `api_server`."""
+    _post(f"{aws_url}/gpulab/kubernetes", {"url": url, "ca": ca, "token": token})
+
+
+def _post(url: str, given: Mapping[str, Any]) -> None:
+    request = urllib.request.Request(url, data=json.dumps(given).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=_READY_SECONDS):
+        pass

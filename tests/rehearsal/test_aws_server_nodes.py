@@ -10,6 +10,7 @@ import pytest
 from aws_server_lab import Lab, running_lab
 
 import contracts
+from rehearsal.aws import api_server, starting
 from rehearsal.aws.nodes import NodeSpec, manifest
 
 WHERE = {"clusterName": "lab", "nodegroupName": "system"}
@@ -66,11 +67,12 @@ def site() -> Iterator[Lab]:
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+def api(site: Lab) -> Iterator[ApiServer]:
     api = ApiServer()
-    monkeypatch.setenv("GPULAB_KUBERNETES_URL", f"http://127.0.0.1:{api.server.server_port}")
-    monkeypatch.setenv("GPULAB_KUBERNETES_TOKEN", "administrator")
+    url = f"http://127.0.0.1:{api.server.server_port}"
+    starting.connect(site.url, url=url, ca="", token="administrator")
     yield api
+    api_server.disconnect()
     api.server.shutdown()
     api.server.server_close()
 
@@ -80,6 +82,10 @@ def lab(site: Lab, api: ApiServer) -> Iterator[Lab]:
     site.make_cluster()
     yield site
     site.clean()
+
+
+def test_a_cluster_is_where_the_api_server_is(lab: Lab, api: ApiServer) -> None:
+    assert lab.eks.describe_cluster(name="lab")["cluster"]["endpoint"] == f"http://127.0.0.1:{api.server.server_port}"
 
 
 def test_nodes_come_and_go_with_their_group(lab: Lab, api: ApiServer) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from labs import small_stack
 from user_command import MINUTES, rehearsal_processes, start
 
 from rehearsal.toolchain import Toolchain, cache_folder
+from rehearsal.tools import ENGINE, LANGUAGE_HOST
 
 pytestmark = pytest.mark.seconds(150)
 
@@ -29,7 +32,8 @@ def test_a_quick_rehearsal_runs_no_pods(toolchain: Toolchain, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "after", [*(pytest.param(one, marks=NIGHTLY) for one in ("start", "up", "refresh")), "preview", "checks"]
+    "after",
+    [*(pytest.param(one, marks=NIGHTLY) for one in ("start", "preview", "up", "refresh")), "kubernetes", "checks"],
 )
 def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, after: str) -> None:
     with start(small_stack(tmp_path)) as process:
@@ -45,6 +49,37 @@ def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, aft
     assert "Traceback" not in rest
     assert rehearsal_processes("dev") == []
     assert list((cache_folder() / "rehearsals").glob("dev-*")) == []
+
+
+def test_ctrl_c_while_the_rest_is_built_after_the_first_preview(toolchain: Toolchain, tmp_path: Path) -> None:
+    """A machine that has what a preview needs, and builds the rest: nothing of Kubernetes is there."""
+    present = tmp_path / "cache" / "toolchain"
+    present.mkdir(parents=True)
+    for tool in (ENGINE, LANGUAGE_HOST):
+        (present / tool.folder_name).symlink_to(cache_folder() / "toolchain" / tool.folder_name)
+    go = tmp_path / "path" / "go"
+    go.parent.mkdir()
+    go.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/building\nsleep 600\n", encoding="utf-8")
+    go.chmod(0o755)
+    # Nobody is at the proxy: no network, so the rest is built.
+    alone = {"GPULAB_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    with start("dev", env={**alone, "PATH": f"{go.parent}{os.pathsep}{os.environ['PATH']}"}) as process:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("done preview "):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(MINUTES) == 130, rest
+    said = "".join(lines)
+    assert "programs are missing" in said
+    assert "resources)" in lines[-1], said
+    assert "7 programs are still missing" in rest
+    assert "Traceback" not in said + rest
+    assert not psutil.pid_exists(int((tmp_path / "building").read_text(encoding="utf-8")))
+    assert list((tmp_path / "cache" / "rehearsals").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rehearsal.processes import MARK, ProcessFailed, free_ports, marked
+from rehearsal.processes import MARK, Processes, ProcessFailed, free_ports, marked
 from rehearsal.session import begin, end_all
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -85,6 +86,49 @@ def test_one_that_is_under_way_is_left_alone_unless_it_is_named() -> None:
         eventually(lambda: len(marked(one.id)) == 1)
         assert end_all(one.id) == ([one.id], [])
         assert marked(one.id) == []
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_a_thread_starts_outlives_its_action(keep: bool) -> None:
+    with begin("dev", keep=keep) as one:
+        one.processes.in_background(lambda: one.processes.start("sleep", SLEEP, dict(os.environ))).result()
+        time.sleep(0.5)  # the kernel would end it at once with its thread
+        one.processes.ensure_alive("sleep")
+    assert marked(one.id) == []
+
+
+def test_what_fails_in_a_thread_is_raised_where_its_result_is_asked_for() -> None:
+    with begin("dev", keep=False) as one:
+        dies = [sys.executable, "-c", "raise SystemExit(3)"]
+
+        def start() -> None:
+            one.processes.start("server", dies, dict(os.environ))
+            one.processes.wait_until("server", lambda: False, seconds=20)
+
+        failing = one.processes.in_background(start)
+        with pytest.raises(ProcessFailed, match="server ended with exit status 3"):
+            failing.result()
+
+
+def test_a_thread_that_is_still_starting_things_starts_nothing_after_the_end(cache: Path) -> None:
+    entered, ended = threading.Event(), threading.Event()
+
+    def start() -> None:
+        entered.set()
+        ended.wait()
+        one.start("sleep", SLEEP, dict(os.environ))
+
+    one = Processes("dev-threads", cache)
+    late = one.in_background(start)
+    entered.wait()
+    ending = threading.Thread(target=one.end)
+    ending.start()
+    eventually(one._ended.is_set)
+    ended.set()
+    with pytest.raises(ProcessFailed, match="the rehearsal is ending"):
+        late.result()
+    ending.join()
+    assert marked(one.rehearsal_id) == []
 
 
 def test_a_session_whose_own_process_was_killed_is_ended_by_the_next_clean_up(cache: Path) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rehearsal import toolchain
-from rehearsal.toolchain import Download, Tool, ToolMissing, fits
+from rehearsal import toolchain, tools
+from rehearsal.toolchain import fits
+from rehearsal.tools import Download, Tool, ToolMissing
 
 QUIET = Console(quiet=True)
 
@@ -24,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "path").mkdir()
     monkeypatch.setenv("GPULAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "path"))
-    monkeypatch.setattr(toolchain, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(tools, "TOOLS", tmp_path / "tools")
     folder = tmp_path / "tools" / "hello"
     folder.mkdir(parents=True)
     (folder / "go.mod").write_text("module example\n\nrequire example.com/hello v1.4.2\n", encoding="utf-8")
@@ -36,13 +37,18 @@ def tool(**changes: object) -> Tool:
         "name": "hello",
         "module": "example.com/hello",
         "packages": {"hello": "example.com/hello/cmd"},
-        "build_seconds": 1,
+        "build_seconds": {"hello": 1},
     }
     return Tool(**{**values, **changes})
 
 
 def ensure_only(one: Tool) -> toolchain.Toolchain:
     return toolchain.ensure(QUIET, [one])
+
+
+def cached(place: Path) -> list[str]:
+    """What the cache holds beside its locks."""
+    return sorted(path.name for path in (place / "cache" / "toolchain").iterdir() if path.name != ".locks")
 
 
 def put_program(path: Path, prints: str) -> None:
@@ -104,7 +110,7 @@ def test_a_release_that_is_not_what_was_published_is_refused_and_not_installed(
     wanted = tool(download=release(place, b"program", checksum="1" * 64))
     with pytest.raises(ToolMissing, match=r"hello-v1\.4\.2\.tgz is not what its publisher signed for"):
         ensure_only(wanted)
-    assert [path.name for path in (place / "cache" / "toolchain").iterdir()] == [".lock"]
+    assert cached(place) == []
 
 
 def test_without_a_download_it_is_built_with_go(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +129,7 @@ def test_a_failed_build_says_what_go_said_and_leaves_nothing(place: Path, monkey
     fake_go.chmod(0o755)
     with pytest.raises(ToolMissing, match="module not found"):
         ensure_only(tool())
-    assert [path.name for path in (place / "cache" / "toolchain").iterdir()] == [".lock"]
+    assert cached(place) == []
 
 
 def test_with_no_way_left_the_message_names_the_program_and_every_way(
@@ -140,7 +146,8 @@ def test_with_no_way_left_the_message_names_the_program_and_every_way(
 def test_every_pin_can_be_read_and_every_go_sum_is_there() -> None:
     for one in toolchain.ALL_TOOLS:
         assert one.version.startswith("v")
-        assert (toolchain.TOOLS / one.name / "go.sum").stat().st_size > 0
+        assert (tools.TOOLS / one.name / "go.sum").stat().st_size > 0
+        assert one.build_seconds.keys() == one.packages.keys()
 
 
 def test_the_cache_lies_outside_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import zlib
 from ipaddress import IPv4Network, ip_network
@@ -13,7 +12,7 @@ from moto.core.responses import ActionResult
 from moto.eks.exceptions import InvalidRequestException
 from moto.eks.models import paginated_list
 
-from rehearsal.aws import identity
+from rehearsal.aws import api_server, identity
 from rehearsal.aws.eks import access_entries, checks, in_cluster
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid
 from rehearsal.aws.versions import DEFAULT_VERSION, VERSIONS
@@ -67,10 +66,9 @@ class ClusterOperations(Operations):
         }
         cluster.upgrade_policy = self.asked("upgradePolicy", {"supportType": "EXTENDED"})
         cluster.deletion_protection = self.asked("deletionProtection", False)
-        if url := os.environ.get("GPULAB_KUBERNETES_URL"):
-            cluster.endpoint = url
-            authority = os.environ.get("GPULAB_KUBERNETES_CA", "")
-            cluster.certificate_authority = {"data": base64.b64encode(authority.encode()).decode()}
+        if server := api_server.known():
+            cluster.endpoint = server.url
+            cluster.certificate_authority = {"data": base64.b64encode(server.ca.encode()).decode()}
         self._make_network(cluster, subnets)
         if cluster.access_config["bootstrapClusterCreatorAdminPermissions"]:
             access_entries.admit_creator(cluster, identity.iam_arn(identity.principal(self.get_access_key())))

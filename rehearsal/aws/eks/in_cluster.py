@@ -1,6 +1,6 @@
 """What EKS and its addons put into a cluster: the objects that a program or a user finds there.
 
-Where there is no API server (`GPULAB_KUBERNETES_URL` unset) nothing is made.
+Where no API server is known (see `api_server`) nothing is made.
 """
 
 from __future__ import annotations
