@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from engine_mocks import EngineMocks
+
+
+def pytest_collection_finish() -> None:
+    """Has the garbage collector pass over what all modules hold, Pulumi's SDKs above all: they stay to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
