@@ -194,14 +194,6 @@ def _instances(account: Account) -> Iterator[tuple[str, Raw]]:
             yield one["InstanceId"], one
 
 
-def _snapshots(account: Account) -> Iterator[tuple[str, Raw]]:
-    """The account's own: moto lists those of Amazon's images too, whatever owner is asked for."""
-    owner = account.client("sts").get_caller_identity()["Account"]
-    for one in account.pages("ec2", "describe_snapshots", "Snapshots", OwnerIds=["self"]):
-        if one["OwnerId"] == owner:
-            yield one["SnapshotId"], one
-
-
 def _keys(account: Account) -> Iterator[tuple[str, Raw]]:
     """The customer's keys. AWS's own are told by their aliases too: moto calls some of them the customer's."""
     aliases = account.pages("kms", "list_aliases", "Aliases")
@@ -304,13 +296,7 @@ LISTINGS: tuple[Listing, ...] = (
     _EC2("describe_volumes", "Volumes", "VolumeId", _TAGGED),
     _EC2("describe_launch_templates", "LaunchTemplates", "LaunchTemplateId", _TAGGED),
     _EC2("describe_flow_logs", "FlowLogs", "FlowLogId", _TAGGED),
-    Listing(
-        service="ec2",
-        kind="Snapshots",
-        actions=("ec2:DescribeSnapshots", "sts:GetCallerIdentity"),
-        items=_snapshots,
-        tags=_TAGGED,
-    ),
+    _EC2("describe_snapshots", "Snapshots", "SnapshotId", _TAGGED, OwnerIds=["self"]),
     _EC2("describe_fast_snapshot_restores", "FastSnapshotRestores", "SnapshotId", _none),
     _listing("efs", "describe_file_systems", "FileSystems", "FileSystemId", _TAGGED),
     _listing("efs", "describe_access_points", "AccessPoints", "AccessPointId", _TAGGED),

@@ -140,7 +140,7 @@ def look(account: Account, stack: Settings, keep: Sequence[str] = ()) -> Leftove
 
 def actions() -> list[str]:
     """The IAM actions that this takes."""
-    return sorted({*ACTIONS, *(action for listing in LISTINGS for action in listing.actions)})
+    return sorted({"sts:GetCallerIdentity", *ACTIONS, *(action for listing in LISTINGS for action in listing.actions)})
 
 
 def _account_id(account: Account) -> str:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.iam import models
 from moto.iam.models import AccessKey, iam_backends
 from moto.sts.models import sts_backends
 
@@ -27,6 +28,17 @@ def admit() -> None:
     key.access_key_id, key.secret_access_key = key_id, secret
     user.access_keys.append(key)
     iam.access_keys[key_id] = key
+
+
+def account_of(access_key_id: str) -> str:
+    """The account that has this access key, the default one where none has it.
+
+    moto looks in every partition (China, GovCloud and so on), and makes an IAM with AWS's managed policies for each.
+    """
+    for account, partitions in list(iam_backends.items()):
+        if access_key_id in partitions[PARTITION].access_keys:
+            return account
+    return DEFAULT_ACCOUNT_ID
 
 
 def principal(access_key_id: str) -> str:
@@ -53,3 +65,8 @@ def secret_of(access_key_id: str) -> str | None:
         return assumed.secret_access_key
     key = iam_backends[DEFAULT_ACCOUNT_ID][PARTITION].access_keys.get(access_key_id)
     return key.secret_access_key if key else None
+
+
+def install() -> None:
+    """Has moto look for the callers of all its services here."""
+    models.get_account_id_from = account_of

@@ -37,6 +37,7 @@ os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", str(10**9))
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
+from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -71,7 +72,7 @@ class Application:
     """moto's WSGI application, and the rehearsal's own paths in front of it."""
 
     def __init__(self) -> None:
-        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, images, quotas, rds, route53, s3, wafv2):
+        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, identity, images, quotas, rds, route53, s3, wafv2):
             added.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls = Calls()
@@ -137,7 +138,7 @@ def make(port: int) -> BaseWSGIServer:
 
 @contextmanager
 def running() -> Iterator[str]:
-    """A server in this process with an empty account, for tests: gives its URL."""
+    """A server in this process with an empty account, for tests: gives its URL. `start_over` empties the account."""
     _empty()
     server = make(0)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -151,7 +152,15 @@ def running() -> Iterator[str]:
         _empty()
 
 
+def start_over() -> None:
+    """Gives the server of `running` an account as it was at its start."""
+    _empty()
+    identity.admit()
+
+
 def _empty() -> None:
+    # moto makes anew all that it has before it drops it. For IAM, with AWS's managed policies, that takes long.
+    iam_backends.clear()
     BackendDict.reset()
     api_server.disconnect()
     public_dns.forget()

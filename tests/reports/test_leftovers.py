@@ -43,11 +43,10 @@ TRUST = json.dumps(
 
 
 class Planting:
-    """Makes things in an account; what was made for the stack is in `planted`, as leftovers name it."""
+    """Makes things in an account."""
 
-    def __init__(self, url: str) -> None:
-        self.account = Account(boto3.Session(region_name="us-east-1"), url)
-        self.planted: list[str] = []
+    def __init__(self, account: Account) -> None:
+        self.account = account
 
     def __getattr__(self, service: str) -> Any:
         return self.account.client(service)
@@ -90,15 +89,23 @@ def named(found: list[leftovers.Leftover]) -> list[str]:
     return sorted(str(one.held) for one in found)
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    with mock.patch.dict(os.environ, CREDENTIALS), server.running() as one:
-        yield one
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[tuple[str, Account]]:
+    """The server's URL, and a client of each service: both take long to make, and hold nothing."""
+    with mock.patch.dict(os.environ, CREDENTIALS), server.running() as url:
+        yield url, Account(boto3.Session(region_name="us-east-1"), url)
 
 
 @pytest.fixture
-def account(url: str) -> Planting:
-    return Planting(url)
+def url(simulated: tuple[str, Account]) -> str:
+    server.start_over()
+    return simulated[0]
+
+
+@pytest.fixture
+def account(url: str, simulated: tuple[str, Account]) -> Planting:
+    """An empty account."""
+    return Planting(simulated[1])
 
 
 def stack_of(name: str, **changes: Any) -> Settings:
@@ -305,7 +312,11 @@ def test_a_line_that_waits_does_so_in_any_shell_and_not_for_ever(
     there_for: int, status: int, asked: int, account: Planting, tmp_path: Path
 ) -> None:
     """With an `aws` that lists a mount target so many times, and a `sleep` that does not."""
-    network(account)
+    subnet = account.ec2.create_subnet(
+        VpcId=account.vpc("10.40.0.0/16", OURS), CidrBlock="10.40.0.0/24", AvailabilityZone="us-east-1a"
+    )["Subnet"]["SubnetId"]
+    file_system = account.efs.create_file_system(CreationToken="gpulab-dev-storage", Tags=listed(OURS))["FileSystemId"]
+    account.efs.create_mount_target(FileSystemId=file_system, SubnetId=subnet)
     (waiting,) = [line for line in account.look(DEV).script if "describe-mount-targets" in line]
     calls = tmp_path / "calls"
     aws = f'echo "$@" >> {calls}; if [ $(wc -l < {calls}) -gt {there_for} ]; then echo 0; else echo 1; fi'

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import eks_mocks
+import ingress_mocks
 import pytest
+from engine_mocks import EngineMocks
 
 import settings
 from components.platform import Platform
@@ -57,3 +59,12 @@ def deploy(mocks: Any, *published: PublishedService, **changed: Any) -> Platform
     """The platform of the lab with other sections in its stack file; see `answering_eks`."""
     loaded = settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
     return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded, published=published))
+
+
+def deployed(*published: PublishedService, **changed: Any) -> EngineMocks:
+    """The mocks after `deploy`, with EKS and the services of a domain answering: for tests that only read the graph."""
+    mocks = EngineMocks()
+    with pytest.MonkeyPatch.context() as patch, answering_eks(mocks, patch):
+        ingress_mocks.answer(mocks, patch)
+        deploy(mocks, *published, **changed)
+    return mocks

@@ -48,13 +48,28 @@ SECTIONS: dict[str, Any] = {
 Deploy = Callable[..., None]
 
 
-@pytest.fixture
-def deploy(mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
-    """Deploys a lab with a hub, and some sections of its stack file changed."""
+def answer(mocks: EngineMocks) -> None:
+    """Has `mocks` compute what RDS and Pulumi's own naming do."""
     mocks.outputs[SNAPSHOT] = lambda resource: {"dbSnapshotArn": f"arn of {resource.name}"}
     mocks.outputs[CONFIG_MAP] = lambda resource: {
         "metadata": {"name": f"{resource.name}-named-by-pulumi", **resource.inputs["metadata"]}
     }
+
+
+@pytest.fixture(scope="module")
+def lab() -> EngineMocks:
+    """The graph of a lab with a hub, which tests only read."""
+    mocks = EngineMocks()
+    answer(mocks)
+    with pytest.MonkeyPatch.context() as patch, platform_lab.answering_eks(mocks, patch):
+        platform_lab.deploy(mocks, **SECTIONS)
+    return mocks
+
+
+@pytest.fixture
+def deploy(mocks: EngineMocks, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
+    """Deploys a lab with a hub, and some sections of its stack file changed."""
+    answer(mocks)
     with platform_lab.answering_eks(mocks, monkeypatch):
         yield (
             lambda **changed: (
@@ -76,10 +91,9 @@ def in_hub(mocks: EngineMocks, kind: str) -> dict[str, Registered]:
     return {one.outputs["metadata"]["name"]: one for one in found}
 
 
-def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    secrets = in_hub(mocks, SECRET)
-    values = hub_release(mocks).inputs["values"]
+def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(lab: EngineMocks) -> None:
+    secrets = in_hub(lab, SECRET)
+    values = hub_release(lab).inputs["values"]
     held = secrets[values["hub"]["existingSecret"]].inputs["stringData"]
     assert held["hub.config.JupyterHub.cookie_secret"] == "hex of gpulab-dev-hub-cookies"
     assert held["hub.config.CryptKeeper.keys"] == "hex of gpulab-dev-hub-auth-state"
@@ -90,23 +104,20 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(deplo
     assert [one for one in held.values() if one in text] == []
 
 
-def test_a_new_secret_of_any_kind_starts_the_hub_anew(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    held = in_hub(mocks, SECRET)["hub-secrets"].inputs["stringData"]
-    annotation = hub_release(mocks).inputs["values"]["hub"]["annotations"][SECRETS_CHECKSUM]
-    assert annotation == mocks.value(secrets_checksum(held))
-    changed = [mocks.value(secrets_checksum({**held, key: "another"})) for key in held]
+def test_a_new_secret_of_any_kind_starts_the_hub_anew(lab: EngineMocks) -> None:
+    held = in_hub(lab, SECRET)["hub-secrets"].inputs["stringData"]
+    annotation = hub_release(lab).inputs["values"]["hub"]["annotations"][SECRETS_CHECKSUM]
+    assert annotation == lab.value(secrets_checksum(held))
+    changed = [lab.value(secrets_checksum({**held, key: "another"})) for key in held]
     assert len({annotation, *changed}) == 1 + len(held)
 
 
-def test_keys_are_as_long_as_jupyterhub_wants_them(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    assert {one.inputs["length"] for one in mocks.all(BYTES)} == {32}
+def test_keys_are_as_long_as_jupyterhub_wants_them(lab: EngineMocks) -> None:
+    assert {one.inputs["length"] for one in lab.all(BYTES)} == {32}
 
 
-def test_release_asks_helm_to_go_back_when_an_upgrade_fails(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    release = hub_release(mocks)
+def test_release_asks_helm_to_go_back_when_an_upgrade_fails(lab: EngineMocks) -> None:
+    release = hub_release(lab)
     assert release.inputs["atomic"] is True
     assert release.inputs["cleanupOnFail"] is True
     assert release.inputs["version"] == contracts.chart("jupyterhub").version
@@ -115,20 +126,18 @@ def test_release_asks_helm_to_go_back_when_an_upgrade_fails(deploy: Deploy, mock
     assert release.inputs["allowNullValues"] is True
 
 
-def test_each_content_has_a_config_map_whose_name_comes_never_again(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    maps = in_hub(mocks, CONFIG_MAP)
+def test_each_content_has_a_config_map_whose_name_comes_never_again(lab: EngineMocks) -> None:
+    maps = in_hub(lab, CONFIG_MAP)
     assert all(one.inputs["immutable"] for one in maps.values())
     # With a name of the program's, going back to a content would make the map of that name a second time.
     assert not [one for one in maps.values() if "name" in one.inputs["metadata"]]
-    sources = hub_release(mocks).inputs["values"]["hub"]["extraVolumes"][0]["projected"]["sources"]
+    sources = hub_release(lab).inputs["values"]["hub"]["extraVolumes"][0]["projected"]["sources"]
     mounted = {key for source in sources for key in maps[source["configMap"]["name"]].inputs["data"]}
     assert {"config.py", "catalogue.json"} <= mounted
 
 
-def test_hubs_modules_read_the_catalogue_that_the_program_writes(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    data = {key: text for one in in_hub(mocks, CONFIG_MAP).values() for key, text in one.inputs["data"].items()}
+def test_hubs_modules_read_the_catalogue_that_the_program_writes(lab: EngineMocks) -> None:
+    data = {key: text for one in in_hub(lab, CONFIG_MAP).values() for key, text in one.inputs["data"].items()}
     known = hub_catalogue.parse(json.loads(data["catalogue.json"]))
     assert list(known.teams) == ["research"]
     assert known.profiles["python"].image == IMAGE
@@ -143,20 +152,19 @@ def test_package_of_the_hub_is_whole() -> None:
     assert PACKAGE == "gpulab"
 
 
-def test_hub_comes_after_teams_and_sign_in_and_goes_before_them(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    release = hub_release(mocks)
-    (keycloak,) = [one for one in mocks.all(RELEASE) if one.inputs["chart"].endswith("keycloakx")]
+def test_hub_comes_after_teams_and_sign_in_and_goes_before_them(lab: EngineMocks) -> None:
+    release = hub_release(lab)
+    (keycloak,) = [one for one in lab.all(RELEASE) if one.inputs["chart"].endswith("keycloakx")]
     (namespace,) = [
-        one for one in mocks.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"] == "team-research"
+        one for one in lab.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"] == "team-research"
     ]
     gate, end = (
-        mocks.one("pulumi-python:dynamic/gpulab:VolumeGate"),
-        mocks.one("pulumi-python:dynamic/gpulab:NotebookEnd"),
+        lab.one("pulumi-python:dynamic/gpulab:VolumeGate"),
+        lab.one("pulumi-python:dynamic/gpulab:NotebookEnd"),
     )
     for needed in (keycloak, namespace, gate, end):
-        assert mocks.needs(release, needed)
-    assert mocks.needs(end, namespace)
+        assert lab.needs(release, needed)
+    assert lab.needs(end, namespace)
 
 
 def test_hub_may_look_at_its_own_namespace_and_change_nothing_there() -> None:
@@ -164,9 +172,8 @@ def test_hub_may_look_at_its_own_namespace_and_change_nothing_there() -> None:
     assert {one for rule in hub_rules() for one in rule["resources"]} == {"pods", "events"}
 
 
-def test_notebooks_push_placeholders_aside_and_nobody_else(deploy: Deploy, mocks: EngineMocks) -> None:
-    deploy()
-    (priority,) = mocks.all("kubernetes:scheduling.k8s.io/v1:PriorityClass")
+def test_notebooks_push_placeholders_aside_and_nobody_else(lab: EngineMocks) -> None:
+    (priority,) = lab.all("kubernetes:scheduling.k8s.io/v1:PriorityClass")
     assert priority.inputs["metadata"]["name"] == PRIORITY_CLASS == pod.PRIORITY_CLASS
     assert PLACEHOLDER_PRIORITY < priority.inputs["value"] <= 0
 

@@ -10,7 +10,8 @@ from typing import Any
 import eks_mocks
 import pulumi
 import pytest
-from platform_lab import LAB, answering_eks, config, deploy
+from engine_mocks import EngineMocks
+from platform_lab import LAB, answering_eks, config, deploy, deployed
 
 import contracts
 from components.cluster import SYSTEM_TAINT
@@ -25,6 +26,12 @@ UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock":
 def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_mocks.Eks]:
     with answering_eks(mocks, monkeypatch) as answering:
         yield answering
+
+
+@pytest.fixture(scope="module")
+def lab() -> EngineMocks:
+    """The graph of the lab as it is, which tests only read."""
+    return deployed()
 
 
 def test_the_boundary_is_put_on_roles_and_on_nothing_else():
@@ -44,9 +51,8 @@ def resources_of(mocks: Any, component: str) -> list[Any]:
     return [r for r in mocks.resources if f"gpulab:index:{component}$" in r.urn]
 
 
-def test_everything_on_aws_goes_through_the_one_provider_with_the_default_tags(mocks, eks):
-    deploy(mocks)
-    provider = mocks.one("pulumi:providers:aws")
+def test_everything_on_aws_goes_through_the_one_provider_with_the_default_tags(lab):
+    provider = lab.one("pulumi:providers:aws")
     tags = json.loads(provider.inputs["defaultTags"])["tags"]
     assert tags == {
         "Owner": "ml@example.com",
@@ -57,81 +63,75 @@ def test_everything_on_aws_goes_through_the_one_provider_with_the_default_tags(m
         "Expires": "2027-06-30",
     }
     assert provider.inputs["region"] == "us-east-1"
-    for resource in mocks.resources:
+    for resource in lab.resources:
         if resource.custom and resource.type.startswith("aws:"):
             assert resource.provider.startswith(provider.urn), resource.urn
 
 
-def test_everything_in_the_cluster_goes_through_the_clusters_provider(mocks, eks):
-    deploy(mocks)
-    provider = mocks.one("pulumi:providers:kubernetes")
-    found = [r for r in mocks.resources if r.type.startswith("kubernetes:")]
+def test_everything_in_the_cluster_goes_through_the_clusters_provider(lab):
+    provider = lab.one("pulumi:providers:kubernetes")
+    found = [r for r in lab.resources if r.type.startswith("kubernetes:")]
     assert {r.type for r in found} >= {"kubernetes:helm.sh/v3:Release", "kubernetes:karpenter.sh/v1:NodePool"}
     assert all(r.provider.startswith(provider.urn) for r in found)
 
 
-def test_aws_is_asked_through_the_explicit_provider_alone(mocks, eks):
-    deploy(mocks)
-    provider = mocks.one("pulumi:providers:aws")
-    assert mocks.calls
-    for call in mocks.calls:
+def test_aws_is_asked_through_the_explicit_provider_alone(lab):
+    provider = lab.one("pulumi:providers:aws")
+    assert lab.calls
+    for call in lab.calls:
         assert call.provider.startswith(provider.urn), call.token
 
 
-def test_tags_of_nodes_do_not_move_when_a_lab_is_extended(mocks, eks):
-    deploy(mocks)
-    node_class = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
-    template = mocks.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
+def test_tags_of_nodes_do_not_move_when_a_lab_is_extended(lab):
+    node_class = lab.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
+    template = lab.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
     for tags in (node_class["tags"], *(spec["tags"] for spec in template["tagSpecifications"])):
         assert tags["Owner"] == "ml@example.com"
         assert "Expires" not in tags
 
 
-def test_destruction_runs_from_node_pools_to_network(mocks, eks):
-    deploy(mocks)
-    pool = mocks.one("kubernetes:karpenter.sh/v1:NodePool")
-    node_class = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass")
-    karpenter = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter")
-    dns = mocks.one("aws:eks/addon:Addon", "gpulab-dev-coredns")
-    system_nodes = mocks.one("eks:index:ManagedNodeGroup")
-    control_plane = mocks.one("eks:index:Cluster")
-    gate = next(r for r in mocks.resources if r.type.endswith(":VolumeGate"))
-    crds = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter-crd")
-    drivers = [r for r in mocks.all("aws:eks/addon:Addon") if "-storage-" in r.name]
-    doors = mocks.all("aws:efs/mountTarget:MountTarget")
+def test_destruction_runs_from_node_pools_to_network(lab):
+    pool = lab.one("kubernetes:karpenter.sh/v1:NodePool")
+    node_class = lab.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass")
+    karpenter = lab.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter")
+    dns = lab.one("aws:eks/addon:Addon", "gpulab-dev-coredns")
+    system_nodes = lab.one("eks:index:ManagedNodeGroup")
+    control_plane = lab.one("eks:index:Cluster")
+    gate = next(r for r in lab.resources if r.type.endswith(":VolumeGate"))
+    crds = lab.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter-crd")
+    drivers = [r for r in lab.all("aws:eks/addon:Addon") if "-storage-" in r.name]
+    doors = lab.all("aws:efs/mountTarget:MountTarget")
     assert drivers
     assert doors
     for part in (*drivers, *doors):
         order = [gate, pool, node_class, karpenter, crds, part]
         for first, second in itertools.pairwise(order):
-            assert mocks.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+            assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
     for first, second in itertools.pairwise([karpenter, dns, system_nodes, control_plane]):
-        assert mocks.needs(first, second), f"{second.urn} has to outlive {first.urn}"
-    assert all(mocks.needs(driver, system_nodes) for driver in drivers)
+        assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    assert all(lab.needs(driver, system_nodes) for driver in drivers)
     # A route is no output of any subnet, and nodes that are being drained still need it.
-    for part in resources_of(mocks, "Network"):
-        assert mocks.needs(control_plane, part), part.urn
+    for part in resources_of(lab, "Network"):
+        assert lab.needs(control_plane, part), part.urn
 
 
-def test_nodes_can_join_until_the_last_pool_is_gone(mocks, eks):
-    deploy(mocks)
-    pool = mocks.one("kubernetes:karpenter.sh/v1:NodePool")
-    (entry,) = mocks.all("aws:eks/accessEntry:AccessEntry")
-    association = mocks.one("aws:eks/podIdentityAssociation:PodIdentityAssociation", "gpulab-dev-karpenter")
-    assert mocks.needs(pool, entry)
-    assert mocks.needs(pool, association)
+def test_nodes_can_join_until_the_last_pool_is_gone(lab):
+    pool = lab.one("kubernetes:karpenter.sh/v1:NodePool")
+    (entry,) = lab.all("aws:eks/accessEntry:AccessEntry")
+    association = lab.one("aws:eks/podIdentityAssociation:PodIdentityAssociation", "gpulab-dev-karpenter")
+    assert lab.needs(pool, entry)
+    assert lab.needs(pool, association)
 
 
-def test_pools_find_the_subnets_and_the_group_of_this_cluster(mocks, eks):
-    deploy(mocks)
-    spec = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
-    private = [r for r in mocks.all("aws:ec2/subnet:Subnet") if "-private-" in r.name]
+def test_pools_find_the_subnets_and_the_group_of_this_cluster(lab):
+    spec = lab.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]
+    private = [r for r in lab.all("aws:ec2/subnet:Subnet") if "-private-" in r.name]
     (wanted,) = [term["tags"] for term in spec["subnetSelectorTerms"]]
     assert private
     assert all(wanted.items() <= subnet.inputs["tags"].items() for subnet in private)
-    group = mocks.one("aws:ec2/tag:Tag").inputs
+    group = lab.one("aws:ec2/tag:Tag").inputs
     assert [term["tags"] for term in spec["securityGroupSelectorTerms"]] == [{group["key"]: group["value"]}]
-    assert spec["role"] == mocks.one("aws:iam/role:Role", "gpulab-dev-karpenter-node").outputs["name"]
+    assert spec["role"] == lab.one("aws:iam/role:Role", "gpulab-dev-karpenter-node").outputs["name"]
 
 
 @pytest.mark.parametrize("letters", ["ab", "abc", "abcd"])
@@ -144,9 +144,8 @@ def test_the_control_planes_zones_stay_when_one_is_added_to_the_network(mocks, e
     assert [zone_of[subnet] for subnet in subnets] == ["us-east-1a", "us-east-1b"]
 
 
-def test_karpenter_tolerates_the_system_nodes(mocks, eks):
-    deploy(mocks)
-    values = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]
+def test_karpenter_tolerates_the_system_nodes(lab):
+    values = lab.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]
     tolerations = {**contracts.chart("karpenter").values, **values}["tolerations"]
     assert SYSTEM_TAINT["key"] in [toleration["key"] for toleration in tolerations]
 

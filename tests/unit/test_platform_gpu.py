@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from platform_lab import answering_eks, deploy
+from engine_mocks import EngineMocks
+from platform_lab import deployed
 
 WARM = {"sharing": "time-slicing", "replicas": 4, "warm": {"replicas": 1}}
 CACHE = {"method": "snapshot", "snapshotId": "snap-0123456789abcdef0", "fastRestore": True}
@@ -22,15 +22,13 @@ POOLS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def platform(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The mocks of a platform with a shared, warm pool and one with a snapshot."""
-    with answering_eks(mocks, monkeypatch):
-        deploy(mocks, **{"gpulab:nodePools": POOLS})
-        yield mocks
+@pytest.fixture(scope="module")
+def platform() -> EngineMocks:
+    """The graph of a platform with a shared, warm pool and one with a snapshot, which tests only read."""
+    return deployed(**{"gpulab:nodePools": POOLS})
 
 
-def test_operator_and_placeholders_go_before_the_pools_and_overlays_after_them(platform: Any) -> None:
+def test_operator_and_placeholders_go_before_the_pools_and_overlays_after_them(platform: EngineMocks) -> None:
     pools = platform.all("kubernetes:karpenter.sh/v1:NodePool")
     operator = platform.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-gpu")
     placeholders = platform.one("kubernetes:apps/v1:Deployment")
@@ -44,7 +42,7 @@ def test_operator_and_placeholders_go_before_the_pools_and_overlays_after_them(p
     assert platform.needs(overlay, karpenter)
 
 
-def test_snapshots_are_restored_fast_before_a_node_is_bought(platform: Any) -> None:
+def test_snapshots_are_restored_fast_before_a_node_is_bought(platform: EngineMocks) -> None:
     restores = platform.all("aws:ebs/fastSnapshotRestore:FastSnapshotRestore")
     provider = platform.one("pulumi:providers:aws")
     assert {one.inputs["availabilityZone"] for one in restores} == {"us-east-1a", "us-east-1b"}

@@ -7,8 +7,9 @@ from typing import Any
 
 import ingress_mocks
 import pytest
+from engine_mocks import EngineMocks
 from ingress_mocks import BALANCER, GET_ZONE, HUB
-from platform_lab import answering_eks, deploy
+from platform_lab import answering_eks, deploy, deployed
 
 from components.hosted_zone import HostedZone, HostedZoneError
 
@@ -20,7 +21,13 @@ PUBLIC: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module")
+def public() -> EngineMocks:
+    """The graph of a lab on the internet, which tests only read."""
+    return deployed(HUB, **{"gpulab:ingress": PUBLIC})
+
+
+@pytest.fixture
 def checked(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HostedZone]]:
     """AWS and a cluster that answer; gives the zones whose delegation was asked for."""
     with answering_eks(mocks, monkeypatch):
@@ -44,7 +51,7 @@ def test_port_forward_has_no_load_balancer_and_asks_for_no_zone(mocks, checked):
 
 
 @pytest.mark.parametrize(("access", "kind"), [("internet-facing", "public"), ("internal", "private")])
-def test_load_balancer_is_in_the_subnets_that_its_users_reach(mocks, access: str, kind: str):
+def test_load_balancer_is_in_the_subnets_that_its_users_reach(mocks, checked, access: str, kind: str):
     platform = deploy(mocks, HUB, **{"gpulab:ingress": {**PUBLIC, "access": access}})
     balancer = mocks.one(BALANCER).inputs
     assert sorted(balancer["subnets"]) == sorted(subnets(mocks, kind))
@@ -77,33 +84,31 @@ def test_delegation_of_the_zone_found_is_asked_for(mocks, checked):
     assert (zone.name, zone.domain, zone.zone_id) == ("example.com", "lab.example.com", "Z1")
 
 
-def test_destruction_runs_from_bindings_to_the_controller_and_from_the_cluster_to_the_load_balancer(mocks):
-    deploy(mocks, HUB, **{"gpulab:ingress": PUBLIC})
-    binding = mocks.one("kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding")
-    controller = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-alb-controller")
-    system_nodes = mocks.one("eks:index:ManagedNodeGroup")
-    control_plane = mocks.one("eks:index:Cluster")
-    balancer = mocks.one(BALANCER)
+def test_destruction_runs_from_bindings_to_the_controller_and_from_the_cluster_to_the_load_balancer(public):
+    binding = public.one("kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding")
+    controller = public.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-alb-controller")
+    system_nodes = public.one("eks:index:ManagedNodeGroup")
+    control_plane = public.one("eks:index:Cluster")
+    balancer = public.one(BALANCER)
     for first, then in (
         (binding, controller),
         (controller, system_nodes),
         (controller, control_plane),
         (control_plane, balancer),
-        *((balancer, one) for one in mocks.all("aws:ec2/subnet:Subnet")),
-        *((balancer, one) for one in mocks.all("aws:ec2/internetGateway:InternetGateway")),
+        *((balancer, one) for one in public.all("aws:ec2/subnet:Subnet")),
+        *((balancer, one) for one in public.all("aws:ec2/internetGateway:InternetGateway")),
     ):
-        assert mocks.needs(first, then), f"{then.urn} has to outlive {first.urn}"
+        assert public.needs(first, then), f"{then.urn} has to outlive {first.urn}"
 
 
-def test_a_certificate_does_not_hold_up_the_cluster(mocks):
-    deploy(mocks, HUB, **{"gpulab:ingress": PUBLIC})
-    validation = mocks.one("aws:acm/certificateValidation:CertificateValidation")
-    assert not mocks.needs(mocks.one("eks:index:Cluster"), validation)
-    assert not mocks.needs(validation, mocks.one("eks:index:Cluster"))
+def test_a_certificate_does_not_hold_up_the_cluster(public):
+    validation = public.one("aws:acm/certificateValidation:CertificateValidation")
+    assert not public.needs(public.one("eks:index:Cluster"), validation)
+    assert not public.needs(validation, public.one("eks:index:Cluster"))
 
 
 @pytest.mark.parametrize("unlock", [True, False])
-def test_production_protects_load_balancer_and_logs_until_it_is_unlocked(mocks, unlock: bool):
+def test_production_protects_load_balancer_and_logs_until_it_is_unlocked(mocks, checked, unlock: bool):
     deploy(
         mocks,
         **{

@@ -10,6 +10,7 @@ from typing import Any
 import ingress_mocks
 import platform_lab
 import pytest
+from engine_mocks import EngineMocks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,16 +60,19 @@ def deploy(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deploy]:
         yield deployed
 
 
+@pytest.fixture(scope="module")
+def lab() -> EngineMocks:
+    """The graph of the platform with two teams, which tests only read."""
+    return platform_lab.deployed(**STACK)
+
+
 def of_namespace(mocks: Any, kind: str, namespace: str) -> Any:
     (found,) = [one for one in mocks.all(kind) if one.inputs["metadata"].get("namespace") == namespace]
     return found
 
 
-def test_a_namespace_says_whose_it_is_and_who_may_run_where(deploy: Deploy) -> None:
-    mocks = deploy()
-    spaces = {
-        one.inputs["metadata"]["name"]: one.inputs["metadata"] for one in mocks.all("kubernetes:core/v1:Namespace")
-    }
+def test_a_namespace_says_whose_it_is_and_who_may_run_where(lab: EngineMocks) -> None:
+    spaces = {one.inputs["metadata"]["name"]: one.inputs["metadata"] for one in lab.all("kubernetes:core/v1:Namespace")}
     assert {"team-research", "team-data-platform"} <= spaces.keys()
     labels = spaces["team-data-platform"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -85,17 +89,16 @@ def test_any_owner_makes_a_label(text: str) -> None:
     assert len(label_value(text)) <= 63
 
 
-def test_the_role_of_a_team_is_for_the_notebooks_of_its_own_namespace(deploy: Deploy) -> None:
-    mocks = deploy()
+def test_the_role_of_a_team_is_for_the_notebooks_of_its_own_namespace(lab: EngineMocks) -> None:
     (association,) = [
         one
-        for one in mocks.all("aws:eks/podIdentityAssociation:PodIdentityAssociation")
+        for one in lab.all("aws:eks/podIdentityAssociation:PodIdentityAssociation")
         if one.inputs["namespace"].startswith("team-")
     ]
-    account = of_namespace(mocks, "kubernetes:core/v1:ServiceAccount", "team-research").inputs
+    account = of_namespace(lab, "kubernetes:core/v1:ServiceAccount", "team-research").inputs
     assert association.inputs["namespace"] == "team-research"
     assert association.inputs["serviceAccount"] == account["metadata"]["name"] == "notebook"
-    role = mocks.one("aws:iam/role:Role", "gpulab-dev-team-research-buckets")
+    role = lab.one("aws:iam/role:Role", "gpulab-dev-team-research-buckets")
     assert association.inputs["roleArn"] == role.outputs["arn"]
     (statement,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
     tags = statement["Condition"]["StringEquals"]
@@ -104,27 +107,26 @@ def test_the_role_of_a_team_is_for_the_notebooks_of_its_own_namespace(deploy: De
     assert len(role.inputs["namePrefix"]) <= 38
 
 
-def test_no_account_of_a_team_brings_a_token_of_the_api(deploy: Deploy) -> None:
+def test_no_account_of_a_team_brings_a_token_of_the_api(lab: EngineMocks) -> None:
     accounts = [
         one.inputs
-        for one in deploy().all("kubernetes:core/v1:ServiceAccount")
+        for one in lab.all("kubernetes:core/v1:ServiceAccount")
         if one.inputs["metadata"]["namespace"].startswith("team-")
     ]
     assert len(accounts) == 2
     assert all(one["automountServiceAccountToken"] is False for one in accounts)
 
 
-def test_people_are_bound_only_where_the_api_knows_their_sign_in(deploy: Deploy) -> None:
-    bindings = [one.inputs for one in deploy().all("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding")]
+def test_people_are_bound_only_where_the_api_knows_their_sign_in(lab: EngineMocks) -> None:
+    bindings = [one.inputs for one in lab.all("kubernetes:rbac.authorization.k8s.io/v1:RoleBinding")]
     assert bindings
     assert {subject["kind"] for one in bindings for subject in one["subjects"]} == {"ServiceAccount"}
 
 
-def test_the_hub_has_rights_in_namespaces_alone(deploy: Deploy) -> None:
-    mocks = deploy()
-    assert mocks.all("kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding") == []
-    binding = of_namespace(mocks, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "team-research").inputs
-    role = of_namespace(mocks, "kubernetes:rbac.authorization.k8s.io/v1:Role", "team-research").inputs
+def test_the_hub_has_rights_in_namespaces_alone(lab: EngineMocks) -> None:
+    assert lab.all("kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding") == []
+    binding = of_namespace(lab, "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding", "team-research").inputs
+    role = of_namespace(lab, "kubernetes:rbac.authorization.k8s.io/v1:Role", "team-research").inputs
     assert binding["roleRef"]["kind"] == "Role"
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [(one["namespace"], one["name"]) for one in binding["subjects"]] == [("hub", "hub")]
@@ -147,30 +149,29 @@ def test_a_registrys_credentials_are_a_secret_in_each_namespace(deploy: Deploy) 
         assert account["imagePullSecrets"] == [{"name": secret["metadata"]["name"]}]
 
 
-def test_a_team_goes_before_the_gate_and_comes_after_what_refuses(deploy: Deploy) -> None:
-    mocks = deploy()
-    gate = next(one for one in mocks.resources if one.type.endswith(":VolumeGate"))
-    policies = mocks.all("kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding")
+def test_a_team_goes_before_the_gate_and_comes_after_what_refuses(lab: EngineMocks) -> None:
+    gate = next(one for one in lab.resources if one.type.endswith(":VolumeGate"))
+    policies = lab.all("kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding")
     assert len(policies) == 3
     spaces = [
-        one for one in mocks.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"].startswith("team-")
+        one for one in lab.all("kubernetes:core/v1:Namespace") if one.inputs["metadata"]["name"].startswith("team-")
     ]
     assert len(spaces) == 2
     for space in spaces:
-        assert mocks.needs(space, gate)
-        assert all(mocks.needs(space, policy) for policy in policies)
+        assert lab.needs(space, gate)
+        assert all(lab.needs(space, policy) for policy in policies)
         name = space.inputs["metadata"]["name"]
         inside = [
             one
-            for one in mocks.resources
+            for one in lab.resources
             if one.type.startswith("kubernetes:") and one.inputs.get("metadata", {}).get("namespace") == name
         ]
         assert len(inside) >= 10
         for one in inside:
             assert one.deleted_with == space.urn, one.urn
-        for volume in mocks.all("kubernetes:core/v1:PersistentVolume"):
+        for volume in lab.all("kubernetes:core/v1:PersistentVolume"):
             if volume.inputs["spec"]["claimRef"]["namespace"] == name:
-                assert mocks.needs(space, volume)
+                assert lab.needs(space, volume)
 
 
 def test_teams_have_groups_in_the_realm(deploy: Deploy) -> None:
@@ -185,11 +186,10 @@ def test_teams_have_groups_in_the_realm(deploy: Deploy) -> None:
     assert {"research", "data-platform"} == {group["name"] for group in documents[0]["groups"]}
 
 
-def test_the_writers_of_a_volume_are_those_of_the_teams_too(deploy: Deploy) -> None:
-    mocks = deploy()
+def test_the_writers_of_a_volume_are_those_of_the_teams_too(lab: EngineMocks) -> None:
     modes = {
         one.inputs["metadata"]["name"]: one.inputs["spec"]["csi"]["readOnly"]
-        for one in mocks.all("kubernetes:core/v1:PersistentVolume")
+        for one in lab.all("kubernetes:core/v1:PersistentVolume")
     }
     assert modes["team-data-platform-datasets"] is False
     assert modes["team-research-datasets"] is True
@@ -207,14 +207,13 @@ PUBLISHED = {
 }
 
 
-@pytest.fixture
-def published(deploy: Deploy, mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The mocks of a platform with a domain, whose API takes the platform's sign-in."""
-    ingress_mocks.answer(mocks, monkeypatch)
-    return deploy(**PUBLISHED)
+@pytest.fixture(scope="module")
+def published() -> EngineMocks:
+    """The graph of a platform with a domain, whose API takes the platform's sign-in; tests only read it."""
+    return platform_lab.deployed(**{**STACK, **PUBLISHED})
 
 
-def test_the_api_takes_the_realms_tokens_once_the_realm_answers(published: Any) -> None:
+def test_the_api_takes_the_realms_tokens_once_the_realm_answers(published: EngineMocks) -> None:
     mocks = published
     provider = mocks.one("aws:eks/identityProviderConfig:IdentityProviderConfig")
     oidc = provider.inputs["oidc"]
@@ -256,7 +255,7 @@ def test_people_of_a_directory_have_the_rights_of_its_groups_too(
     assert bound["gpulab:/research/developer/cn-dev"] == bound["gpulab:/research/developer"]
 
 
-def test_people_have_the_rights_of_their_groups_as_tokens_name_them(published: Any) -> None:
+def test_people_have_the_rights_of_their_groups_as_tokens_name_them(published: EngineMocks) -> None:
     mocks = published
     prefix = mocks.one("aws:eks/identityProviderConfig:IdentityProviderConfig").inputs["oidc"]["groupsPrefix"]
     bound = bound_in_research(mocks)
