@@ -7,7 +7,6 @@ import gc
 import pytest
 from engine_mocks import EngineMocks
 
-
 # Pulumi's SDKs and graphs are millions of objects. With Python's own thresholds, of which the first is 700, the garbage
 # collector takes a third of the time of the tests that deploy.
 gc.set_threshold(50_000, 20, 20)
