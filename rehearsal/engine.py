@@ -22,6 +22,8 @@ _CONSEQUENCES = ("unhandled exception", "client connection is closing", "resourc
 APPLICATION = "pulumi-{command}"
 # The commands that take a policy pack.
 _EXAMINED = ("preview", "up")
+# The whole state after each step is a fifth of what an update computes, and grows with the square of the resources.
+_SAVES_AT_THE_END = {"PULUMI_SKIP_CHECKPOINTS": "true"}
 # Steps that change nothing in the cloud or only read it.
 _NO_CHANGE = frozenset({"same", "read", "refresh", "read-discard", "discard-replaced"})
 
@@ -104,7 +106,10 @@ class Result:
 
 
 class Engine:
-    """The engine on one workspace. Without `with_policies` previews and updates are not examined by the policy pack."""
+    """The engine on one workspace. Without `with_policies` previews and updates are not examined by the policy pack.
+
+    With `saves_each_step` the state is written after each step, as a user's engine does; else at the end of a command.
+    """
 
     def __init__(self, workspace: Workspace, rehearsal_id: str, logs: Path) -> None:
         self.workspace = workspace
@@ -112,6 +117,7 @@ class Engine:
         self.logs = logs
         self._runs = 0
         self.with_policies = True
+        self.saves_each_step = False
 
     def initialise(self) -> None:
         """Makes the stack in the throw-away state. Raises ProcessFailed."""
@@ -188,11 +194,12 @@ class Engine:
         started = time.monotonic()
         arguments = ["--stack", self.workspace.stack, "--non-interactive", "--color=never", f"--event-log={events}"]
         arguments += self._examined(command[0])
+        saving = {} if self.saves_each_step else _SAVES_AT_THE_END
         with output.open("wb") as log:
             process = subprocess.Popen(
                 ["pulumi", *command, *arguments],
                 cwd=self.workspace.folder,
-                env={**self._environment(), "AWS_SDK_UA_APP_ID": APPLICATION.format(command=command[0])},
+                env={**self._environment(), **saving, "AWS_SDK_UA_APP_ID": APPLICATION.format(command=command[0])},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

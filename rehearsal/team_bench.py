@@ -94,10 +94,6 @@ def rehearsed(stack_file: Path) -> dict[str, Any]:
     The previews are by turns without the policy pack and with it; the medians count.
     """
     with staged(Options(stack_file=stack_file, stack="dev"), Console(quiet=True)) as rehearsal:
-        # The engine writes the whole state after each of thousands of steps; only what it holds in the end counts here.
-        unsaved = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}
-        workspace = replace(rehearsal.workspace, environment={**rehearsal.workspace.environment, **unsaved})
-        rehearsal.engine.workspace = workspace
         rehearsal.up()
         engine, report = rehearsal.engine, rehearsal.report
         teams = len(settings.check_stack_file(stack_file, "dev", REHEARSAL_DAY).teams)

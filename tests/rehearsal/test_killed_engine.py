@@ -283,6 +283,7 @@ def plan(request: pytest.FixtureRequest, seed: int, tmp_path_factory: pytest.Tem
 def story(plan: Plan, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     killer = Killer(tmp_path_factory.mktemp("killer") / "plugins")
     with lab(Options(stack_file=plan.stack_file, stack="dev", plugins=killer.folder)) as rehearsal:
+        rehearsal.engine.saves_each_step = True
         workspace = rehearsal.workspace
         (workspace.folder / "policies").symlink_to(workspace.policy_pack)
         github = github_without_later_commits(tmp_path_factory.mktemp("github"))

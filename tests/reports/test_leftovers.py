@@ -182,7 +182,7 @@ def network(account: Planting) -> None:
         SecurityGroupIds=[groups[0]],
     )
     name = "/aws/service/eks/optimized-ami/1.34/amazon-linux-2023/x86_64/standard/recommended/image_id"
-    image = account.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
+    image = account.ssm.get_parameter(Name=name)["Parameter"]["Value"]
     specification = account.tags("instance", {"karpenter.sh/discovery": "gpulab-dev"})
     instance = ec2.run_instances(
         ImageId=image,
