@@ -214,7 +214,12 @@ class Kept:
         users_own = {"AWS_PROFILE": "production", "AWS_ACCESS_KEY_ID": "AKIAUSERSOWN00000000", "PULUMI_STACK": "own"}
         script = "\n".join(["set -e", self.line(". "), self.line("cd "), *commands])
         done = subprocess.run(
-            ["sh", "-c", script], check=False, env={**os.environ, **users_own}, capture_output=True, text=True, timeout=10 * MINUTES
+            ["sh", "-c", script],
+            check=False,
+            env={**os.environ, **users_own},
+            capture_output=True,
+            text=True,
+            timeout=10 * MINUTES,
         )
         assert done.returncode == 0, f"{commands}: {done.stdout}{done.stderr}"
         return done.stdout
