@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from rehearsal import command
 from rehearsal.engine import Violation
 from rehearsal.leftovers import Left
 from rehearsal.report import Check, Report
@@ -170,3 +171,15 @@ def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
         ("nat-gateways", False, False),
         ("iam-action-wildcard", False, True),
     ]
+
+
+def test_without_a_terminal_a_message_of_a_command_stays_on_its_line() -> None:
+    file = io.StringIO()
+    message = "a message that is longer than 80 columns " * 5
+
+    def action(console: Console) -> int:
+        console.print(message)
+        raise OSError(f"{message}[/red] arn:key:")
+
+    assert command.run(action, Console(file=file)) == command.USAGE
+    assert file.getvalue() == f"{message}\nFailed: {message}[/red] arn:key:\n"
