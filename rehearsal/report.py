@@ -116,7 +116,7 @@ class Report:
         all_tried = all(check.ok is not None for check in self.checks)
         good = "[bold green]All holds.[/]" if all_tried else "[bold green]All holds that was tried.[/]"
         verdict = good if self.ok else "[bold red]Not all holds.[/]"
-        console.print(verdict, "It was kept: nothing was destroyed." if self.kept else "")
+        console.print(f"{verdict} It was kept: nothing was destroyed." if self.kept else verdict)
         for line in self.next_steps:
             console.out(line, highlight=False)
 
