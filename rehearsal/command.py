@@ -18,6 +18,8 @@ OK, NOT_ALL_HOLDS, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def run(action: Callable[[Console], int], console: Console) -> int:
     """The exit status of `action`; what went wrong is said in a sentence on `console`."""
+    # Without a terminal a line has no width to be wrapped at: each message stays on its line, so that grep finds it.
+    console.soft_wrap = not console.is_terminal
     # A letter that the terminal's encoding lacks must not end a rehearsal.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
@@ -30,5 +32,5 @@ def run(action: Callable[[Console], int], console: Console) -> int:
         return INTERRUPTED
     except (SettingsError, StackFileError, ToolMissing, ProcessFailed, OSError) as error:
         console.print("[bold red]Failed:[/]", end=" ")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        console.out(str(error), highlight=False)
         return USAGE if isinstance(error, SettingsError | StackFileError | OSError) else NOT_ALL_HOLDS

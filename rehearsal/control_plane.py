@@ -142,7 +142,8 @@ def start(
             "--use-service-account-credentials",
             "--leader-elect=false",
             # KWOK's nodes have no heartbeat: after 50 s without one they would be taken for dead, and pods with them.
-            "--node-monitor-grace-period=24h",
+            # A stack may be kept: here for a year, as long as the API server's certificate is valid.
+            "--node-monitor-grace-period=8760h",
             # Its two workers write to one volume and meet: the claim that lost waits for the next round (15 s else).
             "--pvclaimbinder-sync-period=1s",
             # By default 20 calls a second, of which the end of one namespace takes more than a hundred.

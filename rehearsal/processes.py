@@ -71,12 +71,16 @@ def answers(url: str) -> bool:
 
 
 def marked(rehearsal_id: str) -> list[psutil.Process]:
-    """The live processes that carry the mark of the rehearsal `rehearsal_id`, this one excepted."""
+    """The live processes that carry the mark of the rehearsal `rehearsal_id`.
+
+    This process and those that it descends from are left out: `down` may run in a shell of the stack that it ends.
+    """
     found = []
+    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             alive = process.status() != psutil.STATUS_ZOMBIE
-            if process.pid != os.getpid() and alive and process.environ().get(MARK) == rehearsal_id:
+            if process.pid not in spared and alive and process.environ().get(MARK) == rehearsal_id:
                 found.append(process)
     return found
 

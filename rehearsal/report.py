@@ -1,19 +1,23 @@
-"""What a rehearsal found: as a table for people, and as JSON for machines."""
+"""What a rehearsal found: as a table or as lines for people, and as JSON for machines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from .engine import Violation
 from .leftovers import Left
 
 _NAMES_SHOWN = 12
+_STYLES = {"ok": "green", "NO": "bold red", "--": "yellow"}
+_MARK_WIDTH = max(map(len, _STYLES))
+# A mark or nothing, what it is about, and what was seen.
+_Row: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Report:
     `seconds` is wall time and `memory_mib` the peak of the memory of all processes, both by phase;
     `program_memory_mib` that of the Pulumi program alone. `warnings` is what the first preview warned of. `left` is
     None until the destroy has ended; `retained` is what it kept in AWS because the stack asked for that. `failure` is
-    why the rehearsal ended early, in words for the person who started it.
+    why the rehearsal ended early, in words for the person who started it. `next_steps` are the last lines to print: how
+    to work with a stack that was kept.
     """
 
     stack: str
@@ -52,6 +57,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     failure: str | None = None
     kept: bool = False
+    next_steps: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -98,58 +104,80 @@ class Report:
         }
 
     def show(self, console: Console) -> None:
-        """Prints the report for people."""
-        table = Table(title=f"Rehearsal of {self.stack}", title_justify="left", show_header=False, pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        created = self.resources_created
-        table.add_row(_mark(created > 0), "resources created", str(created))
-        self._add_changes(table, "second preview", "second preview", self.second_preview_changes)
-        self._add_changes(table, "refresh", "refresh", self.refresh_changes)
-        self._add_policies(table)
-        for check in self.checks:
-            detail = f"not tried: {check.detail}" if check.ok is None else check.detail
-            table.add_row(_mark(check.ok), escape(check.name), escape(detail))
-        if self.left is not None:
-            for place, names in self.left.as_json()["names"].items():
-                table.add_row(_mark(not names), f"left in {place}", escape(_listed(names)))
-        if self.retained:
-            table.add_row("", "kept in aws", escape(_listed(self.retained)))
-        for warning in self.warnings:
-            table.add_row("", "preview warns", escape(warning))
-        table.add_section()
-        table.add_row("", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items()))
-        table.add_row("", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes")
-        table.add_row("", "stand-ins", escape("; ".join(self.stand_ins)))
-        console.print(table)
+        """Prints the report for people: a table on a terminal, elsewhere whole lines that grep finds."""
+        findings, figures = list(self._findings()), list(self._figures())
+        if console.is_terminal:
+            console.print(_table(f"Rehearsal of {self.stack}", findings, figures))
+        else:
+            for line in [f"Rehearsal of {self.stack}", *map(_line, [*findings, *figures])]:
+                console.out(line, highlight=False)
         if self.failure:
-            console.print(f"[bold red]Failed:[/] {escape(self.failure)}", highlight=False)
+            console.print(Text.assemble(("Failed:", _STYLES["NO"]), f" {self.failure}"), soft_wrap=True)
         all_tried = all(check.ok is not None for check in self.checks)
         good = "[bold green]All holds.[/]" if all_tried else "[bold green]All holds that was tried.[/]"
         verdict = good if self.ok else "[bold red]Not all holds.[/]"
-        console.print(verdict, "It was kept: nothing was destroyed." if self.kept else "")
+        console.print(f"{verdict} It was kept: nothing was destroyed." if self.kept else verdict)
+        for line in self.next_steps:
+            console.out(line, highlight=False)
 
-    def _add_policies(self, table: Table) -> None:
+    def _findings(self) -> Iterator[_Row]:
+        yield _mark(self.resources_created > 0), "resources created", str(self.resources_created)
+        yield from self._changes("second preview", self.second_preview_changes)
+        yield from self._changes("refresh", self.refresh_changes)
+        yield from self._policies()
+        for check in self.checks:
+            yield _mark(check.ok), check.name, f"not tried: {check.detail}" if check.ok is None else check.detail
+        if self.left is not None:
+            for place, names in self.left.as_json()["names"].items():
+                yield _mark(not names), f"left in {place}", _listed(names)
+        if self.retained:
+            yield "", "kept in aws", _listed(self.retained)
+        for warning in self.warnings:
+            yield "", "preview warns", warning
+
+    def _figures(self) -> Iterator[_Row]:
+        yield "", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items())
+        yield "", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes"
+        yield "", "stand-ins", "; ".join(self.stand_ins)
+
+    def _policies(self) -> Iterator[_Row]:
         """A line for each violation, advices too; of what the preview could not know, how many there were."""
         found = [violation for violation in self.violations if not violation.undecided]
         waiting = f"; {len(self.violations) - len(found)} were not yet known in the preview" if self.violations else ""
         refused = sum(violation.mandatory for violation in found)
-        said = f"{refused} refusals, {len(found) - refused} advices{waiting}"
         if "preview" in self.seconds:
-            table.add_row(_mark(not refused), "policies", said)
+            advices = len(found) - refused
+            yield _mark(not refused), "policies", f"{refused} refusals, {advices} advices{waiting}"
         for violation in found:
-            mark = _mark(False) if violation.mandatory else "[yellow]--[/]"
-            table.add_row(mark, escape(f"  {violation.policy}"), escape(f"{violation.resource}: {violation.message}"))
+            mark = _mark(False if violation.mandatory else None)
+            yield mark, f"  {violation.policy}", f"{violation.resource}: {violation.message}"
 
-    def _add_changes(self, table: Table, phase: str, title: str, changes: list[str]) -> None:
+    def _changes(self, phase: str, changes: list[str]) -> Iterator[_Row]:
         if phase in self.seconds:
             found = f"{len(changes)} changes: {_listed(changes)}" if changes else "no changes"
-            table.add_row(_mark(not changes), title, escape(found))
+            yield _mark(not changes), phase, found
 
 
 def _mark(ok: bool | None) -> str:
-    return {True: "[green]ok[/]", False: "[bold red]NO[/]", None: "[yellow]--[/]"}[ok]
+    return {True: "ok", False: "NO", None: "--"}[ok]
+
+
+def _table(title: str, *sections: Iterable[_Row]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for section in sections:
+        for mark, name, detail in section:
+            table.add_row(Text(mark, _STYLES.get(mark, "")), Text(name), Text(detail))
+        table.add_section()
+    return table
+
+
+def _line(row: _Row) -> str:
+    """One line, whatever its length: a line break in a detail becomes a space."""
+    mark, name, detail = row
+    return f"{mark:<{_MARK_WIDTH}}  {name}: {' '.join(map(str.strip, detail.splitlines()))}"
 
 
 def _listed(names: list[str]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,7 +14,7 @@ from rich.console import Console
 import settings
 from settings import Settings
 
-from . import account_secrets, control_plane, workspace
+from . import account_secrets, control_plane, keeping, workspace
 from .aws import starting as aws
 from .aws.access import access_bindings
 from .control_plane import ControlPlane
@@ -56,7 +54,7 @@ def rehearse(options: Options, console: Console) -> Report:
             report.failure = f"{failed}\n  Logs: {session.keep_logs()}"
             report.kept = False
         if report.kept:
-            _keep(rehearsal, console)
+            report.next_steps = keeping.keep(rehearsal)
     if report.left is not None:
         report.left.processes.extend(describe(process) for process in marked(session.id))
     return report
@@ -225,20 +223,3 @@ def _furnish(url: str, stack_settings: Settings) -> None:
         "webAclArn": ingress.waf_acl_arn,
     }
     aws.furnish(url, given)
-
-
-def _keep(rehearsal: Rehearsal, console: Console) -> None:
-    """Leaves the stack up, and says how to look at it and how to end it."""
-    rehearsal.session.keep()
-    environment = rehearsal.workspace.environment
-    console.print("\nThe stack is up. To look at it:", highlight=False)
-    console.print(
-        f"  export KUBECONFIG={shlex.quote(str(rehearsal.plane.kubeconfig))}", highlight=False, soft_wrap=True
-    )
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        console.print(f"  export {name}={environment[name]}", highlight=False, soft_wrap=True)
-    console.print(f"  export AWS_DEFAULT_REGION={rehearsal.settings.region}", highlight=False)
-    console.print("To end it:", highlight=False)
-    console.print(
-        f"  {shlex.quote(sys.executable)} -m rehearsal down {rehearsal.session.id}", highlight=False, soft_wrap=True
-    )

@@ -1,7 +1,7 @@
 """The rehearsal's own copy of a project, and the closed environment in which the engine and its plugins run.
 
 Nothing of the user's reaches them: the home folder, Pulumi's home and state, the AWS configuration and the Kubernetes
-configuration are the rehearsal's, and of the user's environment only what `_KEPT_VARIABLES` names is passed on.
+configuration are the rehearsal's, and of the user's environment only what `KEPT_VARIABLES` names is passed on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECRET_KEY = "rehearsal"  # noqa: S105 - it opens nothing
 DNS_SERVER = "GPULAB_DNS_SERVER"
 # What hangs for hours on AWS, as a pool without a Karpenter, is to be seen in a rehearsal: it need not hang as long.
 _LONGEST_DELETION_SECONDS = 240
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
+KEPT_VARIABLES = ("LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "TZ", "GPULAB_DEBUG")
 # What the program is made of; the project file and the stack file are rewritten.
 _PROGRAM = ("__main__.py", "settings", "components", "contracts")
 
@@ -128,8 +128,9 @@ def make(
     # Pulumi's own host of dynamic providers, as its releases bring it: it finds their code where the engine starts it.
     _script(quick_tools / "pulumi-resource-pulumi-python", f"exec {shlex.quote(sys.executable)} -u -m pulumi.dynamic")
     quick = {**environment, "PATH": f"{quick_tools}{os.pathsep}{environment['PATH']}"}
+    users = {**environment, "PATH": f"{environment['PATH']}{os.pathsep}{quick_tools}"} if real_aws else quick
     pack = _policy_pack(folder / "policies")
-    return Workspace(program, stack, quick, pack, stand_ins, environment if real_aws else quick, real_aws)
+    return Workspace(program, stack, quick, pack, stand_ins, users, real_aws)
 
 
 def _nodes(path: Path) -> yaml.MappingNode:
@@ -223,7 +224,7 @@ def _environment(
     ]
     path = os.pathsep.join([*dict.fromkeys(str(place) for place in places), os.environ.get("PATH", os.defpath)])
     return {
-        **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+        **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
         "PATH": path,
         "HOME": str(home),
         "PULUMI_HOME": str(pulumi_home),

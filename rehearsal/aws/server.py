@@ -1,7 +1,8 @@
 """The simulated AWS: moto's server, with what moto lacks added to moto's own services, on one port.
 
-`python -m rehearsal.aws.server --port N [--dns-port N] [--parent-pid PID]` serves until it is told to stop, or its
-parent is gone; with `--dns-port` it is the public DNS of its hosted zones too, see `dns_server`.
+`python -m rehearsal.aws.server --port N [--dns-port N] [--parent-pid PID | --outlive]` serves until a signal ends it
+or its parent has ended; with `--outlive` it goes on without the parent. With `--dns-port` it is also the public DNS of
+its hosted zones, see `dns_server`.
 Beside AWS's own APIs:
 
 - `GET /gpulab/health`: answers once the server is up.
@@ -179,9 +180,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.aws.server", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dns-port", type=int, help="answer DNS there, over UDP and TCP")
-    parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="ends with this process, its parent")
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--parent-pid", type=int, default=os.getppid(), help="ends with this process, its parent")
+    end.add_argument("--outlive", action="store_true", help="goes on after its parent has ended")
     options = parser.parse_args()
-    threading.Thread(target=_end_with, args=(options.parent_pid,), daemon=True).start()
+    if not options.outlive:
+        threading.Thread(target=_end_with, args=(options.parent_pid,), daemon=True).start()
     server = make(options.port)
     if options.dns_port:
         from rehearsal.aws import dns_server

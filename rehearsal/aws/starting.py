@@ -19,6 +19,8 @@ def start(processes: Processes, port: int, environment: Mapping[str, str], *, dn
     command = [sys.executable, "-m", "rehearsal.aws.server", "--port", str(port)]
     if dns_port is not None:
         command += ["--dns-port", str(dns_port)]
+    if processes.outlive:
+        command.append("--outlive")
     # It is the cloud itself: its own clients must not be sent to it.
     own = {name: value for name, value in environment.items() if name != "AWS_ENDPOINT_URL"}
     processes.start(_NAME, command, own)

@@ -32,11 +32,15 @@ def test_a_quick_rehearsal_runs_no_pods(toolchain: Toolchain, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "after",
-    [*(pytest.param(one, marks=NIGHTLY) for one in ("start", "preview", "up", "refresh")), "kubernetes", "checks"],
+    ("after", "how"),
+    [
+        ("kubernetes", ["--keep"]),
+        ("checks", []),
+        *(pytest.param(one, [], marks=NIGHTLY) for one in ("start", "preview", "kubernetes", "up", "refresh")),
+    ],
 )
-def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, after: str) -> None:
-    with start(small_stack(tmp_path)) as process:
+def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, after: str, how: list[str]) -> None:
+    with start(small_stack(tmp_path), *how) as process:
         assert process.stdout
         for line in process.stdout:
             if line.startswith(f"done {after} "):

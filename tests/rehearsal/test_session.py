@@ -175,14 +175,15 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_way_to_end_a_rehearsal_cleans_up(cache: Path, sent: signal.Signals) -> None:
+def test_each_way_to_end_a_rehearsal_cleans_up(cache: Path, sent: signal.Signals, keep: bool) -> None:
     program = textwrap.dedent(
         f"""
         import os, time
         from rehearsal.session import begin
         try:
-            with begin("dev", keep=False) as one:
+            with begin("dev", keep={keep}) as one:
                 one.processes.start("sleep", {SLEEP!r}, dict(os.environ))
                 print(one.id, flush=True)
                 time.sleep(600)

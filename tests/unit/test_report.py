@@ -7,7 +7,9 @@ import json
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from rehearsal import command
 from rehearsal.engine import Violation
 from rehearsal.leftovers import Left
 from rehearsal.report import Check, Report
@@ -27,10 +29,10 @@ def good() -> Report:
     )
 
 
-def shown(report: Report, width: int = 160) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    report.show(console)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+def shown(report: Report, *, terminal: bool = False) -> str:
+    file = io.StringIO()
+    report.show(Console(file=file, force_terminal=terminal, no_color=True, width=80))
+    return file.getvalue()
 
 
 def test_a_report_in_which_all_holds_is_ok() -> None:
@@ -103,14 +105,55 @@ def test_nothing_left_is_told_in_zeros_and_no_destroy_in_nothing() -> None:
     assert report.as_json()["left"] is None
 
 
-def test_names_from_outside_are_not_taken_for_markup() -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_from_outside_are_not_taken_for_markup(terminal: bool) -> None:
     report = good()
     report.checks = [Check("[bold]x[/]", True, "subnets[0] [/red]")]
     report.failure = "resource [/red] is gone"
-    text = shown(report)
+    text = shown(report, terminal=terminal)
     assert "[bold]x[/]" in text
     assert "subnets[0] [/red]" in text
     assert "resource [/red] is gone" in text
+
+
+def test_without_a_terminal_each_check_is_one_whole_line() -> None:
+    report = good()
+    long = f"{'a role that is needed, ' * 40}and [the] :end:"
+    report.checks = [
+        Check("[bold]roles[/] admit [every] call", False, long),
+        Check("nodes", True, "2 nodes,\n  ready"),
+        Check("drift", None, "the window is open"),
+    ]
+    report.violations = [Violation("nat-gateways", "the stack", long, False)]
+    report.warnings = [long]
+    report.stand_ins = [long, "eks"]
+    report.failure = f"up ended: {long}\n  Logs: {long}"
+    report.next_steps = [f"  . {long}"]
+    lines = shown(report).splitlines()
+    expected = [
+        "Rehearsal of dev",
+        "ok  resources created: 90",
+        f"NO  [bold]roles[/] admit [every] call: {long}",
+        "ok  nodes: 2 nodes, ready",
+        "--  drift: not tried: the window is open",
+        f"--    nat-gateways: the stack: {long}",
+        f"    preview warns: {long}",
+        "    seconds: preview 3.2, second preview 2.0, refresh 1.0",
+        f"    stand-ins: {long}; eks",
+        f"Failed: up ended: {long}",
+        f"  Logs: {long}",
+        f"  . {long}",
+    ]
+    assert [line for line in expected if line not in lines] == []
+    assert len(lines) == len(set(lines))
+
+
+def test_on_a_terminal_the_report_is_a_table_within_its_width() -> None:
+    report = good()
+    report.checks = [Check("nodes", True, "2 nodes, " * 40)]
+    lines = Text.from_ansi(shown(report, terminal=True)).plain.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("│ok │ nodes ") for line in lines)
 
 
 def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
@@ -128,3 +171,15 @@ def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
         ("nat-gateways", False, False),
         ("iam-action-wildcard", False, True),
     ]
+
+
+def test_without_a_terminal_a_message_of_a_command_stays_on_its_line() -> None:
+    file = io.StringIO()
+    message = "a message that is longer than 80 columns " * 5
+
+    def action(console: Console) -> int:
+        console.print(message)
+        raise OSError(f"{message}[/red] arn:key:")
+
+    assert command.run(action, Console(file=file)) == command.USAGE
+    assert file.getvalue() == f"{message}\nFailed: {message}[/red] arn:key:\n"
