@@ -13,7 +13,7 @@ import yaml
 
 from ci import lint
 from ci.stacks import stacks
-from rehearsal.toolchain import ENGINE
+from rehearsal.tools import ENGINE
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 GITHUB = PROJECT / ".github"

@@ -170,7 +170,7 @@ def test_what_has_worked_ends_only_after_several_rounds_of_silence() -> None:
         b"",
         b"[" * 100_000,
     ],
-    ids=lambda odd: str(odd)[:40],
+    ids=lambda odd: str(odd).replace(HOURS_AGO, "hours ago")[:40],
 )
 def test_an_odd_answer_decides_of_nothing_but_its_own_notebook(odd: Any) -> None:
     lab = Lab()
