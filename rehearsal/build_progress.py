@@ -63,6 +63,8 @@ class BuildProgress:
 
     def announce(self, cache: str) -> None:
         """Says what is missing, and how it will come."""
+        if not self._total:
+            return  # a script at most
         to_build = [seconds for seconds in self._pending.values() if seconds]
         ways = []
         if downloads := self._total - len(to_build):
@@ -100,7 +102,7 @@ class BuildProgress:
         return seconds_left(self._pending.values(), self._done, self._running)
 
     def to_be_built(self, programs: Mapping[str, float]) -> None:
-        """Programs that were to be downloaded are built after all, with the seconds that it takes."""
+        """These programs are built, whatever was planned, each with the seconds that it takes."""
         self._pending |= programs
 
     def begin(self, doing: str) -> None:

@@ -161,9 +161,6 @@ class Filling:
                 self._download(one)
             except NotToBeHad as why:
                 why_not = str(why)
-                left = one.to_build()
-                self._progress.found(one.tool.packages.keys() - left.keys())
-                self._progress.to_be_built(left)
         if why_not is not None:
             _check_go(one.tool, why_not)
             self._build(one)
@@ -180,8 +177,11 @@ class Filling:
     def _build(self, one: Missing) -> None:
         staged, tool = one.unfinished, one.tool
         staged.mkdir(exist_ok=True)
+        left = one.to_build()
+        self._progress.found(tool.packages.keys() - left.keys())  # another process may have built some since
+        self._progress.to_be_built(left)
         try:
-            for program in one.to_build():
+            for program in left:
                 with self._progress.making("build", [program], tool.version):
                     self._builder.build(tool, program, staged / program)
             for script in tool.companions:
