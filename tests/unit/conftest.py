@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 import pytest
 from engine_mocks import EngineMocks
 
+# Where jsonschema finds it, it builds a grammar of formats, which no test asks for: two seconds.
+sys.modules["rfc3987_syntax"] = None  # pyright: ignore[reportArgumentType]
 
 # Pulumi's SDKs and graphs are millions of objects. With Python's own thresholds, of which the first is 700, the garbage
 # collector takes a third of the time of the tests that deploy.
