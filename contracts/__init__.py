@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -60,22 +60,24 @@ class InstanceType:
     mig: bool
     """Whether its GPUs can be partitioned (NVIDIA Multi-Instance GPU)."""
 
-    @property
+    # The parts of the name are kept: each check of a pool asks every type of the catalogue for them.
+
+    @cached_property
     def family(self) -> str:
         """The part before the dot: `g5`."""
         return self.name.partition(".")[0]
 
-    @property
+    @cached_property
     def size(self) -> str:
         """The part after the dot: `xlarge`."""
         return self.name.partition(".")[2]
 
-    @property
+    @cached_property
     def category(self) -> str:
         """The family's letters before the generation, as Karpenter labels them: `g`, and `gr` for gr6."""
         return self._family_parts()["category"]
 
-    @property
+    @cached_property
     def generation(self) -> int:
         """The family's number: 5 for g5."""
         return int(self._family_parts()["generation"])

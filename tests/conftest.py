@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -19,6 +20,9 @@ SEED = "SEED"
 SERVERS = ("cluster", "keycloak")
 # A rehearsal's processes and the test's own; those of prod have the most.
 WORKER_BYTES = 3 * 1024**3
+
+# Where jsonschema finds it, it builds a grammar of formats, which no test asks for: two seconds for each worker.
+sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A slow machine is no failure: no test asserts a time.
 hypothesis.settings.register_profile("gpulab", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

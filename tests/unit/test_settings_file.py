@@ -79,7 +79,7 @@ def test_anchors_and_merges(tmp_path):
         ("config:\n  a: [1\n", "line 3: expected ',' or ']'"),
         ("config:\n  a: !python/name:os.system x\n", "line 2: could not determine a constructor"),
         ("config: &c {a: *c}\n", "has a value without an end"),
-        ("config: {a: " + "[" * 5000 + "]" * 5000 + "}", "is nested too deeply"),
+        ("config: {a: " + "[" * 1000 + "]" * 1000 + "}", "is nested too deeply"),
         ("config:\n  a: \x07\n", "special characters are not allowed"),
         ("- config\n", "must be a mapping with the key config"),
         ("config: text\n", "must be a mapping with the key config"),
@@ -142,9 +142,16 @@ def test_stale_schema_is_noticed(tmp_path, monkeypatch, capsys):
 STACK_FILES = [*PROJECT.glob("Pulumi.*.yaml"), *STACKS.glob("*.happy.yaml")]
 
 
+@pytest.fixture(scope="module")
+def editor():
+    """An editor that checks a stack file by the schema."""
+    jsonschema.Draft202012Validator.check_schema(schema.stack_file_schema())
+    return jsonschema.Draft202012Validator(schema.stack_file_schema())
+
+
 @pytest.mark.parametrize("path", STACK_FILES, ids=lambda path: path.name)
-def test_schema_accepts_what_the_settings_accept(path):
-    jsonschema.validate(as_editor_sees(path), schema.stack_file_schema())
+def test_schema_accepts_what_the_settings_accept(path, editor):
+    editor.validate(as_editor_sees(path))
 
 
 @pytest.mark.parametrize(
@@ -159,9 +166,9 @@ def test_schema_accepts_what_the_settings_accept(path):
         "pool-name",
     ],
 )
-def test_schema_refuses_what_it_can_know(name):
+def test_schema_refuses_what_it_can_know(name, editor):
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(as_editor_sees(STACKS / f"{name}.error.yaml"), schema.stack_file_schema())
+        editor.validate(as_editor_sees(STACKS / f"{name}.error.yaml"))
 
 
 def as_editor_sees(path: Path) -> object:

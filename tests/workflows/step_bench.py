@@ -12,8 +12,9 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent.parent
 # What a job rolls out, as GitHub tells it to the job's steps.
 COMMIT = {"GITHUB_REPOSITORY": "example/gpulab", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "1234abc"}
-# Takes the first answer whose words are all among the arguments, and writes down what it was called with.
-_FAKE = """#!{python}
+# Takes the first answer whose words are all among the arguments, and writes down what it was called with. Without the
+# environment's packages (-S) it starts in half the time.
+_FAKE = """#!{python} -IS
 import json, os, pathlib, sys
 folder = pathlib.Path({folder!r})
 name, arguments = pathlib.Path(sys.argv[0]).name, sys.argv[1:]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from step_bench import COMMIT, PROJECT, Bench
 
+import reports.interrupted
 from ci import approval, destroy, drift, expired, interrupted, lifecycle, up
 from ci.actions import StepFailed
 
@@ -135,6 +141,21 @@ class TestAnInterruptedRunBefore:
         monkeypatch.setattr(destroy, "leftovers", lambda stack: subprocess.CompletedProcess([], 0, "", ""))
         lab.has_state("dev", resources=0, pending=[CREATING])
 
+    @pytest.fixture
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The look at the account without the second that a process of its own takes to start."""
+        started = interrupted._run
+
+        def run(command: Sequence[str], given: str) -> subprocess.CompletedProcess[str]:
+            if list(command[:-1]) != [sys.executable, "-m", "reports.interrupted"]:
+                return started(command, given)
+            out, error = io.StringIO(), io.StringIO()
+            with mock.patch("sys.stdin", io.StringIO(given)), redirect_stdout(out), redirect_stderr(error):
+                code = reports.interrupted.main([command[-1]])
+            return subprocess.CompletedProcess(command, code, out.getvalue(), error.getvalue())
+
+        monkeypatch.setattr(interrupted, "_run", run)
+
     @pytest.mark.parametrize(("step", "command"), [(up, "up"), (destroy, "destroy")])
     def test_what_it_made_is_taken_into_the_state_first(self, lab: Bench, step: Any, command: str) -> None:
         lab.has_state("dev", pending=[CREATING])
@@ -149,6 +170,7 @@ class TestAnInterruptedRunBefore:
         assert "--refresh" in last["arguments"]
         assert "Namespace team: taken as team" in lab.summary
 
+    @pytest.mark.usefixtures("quick")
     def test_a_locked_stack_is_left_alone(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
         lab.answer("pulumi", "import", stderr="error: the stack is currently locked by 1 lock(s)\n", code=255)
         assert up.main() == 1
@@ -157,12 +179,14 @@ class TestAnInterruptedRunBefore:
         assert "`pulumi cancel` takes a lock away" in said
         assert not any(command.startswith("up") for command in lab.commands("pulumi"))
 
+    @pytest.mark.usefixtures("quick")
     def test_what_can_not_be_told_is_not_made_again(self, lab: Bench, capsys: pytest.CaptureFixture[str]) -> None:
         lab.has_state("dev", pending=[{"type": "creating", "resource": {"urn": "no URN"}}])
         assert up.main() == 1
         assert "can't be taken into the state" in capsys.readouterr().out
         assert not any("import" in command or command.startswith("up") for command in lab.commands("pulumi"))
 
+    @pytest.mark.usefixtures("quick")
     def test_a_state_that_another_run_changes_meanwhile_is_not_written_over(
         self, lab: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -178,6 +202,7 @@ class TestAnInterruptedRunBefore:
         assert "another run is under way" in capsys.readouterr().out
         assert not any("import" in command or command.startswith("up") for command in lab.commands("pulumi"))
 
+    @pytest.mark.usefixtures("quick")
     def test_what_can_not_be_told_keeps_no_lab_from_going(self, lab: Bench) -> None:
         lab.has_state("dev", pending=[{"type": "creating", "resource": {"urn": "no URN"}}])
         lab.answer("pulumi", "destroy")

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pip
 import pytest
 from hub_catalogue import NOON, choice, dev, document
 from hypothesis import given
@@ -165,13 +166,17 @@ def test_amounts_in_words(resource: str, text: str, said: str) -> None:
 class Container:
     """What of a Jupyter image start.sh needs: a Python of its own, bash, and a server to start."""
 
-    def __init__(self, folder: Path, *, pip: bool = False) -> None:
+    def __init__(self, folder: Path, *, with_pip: bool = False) -> None:
         self.home = folder / "home"
         self.python = folder / "conda"
         self._folder = folder
         self.home.mkdir()
-        kind = ["--system-site-packages"] if pip else ["--without-pip"]
-        subprocess.run([sys.executable, "-m", "venv", *kind, self.python], check=True)
+        kind = ["--system-site-packages"] if with_pip else []
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", *kind, self.python], check=True)
+        if with_pip:
+            # That of the tests' own environment: to install it takes seconds.
+            (packages,) = self.python.glob("lib/python3*/site-packages")
+            (packages / "pip").symlink_to(Path(pip.__file__).parent)
         server = self.python / "bin" / "jupyterhub-singleuser"
         server.write_text(
             '#!/bin/bash\nprintf "%s\\n" "$@" "PATH=$PATH" "JUPYTER_PATH=$JUPYTER_PATH" "ENVS=$CONDA_ENVS_DIRS"\n'
@@ -231,7 +236,7 @@ def wheel(folder: Path) -> Path:
 
 
 def test_what_people_install_is_in_their_home_and_virtual_environments_work(tmp_path: Path) -> None:
-    container = Container(tmp_path, pip=True)
+    container = Container(tmp_path, with_pip=True)
     assert container.start().returncode == 0
     install = f"-m pip install --no-index --disable-pip-version-check {wheel(tmp_path)}"
     where = "-c 'import example_of_home; print(example_of_home.__file__)'"
