@@ -75,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -seconds[_group(item)])
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fails where xdist does not take the groups: each worker would start every server, and nothing would say so."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            assert item.nodeid.endswith(f"@{_group(item)}"), f"pytest-xdist did not put {item.nodeid} into its group"
+
+
 def _group(item: pytest.Item) -> str:
     marker = item.get_closest_marker("xdist_group")
     assert marker
