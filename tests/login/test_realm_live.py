@@ -184,6 +184,4 @@ def test_every_kind_of_provider_and_client_is_taken(keycloak: KeycloakLab) -> No
         mappers = keycloak.ask(f"/identity-provider/instances/{name}/mappers")
         assert {mapper["config"]["group"] for mapper in mappers} == set(provider.all_groups)
         assert set(provider.all_groups) <= keycloak.all_groups()
-    assert keycloak.ask("/clients?clientId=mlflow")[0]["redirectUris"] == [
-        "https://mlflow.keycloak.example.com/callback"
-    ]
+    assert keycloak.ask("/clients?clientId=mlflow")[0]["redirectUris"] == ["https://mlflow.lab.example.com/callback"]
