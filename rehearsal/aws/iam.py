@@ -17,6 +17,8 @@ from moto.iam.models import IAMBackend, ManagedPolicy
 from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
 from moto.iam.responses import IamResponse
 
+from rehearsal.aws.turns import OneChangeAtATime
+
 _TRUST_POLICY_CHARACTERS = 2048
 _PRINCIPALS = ("AWS", "Service", "Federated", "CanonicalUser")
 
@@ -37,8 +39,8 @@ def check_trust_policy(document: str) -> None:
         raise LimitExceededException(f"Cannot exceed quota for ACLSizePerRole: {_TRUST_POLICY_CHARACTERS}")
 
 
-class Response(IamResponse):
-    """moto's IAM with trust policies checked."""
+class Response(OneChangeAtATime, IamResponse):
+    """moto's IAM with trust policies checked. Two requests at once would change what the other goes through."""
 
     def create_role(self) -> Any:
         check_trust_policy(self._get_param("AssumeRolePolicyDocument"))

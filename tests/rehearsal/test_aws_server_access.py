@@ -4,6 +4,7 @@ import base64
 import json
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,21 @@ def test_command_refuses_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         cli.main(["s3", "ls"])
     assert "invalid choice" in capsys.readouterr().err
+
+
+def test_many_change_iam_at_once(lab: Lab) -> None:
+    """As the engine does in a destroy: nobody's request goes through what another is changing."""
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+
+    def come_and_go(number: int) -> None:
+        iam = lab.client("iam")
+        for name in (f"at-once-{number}-{time}" for time in range(20)):
+            lab.make_role(name, "ec2.amazonaws.com")
+            arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+            iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+            iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+            iam.delete_policy(PolicyArn=arn)
+            iam.delete_role(RoleName=name)
+
+    with ThreadPoolExecutor(6) as people:
+        list(people.map(come_and_go, range(6)))
