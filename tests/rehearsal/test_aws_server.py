@@ -302,6 +302,17 @@ def test_image_parameters_name_images_that_exist(lab: Lab) -> None:
     assert lab.ec2.describe_images(ImageIds=[image])["Images"][0]["Architecture"] == "x86_64"
 
 
+def test_snapshots_are_those_of_the_owner_asked_for(lab: Lab) -> None:
+    volume = lab.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    mine = lab.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    everyones = {one["SnapshotId"]: one["OwnerId"] for one in lab.ec2.describe_snapshots()["Snapshots"]}
+    assert len(set(everyones.values())) > 1
+    for owner in ("self", "123456789012"):
+        found = {one["SnapshotId"] for one in lab.ec2.describe_snapshots(OwnerIds=[owner])["Snapshots"]}
+        assert found == {id for id, account in everyones.items() if account == "123456789012"} >= {mine}
+    assert "by account id" in refused(lambda: lab.ec2.describe_snapshots(OwnerIds=["amazon"]))
+
+
 def test_process_answers_and_ends_with_its_parent() -> None:
     """Started by a shell in between, which goes away at once."""
     code = (
