@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -20,9 +19,6 @@ SEED = "SEED"
 SERVERS = ("cluster", "keycloak")
 # A rehearsal's processes and the test's own; those of prod have the most.
 WORKER_BYTES = 3 * 1024**3
-
-# Where jsonschema finds it, it builds a grammar of formats, which no test asks for: two seconds for each worker.
-sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # A slow machine is no failure: no test asserts a time.
 hypothesis.settings.register_profile("gpulab", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -44,7 +40,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if config.option.numprocesses != "auto":
         return None
     by_memory = psutil.virtual_memory().total // WORKER_BYTES
-    return max(1, min(2 * len(psutil.Process().cpu_affinity()), by_memory))
+    return max(1, min(2 * (psutil.cpu_count() or 1), by_memory))
 
 
 def pytest_report_header() -> str:

@@ -38,7 +38,6 @@ os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", str(10**9))
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
-from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -160,8 +159,6 @@ def start_over() -> None:
 
 
 def _empty() -> None:
-    # moto makes anew all that it has before it drops it. For IAM, with AWS's managed policies, that takes long.
-    iam_backends.clear()
     BackendDict.reset()
     api_server.disconnect()
     public_dns.forget()

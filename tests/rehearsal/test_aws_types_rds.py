@@ -30,7 +30,7 @@ def account() -> Iterator[SimulatedAws]:
 def aws(account: SimulatedAws) -> Iterator[SimulatedAws]:
     """An account that is empty again after each test."""
     yield account
-    server._empty()
+    server.start_over()
     account.made.clear()
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from karpenter_lab import Lab, passing_pods, running_lab, until
-from rich.console import Console
 
 import contracts
 from components import warm
@@ -20,10 +19,11 @@ from components.cluster import SYSTEM_TAINT
 from components.gpu import gpu_operator_values
 from rehearsal.controllers.world import NODE_CLAIMS, NODES, PODS, Object, place
 from rehearsal.providers.kubernetes.client import ApiError
-from rehearsal.run import Options, staged
+from rehearsal.run import Options
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
 from settings.gpu import Warm
+from tests.rehearsal import labs
 
 pytestmark = pytest.mark.seconds(150)
 
@@ -293,7 +293,7 @@ def test_preview_warns_of_the_pools_that_quotas_keep_from_growing(toolchain: Too
     stack_file.write_text(f"{head}  gpulab:nodePools:{POOLS}", encoding="utf-8")
     quotas = {"L-DB2E81BA": 64, "L-3819A6DF": 64, "L-417A185B": 0, "L-7212CCBC": 0, "L-C4BD4855": 0}
     options = Options(stack_file=stack_file, stack="quota", quotas=quotas)
-    with staged(options, Console(quiet=True)) as rehearsal:
+    with labs.lab(options) as rehearsal:
         rehearsal.preview()
         warnings = rehearsal.report.warnings
     greedy = [one for one in warnings if "node pool greedy " in one]

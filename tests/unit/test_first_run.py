@@ -38,7 +38,7 @@ echo program > "$6"
 
 
 class Place:
-    """A machine with an empty cache, no network, and nothing on PATH but a `go` that does as it is told."""
+    """A machine with an empty cache, no network, and nothing on PATH but a fake `go`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

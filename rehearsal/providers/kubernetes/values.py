@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
+
 from rehearsal.providers.serving import Refused, contains_unknown
-
-# Where jsonschema finds it, it builds a grammar of formats, which no chart's schema asks for: two seconds of each
-# start, and every command of the engine starts this provider twice.
-sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-from jsonschema.exceptions import best_match  # noqa: E402
-from jsonschema.validators import validator_for  # noqa: E402
 
 # Maps whose keys the chart does not choose: labels and the like, parts of a pod's specification that templates copy as
 # they are, and the values of subcharts, whose own defaults are not at hand.
