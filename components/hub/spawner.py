@@ -115,6 +115,9 @@ class NotebookSpawner(KubeSpawner):
                     raise Refused(telling.why_not(self.events, self._pod, patience), 504)
                 await asyncio.wait({starting}, timeout=_LOOKED_EVERY)
             return starting.result()
+        except TimeoutError as error:
+            # KubeSpawner's own patience, which ends up to a tenth of `start_timeout` earlier.
+            raise Refused(telling.why_not(self.events, self._pod, patience), 504) from error
         except ApiException as error:
             # An admission policy, or a quota that somebody else has used up meanwhile.
             if error.status != 403:

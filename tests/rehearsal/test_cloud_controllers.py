@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +18,7 @@ from rehearsal.controllers import load_balancers, volumes
 from rehearsal.controllers.load_balancers import CONTROLLER_CHART, SERVICES, LoadBalancers
 from rehearsal.controllers.volumes import CLAIMS, CLASSES, VOLUMES, Volumes
 from rehearsal.controllers.world import NODES, PODS, SECRETS, Aws, Kubernetes, Object, World, place
+from rehearsal.providers.kubernetes.history import DEPLOYED, Revision
 
 ZONE, CLUSTER, CLASS = "us-east-1b", "lab", "test-gp3"
 NODE = "node-of-cloud"
@@ -106,10 +104,23 @@ class Site:
 
     def install(self, chart: str) -> str:
         """The record of a Helm release of `chart`."""
-        record = gzip.compress(json.dumps({"chart": {"metadata": {"name": chart}}}).encode())
-        labels = {"owner": "helm", "status": "deployed"}
-        data = {"release": base64.b64encode(base64.b64encode(record)).decode()}
-        return self.put(SECRETS, "v1", "Secret", chart, metadata={"labels": labels}, data=data)
+        revision = Revision(
+            name=chart,
+            namespace=self.namespace,
+            number=1,
+            status=DEPLOYED,
+            chart=chart,
+            chart_version="1.0.0",
+            app_version="1.0.0",
+            values={},
+            objects=[],
+            description="Install complete",
+            first_deployed="2026-11-30T00:00:00Z",
+        )
+        secret = revision.secret()
+        path = place(SECRETS, secret["metadata"]["name"], self.namespace)
+        self.kubernetes.apply(path, secret)
+        return path
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from unittest.mock import patch
 import pytest
 from hub_catalogue import FILE
 from jupyterhub.objects import Hub, Server
+from kubespawner import KubeSpawner
 from traitlets.config import Config
 
 from components.hub.config import configure
-from components.hub.spawner import NotebookSpawner
+from components.hub.spawner import NotebookSpawner, Refused
 
 NAMESPACE = "team-research"
 
@@ -143,5 +144,20 @@ def test_a_notebook_does_not_count_as_gone_while_the_api_server_is_away() -> Non
                 await spawner.poll()
         api.away = False
         assert await spawner.poll() is None
+
+    run(work)
+
+
+def test_what_kubespawner_gives_up_first_has_its_reason_too() -> None:
+    """Its patience is `start_timeout` give or take a tenth, at random."""
+
+    async def gives_up(_: KubeSpawner) -> NoReturn:
+        raise TimeoutError("pod team-research/jupyter-ada did not start in 600 seconds!")
+
+    async def work(spawner: NotebookSpawner, _: ApiServer) -> None:
+        await spawner._start_watching_pods()
+        await spawner._start_watching_events()
+        with patch.object(KubeSpawner, "_start", gives_up), pytest.raises(Refused, match="gone before it ran"):
+            await spawner.start()
 
     run(work)
