@@ -29,7 +29,7 @@ from keycloak_lab import KeycloakLab
 
 from components.team_names import HUB_NAMESPACE
 from rehearsal.controllers.world import Kubernetes, Object
-from rehearsal.processes import answers
+from rehearsal.processes import MARK, answers
 from rehearsal.workspace import PROJECT
 
 START_SECONDS = 120
@@ -38,6 +38,7 @@ START_SECONDS = 120
 CONNECT_NAME = f"hub.{HUB_NAMESPACE}.svc.cluster.local"
 
 _CONFIG = """
+import os
 import sys
 sys.path.insert(0, {project!r})
 from jupyterhub.proxy import Proxy
@@ -69,6 +70,9 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.KubeSpawner.namespace = {namespace!r}
 configure(c, {catalogue!r})
+# A service gets nothing of the hub's environment; the mark is by what it is found and ended, if the hub is killed.
+for service in c.JupyterHub.services:
+    service["environment"] = {{{mark!r}: os.environ[{mark!r}]}}
 c.KubeSpawner.get_pod_url = lambda spawner, pod: "http://127.0.0.1:{notebook_port}"
 """
 
@@ -196,6 +200,7 @@ def running_hub(
             namespace=HUB_NAMESPACE,
             catalogue=str(folder / "catalogue.json"),
             notebook_port=notebook_port,
+            mark=MARK,
         )
         (folder / "jupyterhub_config.py").write_text(config, encoding="utf-8")
         environment = {
