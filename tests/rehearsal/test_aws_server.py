@@ -127,7 +127,7 @@ def test_node_group_updates(lab: Lab) -> None:
     assert not before & {one["InstanceId"] for one in lab.instances()}
 
 
-def test_versions_are_those_of_ekss_calendar(lab: Lab) -> None:
+def test_versions_are_those_of_ekss_calendar(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {one["clusterVersion"]: one for one in lab.eks.describe_cluster_versions()["clusterVersions"]}
     assert {name: one["versionStatus"] for name, one in found.items()} == {
         "1.32": "EXTENDED_SUPPORT",
@@ -137,6 +137,8 @@ def test_versions_are_those_of_ekss_calendar(lab: Lab) -> None:
         "1.36": "STANDARD_SUPPORT",
     }
     assert f"{found['1.32']['endOfStandardSupportDate']:%Y-%m-%d}" == "2026-03-23"
+    monkeypatch.setenv("GPULAB_TODAY", f"{found['1.32']['endOfExtendedSupportDate']:%Y-%m-%d}")
+    assert "unsupported Kubernetes version" in refused(lambda: lab.make_cluster(version="1.32"))
 
 
 def test_a_cluster_without_extended_support_is_upgraded_when_standard_support_ends(
@@ -217,10 +219,6 @@ REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
         "not valid",
     ),
     "a version that is none": (lambda lab: lab.make_cluster("b", version="1.20"), "unsupported Kubernetes version"),
-    "a version whose extended support is over": (
-        lambda lab: lab.make_cluster("b", version="1.31"),
-        "unsupported Kubernetes version",
-    ),
     "no extended support for a version that is in it": (
         lambda lab: lab.make_cluster("b", version="1.33", upgradePolicy={"supportType": "STANDARD"}),
         "cannot disable extended support",
