@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-
 import pulumi
 
 import settings
 from components.first_sign_in import hub_output
 from components.platform import Platform
+from contracts import eks
 
 
 def main() -> None:
@@ -17,18 +15,19 @@ def main() -> None:
 
     GPULAB_TODAY (YYYY-MM-DD) stands in for today's date (UTC), by which a lab expires.
     """
-    today = os.environ.get("GPULAB_TODAY")
     try:
         stack = settings.load(
             # All keys, not those we know of: a mistyped section must be refused, and Config can only be asked by name.
             pulumi.runtime.get_config_env(),
             stack=pulumi.get_stack(),
-            today=datetime.date.fromisoformat(today) if today else datetime.datetime.now(datetime.UTC).date(),
+            today=eks.today(),
         )
     except settings.SettingsError as error:
         # Pulumi shows a RunError as it stands, without a traceback.
         raise pulumi.RunError(str(error)) from None
 
+    for warning in stack.warnings:
+        pulumi.log.warn(str(warning))
     platform = Platform(stack.cluster.name, stack)
     pulumi.export("region", platform.region)
     pulumi.export("cluster", platform.cluster_name)

@@ -16,7 +16,7 @@ import pulumi_aws as aws
 import pulumi_eks as eks
 import pulumi_kubernetes as kubernetes
 
-import contracts
+import contracts.eks
 from components.karpenter import NODE_POLICIES, node_trust_policy
 from components.network import DISCOVERY_TAG
 
@@ -68,11 +68,15 @@ NEW_ENDPOINT_SECONDS = 90
 
 @dataclass(frozen=True, kw_only=True)
 class SystemNodesArgs:
-    """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB."""
+    """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB.
+
+    `release` is that of EKS's image, of the cluster's version: `1.36.4-20260930`.
+    """
 
     instance_types: Sequence[str]
     count: int
     volume_size: int
+    release: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,8 @@ class ClusterArgs:
 
     `administrators`, `viewers` and `previewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs
     the program, as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the
-    cluster's life. `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
+    cluster's life. `support_type` is what EKS does when the version's standard support ends: STANDARD or EXTENDED.
+    `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
     `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach.
     `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
     the control plane.
@@ -89,6 +94,7 @@ class ClusterArgs:
 
     cluster_name: str
     version: str
+    support_type: str
     region: str
     partition: pulumi.Input[str]
     caller_arn: pulumi.Input[str]
@@ -131,11 +137,8 @@ class Cluster(pulumi.ComponentResource):
         def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, depends_on=list(resources))
 
-        def addon_version(addon: str) -> pulumi.Output[str]:
-            # The version that EKS installs by default with this Kubernetes; the newest may be days old.
-            return aws.eks.get_addon_version_output(
-                addon_name=addon, kubernetes_version=args.version, opts=pulumi.InvokeOptions(parent=self)
-            ).version
+        def addon_version(addon: str) -> str:
+            return contracts.eks.addon_version(addon, args.version)
 
         key = aws.kms.Key(
             f"{name}-secrets",
@@ -159,6 +162,7 @@ class Cluster(pulumi.ComponentResource):
             name,
             name=args.cluster_name,
             version=args.version,
+            upgrade_policy={"support_type": args.support_type},
             vpc_id=args.vpc_id,
             subnet_ids=args.control_plane_subnet_ids,
             endpoint_private_access=True,
@@ -312,6 +316,8 @@ class Cluster(pulumi.ComponentResource):
             f"{name}-system",
             cluster=cluster,
             version=args.version,
+            # EKS takes a release beside a launch template that names no image; a new one replaces node by node.
+            release_version=args.system_nodes.release,
             ami_type=ami_type(args.system_nodes.instance_types),
             instance_types=list(args.system_nodes.instance_types),
             node_role_arn=role.arn,

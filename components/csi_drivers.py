@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+import contracts.eks
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
 from components.pod_identity import trust_policy
 from components.volumes import GP3_CLASS, GP3_RETAIN_CLASS
@@ -65,16 +66,11 @@ class CsiDrivers(pulumi.ComponentResource):
 
         def addon(addon_name: str, short: str, values: dict[str, Any], **given: Any) -> aws.eks.Addon:
             permissions = given.pop("permissions", [])
-            version = aws.eks.get_addon_version_output(
-                addon_name=addon_name,
-                kubernetes_version=args.kubernetes_version,
-                opts=pulumi.InvokeOptions(parent=self),
-            ).version
             return aws.eks.Addon(
                 f"{name}-{short}",
                 cluster_name=args.cluster_name,
                 addon_name=addon_name,
-                addon_version=version,
+                addon_version=contracts.eks.addon_version(addon_name, args.kubernetes_version),
                 # What was edited by hand in the cluster gives way.
                 resolve_conflicts_on_update="OVERWRITE",
                 configuration_values=json.dumps(values),

@@ -129,6 +129,7 @@ class Platform(pulumi.ComponentResource):
             ClusterArgs(
                 cluster_name=settings.cluster.name,
                 version=settings.cluster.version,
+                support_type=settings.cluster.upgrade_policy,
                 region=settings.region,
                 partition=partition,
                 caller_arn=caller.arn,
@@ -144,6 +145,7 @@ class Platform(pulumi.ComponentResource):
                     instance_types=settings.cluster.system_nodes.instance_types,
                     count=settings.cluster.system_nodes.count,
                     volume_size=settings.cluster.system_nodes.volume_size,
+                    release=settings.cluster.node_release,
                 ),
                 key_deletion_window_days=key_deletion_days,
                 protect=settings.lifecycle.protects,

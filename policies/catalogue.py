@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from types import ModuleType
 
-from pulumi_policy import Policy, ResourceValidationPolicy
+from pulumi_policy import EnforcementLevel, Policy, ResourceValidationPolicy
 
 from policies import (
     capacity,
@@ -24,6 +24,7 @@ from policies import (
     secret_values,
     sign_in,
     supply,
+    support,
     taints,
 )
 from policies.rules import EVERY_STACK, LABS_SETTING
@@ -39,6 +40,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     secret_values,
     notebooks,
     supply,
+    support,
     sign_in,
     data,
 )
@@ -114,6 +116,8 @@ def _described(policy: Policy) -> str:
         settings.append("- It is as strict in a lab as in production.")
     elif properties.get(LABS_SETTING, {}).get("default") != "advisory":
         settings.append(f"- In a lab it is {properties[LABS_SETTING]['default']}, unless `labs` says otherwise.")
+    if policy.enforcement_level is EnforcementLevel.ADVISORY:
+        settings.append("- It is an advice in production, too.")
     if settings:
         told.append("\n".join(settings) + "\n")
     return "\n".join(told)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import contracts
+from contracts.eks import today
 from policies.lifecycle import AWS_TAG, LABEL, default_tags
 from policies.reading.node_pools import instance_types
 from policies.reading.quantities import quantity
@@ -146,12 +146,6 @@ def _expired(tags: Mapping[str, Any], lifecycle: str, expires: str) -> Iterator[
     else:
         if over:
             yield f"the lab expired on {day}"
-
-
-def today() -> datetime.date:
-    """Today (UTC); GPULAB_TODAY (YYYY-MM-DD) stands in for it."""
-    given = os.environ.get("GPULAB_TODAY")
-    return datetime.date.fromisoformat(given) if given else datetime.datetime.now(datetime.UTC).date()
 
 
 def _number_of(

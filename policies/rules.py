@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Required, TypeAlias, TypedDict, Unpack
 
 from pulumi_policy import (
+    EnforcementLevel,
     PolicyComplianceFramework,
     PolicyConfigSchema,
     ReportViolation,
@@ -52,6 +53,8 @@ class Terms(TypedDict, total=False):
     """Whether it is as strict in a lab as in production."""
     labs: str
     """Else its level in a lab: `advisory`, unless given."""
+    advice: bool
+    """Whether it is an advice in production, too."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,7 @@ def _metadata(terms: Terms) -> dict[str, Any]:
     """What pulumi-policy takes of a policy's terms as they are."""
     return {
         "severity": terms["severity"],
+        "enforcement_level": EnforcementLevel.ADVISORY if terms.get("advice") else None,
         "framework": terms.get("framework"),
         "tags": [EVERY_STACK] if terms.get("every_stack") else None,
         "remediation_steps": terms["fix"],

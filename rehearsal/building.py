@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psutil
 
-from . import tools
 from .downloads import install
 from .processes import die_with_parent
 from .tools import Tool, ToolMissing, placeholders
@@ -54,7 +53,7 @@ class Builder:
             raise ToolMissing(
                 "\n".join(
                     [
-                        f"`go build … {tool.packages[program]}` in tools/{tool.name} failed:",
+                        f"`go build … {tool.packages[program]}` in tools/{tool.pin.name} failed:",
                         *printed.strip().splitlines()[-_LOG_LINES:],
                         "Modules come from where `go env GOPROXY` points; when that is out of reach, put the"
                         " program itself on PATH; then run `make setup`.",
@@ -67,7 +66,7 @@ class Builder:
         package = tool.companions[script]
         code, printed = self._go(tool, "list", "-f", "{{.Dir}}", package)
         if code:
-            raise ToolMissing(f"`go list {package}` in tools/{tool.name} failed: {printed.strip()}")
+            raise ToolMissing(f"`go list {package}` in tools/{tool.pin.name} failed: {printed.strip()}")
         install(path, (Path(printed.strip().splitlines()[-1]).parent / script).read_bytes())
 
     def stop(self) -> None:
@@ -95,7 +94,7 @@ class Builder:
                     raise Stopped
                 process = self._process = subprocess.Popen(
                     [str(shutil.which("go")), *arguments],
-                    cwd=tools.TOOLS / tool.name,
+                    cwd=tool.pin,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -109,6 +109,22 @@ def crds_admit_pools(subject: Subject) -> str:
     return f"{len(pools)} NodePools and {len(pools)} EC2NodeClasses: {', '.join(sorted(pools))}"
 
 
+def kubernetes_is_the_stacks(subject: Subject) -> str:
+    """The API server is of the stack's own version, and EKS and the system nodes' image are, too."""
+    wanted = subject.settings.cluster
+    served = subject.plane.request("GET", "/version")["gitVersion"]
+    require(served.startswith(f"v{wanted.version}."), f"the API server is {served}, not {wanted.version}")
+    eks = subject.account.client("eks")
+    cluster = eks.describe_cluster(name=wanted.name)["cluster"]
+    require(cluster["version"] == wanted.version, f"EKS has {cluster['version']}, not {wanted.version}")
+    policy = cluster["upgradePolicy"]["supportType"]
+    require(policy == wanted.upgrade_policy, f"the upgrade policy is {policy}, not {wanted.upgrade_policy}")
+    (group,) = eks.list_nodegroups(clusterName=wanted.name)["nodegroups"]
+    release = eks.describe_nodegroup(clusterName=wanted.name, nodegroupName=group)["nodegroup"]["releaseVersion"]
+    require(release == wanted.node_release, f"the system nodes' image is {release}, not {wanted.node_release}")
+    return f"{served}, upgrade policy {policy}, image of the system nodes {release}"
+
+
 def system_nodes_exist(subject: Subject) -> str:
     """The system nodes are ready, tainted, in more than one zone, and each is a running instance in AWS."""
     selector = "/api/v1/nodes?labelSelector=eks.amazonaws.com%2Fnodegroup"
@@ -272,6 +288,7 @@ def _output(command: list[str], environment: Mapping[str, str]) -> str:
 
 CHECKS: Mapping[str, Callable[[Subject], str]] = {
     "CRDs admit every pool": crds_admit_pools,
+    "Kubernetes is the stack's own": kubernetes_is_the_stacks,
     "system nodes exist": system_nodes_exist,
     "the cluster's kubeconfig works": kubeconfig_works,
     "tags on every AWS resource": tags_everywhere,

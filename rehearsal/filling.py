@@ -219,7 +219,7 @@ def _check_go(tool: Tool, why_not: str) -> None:
     if not shutil.which("go"):
         raise ToolMissing(
             f"{', '.join(tool.programs)} {tool.version}: not on PATH, {why_not}, and not to be built, because"
-            f" there is no `go` on PATH. Install Go (https://go.dev/dl; the version in tools/{tool.name}/go.mod or"
+            f" there is no `go` on PATH. Install Go (https://go.dev/dl; the version in tools/{tool.pin.name}/go.mod or"
             " newer), or put the program on PATH; then run `make setup`."
         )
 

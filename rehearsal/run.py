@@ -27,7 +27,7 @@ from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
 from .toolchain import Toolchain, filled
-from .tools import ENGINE, LANGUAGE_HOST
+from .tools import ENGINE, LANGUAGE_HOST, rehearsal_tools
 from .workspace import PROJECT
 
 _PARTS = {
@@ -78,7 +78,7 @@ def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
     progress = Progress(display)
     with (
         begin(options.stack, keep=options.keep) as session,
-        filled(display) as toolchain,
+        filled(display, rehearsal_tools(stack_settings.cluster.version)) as toolchain,
         MemoryWatch(toolchain.builds) as memory,
     ):
         toolchain.wait_for(*_FOR_A_PREVIEW, *(["helm"] if options.pull_charts else []))

@@ -103,18 +103,19 @@ def _on_path(tool: Tool) -> dict[str, Path]:
             printed = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
         except (OSError, subprocess.SubprocessError):
             return {}
-        if not fits(printed, tool.version):
+        if not fits(printed, tool.version, same_minor=tool.same_minor):
             return {}
     return {program: Path(path) for program, path in found.items() if path}
 
 
-def fits(printed: str, pinned: str) -> bool:
-    """Whether the version in what a program `printed` may stand for `pinned`: the same major, and not older."""
+def fits(printed: str, pinned: str, *, same_minor: bool = False) -> bool:
+    """Whether the version in what a program `printed` may stand for `pinned`: not older, and the same major (minor)."""
     versions = [re.search(r"(\d+)\.(\d+)\.(\d+)", text) for text in (printed, pinned)]
     if not all(versions):
         return False
     theirs, ours = ([int(part) for part in version.groups()] for version in versions if version)
-    return theirs[0] == ours[0] and theirs >= ours
+    same = 2 if same_minor else 1
+    return theirs[:same] == ours[:same] and theirs >= ours
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """The programs that a rehearsal runs: which Go package, which release and which version each comes from.
 
 `tools/NAME/go.mod` holds the version: the pin of the build is the pin of the download and the lowest version that is
-taken from PATH.
+taken from PATH. Of Kubernetes there is one for each version that a stack may have, and a rehearsal takes its stack's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from settings.cluster import KUBERNETES_VERSIONS
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 
@@ -41,8 +43,9 @@ class Tool:
     `packages` maps each program to the Go package it is built from, `companions` a program to the package whose source
     folder holds it as a script. `version_flags` are linker flags, with {version} and so on as for `Download`, without
     which the program would not know its version. `version_command` prints it; a tool that has none comes with another
-    and is taken from PATH as it is. `build_seconds` is what the build of each program took, in turn, on 2 cores with
-    empty caches.
+    and is taken from PATH as it is. `pinned_in` is the folder of the pin, where it is not called as the tool;
+    `same_minor` says that no other minor version stands for it. `build_seconds` is what the build of each program took,
+    in turn, on 2 cores with empty caches.
     """
 
     name: str
@@ -52,7 +55,14 @@ class Tool:
     version_flags: str = ""
     version_command: tuple[str, ...] = ("--version",)
     download: Download | None = None
+    pinned_in: str = ""
+    same_minor: bool = False
     build_seconds: Mapping[str, int]
+
+    @property
+    def pin(self) -> Path:
+        """The folder of the Go module that pins the tool."""
+        return TOOLS / (self.pinned_in or self.name)
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -67,10 +77,10 @@ class Tool:
     @property
     def version(self) -> str:
         """The pinned version, such as v1.34.2, from the tool's go.mod."""
-        text = (TOOLS / self.name / "go.mod").read_text(encoding="utf-8")
+        text = (self.pin / "go.mod").read_text(encoding="utf-8")
         found = re.search(rf"^require {re.escape(self.module)} (v\S+)$", text, re.MULTILINE)
         if not found:
-            raise ToolMissing(f"tools/{self.name}/go.mod has no line `require {self.module} VERSION`")
+            raise ToolMissing(f"tools/{self.pin.name}/go.mod has no line `require {self.module} VERSION`")
         return found[1]
 
 
@@ -107,8 +117,9 @@ ETCD = Tool(
     ),
     build_seconds={"etcd": 16},
 )
-KUBERNETES = Tool(
+_KUBERNETES = Tool(
     name="kubernetes",
+    same_minor=True,
     module="k8s.io/kubernetes",
     packages={
         name: f"k8s.io/kubernetes/cmd/{name}"
@@ -168,8 +179,15 @@ ACTIONLINT = Tool(
     build_seconds={"actionlint": 6},
 )
 
+
 # In the order in which a rehearsal needs them: a first preview needs the engine and its language host only.
-ALL_TOOLS = (ENGINE, LANGUAGE_HOST, ETCD, KUBERNETES, KWOK, HELM, KARPENTER)
+def rehearsal_tools(kubernetes: str) -> tuple[Tool, ...]:
+    """What a rehearsal of a stack with that version of Kubernetes (`1.36`) needs."""
+    control_plane = replace(_KUBERNETES, pinned_in=f"kubernetes-{kubernetes}")
+    return (ENGINE, LANGUAGE_HOST, ETCD, control_plane, KWOK, HELM, KARPENTER)
+
+
+ALL_TOOLS = rehearsal_tools(KUBERNETES_VERSIONS[-1])
 
 
 def placeholders(tool: Tool) -> dict[str, str]:

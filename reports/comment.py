@@ -14,6 +14,7 @@ from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
 from .pool_cost import AtLimits, PoolCost, pool_costs
 from .previews import CHANGES, Preview, Step, Violation, is_component
 from .property_changes import code, property_changes
+from .support import support_notices
 
 MARKER = "<!-- gpulab:preview -->"
 """By it a workflow finds its comment again, to write the next one in its place."""
@@ -28,10 +29,10 @@ _VERBS = {
 }
 _SMALLEST_USD = 0.0005
 # What is left out first, when there is too much: the lower, the longer it stays.
-_ALWAYS, _STATEFUL, _REFUSED, _FAILED, _POOLS, _IDLE, _WARNED = range(7)
-_RANKS = {"replace": 7, "delete": 8, "update": 9, "create": 11}
-_OTHER = 10
-_ADVISED, _UNDECIDED = 12, 13
+_ALWAYS, _STATEFUL, _REFUSED, _FAILED, _SUPPORT, _POOLS, _IDLE, _WARNED = range(8)
+_RANKS = {"replace": 8, "delete": 9, "update": 10, "create": 12}
+_OTHER = 11
+_ADVISED, _UNDECIDED = 13, 14
 
 
 def is_stateful(step: Step) -> bool:
@@ -79,6 +80,13 @@ def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], a
         _failures(preview),
         _stateful_block(endangered(preview), allowed),
         *_policy_blocks(preview),
+        _alert(
+            "WARNING",
+            "Kubernetes leaves standard support.",
+            support_notices(preview.steps),
+            rank=_SUPPORT,
+            what="versions of Kubernetes",
+        ),
         _pool_block(pools),
         _idle_block(idle, preview),
     ]

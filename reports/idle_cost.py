@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import contracts
+from contracts import eks
 from policies.cost import BILLED
 from policies.reading.resources import at, items, number, texts
 
@@ -140,6 +141,17 @@ def _load_balancer(facts: _Facts) -> tuple[float, str]:
     return price, f"a load balancer with {zones} public addresses, without its traffic"
 
 
+def _control_plane(facts: _Facts) -> tuple[float, str]:
+    """By the support that its version has today. Without a version EKS takes one in standard support."""
+    name, support_type = facts.get("version"), facts.get("upgradePolicy.supportType", eks.EXTENDED)
+    version = eks.versions().get(name or list(eks.versions())[-1])
+    if version is None:
+        raise NoPrice(f"EKS's support of Kubernetes {name} is not known")
+    day = eks.today()
+    notice = None if version.is_standard(day) else version.notice(day, support_type)
+    return version.price(day, support_type), notice or "a control plane in standard support"
+
+
 def _node_group(facts: _Facts) -> tuple[float, str]:
     names = texts(facts.get("instanceTypes"))
     if not names:
@@ -202,7 +214,7 @@ _PRICERS: Mapping[str, Callable[[_Facts], tuple[float, str]]] = {
     "aws:ec2/instance:Instance": _ec2_instance,
     "aws:ec2/natGateway:NatGateway": _flat(_hourly, "natGateway", "a NAT gateway without its traffic"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
-    "aws:eks/cluster:Cluster": _flat(_hourly, "eksCluster", "a control plane in standard support"),
+    "aws:eks/cluster:Cluster": _control_plane,
     "aws:eks/nodeGroup:NodeGroup": _node_group,
     "aws:kms/key:Key": _flat(_monthly, "kmsKey", "a key"),
     "aws:lb/loadBalancer:LoadBalancer": _load_balancer,

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     print(f"{options.file}: no mistakes. Stack {stack}, cluster {settings.cluster.name} in {settings.region}")
     for name, pool in settings.node_pools.items():
         types = len(pool.instance_types)

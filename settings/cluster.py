@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from contracts import instance_types
+from contracts import eks, instance_types
 from settings.addresses import is_private, open_to
 from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
 
-KUBERNETES_VERSIONS = ("1.32", "1.33", "1.34")
-"""The versions that the platform is tested with, oldest first."""
+KUBERNETES_VERSIONS = ("1.34", "1.35", "1.36")
+"""The versions that a stack may have, oldest first: those that the platform is tested with."""
 
 LONGEST_ROLE_SUFFIX = "-karpenter-controller"
 """What the longest name of an IAM role adds to the cluster's."""
@@ -47,9 +48,10 @@ def _name(text: str) -> str:
     return text
 
 
-def _version(text: str) -> str:
-    if text not in KUBERNETES_VERSIONS:
-        raise ValueError(f"must be a supported version of Kubernetes: {', '.join(KUBERNETES_VERSIONS)}")
+def _release(text: str) -> str:
+    if not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+-20[0-9]{6}", text):
+        example = eks.node_releases(KUBERNETES_VERSIONS[-1])[0]
+        raise ValueError(f"must be a release of EKS's image, a version of Kubernetes and a day, such as {example}")
     return text
 
 
@@ -69,6 +71,11 @@ def _principal(arn: str) -> str:
 
 
 Principal = Annotated[str, Check(_principal)]
+
+
+def _any_of(names: Sequence[str]) -> str:
+    *others, last = reversed(names)
+    return f"{', '.join(others)} or {last}"
 
 
 def _public_cidr(text: str) -> str:
@@ -131,6 +138,11 @@ class SystemNodes(Section):
     volume_size: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(
         default=50, description="Root volume in GiB, gp3, encrypted."
     )
+    release: Annotated[str, Check(_release)] | None = Field(
+        default=None,
+        description="Release of EKS's image of Amazon Linux 2023, such as 1.36.4-20260930; a new one replaces nodes "
+        "one after another. By default the newest in contracts/ for the cluster's version.",
+    )
 
     @rule
     def _instance_types_of_the_catalogue(self, facts: Facts) -> Findings:
@@ -165,8 +177,15 @@ class Cluster(Section):
         description=f"Name of the cluster, {NAME_LIMIT} characters at most; gpulab-STACK by default.",
         json_schema_extra=without_default,
     )
-    version: Annotated[str, Check(_version)] = Field(
+    version: str = Field(
         description="Version of Kubernetes, in quotes.", json_schema_extra={"enum": list(KUBERNETES_VERSIONS)}
+    )
+    upgrade_policy: Literal["STANDARD", "EXTENDED"] = Field(
+        default=eks.EXTENDED,
+        description="What EKS does when the version's standard support ends. STANDARD: it upgrades the cluster by "
+        "itself. EXTENDED: it bills extended support, six times the price. By default STANDARD in a lab, as long as "
+        "EKS takes it for the version, else EXTENDED.",
+        json_schema_extra=without_default,
     )
     administrators: Annotated[tuple[Principal, ...], DISTINCT, at_least_one("ARN")] = Field(
         description="ARNs of the IAM roles and users that administer the cluster; at least one."
@@ -192,8 +211,62 @@ class Cluster(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Named after the stack by default."""
-        return {"name": f"gpulab-{facts.stack}", **given}
+        """Named after the stack by default. A lab pays for no extended support, unless its version is in it already."""
+        version = eks.versions().get(str(given.get("version")))
+        extended = version and facts.today and not version.is_standard(facts.today)
+        upgrade_policy = eks.STANDARD if facts.production is False and not extended else eks.EXTENDED
+        return {"name": f"gpulab-{facts.stack}", "upgradePolicy": upgrade_policy, **given}
+
+    @property
+    def node_release(self) -> str:
+        """The release of the image of the system nodes."""
+        return self.system_nodes.release or eks.node_releases(self.version)[0]
+
+    def notice(self, today: datetime.date) -> str | None:
+        """What to say of the support of its version; None while there is nothing to say."""
+        notice = eks.versions()[self.version].notice(today, self.upgrade_policy)
+        return notice and f"{notice}. Upgrade to {eks.newer(self.version)}: docs/upgrades.md says how"
+
+    @rule
+    def _version_that_is_supported(self, facts: Facts) -> Findings:
+        if self.version in KUBERNETES_VERSIONS:
+            return
+        found = eks.versions().get(self.version)
+        if found and found.name < KUBERNETES_VERSIONS[0] and facts.today:
+            ends = "leaves" if found.is_standard(facts.today) else "left"
+            costs = f"{found.price(found.standard_until):.2f} USD an hour instead of {found.price(found.released):.2f}"
+            yield (
+                ("version",),
+                f"{ends} EKS's standard support on {found.standard_until}, from when on a control plane costs {costs}: "
+                f"must be {_any_of(KUBERNETES_VERSIONS)}. A cluster goes there one minor version at a time "
+                "(docs/upgrades.md)",
+            )
+        elif found and not eks.karpenter_runs_on(self.version):
+            yield (
+                ("version",),
+                "is not in the compatibility matrix of the pinned Karpenter, which would bring no nodes: must be "
+                f"{_any_of(KUBERNETES_VERSIONS)}",
+            )
+        else:
+            yield ("version",), f"must be a supported version of Kubernetes: {', '.join(KUBERNETES_VERSIONS)}"
+
+    @rule
+    def _upgrade_policy_that_eks_takes(self, facts: Facts) -> Findings:
+        found = eks.versions().get(self.version)
+        if found and facts.today and self.upgrade_policy == eks.STANDARD and not found.is_standard(facts.today):
+            yield (
+                ("upgradePolicy",),
+                f"can't be STANDARD, as {self.version} left standard support on {found.standard_until}: take a newer "
+                f"version, or EXTENDED, with which the control plane costs {found.price(facts.today):.2f} USD an hour",
+            )
+
+    @rule
+    def _release_of_the_version(self, facts: Facts) -> Findings:
+        release = self.system_nodes.release
+        if release and not release.startswith(f"{self.version}."):
+            known = next(iter(eks.node_releases(self.version)), None)
+            example = f", such as {known}" if known else ""
+            yield ("systemNodes", "release"), f"must be of the cluster's version, {self.version}{example}"
 
     @rule
     def _one_role_a_principal(self, facts: Facts) -> Findings:

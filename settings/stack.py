@@ -229,6 +229,8 @@ class Settings:
     permissions_boundary: str | None = None
     hub: Hub | None = None
     """As the stack file has it; see `running_hub`. Where one runs, there are teams and an identity too."""
+    warnings: tuple[Mistake, ...] = ()
+    """What is accepted and deserves a look."""
 
     @property
     def running_hub(self) -> Hub | None:
@@ -291,7 +293,14 @@ def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Sett
     if settings is None or mistakes:
         raise SettingsError(stack, mistakes)
     merged = {**dict(settings), "storage": with_writers_of(settings.teams, settings.storage)}
-    return Settings(region=region, stack=stack, **merged)
+    warnings = tuple(Mistake(f"{PROJECT}:{text_of(path)}", text) for path, text in _warnings(settings, today))
+    return Settings(region=region, stack=stack, warnings=warnings, **merged)
+
+
+def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
+    """What is accepted and deserves a look, each by its path."""
+    if notice := stack.cluster.notice(today):
+        yield ("cluster", "version"), notice
 
 
 def _decoded(section: str, text: str) -> Any:

@@ -5,8 +5,10 @@ The parameters' names: https://docs.aws.amazon.com/eks/latest/userguide/retrieve
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +18,13 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami
 from moto.ssm import models
 
-from rehearsal.aws.versions import VERSIONS
+from contracts import eks
+from rehearsal.aws.versions import DEFAULT_VERSION, versions
 
 # Who publishes the images, in us-east-1 and most other regions.
 _AMAZON_EKS = "602401143452"
 _BOTTLEROCKET = "092701018921"
-# The one release that the rehearsal has; names are in the form of the real ones.
-_RELEASED = "20260810"
+# The one release of Bottlerocket that the rehearsal has.
 _BOTTLEROCKET_RELEASE = "1.44.0-5e1bb4a3"
 
 
@@ -33,18 +35,14 @@ class Image:
     parameter: str
     name: str
     architecture: str
-    version: str
+    release: str
+    """What a managed node group shows."""
     bottlerocket: bool = False
 
     @property
     def id(self) -> str:
         """An id that stays the same from run to run."""
         return f"ami-0{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
-
-    @property
-    def release(self) -> str:
-        """The release version that a managed node group shows."""
-        return _BOTTLEROCKET_RELEASE if self.bottlerocket else f"{self.version}.2-{_RELEASED}"
 
 
 # Managed node groups' AMI types, by variant: (SSM path under the version, architecture).
@@ -66,30 +64,50 @@ _BOTTLEROCKETS = {
 AMI_TYPES = (*_AL2023, *_BOTTLEROCKETS, "CUSTOM")
 
 
-def image(ami_type: str, version: str) -> Image:
-    """The recommended image of `ami_type` (`AL2023_x86_64_STANDARD`) for a Kubernetes version."""
+def image(ami_type: str, version: str, release: str | None = None) -> Image:
+    """A release of the image of `ami_type` (`AL2023_x86_64_STANDARD`) for a Kubernetes version; the recommended one."""
     if ami_type in _AL2023:
+        release = release or eks.node_releases(version)[0]
         path, architecture = _AL2023[ami_type]
         variant = path.rpartition("/")[2]
         return Image(
             parameter=f"/aws/service/eks/optimized-ami/{version}/amazon-linux-2023/{path}/recommended",
-            name=f"amazon-eks-node-al2023-{architecture}-{variant}-{version}-v{_RELEASED}",
+            name=f"amazon-eks-node-al2023-{architecture}-{variant}-{version}-v{_day(release)}",
             architecture=architecture,
-            version=version,
+            release=release,
         )
     suffix, architecture = _BOTTLEROCKETS[ami_type]
     return Image(
         parameter=f"/aws/service/bottlerocket/aws-k8s-{version}{suffix}/{architecture}/latest",
         name=f"bottlerocket-aws-k8s-{version}{suffix}-{architecture}-v{_BOTTLEROCKET_RELEASE}",
         architecture=architecture,
-        version=version,
+        release=_BOTTLEROCKET_RELEASE,
         bottlerocket=True,
     )
 
 
+def is_release(ami_type: str, version: str, release: str) -> bool:
+    """Whether there is such a release of an image for a Kubernetes version.
+
+    AWS publishes one every week or two, so one that is newer than those known here is believed, if its day has come.
+    """
+    if ami_type not in _AL2023:
+        return release == _BOTTLEROCKET_RELEASE
+    known = eks.node_releases(version)
+    today = datetime.datetime.now(datetime.UTC)
+    is_newer = re.fullmatch(rf"{re.escape(version)}\.[0-9]+-20[0-9]{{6}}", release) is not None and (
+        _day(known[0]) < _day(release) <= f"{today:%Y%m%d}"
+    )
+    return release in known or is_newer
+
+
+def _day(release: str) -> str:
+    return release.rpartition("-")[2]
+
+
 def architecture_of(ami_type: str) -> str:
     """x86_64 or arm64."""
-    return image(ami_type, VERSIONS[-1]).architecture
+    return image(ami_type, DEFAULT_VERSION).architecture
 
 
 def register(account_id: str, region: str, made: Image) -> str:
@@ -128,7 +146,7 @@ class ParameterDict(models.ParameterDict):
                 self[name].append(self._parameter(name, value))
 
     def _eks_parameters(self) -> Iterator[tuple[str, str]]:
-        for version in VERSIONS:
+        for version in versions():
             for ami_type in (*_AL2023, *_BOTTLEROCKETS):
                 made = image(ami_type, version)
                 id = register(self.account_id, self.region_name, made)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-# By Amazon EKS's calendar, https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html: one older than a
-# stack file may ask for, to upgrade from, and one newer.
-VERSIONS = ("1.31", "1.32", "1.33", "1.34", "1.35")
-DEFAULT_VERSION = "1.34"
+from contracts import eks
+
+# Those of EKS's calendar whose addons and images are known, too: some are older than a stack file may ask for, to
+# upgrade from.
+_KNOWN = tuple(version for version in eks.versions() if eks.node_releases(version))
+DEFAULT_VERSION = _KNOWN[-1]
 TAINT_EFFECTS = ("NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE")
+
+
+def versions() -> tuple[str, ...]:
+    """The versions of Kubernetes that EKS offers today, oldest first."""
+    return tuple(version for version in _KNOWN if eks.versions()[version].is_offered(eks.today()))

@@ -23,7 +23,8 @@ def test_the_bad_platform_is_refused(policy, bad_platform):
 
 
 @pytest.mark.parametrize("policy", NAMES)
-def test_the_good_platform_is_accepted(policy, good_platform):
+def test_the_good_platform_is_accepted(policy, good_platform, monkeypatch):
+    monkeypatch.setenv("GPULAB_TODAY", "2026-11-30")
     assert examined(policy, *good_platform) == {}
 
 

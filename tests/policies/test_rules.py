@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from pulumi_policy import EnforcementLevel
 
 import contracts
-from tests.policies.conftest import UNKNOWN, examined, kubernetes, node_pool, release, resource, text
+from tests.policies.conftest import BY_NAME, UNKNOWN, examined, kubernetes, node_pool, release, resource, text
 
 TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
 GPU = "nvidia.com/gpu"
@@ -352,3 +353,26 @@ def test_a_lab_lives_through_its_last_day(monkeypatch):
         tags = text({"tags": {"Lifecycle": "lab", "Expires": day}})
         assert bool(examined("lab-expiry", resource("pulumi:providers:aws", {"defaultTags": tags}))) is refused
     assert examined("lab-expiry", resource("pulumi:providers:aws", {"defaultTags": text({"tags": {}})})) == {}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"version": "1.36"}, None),
+        ({"version": "1.34"}, "leaves EKS's standard support on 2026-12-02; then its control plane costs 0.60 USD"),
+        ({"version": "1.34", "upgradePolicy": {"supportType": "STANDARD"}}, "then EKS upgrades the cluster to 1.35"),
+        ({"version": "1.33"}, "left EKS's standard support on 2026-07-29: its control plane costs 0.60 USD"),
+        ({"version": "1.99"}, "not known here"),
+        ({"version": "1.33", "upgradePolicy": {"supportType": UNKNOWN}}, "not yet known"),
+        ({}, None),
+    ],
+)
+def test_versions_of_kubernetes_say_that_their_support_ends(inputs, said, monkeypatch):
+    monkeypatch.setenv("GPULAB_TODAY", "2026-11-30")
+    found = examined("kubernetes-support", resource("aws:eks/cluster:Cluster", inputs))
+    assert len(found) == (said is not None)
+    assert all(said in message for messages in found.values() for message in messages)
+
+
+def test_the_end_of_support_is_an_advice_in_production_too():
+    assert BY_NAME["kubernetes-support"].enforcement_level is EnforcementLevel.ADVISORY

@@ -17,6 +17,7 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000",
     "AWS_SECRET_ACCESS_KEY": "rehearsal",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "GPULAB_TODAY": "2026-11-30",
 }
 
 
@@ -53,7 +54,7 @@ class Lab:
         """A cluster as EKS describes it."""
         defaults = {
             "roleArn": self.role,
-            "version": "1.34",
+            "version": "1.36",
             "resourcesVpcConfig": {"subnetIds": self.subnets, "endpointPublicAccess": True},
             "accessConfig": {"authenticationMode": "API"},
         }

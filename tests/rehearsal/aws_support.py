@@ -19,7 +19,12 @@ from rehearsal.providers.aws.provider import AwsProvider
 from rehearsal.providers.serving import Properties, Refused, Request
 
 REGION = "us-east-1"
-ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIAREHEARSAL", "AWS_SECRET_ACCESS_KEY": "rehearsal", "AWS_DEFAULT_REGION": REGION}
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL",
+    "AWS_SECRET_ACCESS_KEY": "rehearsal",
+    "AWS_DEFAULT_REGION": REGION,
+    "GPULAB_TODAY": "2026-11-30",
+}
 DEFAULT_TAGS = {"Owner": "tests"}
 
 

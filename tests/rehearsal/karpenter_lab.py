@@ -92,7 +92,7 @@ class Lab:
         self.client("eks").create_cluster(
             name=CLUSTER,
             roleArn=roles["cluster"],
-            version="1.34",
+            version="1.36",
             resourcesVpcConfig={"subnetIds": subnets},
             accessConfig={"authenticationMode": "API"},
         )

@@ -13,7 +13,7 @@ from aws_server_lab import Lab, running_lab
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from rehearsal.aws.versions import VERSIONS
+from rehearsal.aws.versions import versions
 
 ADMINISTRATOR = "arn:aws:iam::123456789012:role/platform-admin"
 ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
@@ -107,7 +107,7 @@ def test_node_groups_instances_are_real_and_go_with_it(lab: Lab) -> None:
 
 
 def test_node_group_updates(lab: Lab) -> None:
-    lab.make_cluster(version="1.33")
+    lab.make_cluster(version="1.35")
     lab.make_group()
     before = {one["InstanceId"] for one in lab.instances()}
     where = {"clusterName": "lab", "nodegroupName": "system"}
@@ -121,14 +121,38 @@ def test_node_group_updates(lab: Lab) -> None:
     assert group["labels"] == {"a": "b"}
     assert group["taints"] == [{"key": "x", "value": "y", "effect": "NO_SCHEDULE"}]
     assert len(lab.instances()) == 1
-    lab.eks.update_cluster_version(name="lab", version="1.34")
-    lab.eks.update_nodegroup_version(**where, version="1.34")
-    assert lab.eks.describe_nodegroup(**where)["nodegroup"]["version"] == "1.34"
+    lab.eks.update_cluster_version(name="lab", version="1.36")
+    lab.eks.update_nodegroup_version(**where, version="1.36")
+    assert lab.eks.describe_nodegroup(**where)["nodegroup"]["version"] == "1.36"
     assert not before & {one["InstanceId"] for one in lab.instances()}
 
 
+def test_versions_are_those_of_ekss_calendar(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {one["clusterVersion"]: one for one in lab.eks.describe_cluster_versions()["clusterVersions"]}
+    assert {name: one["versionStatus"] for name, one in found.items()} == {
+        "1.32": "EXTENDED_SUPPORT",
+        "1.33": "EXTENDED_SUPPORT",
+        "1.34": "STANDARD_SUPPORT",
+        "1.35": "STANDARD_SUPPORT",
+        "1.36": "STANDARD_SUPPORT",
+    }
+    assert f"{found['1.32']['endOfStandardSupportDate']:%Y-%m-%d}" == "2026-03-23"
+    monkeypatch.setenv("GPULAB_TODAY", f"{found['1.32']['endOfExtendedSupportDate']:%Y-%m-%d}")
+    assert "unsupported Kubernetes version" in refused(lambda: lab.make_cluster(version="1.32"))
+
+
+def test_a_cluster_without_extended_support_is_upgraded_when_standard_support_ends(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, support_type in (("standard", "STANDARD"), ("extended", "EXTENDED")):
+        lab.make_cluster(name, version="1.34", upgradePolicy={"supportType": support_type})
+    monkeypatch.setenv("GPULAB_TODAY", "2026-12-02")
+    versions = [lab.eks.describe_cluster(name=name)["cluster"]["version"] for name in ("standard", "extended")]
+    assert versions == ["1.35", "1.34"]
+
+
 def test_addons_have_published_versions(lab: Lab) -> None:
-    for version in VERSIONS:
+    for version in versions():
         (addon,) = lab.eks.describe_addon_versions(addonName="kube-proxy", kubernetesVersion=version)["addons"]
         defaults = [one for one in addon["addonVersions"] if one["compatibilities"][0]["defaultVersion"]]
         assert [one["addonVersion"].startswith(f"v{version}.") for one in defaults] == [True]
@@ -195,9 +219,30 @@ REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
         "not valid",
     ),
     "a version that is none": (lambda lab: lab.make_cluster("b", version="1.20"), "unsupported Kubernetes version"),
+    "no extended support for a version that is in it": (
+        lambda lab: lab.make_cluster("b", version="1.33", upgradePolicy={"supportType": "STANDARD"}),
+        "cannot disable extended support",
+    ),
+    "to leave extended support but by an upgrade": (
+        lambda lab: (
+            lab.make_cluster("b", version="1.33"),
+            lab.eks.update_cluster_config(name="b", upgradePolicy={"supportType": "STANDARD"}),
+        ),
+        "cannot disable extended support",
+    ),
+    "an upgrade policy that is none": (
+        lambda lab: lab.eks.update_cluster_config(name="lab", upgradePolicy={"supportType": "LONG"}),
+        "supportType LONG",
+    ),
+    "an image of another version": (
+        lambda lab: lab.make_group(releaseVersion="1.35.8-20260930"),
+        "Requested release version 1.35.8-20260930 is not valid for kubernetes version 1.36.",
+    ),
+    "an image that was never released": (lambda lab: lab.make_group(releaseVersion="1.36.4-20260925"), "is not valid"),
+    "an image of tomorrow": (lambda lab: lab.make_group(releaseVersion="1.36.9-20991231"), "is not valid"),
     "a second cluster of a name": (lambda lab: lab.make_cluster(), "already exists"),
     "two versions at once": (
-        lambda lab: (lab.make_cluster("b", version="1.31"), lab.eks.update_cluster_version(name="b", version="1.33")),
+        lambda lab: (lab.make_cluster("b", version="1.34"), lab.eks.update_cluster_version(name="b", version="1.36")),
         "minor version update",
     ),
     "an update that changes nothing": (
@@ -232,7 +277,7 @@ REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
     ),
     "an addon that is none": (lambda lab: lab.eks.create_addon(clusterName="lab", addonName="dns"), "not supported"),
     "an addon's version for another Kubernetes": (
-        lambda lab: lab.eks.create_addon(clusterName="lab", addonName="kube-proxy", addonVersion="v1.31.2-eksbuild.3"),
+        lambda lab: lab.eks.create_addon(clusterName="lab", addonName="kube-proxy", addonVersion="v1.35.3-eksbuild.29"),
         "not supported",
     ),
     "a value that an addon does not have": (

@@ -131,7 +131,7 @@ def test_a_node_keeps_something_for_itself(name: str) -> None:
             instance_type=instance_type,
             zone="us-east-1a",
             private_ip="10.0.0.1",
-            version="1.34",
+            version="1.36",
             group="system",
             image_id="ami-1",
             capacity_type="ON_DEMAND",

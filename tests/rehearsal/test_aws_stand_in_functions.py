@@ -45,7 +45,7 @@ def test_parameters(aws: SimulatedAws) -> None:
 
 def test_addon_versions(aws: SimulatedAws) -> None:
     token = "aws:eks/getAddonVersion:getAddonVersion"
-    asked = {"addonName": "vpc-cni", "kubernetesVersion": "1.34"}
+    asked = {"addonName": "vpc-cni", "kubernetesVersion": "1.36"}
     default = aws.provider.invoke(token, asked)["version"]
     assert default.startswith("v1.")
     assert aws.provider.invoke(token, {**asked, "mostRecent": True})["version"] >= default

@@ -47,7 +47,7 @@ class Lab:
     def cluster_inputs(self, **more: Any) -> Properties:
         return {
             "name": "lab",
-            "version": "1.33",
+            "version": "1.35",
             "roleArn": self.role.outputs["arn"],
             "vpcConfig": {
                 "subnetIds": self.subnets,
@@ -73,10 +73,13 @@ class Lab:
             **more,
         }
 
-    def running(self) -> int:
+    def running_ids(self) -> set[str]:
         reservations = self.aws.ec2.describe_instances()["Reservations"]
-        states = [one["State"]["Name"] for reservation in reservations for one in reservation["Instances"]]
-        return states.count("running")
+        found = [one for reservation in reservations for one in reservation["Instances"]]
+        return {one["InstanceId"] for one in found if one["State"]["Name"] == "running"}
+
+    def running(self) -> int:
+        return len(self.running_ids())
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_cluster_is_what_was_asked_for(lab: Lab) -> None:
 def test_cluster_changes_in_place(lab: Lab) -> None:
     network = {**lab.cluster_inputs()["vpcConfig"], "endpointPublicAccess": False, "publicAccessCidrs": []}
     changed = lab.cluster_inputs(
-        version="1.34",
+        version="1.36",
         vpcConfig=network,
         enabledClusterLogTypes=["audit"],
         deletionProtection=True,
@@ -140,7 +143,7 @@ def test_preview_of_a_cluster_knows_what_it_does_not_know(lab: Lab) -> None:
     outputs = kind.preview(kind.check(lab.cluster_inputs(), {}, request), None, request)
     assert outputs["vpcConfig"]["clusterSecurityGroupId"] is UNKNOWN
     assert outputs["endpoint"] is UNKNOWN
-    assert outputs["version"] == "1.33"
+    assert outputs["version"] == "1.35"
 
 
 def test_node_group_lives_and_scales(lab: Lab) -> None:
@@ -163,6 +166,19 @@ def test_node_group_lives_and_scales(lab: Lab) -> None:
     assert lab.aws.drift(group) == {"gone": True}
 
 
+def test_a_new_release_of_the_image_rolls_the_nodes_in_place(lab: Lab) -> None:
+    older, newer = (lab.group_inputs(releaseVersion=f"1.35.8-{day}") for day in ("20260923", "20260930"))
+    group = lab.aws.create(NODE_GROUP, older)
+    before = lab.running_ids()
+    lab.aws.update(group, newer)
+    assert group.outputs["releaseVersion"] == "1.35.8-20260930"
+    assert lab.aws.drift(group) == {}
+    assert len(before) == lab.running() == 2
+    assert not before & lab.running_ids()
+    with pytest.raises(Refused, match=r"1\.36\.4-20260930 is not valid for kubernetes version 1\.35"):
+        lab.aws.update(group, lab.group_inputs(releaseVersion="1.36.4-20260930"))
+
+
 def test_coredns_waits_for_nodes_that_it_tolerates(lab: Lab) -> None:
     inputs = {"clusterName": "lab", "addonName": "coredns"}
     with pytest.raises(InitFailed, match="InsufficientNumberOfReplicas") as failed:
@@ -178,7 +194,7 @@ def test_addon_changes_in_place(lab: Lab) -> None:
     inputs = {"clusterName": "lab", "addonName": "vpc-cni", "configurationValues": json.dumps({"env": {"A": "1"}})}
     addon = lab.aws.create(ADDON, inputs)
     assert lab.aws.drift(addon) == {}
-    older = {**inputs, "addonVersion": "v1.20.4-eksbuild.2", "resolveConflictsOnUpdate": "OVERWRITE"}
+    older = {**inputs, "addonVersion": "v1.21.1-eksbuild.8", "resolveConflictsOnUpdate": "OVERWRITE"}
     lab.aws.update(addon, {**older, "configurationValues": json.dumps({"env": {"A": "2"}})})
     assert lab.aws.drift(addon) == {}
     with pytest.raises(Refused, match="not supported"):
@@ -251,7 +267,13 @@ def test_a_cluster_has_one_issuer_and_another_takes_its_place(lab: Lab) -> None:
 
 
 REFUSALS: list[tuple[str, Properties, str, str]] = [
-    (CLUSTER, {"version": "1.20"}, "version", "one of"),
+    (CLUSTER, {"version": "1.20"}, "version", "not 1.20"),
+    (
+        CLUSTER,
+        {"version": "1.33", "upgradePolicy": {"supportType": "STANDARD"}},
+        "upgradePolicy.supportType",
+        "has entered it",
+    ),
     (CLUSTER, {"name": "a b"}, "name", "must match"),
     (CLUSTER, {"enabledClusterLogTypes": ["kubelet"]}, "enabledClusterLogTypes[0]", "one of"),
     (CLUSTER, {"vpcConfig": {"subnetIds": ["subnet-1"]}}, "vpcConfig.subnetIds", "two different AZs"),
@@ -265,6 +287,12 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
     (NODE_GROUP, {"instanceTypes": ["m99.large"]}, "instanceTypes[0]", "no instance type"),
     (NODE_GROUP, {"amiType": "AL2023_ARM_64_STANDARD"}, "instanceTypes[0]", "x86_64"),
     (NODE_GROUP, {"amiType": "AL3"}, "amiType", "one of"),
+    (
+        NODE_GROUP,
+        {"version": "1.36", "releaseVersion": "1.35.8-20260930"},
+        "releaseVersion",
+        "not valid for kubernetes",
+    ),
     (NODE_GROUP, {"taints": [{**TAINT, "effect": "NoSchedule"}]}, "taints[0].effect", "NO_SCHEDULE"),
     (NODE_GROUP, {"scalingConfig": {"minSize": 3, "desiredSize": 2, "maxSize": 2}}, "scalingConfig.minSize", "greater"),
     (NODE_GROUP, {"diskSize": 50, "launchTemplate": {"id": "lt-1", "version": "1"}}, "diskSize", "launch template"),

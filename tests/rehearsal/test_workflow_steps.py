@@ -71,7 +71,7 @@ def runner(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("runner")
     stack_file = folder / f"Pulumi.{STACK}.yaml"
     minimal = (PROJECT / "tests" / "stacks" / "minimal.happy.yaml").read_text(encoding="utf-8")
-    stack_file.write_text(minimal.replace('"2026-06-01"', '"2027-06-01"').replace('"1.32"', '"1.34"'), encoding="utf-8")
+    stack_file.write_text(minimal.replace('"2026-06-01"', '"2027-06-01"'), encoding="utf-8")
     with staged(Options(stack_file=stack_file, stack=STACK), Console(quiet=True)) as rehearsal:
         workspace = rehearsal.workspace
         (workspace.folder / "policies").symlink_to(workspace.policy_pack)

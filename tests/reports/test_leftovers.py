@@ -181,7 +181,7 @@ def network(account: Planting) -> None:
         SubnetIds=[other],
         SecurityGroupIds=[groups[0]],
     )
-    name = "/aws/service/eks/optimized-ami/1.34/amazon-linux-2023/x86_64/standard/recommended/image_id"
+    name = "/aws/service/eks/optimized-ami/1.36/amazon-linux-2023/x86_64/standard/recommended/image_id"
     image = account.ssm.get_parameter(Name=name)["Parameter"]["Value"]
     specification = account.tags("instance", {"karpenter.sh/discovery": "gpulab-dev"})
     instance = ec2.run_instances(

@@ -47,6 +47,12 @@ def resource(op: str, type_: str, name: str, **given: Any) -> dict[str, Any]:
 END = {"summaryEvent": {}}
 
 
+@pytest.fixture(autouse=True)
+def _on_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day of which a comment speaks."""
+    monkeypatch.setenv("GPULAB_TODAY", "2026-08-01")
+
+
 @pytest.mark.parametrize("name", ["create", "change", "destroy", "failed", "large"])
 def test_stored_previews_give_the_stored_comments(name: str) -> None:
     """GPULAB_WRITE_COMMENTS=1 writes them anew; read the difference."""
@@ -377,3 +383,62 @@ def test_pools_cost_at_their_limits_what_their_machines_cost() -> None:
 def test_an_unreadable_preview_raises() -> None:
     with pytest.raises(PreviewError, match="lab: is empty"):
         read(" \n", "lab")
+
+
+CASES = HERE.parent / "cases"
+CLUSTER = "aws:eks/cluster:Cluster"
+
+
+def cluster(op: str = "same", **inputs: Any) -> Step:
+    urn = f"urn:pulumi:prod::gpulab::{CLUSTER}::gpulab-prod"
+    return step(op, old=None if op == "create" else inputs, new=inputs, type=CLUSTER, urn=urn)
+
+
+def test_a_control_plane_in_extended_support_costs_six_times_as_much_and_the_comment_says_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GPULAB_TODAY")
+    assert preview.main([f"dev={CASES / 'r9-eks-1.32.json'}"]) == 0
+    said = capsys.readouterr().out
+    assert "0.00 → 0.60 USD an hour" in said
+    assert "Kubernetes 1.32 left EKS's standard support on 2026-03-23" in said
+
+
+@pytest.mark.parametrize(
+    ("day", "inputs", "usd"),
+    [
+        ("2026-12-01", {"version": "1.34"}, 0.10),
+        ("2026-12-02", {"version": "1.34"}, 0.60),
+        ("2026-12-02", {"version": "1.34", "upgradePolicy": {"supportType": "STANDARD"}}, 0.10),
+        ("2026-12-02", {"version": "1.36"}, 0.10),
+        ("2026-12-02", {}, 0.10),
+    ],
+)
+def test_a_control_plane_is_priced_by_its_version_and_the_day(
+    day: str, inputs: dict[str, Any], usd: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPULAB_TODAY", day)
+    assert idle_cost([cluster("create", **inputs)]).after == pytest.approx(usd)
+
+
+def test_a_version_that_nobody_knows_has_no_price() -> None:
+    assert idle_cost([cluster("create", version="1.99")]).unknown == [
+        "gpulab-prod (EKS's support of Kubernetes 1.99 is not known)"
+    ]
+
+
+def test_90_days_before_the_end_a_comment_warns_of_clusters_that_do_not_change_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = events(
+        resource(
+            "same", CLUSTER, "gpulab-prod", old={"inputs": {"version": "1.34"}}, new={"inputs": {"version": "1.34"}}
+        ),
+        END,
+    )
+    warning = "`gpulab-prod`: Kubernetes 1.34 leaves EKS's standard support on 2026-12-02"
+    for day, warns in (("2026-09-02", False), ("2026-09-03", True)):
+        monkeypatch.setenv("GPULAB_TODAY", day)
+        assert (warning in comment([read(text, "prod")])) is warns
+    deleted = text.replace('"same"', '"delete"')
+    assert warning not in comment([read(deleted, "prod")])

@@ -64,16 +64,10 @@ class Eks:
 
 
 def answer(mocks: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Eks:
-    """Have `mocks` compute what EKS's components and the addons' catalogue give, for a cluster at `endpoint`."""
+    """Have `mocks` compute what EKS's components give, for a cluster at `endpoint`."""
     eks = Eks(endpoint)
     mocks.outputs["eks:index:Cluster"] = eks.cluster
     mocks.outputs["eks:index:ManagedNodeGroup"] = lambda resource: {}
-    mocks.invokes["aws:eks/getAddonVersion:getAddonVersion"] = lambda args: {
-        **args,
-        "id": args["addonName"],
-        "region": "us-east-1",
-        "version": f"default-{args['addonName']}-for-{args['kubernetesVersion']}",
-    }
 
     # The mock engine has to read references to resources too, but in its own thread there is no program to make
     # resources in: there a reference is its URN.

@@ -24,7 +24,7 @@ LAB: dict[str, Any] = {
     "gpulab:costCenter": "research-042",
     "gpulab:lifecycle": {"kind": "lab", "expires": "2027-06-30"},
     "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"]},
-    "gpulab:cluster": {"version": "1.34", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
+    "gpulab:cluster": {"version": "1.36", "administrators": ["arn:aws:iam::123456789012:role/platform-admin"]},
     "gpulab:nodePools": {"cpu": {"categories": ["m"], "limits": {"cpu": 64}}},
 }
 

@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 import pytest
 
+import contracts.eks
 from components import cluster as module
 from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
 
@@ -43,7 +44,8 @@ def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> eks_mocks
 def deploy(mocks: Any, **changed: Any) -> Cluster:
     settings: dict[str, Any] = {
         "cluster_name": "lab",
-        "version": "1.34",
+        "version": "1.36",
+        "support_type": "STANDARD",
         "region": "us-east-1",
         "partition": "aws",
         "caller_arn": "arn:aws:iam::123456789012:user/somebody-else",
@@ -53,7 +55,9 @@ def deploy(mocks: Any, **changed: Any) -> Cluster:
         "administrators": [ADMINISTRATOR],
         "viewers": [VIEWER],
         "log_retention_days": 30,
-        "system_nodes": SystemNodesArgs(instance_types=["m7i.large"], count=2, volume_size=50),
+        "system_nodes": SystemNodesArgs(
+            instance_types=["m7i.large"], count=2, volume_size=50, release="1.36.4-20260923"
+        ),
         "node_tags": {"Owner": "ml@example.com"},
     }
 
@@ -191,14 +195,30 @@ def test_sessions_belong_to_their_roles(caller, principal, same):
     assert module.is_same_principal(caller, principal) is same
 
 
-def test_addons_have_the_default_version_for_the_clusters_kubernetes(mocks, eks):
-    deploy(mocks, version="1.33")
+def test_addons_are_pinned_by_the_clusters_kubernetes_and_looked_up_by_nobody(mocks, eks):
+    deploy(mocks, version="1.35")
     inputs = control_plane(mocks).inputs
-    assert inputs["vpcCniOptions"]["addonVersion"] == "default-vpc-cni-for-1.33"
-    assert inputs["kubeProxyAddonOptions"]["version"] == "default-kube-proxy-for-1.33"
     versions = {addon.inputs["addonName"]: addon.inputs["addonVersion"] for addon in mocks.all("aws:eks/addon:Addon")}
-    assert versions == {name: f"default-{name}-for-1.33" for name in ("coredns", "eks-pod-identity-agent")}
-    assert not any(call.args.get("mostRecent") for call in mocks.calls)
+    versions |= {
+        "vpc-cni": inputs["vpcCniOptions"]["addonVersion"],
+        "kube-proxy": inputs["kubeProxyAddonOptions"]["version"],
+    }
+    assert versions.keys() == {"coredns", "eks-pod-identity-agent", "vpc-cni", "kube-proxy"}
+    assert versions == {name: contracts.eks.addon_version(name, "1.35") for name in versions}
+    assert not any("getAddonVersion" in call.token for call in mocks.calls)
+
+
+@pytest.mark.parametrize("support_type", ["STANDARD", "EXTENDED"])
+def test_eks_is_told_what_to_do_when_standard_support_ends(mocks, eks, support_type):
+    deploy(mocks, support_type=support_type)
+    assert control_plane(mocks).inputs["upgradePolicy"] == {"supportType": support_type}
+
+
+def test_system_nodes_have_one_release_of_their_image(mocks, eks):
+    deploy(mocks)
+    assert system_nodes(mocks).inputs["releaseVersion"] == "1.36.4-20260923"
+    template = mocks.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
+    assert "imageId" not in template, "EKS takes a release beside a template without an image alone"
 
 
 def test_network_policies_are_enforced(mocks, eks):
@@ -260,7 +280,9 @@ def test_system_nodes_disks_are_encrypted_and_tagged(mocks, eks):
     ("instance_type", "image"), [("m7i.large", "AL2023_x86_64_STANDARD"), ("m7g.large", "AL2023_ARM_64_STANDARD")]
 )
 def test_image_is_of_the_instance_types_architecture(mocks, eks, instance_type, image):
-    deploy(mocks, system_nodes=SystemNodesArgs(instance_types=[instance_type], count=2, volume_size=50))
+    release = "1.36.4-20260923"
+    nodes = SystemNodesArgs(instance_types=[instance_type], count=2, volume_size=50, release=release)
+    deploy(mocks, system_nodes=nodes)
     assert system_nodes(mocks).inputs["amiType"] == image
 
 

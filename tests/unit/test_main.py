@@ -32,9 +32,9 @@ ERRORS = [path for path in sorted((PROJECT / "tests" / "stacks").glob("*.error.y
 DAY = "2026-09-01"
 
 
-def run(mocks: Any, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def run(mocks: Any, config: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, day: str = DAY) -> None:
     """Runs `__main__.py` as the language host does, with `config` as the engine hands it over."""
-    monkeypatch.setenv("GPULAB_TODAY", DAY)
+    monkeypatch.setenv("GPULAB_TODAY", day)
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(config))
     pulumi_config.set_all_config(config)
 
@@ -56,6 +56,26 @@ def test_a_wrong_stack_file_ends_the_program_before_the_first_resource(
         run(mocks, config, monkeypatch)
     assert mocks.resources == []
     assert mocks.calls == []
+
+
+def test_a_preview_warns_of_a_version_that_leaves_standard_support(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    monkeypatch.setattr("components.platform.Platform", not_built)
+    config = settings.read_stack_file(PROJECT / "Pulumi.dev.yaml")
+    config["gpulab:cluster"] = json.dumps({**json.loads(config["gpulab:cluster"]), "version": "1.34"})
+    with pytest.raises(NotBuilt):
+        run(mocks, config, monkeypatch, day="2026-11-30")
+    assert [line.partition(":")[0] for line in said] == ["gpulab"]
+    assert "Kubernetes 1.34 leaves EKS's standard support on 2026-12-02" in said[0]
+
+
+class NotBuilt(Exception):
+    """The end of a program whose platform is not built."""
+
+
+def not_built(*_: Any) -> None:
+    raise NotBuilt
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])

@@ -36,8 +36,6 @@ Deploy = Callable[..., Any]
 
 @pytest.fixture
 def deploy(mocks: Any) -> Deploy:
-    mocks.invokes["aws:eks/getAddonVersion:getAddonVersion"] = lambda args: {**args, "id": "v1", "version": "v1"}
-
     def run(settings: dict[str, Any] | None = None, **args: Any) -> Storage:
         def program() -> Storage:
             needed = pulumi.CustomResource("test:index:Cluster", "cluster")
@@ -45,7 +43,7 @@ def deploy(mocks: Any) -> Deploy:
                 "lab",
                 StorageArgs(
                     cluster_name="gpulab-test",
-                    kubernetes_version="1.34",
+                    kubernetes_version="1.36",
                     cluster_arn=CLUSTER_ARN,
                     partition="aws",
                     account_id="123456789012",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rehearsal import toolchain, tools
 from rehearsal.toolchain import fits
 from rehearsal.tools import Download, Tool, ToolMissing
+from settings.cluster import KUBERNETES_VERSIONS
 
 QUIET = Console(quiet=True)
 
@@ -85,6 +86,20 @@ def test_only_the_same_major_and_nothing_older_is_taken_from_path(printed: str, 
     assert fits(printed, pinned) is expected
 
 
+def test_another_minor_version_of_kubernetes_is_not_the_stacks() -> None:
+    assert fits("Kubernetes v1.36.9", "v1.36.3", same_minor=True)
+    assert not fits("Kubernetes v1.37.2", "v1.36.3", same_minor=True)
+
+
+def test_a_rehearsal_has_the_control_plane_of_its_stacks_own_version() -> None:
+    for version in KUBERNETES_VERSIONS:
+        (control_plane,) = (one for one in tools.rehearsal_tools(version) if "kube-apiserver" in one.packages)
+        assert control_plane.version.startswith(f"v{version}.")
+        assert control_plane.same_minor
+        assert (control_plane.pin / "go.sum").stat().st_size > 0
+    assert all(one in tools.ALL_TOOLS for one in tools.rehearsal_tools(KUBERNETES_VERSIONS[-1]))
+
+
 def test_a_fitting_program_on_path_is_taken_and_nothing_is_cached(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_program(place / "path" / "hello", "hello v1.5.0")
     found = ensure_only(tool())
@@ -146,7 +161,7 @@ def test_with_no_way_left_the_message_names_the_program_and_every_way(
 def test_every_pin_can_be_read_and_every_go_sum_is_there() -> None:
     for one in toolchain.ALL_TOOLS:
         assert one.version.startswith("v")
-        assert (tools.TOOLS / one.name / "go.sum").stat().st_size > 0
+        assert (one.pin / "go.sum").stat().st_size > 0
         assert one.build_seconds.keys() == one.packages.keys()
 
 

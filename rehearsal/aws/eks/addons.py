@@ -11,38 +11,12 @@ from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.eks.models import paginated_list
 
+import contracts.eks
 from rehearsal.aws.eks import checks, in_cluster
 from rehearsal.aws.eks.pod_identity import associate
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid, missing
-from rehearsal.aws.versions import VERSIONS
+from rehearsal.aws.versions import versions
 
-# Name -> Kubernetes version -> published versions, newest first; the first is the default, "*" stands for every
-# Kubernetes version. A sample in the form of EKS's versions, not EKS's own list: which are published changes weekly.
-ADDON_VERSIONS: dict[str, dict[str, tuple[str, ...]]] = {
-    "vpc-cni": {"*": ("v1.21.1-eksbuild.1", "v1.20.4-eksbuild.2", "v1.20.1-eksbuild.3", "v1.19.6-eksbuild.7")},
-    "coredns": {
-        "1.31": ("v1.11.4-eksbuild.28", "v1.11.4-eksbuild.24", "v1.11.3-eksbuild.2"),
-        "1.32": ("v1.11.4-eksbuild.28", "v1.11.4-eksbuild.24", "v1.11.4-eksbuild.2"),
-        "1.33": ("v1.12.4-eksbuild.1", "v1.12.2-eksbuild.4", "v1.12.1-eksbuild.2"),
-        "1.34": ("v1.12.4-eksbuild.1", "v1.12.3-eksbuild.1", "v1.12.2-eksbuild.4"),
-        "1.35": ("v1.13.1-eksbuild.1", "v1.12.4-eksbuild.1"),
-    },
-    "kube-proxy": {
-        "1.31": ("v1.31.13-eksbuild.2", "v1.31.10-eksbuild.12", "v1.31.2-eksbuild.3"),
-        "1.32": ("v1.32.9-eksbuild.2", "v1.32.6-eksbuild.12", "v1.32.0-eksbuild.2"),
-        "1.33": ("v1.33.5-eksbuild.2", "v1.33.3-eksbuild.10", "v1.33.0-eksbuild.2"),
-        "1.34": ("v1.34.1-eksbuild.2", "v1.34.0-eksbuild.4", "v1.34.0-eksbuild.2"),
-        "1.35": ("v1.35.0-eksbuild.2",),
-    },
-    "eks-pod-identity-agent": {
-        "*": ("v1.3.10-eksbuild.2", "v1.3.9-eksbuild.5", "v1.3.8-eksbuild.2", "v1.3.4-eksbuild.1")
-    },
-    "aws-ebs-csi-driver": {
-        "*": ("v1.54.0-eksbuild.1", "v1.53.0-eksbuild.1", "v1.51.1-eksbuild.1", "v1.48.0-eksbuild.2")
-    },
-    "aws-efs-csi-driver": {"*": ("v2.1.15-eksbuild.1", "v2.1.13-eksbuild.1", "v2.1.11-eksbuild.1")},
-    "snapshot-controller": {"*": ("v8.3.0-eksbuild.1", "v8.2.0-eksbuild.1")},
-}
 # Addons whose Deployment needs a node; the others are DaemonSets, which are content with none.
 _NEEDS_NODES = ("coredns", "aws-ebs-csi-driver", "aws-efs-csi-driver", "snapshot-controller")
 # What an addon's configuration schema (`aws eks describe-addon-configuration`) allows at its top: kept by hand, for
@@ -66,12 +40,6 @@ _CONFIGURATION = {
 _TOLERATED = ("CriticalAddonsOnly", "node-role.kubernetes.io/control-plane")
 _NAMESPACE = "kube-system"
 _RESOLVE_CONFLICTS = ("NONE", "OVERWRITE", "PRESERVE")
-
-
-def versions_of(addon: str, kubernetes: str) -> tuple[str, ...]:
-    """The published versions of an addon for a Kubernetes version, the default first."""
-    published = ADDON_VERSIONS.get(addon, {})
-    return published.get(kubernetes) or published.get("*", ())
 
 
 class AddonOperations(Operations):
@@ -132,10 +100,10 @@ class AddonOperations(Operations):
     def describe_addon_versions(self) -> ActionResult:
         wanted, kubernetes = self.asked("addonName"), self.asked("kubernetesVersion")
         addons = []
-        for name in [wanted] if wanted else ADDON_VERSIONS:
+        for name in [wanted] if wanted else contracts.eks.addons():
             supported: dict[str, list[dict[str, Any]]] = {}
-            for version in [kubernetes] if kubernetes else reversed(VERSIONS):
-                for index, published in enumerate(versions_of(name, version)):
+            for version in [kubernetes] if kubernetes else reversed(versions()):
+                for index, published in enumerate(contracts.eks.addon_versions(name, version)):
                     supported.setdefault(published, []).append(
                         {"clusterVersion": version, "platformVersions": ["*"], "defaultVersion": index == 0}
                     )
@@ -153,7 +121,7 @@ class AddonOperations(Operations):
                         "addonVersions": infos,
                     }
                 )
-        if wanted and wanted not in ADDON_VERSIONS:
+        if wanted and wanted not in contracts.eks.addons():
             raise invalid(f"Addon {wanted} specified is not supported", addonName=wanted)
         return ActionResult({"addons": addons})
 
@@ -166,7 +134,7 @@ class AddonOperations(Operations):
         return cluster.addons[name]
 
     def _version(self, cluster: Cluster, name: str, default: bool = False) -> str:
-        published = versions_of(name, cluster.version)
+        published = contracts.eks.addon_versions(name, cluster.version)
         if not published:
             raise invalid(f"Addon {name} specified is not supported", clusterName=cluster.name, addonName=name)
         asked = self.asked("addonVersion", published[0] if default else None)

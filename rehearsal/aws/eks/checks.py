@@ -6,9 +6,11 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from moto.eks.exceptions import InvalidRequestException
 from moto.iam.exceptions import NotFoundException
 from moto.kms.models import kms_backends
 
+from contracts import eks
 from rehearsal.aws.eks.state import Operations, invalid
 
 _ZONES_NEEDED = 2
@@ -34,6 +36,19 @@ def role_of(operations: Operations, arn: str) -> Any | None:
         return operations.iam.get_role_by_arn(arn)
     except NotFoundException:
         return None
+
+
+def upgrade_policy(cluster: str, version: str, policy: dict[str, Any]) -> None:
+    """Refuses to keep a cluster out of extended support whose version is in it already."""
+    kind = policy.get("supportType", eks.EXTENDED)
+    if kind not in (eks.STANDARD, eks.EXTENDED):
+        raise invalid(f"unknown supportType {kind}", clusterName=cluster)
+    if kind == eks.STANDARD and not eks.versions()[version].is_standard(eks.today()):
+        raise InvalidRequestException(
+            message=f"You cannot disable extended support for {cluster}: Kubernetes {version} has entered it. You can "
+            "only disable extended support for clusters that are running a Kubernetes version in standard support.",
+            clusterName=cluster,
+        )
 
 
 def cluster_role(operations: Operations, arn: str) -> None:

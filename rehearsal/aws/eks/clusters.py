@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import re
 import zlib
 from ipaddress import IPv4Network, ip_network
@@ -12,10 +13,11 @@ from moto.core.responses import ActionResult
 from moto.eks.exceptions import InvalidRequestException
 from moto.eks.models import paginated_list
 
+from contracts import eks
 from rehearsal.aws import api_server, identity
 from rehearsal.aws.eks import access_entries, checks, in_cluster
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid
-from rehearsal.aws.versions import DEFAULT_VERSION, VERSIONS
+from rehearsal.aws.versions import DEFAULT_VERSION, versions
 
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 _LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
@@ -36,8 +38,10 @@ class ClusterOperations(Operations):
             )
         if name in self.eks_backend.clusters:
             raise in_use(f"Cluster already exists with name: {name}", clusterName=name)
-        if version not in VERSIONS:
+        if version not in versions():
             raise invalid(f"unsupported Kubernetes version {version}", clusterName=name)
+        upgrade_policy = self.asked("upgradePolicy", {"supportType": eks.EXTENDED})
+        checks.upgrade_policy(name, version, upgrade_policy)
         if access.get("authenticationMode", "CONFIG_MAP") not in _AUTHENTICATION_MODES:
             raise invalid(f"unknown authentication mode {access['authenticationMode']}", clusterName=name)
         checks.cluster_role(self, self.asked("roleArn"))
@@ -64,7 +68,7 @@ class ClusterOperations(Operations):
             "authenticationMode": access.get("authenticationMode", "CONFIG_MAP"),
             "bootstrapClusterCreatorAdminPermissions": access.get("bootstrapClusterCreatorAdminPermissions", True),
         }
-        cluster.upgrade_policy = self.asked("upgradePolicy", {"supportType": "EXTENDED"})
+        cluster.upgrade_policy = upgrade_policy
         cluster.deletion_protection = self.asked("deletionProtection", False)
         if server := api_server.known():
             cluster.endpoint = server.url
@@ -103,23 +107,9 @@ class ClusterOperations(Operations):
         return ActionResult({"cluster": cluster})
 
     def describe_cluster_versions(self) -> ActionResult:
-        asked = self.asked("clusterVersions", list(VERSIONS))
-        return ActionResult(
-            {
-                "clusterVersions": [
-                    {
-                        "clusterVersion": version,
-                        "clusterType": "eks",
-                        "defaultVersion": version == DEFAULT_VERSION,
-                        "status": "standard-support",
-                        "versionStatus": "STANDARD_SUPPORT",
-                        "kubernetesPatchVersion": f"{version}.2",
-                    }
-                    for version in reversed(VERSIONS)
-                    if version in asked
-                ]
-            }
-        )
+        asked = self.asked("clusterVersions") or versions()
+        found = [_described(eks.versions()[version]) for version in reversed(versions()) if version in asked]
+        return ActionResult({"clusterVersions": found})
 
     def _service_network(self, vpc_id: str) -> dict[str, Any]:
         """Services' addresses: those asked for, else the one of EKS's two ranges that the VPC leaves free."""
@@ -157,6 +147,25 @@ class ClusterOperations(Operations):
         group = cluster.security_group_id
         if not any(group in (used.id for used in interface.group_set) for interface in self.ec2.enis.values()):
             self.ec2.delete_security_group(group_id=group)
+
+
+def _described(version: eks.Version) -> dict[str, Any]:
+    support = "standard" if version.is_standard(eks.today()) else "extended"
+    return {
+        "clusterVersion": version.name,
+        "clusterType": "eks",
+        "defaultVersion": version.name == DEFAULT_VERSION,
+        "releaseDate": _midnight(version.released),
+        "endOfStandardSupportDate": _midnight(version.standard_until),
+        "endOfExtendedSupportDate": _midnight(version.extended_until),
+        "status": f"{support}-support",
+        "versionStatus": f"{support.upper()}_SUPPORT",
+        "kubernetesPatchVersion": eks.node_releases(version.name)[0].partition("-")[0],
+    }
+
+
+def _midnight(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time(), datetime.UTC)
 
 
 def make_network_interfaces(ec2: Any, cluster: Cluster, subnets: list[Any]) -> None:

@@ -46,7 +46,6 @@ class NodeGroupOperations(Operations):
         ami_type = self.asked("amiType", "CUSTOM" if template and template.image_id else "AL2023_x86_64_STANDARD")
         version = self.asked("version", cluster.version)
         self._check(cluster, template, instance_types or ["t3.medium"], ami_type, version)
-        release = "" if ami_type == "CUSTOM" else images.image(ami_type, version).release
         group = Nodegroup(
             cluster_name=cluster.name,
             node_role=self.asked("nodeRole"),
@@ -64,7 +63,7 @@ class NodeGroupOperations(Operations):
             launch_template=_described(template),
             capacity_type=self.asked("capacityType", "ON_DEMAND"),
             version=version,
-            release_version=self.asked("releaseVersion", release),
+            release_version=self._release(ami_type, version),
             update_config=self.asked("updateConfig", {"maxUnavailable": 1}),
             node_repair_config=self.asked("nodeRepairConfig"),
             account_id=self.current_account,
@@ -137,9 +136,8 @@ class NodeGroupOperations(Operations):
             if not group.launch_template:
                 raise invalid("You cannot specify a launch template: the node group was made without one")
             group.launch_template = _described(self._template(template))
+        group.release_version = self._release(group.ami_type, version)
         group.version = version
-        if group.ami_type != "CUSTOM":
-            group.release_version = self.asked("releaseVersion", images.image(group.ami_type, version).release)
         group.modified_at = utcnow()
         before, cluster.nodes[group.nodegroup_name] = cluster.nodes[group.nodegroup_name], []
         self._scale(cluster, group)
@@ -171,6 +169,17 @@ class NodeGroupOperations(Operations):
             if subnet.vpc_id != cluster.resources_vpc_config["vpcId"]:
                 raise invalid(f"Subnet {subnet.id} belongs to another VPC than the cluster")
 
+    def _release(self, ami_type: str, version: str) -> str:
+        """The release of the image that is asked for, else the recommended one. Refuses one that does not exist."""
+        asked = self.asked("releaseVersion")
+        if ami_type == "CUSTOM":
+            if asked:
+                raise invalid("You cannot specify the field releaseVersion when using custom AMIs.")
+            return ""
+        if asked and not images.is_release(ami_type, version, asked):
+            raise invalid(f"Requested release version {asked} is not valid for kubernetes version {version}.")
+        return asked or images.image(ami_type, version).release
+
     def _template(self, named: dict[str, str] | None) -> Any | None:
         """The version of the launch template that is named by id or name. Refuses one that does not exist."""
         if not named:
@@ -194,7 +203,9 @@ class NodeGroupOperations(Operations):
         template = self._template(group.launch_template)
         data: dict[str, Any] = template.data if template else {}
         image_id = data.get("ImageId") or images.register(
-            self.current_account, self.region, images.image(group.ami_type, group.version)
+            self.current_account,
+            self.region,
+            images.image(group.ami_type, group.version, group.release_version or None),
         )
         disks = copy.deepcopy(data.get("BlockDeviceMappings", []))
         disks = disks or [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": group.disk_size or _DEFAULT_DISK_GIB}}]

@@ -16,6 +16,9 @@ from moto.eks.models import Cluster as MotoCluster
 from moto.eks.models import Nodegroup
 from moto.iam.models import iam_backends
 
+from contracts import eks
+from rehearsal.aws.versions import versions
+
 
 class Cluster(MotoCluster):
     """moto's cluster, and what moto does not know of one. Records are in the shape of EKS's own answers."""
@@ -38,6 +41,15 @@ class Cluster(MotoCluster):
     def security_group_id(self) -> str:
         """The security group that EKS made for the control plane and its nodes."""
         return self.resources_vpc_config["clusterSecurityGroupId"]
+
+    def upgrade_if_due(self) -> None:
+        """Upgrades the control plane, as EKS does by itself when standard support ends under the policy STANDARD."""
+        while self.upgrade_policy.get("supportType") == eks.STANDARD:
+            newer = eks.newer(self.version)
+            if eks.versions()[self.version].is_standard(eks.today()) or newer not in versions():
+                return
+            self.version = newer
+            self.updated("VersionUpdate", {"Version": newer})
 
     def updated(self, kind: str, params: dict[str, Any], errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         """Records a finished update of the cluster or of something in it."""
@@ -119,6 +131,7 @@ class Operations(responses.EKSResponse):
         cluster = self.eks_backend.clusters.get(name)
         if not isinstance(cluster, Cluster):
             raise missing(f"No cluster found for name: {name}.", clusterName=name)
+        cluster.upgrade_if_due()
         return cluster
 
     def node_group(self, cluster: Cluster) -> Nodegroup:

@@ -10,7 +10,7 @@ from moto.eks.exceptions import InvalidRequestException
 from rehearsal.aws.eks import checks
 from rehearsal.aws.eks.clusters import endpoint_access, log_types, make_network_interfaces
 from rehearsal.aws.eks.state import Cluster, Operations, invalid, missing
-from rehearsal.aws.versions import VERSIONS
+from rehearsal.aws.versions import versions
 
 _NODES_BEHIND = 3
 _CONFIG_KINDS = (
@@ -44,6 +44,7 @@ class UpdateOperations(Operations):
             case "accessConfig":
                 update = _update_access(cluster, change["authenticationMode"])
             case "upgradePolicy":
+                checks.upgrade_policy(cluster.name, cluster.version, change)
                 cluster.upgrade_policy = change
                 update = cluster.updated("UpgradePolicyUpdate", {"UpgradePolicy": change})
             case "deletionProtection":
@@ -55,7 +56,7 @@ class UpdateOperations(Operations):
 
     def update_cluster_version(self) -> ActionResult:
         cluster, version = self.cluster("name"), self.asked("version")
-        if version not in VERSIONS or _minor(version) - _minor(cluster.version) != 1:
+        if version not in versions() or _minor(version) - _minor(cluster.version) != 1:
             raise invalid(
                 f"Unsupported Kubernetes minor version update from {cluster.version} to {version}",
                 clusterName=cluster.name,

@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.aws.versions import VERSIONS
+from contracts import eks
+from rehearsal.aws.versions import versions
 from rehearsal.providers.aws.base import AwsResource, each, known
 from rehearsal.providers.aws.cloud import Cloud, is_gone
 from rehearsal.providers.serving import UNKNOWN, Difference, Properties, Refused, Request
@@ -63,7 +64,6 @@ class Cluster(EksResource):
     )
     defaults = {"bootstrapSelfManagedAddons": True}
     choices = {
-        "version": VERSIONS,
         "enabledClusterLogTypes[]": LOG_TYPES,
         "accessConfig.authenticationMode": _AUTHENTICATION_MODES,
         "upgradePolicy.supportType": ("STANDARD", "EXTENDED"),
@@ -84,6 +84,14 @@ class Cluster(EksResource):
     )
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
+        version = known(inputs.get("version"))
+        if version is not None and version not in versions():
+            yield Refused(f"EKS offers Kubernetes {', '.join(versions())}, not {version}", "version")
+        upgrade_policy = known(inputs.get("upgradePolicy")) or {}
+        extended = version in versions() and not eks.versions()[version].is_standard(eks.today())
+        if extended and upgrade_policy.get("supportType") == eks.STANDARD:
+            why = f"extended support can't be disabled for {version}, which has entered it"
+            yield Refused(why, "upgradePolicy.supportType")
         for name in self._not_simulated:
             if name in inputs:
                 yield Refused(f"the rehearsal's aws provider does not carry out {name}", name)

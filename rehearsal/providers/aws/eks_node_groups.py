@@ -78,6 +78,10 @@ class NodeGroup(EksResource):
         yield from _scaling_problems(known(inputs.get("scalingConfig")) or {})
         if len(known(inputs.get("taints")) or []) > _MOST_TAINTS:
             yield Refused(f"a node group takes {_MOST_TAINTS} taints at most", "taints")
+        version, release = known(inputs.get("version")), known(inputs.get("releaseVersion"))
+        if version and release and "BOTTLEROCKET" not in str(inputs.get("amiType")) and not release.startswith(version):
+            why = f"Requested release version {release} is not valid for kubernetes version {version}"
+            yield Refused(why, "releaseVersion")
         if "launchTemplate" in inputs and "diskSize" in inputs:
             yield Refused("the disk size must be specified within the launch template", "diskSize")
         ami = known(inputs.get("amiType")) or ""

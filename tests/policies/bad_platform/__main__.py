@@ -228,6 +228,7 @@ aws.iam.RolePolicyAttachment(
 )
 aws.eks.Cluster(
     "cluster",
+    version="1.32",
     role_arn="arn:aws:iam::123456789012:role/cluster",
     vpc_config={"subnet_ids": ["subnet-1", "subnet-2"]},
     opts=on_aws,

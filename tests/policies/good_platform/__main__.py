@@ -315,6 +315,7 @@ aws.iam.RolePolicyAttachment(
 )
 aws.eks.Cluster(
     "cluster",
+    version="1.36",
     role_arn="arn:aws:iam::123456789012:role/cluster",
     enabled_cluster_log_types=["api", "audit", "authenticator"],
     encryption_config={
