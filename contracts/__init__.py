@@ -258,6 +258,34 @@ def service_prices() -> ServicePrices:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RdsClasses:
+    """The classes of RDS instances for PostgreSQL, as `db.m7g.large`."""
+
+    postgres: Mapping[str, frozenset[str]]
+    """Each class with the regions that sell it."""
+    earlier: frozenset[str]
+    """Classes of earlier generations, which `first_without_earlier` and later versions of PostgreSQL do not run on."""
+    first_without_earlier: int
+    regions: frozenset[str]
+    """The regions that the catalogue knows."""
+
+
+@cache
+def rds_classes() -> RdsClasses:
+    """The catalogue of RDS classes."""
+    found = _read("aws/rds-classes.json")
+    families = {name: (family["sizes"], frozenset(family["regions"])) for name, family in found["postgres"].items()}
+    return RdsClasses(
+        postgres=MappingProxyType(
+            {f"db.{name}.{size}": regions for name, (sizes, regions) in families.items() for size in sizes}
+        ),
+        earlier=frozenset(f"db.{name}.{size}" for name, sizes in found["earlier"].items() for size in sizes),
+        first_without_earlier=found["firstWithoutEarlier"],
+        regions=frozenset().union(*(regions for _, regions in families.values())),
+    )
+
+
 @cache
 def aws_terraform() -> Mapping[str, Any]:
     """Attributes and blocks of the AWS resource types, as the Terraform provider behind Pulumi's has them."""
