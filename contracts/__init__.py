@@ -87,6 +87,11 @@ class InstanceType:
         """Whether there is any GPU, be it a fraction of one."""
         return self.gpu_name is not None
 
+    @property
+    def has_fraction(self) -> bool:
+        """Whether its GPU is a part of one (g6f): Karpenter and the device plugin count none."""
+        return self.has_gpu and not self.gpu_count
+
     def _family_parts(self) -> re.Match[str]:
         parts = _FAMILY.match(self.family)
         if parts is None:
@@ -256,6 +261,39 @@ def service_prices() -> ServicePrices:
         a_month=MappingProxyType(found["usdAMonth"]),
         postgres=MappingProxyType(found["postgresUsdAnHour"]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeImages:
+    """The first releases of EKS's images (AL2023, Bottlerocket) that can do something: `v20260917`, `v1.53.0`."""
+
+    kubernetes: Mapping[str, Mapping[str, str]]
+    """By image family and Kubernetes version: the first release for it. What is not there is not known."""
+    families: Mapping[str, Mapping[str, str]]
+    """By instance family and image family: the first release whose driver knows the GPUs; none: no release does.
+
+    An instance family that is not there works with every release for the accepted versions of Kubernetes.
+    """
+
+    def drive(self, instance_family: str, image_family: str, release: str) -> bool:
+        """Whether an image drives the GPUs of an instance family: with an older driver a node registers 0 GPUs."""
+        needed = self.families.get(instance_family)
+        if needed is None:
+            return True
+        first = needed.get(image_family)
+        return first is not None and release_number(release) >= release_number(first)
+
+
+def release_number(release: str) -> tuple[int, ...]:
+    """The numbers of an image's release, to compare: (20260917,) of `v20260917`, (1, 53, 0) of `v1.53.0`."""
+    return tuple(int(part) for part in release.removeprefix("v").split("."))
+
+
+@cache
+def node_images() -> NodeImages:
+    """What is known of EKS's images for nodes."""
+    found = _read("aws/node-images.json")
+    return NodeImages(kubernetes=found["kubernetes"], families=found["families"])
 
 
 @dataclass(frozen=True, kw_only=True)
