@@ -265,23 +265,29 @@ def service_prices() -> ServicePrices:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeImages:
-    """The first releases of EKS's images (AL2023, Bottlerocket) that can do something: `v20260917`, `v1.53.0`."""
+    """The first releases of EKS's images that can do something. Images are aliases: `al2023@v20260917`."""
 
     kubernetes: Mapping[str, Mapping[str, str]]
-    """By image family and Kubernetes version: the first release for it. What is not there is not known."""
+    """By system (al2023, bottlerocket) and Kubernetes version: the first release for it. The rest is not known."""
     families: Mapping[str, Mapping[str, str]]
-    """By instance family and image family: the first release whose driver knows the GPUs; none: no release does.
+    """By instance family and system: the first release whose driver knows the GPUs; none: no release does.
 
     An instance family that is not there works with every release for the accepted versions of Kubernetes.
     """
 
-    def drive(self, instance_family: str, image_family: str, release: str) -> bool:
-        """Whether an image drives the GPUs of an instance family: with an older driver a node registers 0 GPUs."""
+    def is_for(self, image: str, kubernetes: str) -> bool:
+        """Whether there is such an image for a version of Kubernetes, as far as it is known."""
+        system, _, release = image.partition("@")
+        first = self.kubernetes.get(system, {}).get(kubernetes)
+        return first is None or release_number(release) >= release_number(first)
+
+    def drives(self, image: str, instance_family: str) -> bool:
+        """Whether an image drives the GPUs of an instance family: with an older driver, a node registers 0 GPUs."""
         needed = self.families.get(instance_family)
         if needed is None:
             return True
-        first = needed.get(image_family)
-        return first is not None and release_number(release) >= release_number(first)
+        system, _, release = image.partition("@")
+        return system in needed and release_number(release) >= release_number(needed[system])
 
 
 def release_number(release: str) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def _conditions(pool: NodePool) -> Iterator[Condition]:
         yield "gpus", lambda one: gpus.min <= one.gpu_count <= gpus.max
     if ami is not None:  # where it is wrong, the other mistakes are said all the same
         images = node_images()
-        yield "ami", lambda one: images.drive(one.family, ami.family, ami.release)
+        yield "ami", lambda one: images.drives(ami.alias, one.family)
     if most is not None:
         # What has no price in us-east-1 may cost anything: only who names the family has it.
         yield _PRICE, lambda one: one.family in families if one.price is None else one.price <= most
@@ -85,11 +85,11 @@ def fraction_findings(pool: NodePool) -> Findings:
 
 def image_findings(pool: NodePool) -> Findings:
     """Families that the pool names and whose GPUs its image does not drive: a node would register none, and stay."""
-    family, release = pool.ami.family, pool.ami.release
+    system = pool.ami.family.lower()
     for name in pool.families:
-        if not node_images().drive(name, family, release):
-            first = node_images().families[name].get(family)
-            way_out = f"take {family.lower()}@{first} or later" if first else f"no image of {family} does, take AL2023"
+        if not node_images().drives(pool.ami.alias, name):
+            first = node_images().families[name].get(system)
+            way_out = f"take {system}@{first} or later" if first else f"no image of {pool.ami.family} does, take AL2023"
             yield ("ami", "alias"), f"does not drive the GPUs of {name}: {way_out}, or leave the family out"
 
 

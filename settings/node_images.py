@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contracts import node_images, release_number
+from contracts import node_images
 from settings.node_pools import NodePool
 from settings.section import Findings
 
@@ -12,10 +12,10 @@ from settings.section import Findings
 def version_findings(pools: Mapping[str, NodePool], kubernetes: str) -> Findings:
     """Images that are older than the version: Karpenter would find none, and buy no node. Paths are the stack's."""
     for name, pool in pools.items():
-        first = node_images().kubernetes[pool.ami.family].get(kubernetes)
-        if first is not None and release_number(pool.ami.release) < release_number(first):
+        images, system = node_images(), pool.ami.family.lower()
+        if not images.is_for(pool.ami.alias, kubernetes):
             yield (
                 ("nodePools", name, "ami", "alias"),
                 f"has no image for Kubernetes {kubernetes} (cluster.version): "
-                f"take {pool.ami.family.lower()}@{first} or later",
+                f"take {system}@{images.kubernetes[system][kubernetes]} or later",
             )

@@ -9,6 +9,7 @@ import pytest
 
 import contracts
 import settings
+from components.gpu_sharing import operator_values
 from components.node_pools import node_pool_spec
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -56,3 +57,10 @@ def test_an_open_pool_buys_families_of_the_catalogue_alone():
         assert families["operator"] == "In"
         assert {*families["values"]} <= catalogue
         assert "karpenter.k8s.aws/instance-generation" not in asked
+
+
+def test_mig_restarts_no_kubelet():
+    operator = operator_values(accepted("open-pool-mig-buckets").node_pools)
+    environment = {one["name"]: one["value"] for one in operator["migManager"]["env"]}
+    # mig-manager stops the service of that name, and with an empty one none.
+    assert environment["HOST_KUBELET_SYSTEMD_SERVICE"] == ""
