@@ -64,3 +64,9 @@ def test_mig_restarts_no_kubelet():
     environment = {one["name"]: one["value"] for one in operator["migManager"]["env"]}
     # mig-manager stops the service of that name, and with an empty one none.
     assert environment["HOST_KUBELET_SYSTEMD_SERVICE"] == ""
+
+
+def test_which_gpus_a_notebook_sees_is_not_for_its_profile_to_say():
+    ((key, message),) = mistakes("visible-devices").items()
+    assert key == "gpulab:profiles.slice.env"
+    assert message.startswith("has NVIDIA_VISIBLE_DEVICES, which is the platform's: ")
