@@ -169,8 +169,9 @@ def _size_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
 def _at_a_higher_price(profile: Profile, pools: Mapping[str, NodePool]) -> str:
     """The way out where a pool's maxPrice is what keeps a notebook's machines from it; nothing where it is not."""
     for name, pool in pools.items():
-        fitting = suitable_types(profile, pool.at_any_price) if pool.max_price is not None else ()
-        if fitting and not suitable_types(profile, pool):
+        if pool.max_price is None or suitable_types(profile, pool):
+            continue
+        if fitting := suitable_types(profile, pool.at_any_price):
             return (
                 f"; {priced(fitting[0])} would do, and nodePools.{name}.maxPrice is {pool.max_price:g}: raise it, or "
                 "make the profile smaller"
