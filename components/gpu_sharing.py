@@ -130,8 +130,7 @@ def operator_values(pools: Mapping[str, NodePool]) -> dict[str, Any]:
                 "data": mig_data,
             },
             "env": [
-                # An instance cannot reset its GPUs, which A100s need to change their mode: it starts anew, before its
-                # first pod.
+                # Where the mode is not set yet (`components.user_data`): an instance cannot reset an A100.
                 {"name": "WITH_REBOOT", "value": "true"},
                 # By default, kubelet is stopped meanwhile where the driver is the host's. On AL2023 containerd then
                 # loses its containers, and the node stays NotReady (NVIDIA/mig-parted, issue 368). Kubelet holds no GPU
