@@ -129,8 +129,14 @@ def operator_values(pools: Mapping[str, NodePool]) -> dict[str, Any]:
                 "default": MIG_OFF,
                 "data": mig_data,
             },
-            # An instance cannot reset its GPUs, which some need to change their mode: it has to start anew.
-            "env": [{"name": "WITH_REBOOT", "value": "true"}],
+            "env": [
+                # Where the mode is not set yet (`components.user_data`): an instance cannot reset an A100.
+                {"name": "WITH_REBOOT", "value": "true"},
+                # By default, kubelet is stopped meanwhile where the driver is the host's. On AL2023 containerd then
+                # loses its containers, and the node stays NotReady (NVIDIA/mig-parted, issue 368). Kubelet holds no GPU
+                # since Kubernetes 1.25, which took accelerator metrics out of it.
+                {"name": "HOST_KUBELET_SYSTEMD_SERVICE", "value": ""},
+            ],
         }
     return values
 

@@ -55,6 +55,8 @@ HEALTH_PATH = "/_chp_healthz"
 # The rule of the load balancer; it stays with the service.
 LISTENER_PRIORITY = 200
 
+MACHINES_ROLE = "gpulab-hub-machines"
+
 _KEY_BYTES = 32
 
 # Seconds: a node may have to come first, and the hub's image is pulled.
@@ -190,7 +192,10 @@ class Hub(pulumi.ComponentResource):
         return made
 
     def _rights(self, name: str, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """What KubeSpawner looks at in the hub's own namespace; in a team's it has the Role of `components.team`."""
+        """What the hub looks at in its own namespace, and the machines that Karpenter buys, which are in none.
+
+        In a team's namespace it has the Role of `components.team`.
+        """
         metadata: Any = {"name": HUB_SERVICE_ACCOUNT, "namespace": HUB_NAMESPACE}
         role = kubernetes.rbac.v1.Role(name, metadata=metadata, rules=hub_rules(), opts=opts)
         binding = kubernetes.rbac.v1.RoleBinding(
@@ -200,7 +205,19 @@ class Hub(pulumi.ComponentResource):
             subjects=[hub_subject()],
             opts=opts,
         )
-        return [role, binding]
+        machines: Any = {"name": MACHINES_ROLE}
+        return [
+            role,
+            binding,
+            kubernetes.rbac.v1.ClusterRole(f"{name}-machines", metadata=machines, rules=machine_rules(), opts=opts),
+            kubernetes.rbac.v1.ClusterRoleBinding(
+                f"{name}-machines",
+                metadata=machines,
+                role_ref=role_ref("ClusterRole", MACHINES_ROLE),
+                subjects=[hub_subject()],
+                opts=opts,
+            ),
+        ]
 
 
 def database_args(
@@ -260,6 +277,11 @@ def database_url(database: Connection) -> pulumi.Output[str]:
 def hub_rules() -> list[Spec]:
     """The rules of the hub's Role in its own namespace."""
     return [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]}]
+
+
+def machine_rules() -> list[Spec]:
+    """By which the hub can say why a machine that somebody waits for does not become ready."""
+    return [{"apiGroups": ["karpenter.sh"], "resources": ["nodeclaims"], "verbs": ["get"]}]
 
 
 def published_service(addresses: Addresses, namespace: pulumi.Input[str]) -> PublishedService:

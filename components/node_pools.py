@@ -152,6 +152,11 @@ def node_pool_spec(name: str, pool: NodePool) -> dict[str, Any]:
 def requirements(pool: NodePool) -> list[dict[str, Any]]:
     """Which instances a pool may buy, as requirements on Karpenter's well-known labels.
 
+    They name the families of the catalogue, so that Karpenter buys no family that the platform does not know: a node
+    whose image does not drive its GPUs registers none, never gets ready, and is paid for until it expires. Where
+    `max_price` leaves out types of these families, a GPU pool names the types that are left, as there are few; a CPU
+    pool names those that are left out.
+
     A CPU pool excludes every type that has a GPU: those are bought under the GPU limit of a GPU pool alone. A GPU pool
     takes NVIDIA's only, as its taint and its limit are in `nvidia.com/gpu`.
     """
@@ -163,12 +168,11 @@ def requirements(pool: NodePool) -> list[dict[str, Any]]:
     require("kubernetes.io/os", "In", "linux")
     require("kubernetes.io/arch", "In", *(ARCHITECTURES[architecture] for architecture in pool.architectures))
     require("karpenter.sh/capacity-type", "In", *pool.capacity_types)
-    if pool.categories:
-        require("karpenter.k8s.aws/instance-category", "In", *pool.categories)
-    if pool.families:
-        require("karpenter.k8s.aws/instance-family", "In", *pool.families)
-    if pool.min_generation is not None:
-        require("karpenter.k8s.aws/instance-generation", "Gt", str(pool.min_generation - 1))
+    types = {one.name for one in pool.instance_types}
+    require("karpenter.k8s.aws/instance-family", "In", *sorted({one.family for one in pool.instance_types}))
+    if too_dear := {one.name for one in pool.at_any_price.instance_types} - types:
+        operator, names = ("In", types) if pool.is_gpu else ("NotIn", too_dear)
+        require("node.kubernetes.io/instance-type", operator, *sorted(names))
     if pool.sizes:
         require("karpenter.k8s.aws/instance-size", "In", *pool.sizes)
     if pool.zones:

@@ -1,7 +1,8 @@
 """What the API server refuses in teams' namespaces, whoever asks: one ValidatingAdmissionPolicy for all of them.
 
-Pods stay on the pools that their team may use, which its namespace names, and bring no token of the Kubernetes API;
-nothing is published past the platform's own load balancer. Who may change the namespace is not in the team.
+Pods stay on the pools that their team may use, which its namespace names, and bring no token of the Kubernetes API. On
+nodes with GPUs they have those GPUs that they ask for, which quotas count, and no others. Nothing is published past the
+platform's own load balancer. Who may change the namespace is not in the team.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import SYSTEM_TAINT
+from components.gpu_sharing import GPU_TAINT
 from components.manifests import Spec
 from components.node_pools import POOL_LABEL
 from components.team_names import NODE_POOLS_ANNOTATION, NOTEBOOK_SERVICE_ACCOUNT, TEAM_LABEL
+from settings.profiles import DEVICE_VARIABLES
 
 PODS, SERVICES, INGRESSES = "gpulab-team-pods", "gpulab-team-services", "gpulab-team-ingresses"
 
@@ -42,6 +45,25 @@ _OPENS_THE_API = (
     "has(source.serviceAccountToken) && !(has(source.serviceAccountToken.audience) "
     f"&& source.serviceAccountToken.audience == '{_POD_IDENTITY_AUDIENCE}'))"
 )
+# A container that sets no variable gets what its image says, and CUDA's images say `all`. So it has to ask for a GPU
+# (the device plugin then says which), or to say that it wants none.
+_VISIBLE = DEVICE_VARIABLES[0]
+_HIDES_GPUS = f"one.name == '{_VISIBLE}' && has(one.value) && one.value in ['void', 'none']"
+
+
+def _tolerates_gpus(pod: str) -> str:
+    return (
+        f"(has({pod}.spec.tolerations) && {pod}.spec.tolerations.exists(one, has(one.key) "
+        f"&& one.key == '{GPU_TAINT['key']}'))"
+    )
+
+
+# Tolerations can be added to a pod that waits; one that has them already may change otherwise.
+_REACHES_GPUS = f"{_tolerates_gpus('object')} && !(request.operation == 'UPDATE' && {_tolerates_gpus('oldObject')})"
+_ASKS_FOR_A_GPU = (
+    "has(container.resources) && has(container.resources.limits) && container.resources.limits.exists(name, "
+    "name.startsWith('nvidia.com/') && quantity(string(container.resources.limits[name])).isGreaterThan(quantity('0')))"
+)
 
 
 def pod_policy() -> Spec:
@@ -54,7 +76,13 @@ def pod_policy() -> Spec:
                 "name": "pools",
                 "expression": f"namespaceObject.metadata.?annotations[?'{NODE_POOLS_ANNOTATION}']"
                 ".orValue('').split(',').filter(pool, pool != '')",
-            }
+            },
+            {
+                "name": "containers",
+                "expression": "object.spec.containers "
+                "+ (has(object.spec.initContainers) ? object.spec.initContainers : [])",
+            },
+            {"name": "reachesGpus", "expression": _REACHES_GPUS},
         ],
         "validations": [
             {
@@ -79,6 +107,26 @@ def pod_policy() -> Spec:
                 f"|| !object.spec.volumes.exists(volume, {_OPENS_THE_API})",
                 "message": "the pod must not bring a token of the Kubernetes API: set automountServiceAccountToken to "
                 f"false, or use the service account {NOTEBOOK_SERVICE_ACCOUNT}",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": "!variables.reachesGpus || variables.containers.all(container, "
+                f"({_ASKS_FOR_A_GPU}) || (has(container.env) && container.env.exists(one, {_HIDES_GPUS})))",
+                "message": f"the pod tolerates {GPU_TAINT['key']}, so each of its containers must ask for a GPU "
+                f"(resources.limits), or set {_VISIBLE} to void: remove the toleration if it needs no GPU",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"{_LATER} || variables.containers.all(container, !has(container.env) "
+                f"|| container.env.all(one, !(one.name in {list(DEVICE_VARIABLES)}) || ({_HIDES_GPUS})))",
+                "message": f"the pod must not set {', '.join(DEVICE_VARIABLES)}: it would get GPUs that it did not ask "
+                "for",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": "!variables.reachesGpus || variables.containers.all(container, !has(container.envFrom))",
+                "message": f"a pod that tolerates {GPU_TAINT['key']} must name its variables one by one (env), and not "
+                f"take them from a ConfigMap or Secret (envFrom), which may have {_VISIBLE}",
                 "reason": "Forbidden",
             },
         ],

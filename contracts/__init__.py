@@ -87,6 +87,11 @@ class InstanceType:
         """Whether there is any GPU, be it a fraction of one."""
         return self.gpu_name is not None
 
+    @property
+    def has_fraction(self) -> bool:
+        """Whether its GPU is a part of one (g6f): Karpenter and the device plugin count none."""
+        return self.has_gpu and not self.gpu_count
+
     def _family_parts(self) -> re.Match[str]:
         parts = _FAMILY.match(self.family)
         if parts is None:
@@ -255,6 +260,73 @@ def service_prices() -> ServicePrices:
         an_hour=MappingProxyType(found["usdAnHour"]),
         a_month=MappingProxyType(found["usdAMonth"]),
         postgres=MappingProxyType(found["postgresUsdAnHour"]),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeImages:
+    """The first releases of EKS's images that can do something. Images are aliases: `al2023@v20260917`."""
+
+    kubernetes: Mapping[str, Mapping[str, str]]
+    """By system (al2023, bottlerocket) and Kubernetes version: the first release for it. The rest is not known."""
+    families: Mapping[str, Mapping[str, str]]
+    """By instance family and system: the first release whose driver knows the GPUs; none: no release does.
+
+    An instance family that is not there works with every release for the accepted versions of Kubernetes.
+    """
+
+    def is_for(self, image: str, kubernetes: str) -> bool:
+        """Whether there is such an image for a version of Kubernetes, as far as it is known."""
+        system, _, release = image.partition("@")
+        first = self.kubernetes.get(system, {}).get(kubernetes)
+        return first is None or release_number(release) >= release_number(first)
+
+    def drives(self, image: str, instance_family: str) -> bool:
+        """Whether an image drives the GPUs of an instance family: with an older driver, a node registers 0 GPUs."""
+        needed = self.families.get(instance_family)
+        if needed is None:
+            return True
+        system, _, release = image.partition("@")
+        return system in needed and release_number(release) >= release_number(needed[system])
+
+
+def release_number(release: str) -> tuple[int, ...]:
+    """The numbers of an image's release, to compare: (20260917,) of `v20260917`, (1, 53, 0) of `v1.53.0`."""
+    return tuple(int(part) for part in release.removeprefix("v").split("."))
+
+
+@cache
+def node_images() -> NodeImages:
+    """What is known of EKS's images for nodes."""
+    found = _read("aws/node-images.json")
+    return NodeImages(kubernetes=found["kubernetes"], families=found["families"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RdsClasses:
+    """The classes of RDS instances for PostgreSQL, as `db.m7g.large`."""
+
+    postgres: Mapping[str, frozenset[str]]
+    """Each class with the regions that sell it."""
+    earlier: frozenset[str]
+    """Classes of earlier generations, which `first_without_earlier` and later versions of PostgreSQL do not run on."""
+    first_without_earlier: int
+    regions: frozenset[str]
+    """The regions that the catalogue knows."""
+
+
+@cache
+def rds_classes() -> RdsClasses:
+    """The catalogue of RDS classes."""
+    found = _read("aws/rds-classes.json")
+    families = {name: (family["sizes"], frozenset(family["regions"])) for name, family in found["postgres"].items()}
+    return RdsClasses(
+        postgres=MappingProxyType(
+            {f"db.{name}.{size}": regions for name, (sizes, regions) in families.items() for size in sizes}
+        ),
+        earlier=frozenset(f"db.{name}.{size}" for name, sizes in found["earlier"].items() for size in sizes),
+        first_without_earlier=found["firstWithoutEarlier"],
+        regions=frozenset().union(*(regions for _, regions in families.values())),
     )
 
 

@@ -83,14 +83,16 @@ _INSTANCE_TYPES: Mapping[str, str] = {
 @resource_policy(
     "instance-price",
     "No instance type costs more an hour than is allowed",
-    fix="Narrow the NodePool's requirements (instance-size, instance-gpu-count), or choose smaller instanceTypes",
+    fix="Narrow the NodePool's requirements (instance-type, instance-size, instance-gpu-count; maxPrice of the pool in "
+    "gpulab), or choose smaller instanceTypes",
     severity=MEDIUM,
     concerns=either(is_type(*_INSTANCE_TYPES), is_kind("NodePool")),
     framework=best_practices("Cost optimization: Compute and autoscaling"),
     limits={
         "usdAnHour": {
             "type": "number",
-            "default": 150,
+            # Above it is what no notebook needs by accident: eight H100 and more.
+            "default": 40,
             "description": "The highest on-demand price, in USD an hour in us-east-1.",
         }
     },

@@ -99,6 +99,21 @@ def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
 
 
 @resource_policy(
+    "notebook-visible-devices",
+    "No notebook says itself which GPUs of its node it sees",
+    fix="Remove NVIDIA_VISIBLE_DEVICES from singleuser.extraEnv, or environment in kubespawner_override",
+    severity=HIGH,
+    concerns=_MAKE_NOTEBOOKS,
+    where=charts.of_chart(HUB),
+)
+def notebook_visible_devices(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """It would get GPUs that it did not ask for, and that quotas do not count, beside whoever has them."""
+    for place, override in _overrides(resource):
+        if str(_environment(override).get("NVIDIA_VISIBLE_DEVICES", "void")) not in ("void", "none"):
+            yield f"{place}: NVIDIA_VISIBLE_DEVICES is set"
+
+
+@resource_policy(
     "notebook-privilege-escalation",
     "No process of a notebook may get more privileges",
     fix="Set singleuser.allowPrivilegeEscalation to false (allow_privilege_escalation in kubespawner_override)",

@@ -13,6 +13,7 @@ from typing import Any
 from components.node_pools import POOL_LABEL
 from components.team_names import NOTEBOOK_SERVICE_ACCOUNT, TEAM_LABEL
 from settings.gpu_shares import GPU_RESOURCE, SHARED_GPU_RESOURCE, resources
+from settings.profiles import DEVICE_VARIABLES
 from settings.team_names import namespace_of
 from settings.teams import Team
 
@@ -80,7 +81,7 @@ def quotas_hold(subject: Subject) -> str:
 
 
 def namespaces_refuse(subject: Subject) -> str:
-    """A plain notebook is admitted; a privileged one, one on system nodes or of a foreign pool, and Ingress are not."""
+    """A plain notebook is admitted; a privileged one, a foreign pool, GPUs not asked for, and Ingresses are not."""
     elsewhere = 0
     for name, team in _teams(subject).items():
         said = _refused(subject, _pod(subject, name, team))
@@ -89,7 +90,16 @@ def namespaces_refuse(subject: Subject) -> str:
         privileged["spec"]["containers"][0]["securityContext"] = {"privileged": True}
         anywhere = _pod(subject, name, team)
         del anywhere["spec"]["nodeSelector"]
-        cases = [("PodSecurity", privileged), ("node pool", anywhere)]
+        idle = _pod(subject, name, team)
+        idle["spec"]["tolerations"] = [{"key": GPU_RESOURCE, "operator": "Exists"}]
+        greedy = _pod(subject, name, team)
+        greedy["spec"]["containers"][0]["env"] = [{"name": DEVICE_VARIABLES[0], "value": "all"}]
+        cases = [
+            ("PodSecurity", privileged),
+            ("node pool", anywhere),
+            ("ask for a GPU", idle),
+            (DEVICE_VARIABLES[0], greedy),
+        ]
         own = team.pools(subject.settings.node_pools)
         for pool in sorted(subject.settings.node_pools.keys() - set(own))[:1]:
             foreign = _pod(subject, name, team)
@@ -107,7 +117,8 @@ def namespaces_refuse(subject: Subject) -> str:
         }
         said = _refused(subject, ingress, "apis/networking.k8s.io/v1", "ingresses")
         require("publish nothing" in said, f"{name}: an Ingress is not refused: {said}")
-    return f"privileged pods, pods without a pool, Ingresses; pods of foreign pools in {elsewhere} namespaces"
+    tried = "privileged pods, pods without a pool, Ingresses; GPUs not asked for"
+    return f"{tried}; pods of foreign pools in {elsewhere} namespaces"
 
 
 def teams_are_apart(subject: Subject) -> str:

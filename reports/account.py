@@ -96,6 +96,11 @@ class Account:
         """The region's name."""
         return str(self._session.region_name)
 
+    @property
+    def credentials(self) -> Any:
+        """What requests are signed with."""
+        return self._session.get_credentials()
+
     def client(self, service: str) -> Any:
         """A boto3 client of `service`, made once."""
         if service not in self._clients:

@@ -24,6 +24,7 @@ from settings import Settings, SettingsError, StackFileError
 
 from .account import LISTINGS, Account, Held, Listing
 from .belonging import Ours, ours
+from .node_claims import StuckNode, stuck_nodes
 from .removal import ACTIONS, commands, preparations, rank
 from .wishes import last_snapshot, wished
 
@@ -61,6 +62,7 @@ class Leftovers:
     found: list[Leftover] = field(default_factory=list)
     script: list[str] = field(default_factory=list)
     not_looked_at: list[str] = field(default_factory=list)
+    stuck: list[StuckNode] = field(default_factory=list)
     is_up: bool = False
 
     def of(self, fate: str) -> list[Leftover]:
@@ -96,6 +98,17 @@ class Leftovers:
                 ]
                 for fate in ("kept", "scheduled", "forgotten")
             },
+            "nodesThatAreNotReady": [
+                {
+                    "nodeClaim": one.name,
+                    "pool": one.pool,
+                    "instanceType": one.instance_type,
+                    "since": one.since.isoformat(),
+                    "why": one.why,
+                    "command": one.command,
+                }
+                for one in self.stuck
+            ],
             "script": self.script,
         }
 
@@ -104,6 +117,9 @@ class Leftovers:
         lines = [f"Stack {self.stack}, cluster {self.cluster}: account {self.account}, {self.region}"]
         if self.is_up:
             lines += [f"The cluster {self.cluster} is there: before a destroy, all that the stack has is listed here."]
+        if self.stuck:
+            lines += ["", f"Nodes that do not become ready, and are paid for until they expire: {len(self.stuck)}"]
+            lines += [f"  {one}. {one.command}" for one in self.stuck]
         titles = {
             "forgotten": "Forgotten",
             "kept": "Kept by wish",
@@ -130,7 +146,10 @@ def look(account: Account, stack: Settings, keep: Sequence[str] = ()) -> Leftove
     for listing in LISTINGS:
         everything += _listed(account, listing, report)
     found = ours(everything, stack)
-    report.is_up = any(one.held.type == ("eks", "clusters") for one in found)
+    for one in found:
+        if one.held.type == ("eks", "clusters"):
+            report.is_up = True
+            _look_at_nodes(account, one.held, report)
     kept = wished(found, stack, keep)
     for one in sorted(found, key=lambda one: (rank(one.held), one.held.id)):
         report.found.append(_leftover(account, one, kept, last_snapshot(one.held, stack), report))
@@ -179,6 +198,18 @@ def _listed(account: Account, listing: Listing, report: Leftovers) -> list[tuple
             f"tags of {len(refused)} {listing.service} {listing.kind} (needs {needed}): {refused[0]}"
         )
     return found
+
+
+def _look_at_nodes(account: Account, cluster: Held, report: Leftovers) -> None:
+    """Whether there are nodes that do not become ready; what can't be asked is noted."""
+    if cluster.raw.get("endpoint") is None:
+        return  # it is being made, or on its way out
+    try:
+        report.stuck = stuck_nodes(account, cluster.raw)
+    except (OSError, ValueError) as error:
+        report.not_looked_at.append(
+            f"NodeClaims of {cluster.id} (needs its API, and an access entry that may list them): {error}"
+        )
 
 
 def _leftover(

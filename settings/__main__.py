@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, pool in settings.node_pools.items():
         types = len(pool.instance_types)
         cheapest = pool.instance_types[0].name
-        print(f"  pool {name}: {types} instance types, the cheapest on demand is {cheapest}")
+        most = f" up to {pool.max_price:g} USD an hour" if pool.max_price is not None else ""
+        print(f"  pool {name}: {types} instance types{most}, the cheapest on demand is {cheapest}")
     return 0
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # awslabs/amazon-eks-ami, nodeadm, FastImagePull: a smaller instance ignores it.
 SOCI_VCPU, SOCI_MEMORY_GIB = 4, 7
 # The first release whose settings have `nvidia.mps` by its documentation.
-_BOTTLEROCKET_MPS = (1, 54, 0)
+_BOTTLEROCKET_MPS = "v1.54.0"
 _EXAMPLES = 3
 
 
@@ -150,9 +150,8 @@ def _bottlerocket_findings(gpu: Gpu, ami: Ami) -> Findings:
         yield ("gpu", "layout"), "is for AL2023: Bottlerocket makes slices of one profile"
     if gpu.sharing == "mig" and gpu.strategy == "mixed":
         yield ("gpu", "strategy"), "must be single: Bottlerocket's device plugin knows no other"
-    if gpu.sharing == "mps" and ami.bottlerocket_version < _BOTTLEROCKET_MPS:
-        least = ".".join(map(str, _BOTTLEROCKET_MPS))
-        yield ("gpu", "sharing"), f"cannot be mps with {ami.alias}: Bottlerocket has MPS from v{least} on"
+    if gpu.sharing == "mps" and contracts.release_number(ami.release) < contracts.release_number(_BOTTLEROCKET_MPS):
+        yield ("gpu", "sharing"), f"cannot be mps with {ami.alias}: Bottlerocket has MPS from {_BOTTLEROCKET_MPS} on"
 
 
 def _image_cache_findings(cache: ImageCache, types: Sequence[InstanceType], ami: Ami) -> Findings:

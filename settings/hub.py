@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.identity import Identity
+from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Duration, matching, seconds, whole, without_default
@@ -35,9 +36,7 @@ class HubDatabase(Section):
     size: Annotated[StrictInt, whole(1, 16384, "GiB")] = Field(
         default=4, description="GiB; 4 by default, for rds 20.", json_schema_extra=without_default
     )
-    instance_class: Annotated[str, matching(r"db\.[a-z0-9-]+\.[a-z0-9]+", "an RDS class such as db.t4g.small")] = Field(
-        default="db.t4g.small", description="rds: instance class."
-    )
+    instance_class: InstanceClass = Field(default="db.t4g.small", description="rds: instance class.")
     multi_az: StrictBool = Field(
         default=False,
         description="rds: a standby in another zone; by default in production alone.",
@@ -58,6 +57,11 @@ class HubDatabase(Section):
         production = {"kind": "rds", "multiAz": True, "finalSnapshot": True} if facts.production else {}
         complete = {**production, **given}
         return {"size": _SMALLEST_RDS_GIB, **complete} if complete.get("kind") == "rds" else complete
+
+    @rule
+    def _class_that_rds_has(self, facts: Facts) -> Findings:
+        if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
+            yield ("instanceClass",), problem
 
     @rule
     def _size_that_rds_takes(self, facts: Facts) -> Findings:

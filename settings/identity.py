@@ -14,6 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 from settings.identity_providers import Ldap, Provider, Text
 from settings.identity_values import Email, GroupPath, HostName, Role, team_of
 from settings.ingress import Ingress
+from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Check, at_least_one, matching, repeated, whole, without_default
@@ -175,7 +176,7 @@ class Database(Section):
     kind: Literal["rds", "cloudnative-pg"] = Field(
         default="rds", description="rds: Amazon RDS. cloudnative-pg: in the cluster, on its volumes."
     )
-    instance_class: Annotated[str, matching(r"db\.[a-z0-9-]+\.[a-z0-9]+", "an RDS class such as db.t4g.small")] = Field(
+    instance_class: InstanceClass = Field(
         default="db.t4g.small",
         description="rds: instance class; db.t4g.small by default, in production db.m7g.large.",
         json_schema_extra=without_default,
@@ -208,6 +209,11 @@ class Database(Section):
         """Production survives a zone and keeps a last snapshot."""
         production = {"instanceClass": "db.m7g.large", "multiAz": True, "finalSnapshot": True, "instances": 3}
         return {**production, **given} if facts.production else given
+
+    @rule
+    def _class_that_rds_has(self, facts: Facts) -> Findings:
+        if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
+            yield ("instanceClass",), problem
 
     @rule
     def _storage_that_grows(self, facts: Facts) -> Findings:

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictInt
+from pydantic import BeforeValidator, Field, StrictInt
 
 from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
 from settings.section import Facts, Findings, Section, rule
-from settings.values import whole
+from settings.values import Check, whole
 
 DEFAULT_AMI_ALIAS = "al2023@v20260810"
 """The image of pools that name none."""
+
+_MOST_USD = 1000
+
+
+def _price(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError("must be a number of USD an hour, such as 15 or 7.5, without quotes")  # noqa: TRY004 (as others)
+    if not 0 < value <= _MOST_USD:
+        raise ValueError(f"must be more than 0 and {_MOST_USD} USD an hour at most")
+    return float(value)
+
+
+UsdAnHour = Annotated[float, BeforeValidator(_price), Check(float, {"exclusiveMinimum": 0, "maximum": _MOST_USD})]
+"""A price of a machine."""
 
 
 class Limits(Section):
@@ -65,9 +79,9 @@ class Ami(Section):
     alias: str = Field(description="Family and version: al2023@v20260810 or bottlerocket@v1.52.0.")
 
     @property
-    def bottlerocket_version(self) -> tuple[int, ...]:
-        """Major, minor and patch version of a Bottlerocket image."""
-        return tuple(int(part) for part in self.alias.partition("@v")[2].split("."))
+    def release(self) -> str:
+        """The image's release, such as v20260917 or v1.53.0."""
+        return self.alias.partition("@")[2]
 
     @rule
     def _pinned_version_of_the_family(self, facts: Facts) -> Findings:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StrictInt
 
-from contracts import InstanceType, instance_types
+from contracts import InstanceType
 from settings.disruption import Budget, Consolidation, MaintenanceWindow
 from settings.gpu import Gpu
 from settings.gpu_fitting import examples, machine_findings, warm_findings
+from settings.instance_choice import (
+    LAB_PRICE,
+    PRODUCTION_PRICE,
+    chosen,
+    fraction_findings,
+    image_findings,
+    nothing_left_findings,
+    unknown_findings,
+)
 from settings.labels import Key, LabelValue, Taint
-from settings.machines import DEFAULT_AMI_ALIAS, Ami, Gpus, Limits, RootVolume
-from settings.section import Facts, Findings, Section, nearest, rule
+from settings.machines import DEFAULT_AMI_ALIAS, Ami, Gpus, Limits, RootVolume, UsdAnHour
+from settings.section import Facts, Findings, Section, rule
 from settings.values import (
     DISTINCT,
     NEVER,
@@ -80,6 +88,14 @@ class NodePool(Section):
     )
     gpus: Gpus | None = Field(default=None, description="GPUs that an instance has; makes the pool a GPU pool.")
     gpu: Gpu = Field(default=Gpu(), description="How the GPUs are shared, and fast starts: see its keys.")
+    max_price: UsdAnHour | None = Field(
+        default=None,
+        description="What a machine may cost on demand, in USD an hour in us-east-1 (other regions differ by up to a "
+        f"half). By default {LAB_PRICE:g} in a lab and {PRODUCTION_PRICE:g} in production for a pool by categories; "
+        "none for families, which are meant, and for reserved capacity, which is paid for. A type without a price in "
+        "us-east-1 is bought only where its family is named.",
+        json_schema_extra=without_default,
+    )
     capacity_types: Annotated[tuple[CapacityType, ...], DISTINCT, at_least_one("capacity type")] = Field(
         default=("on-demand",),
         description="How instances are bought, in Karpenter's order of preference: reserved, spot, on-demand.",
@@ -132,40 +148,43 @@ class NodePool(Section):
     @cached_property
     def instance_types(self) -> tuple[InstanceType, ...]:
         """The instance types of the catalogue that satisfy the pool, cheapest on demand first."""
-        found = instance_types().values()
-        for _, keep in self._conditions():
-            found = filter(keep, found)
-        return tuple(sorted(found, key=_price_and_name))
+        return chosen(self)
+
+    @property
+    def at_any_price(self) -> NodePool:
+        """The same pool without `max_price`."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_construct(**{**fields, "max_price": None})
+
+    @property
+    def types_within_limits(self) -> tuple[InstanceType, ...]:
+        """Those of which the pool's limits admit one, cheapest first."""
+        limits = self.limits
+        return tuple(
+            one
+            for one in self.instance_types
+            if (limits.cpu is None or one.vcpu <= limits.cpu)
+            and (limits.memory is None or one.memory_mib <= limits.memory * 1024)
+            and (limits.gpus is None or one.gpu_count <= limits.gpus)
+        )
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """In the network's zones; consolidated by whether it has GPUs; in production pods get a day to end."""
+        """In the network's zones; consolidated by whether it has GPUs; in production pods get a day to end.
+
+        What a machine of open-ended categories may cost is bounded: who names a family knows what it costs.
+        """
         consolidation = given.get("consolidation", {})
         if isinstance(consolidation, dict):
             policy = "WhenEmptyOrUnderutilized" if given.get("gpus") is None else "WhenEmpty"
             consolidation = {"policy": policy, **consolidation}
-        defaults = {
+        defaults: dict[str, Any] = {
             "zones": list(facts.zones or ()),
             "terminationGracePeriod": "24h" if facts.production else "10m",
         }
+        if given.get("categories") and given.get("capacityTypes") != ["reserved"] and facts.production is not None:
+            defaults["maxPrice"] = PRODUCTION_PRICE if facts.production else LAB_PRICE
         return {**defaults, **given, "consolidation": consolidation}
-
-    def _conditions(self) -> list[tuple[str, Callable[[InstanceType], bool]]]:
-        """What the pool asks of an instance type, each with the key that asks it."""
-        conditions: list[tuple[str, Callable[[InstanceType], bool]]] = []
-        if self.categories:
-            conditions.append(("categories", lambda candidate: candidate.category in self.categories))
-        if self.families:
-            conditions.append(("families", lambda candidate: candidate.family in self.families))
-        generation, gpus = self.min_generation, self.gpus
-        if generation is not None:
-            conditions.append(("minGeneration", lambda candidate: candidate.generation >= generation))
-        if self.sizes:
-            conditions.append(("sizes", lambda candidate: candidate.size in self.sizes))
-        conditions.append(("architectures", lambda candidate: candidate.arch in self.architectures))
-        if gpus is not None:
-            conditions.append(("gpus", lambda candidate: gpus.min <= candidate.gpu_count <= gpus.max))
-        return conditions
 
     @rule
     def _categories_or_families(self, facts: Facts) -> Findings:
@@ -174,31 +193,27 @@ class NodePool(Section):
 
     @rule
     def _names_of_the_catalogue(self, facts: Facts) -> Findings:
-        catalogue = instance_types().values()
-        yield from _unknown("categories", self.categories, {known.category for known in catalogue})
-        yield from _unknown("families", self.families, {known.family for known in catalogue})
-        yield from _unknown("sizes", self.sizes, {known.size for known in catalogue})
+        yield from unknown_findings(self)
+
+    @rule
+    def _whole_gpus(self, facts: Facts) -> Findings:
+        yield from fraction_findings(self)
+
+    @rule
+    def _image_that_drives_the_gpus(self, facts: Facts) -> Findings:
+        yield from image_findings(self)
 
     @rule
     def _some_instance_type(self, facts: Facts) -> Findings:
-        if any(self._names_of_the_catalogue(facts)):
-            return  # said already
-        left = list(instance_types().values())
-        for key, keep in self._conditions():
-            before, left = left, [candidate for candidate in left if keep(candidate)]
-            if not left and len(before) < len(instance_types()):
-                yield (
-                    (key,),
-                    f"leaves no instance type: none of the {len(before)} that the other conditions accept "
-                    f"({examples(one.name for one in before)}) satisfies it",
-                )
-                return
+        # Said already, and better.
+        if not any((*unknown_findings(self), *fraction_findings(self), *image_findings(self))):
+            yield from nothing_left_findings(self)
 
     @rule
     def _gpus_said_where_there_are_some(self, facts: Facts) -> Findings:
         with_gpus = [candidate.name for candidate in self.instance_types if candidate.has_gpu]
         # With neither categories nor families every type is there, which is a mistake of its own.
-        if not self.is_gpu and with_gpus and (self.categories or self.families):
+        if not self.is_gpu and with_gpus and (self.categories or self.families) and not any(fraction_findings(self)):
             yield (
                 ("gpus",),
                 f"is missing, and some of the pool's instance types have GPUs ({examples(with_gpus)}): "
@@ -329,15 +344,3 @@ class NodePool(Section):
                 ("expireAfter",),
                 f"must exceed the maintenance window, which lasts {window.duration}: nodes would expire within it",
             )
-
-
-def _price_and_name(candidate: InstanceType) -> tuple[float, str]:
-    return (math.inf if candidate.price is None else candidate.price), candidate.name
-
-
-def _unknown(key: str, given: tuple[str, ...], known: set[str]) -> Findings:
-    for index, name in enumerate(given):
-        if name not in known:
-            near = nearest(name, sorted(known))
-            hint = f'did you mean "{near}"?' if near else f"some that are known: {', '.join(sorted(known)[:20])}"
-            yield (key, index), f"is in no instance type of the catalogue: {hint}"

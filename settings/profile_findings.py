@@ -9,6 +9,7 @@ from contracts import InstanceType
 from settings.allocatable import disk_for_pods, memory_for_pods, vcpu_for_pods
 from settings.gpu_choice import gpu_model, satisfying_types
 from settings.gpu_fitting import examples, mig_slices
+from settings.instance_choice import priced
 from settings.node_pools import NodePool
 from settings.profiles import SHARED, Profile
 from settings.section import Findings, nearest
@@ -76,16 +77,12 @@ def default_findings(team: str, names: Iterable[str], profiles: Mapping[str, Pro
 
 def _types_with_its_gpus(profile: Profile, pool: NodePool) -> tuple[InstanceType, ...]:
     """The types within the pool's limits that have what the profile asks of GPUs."""
-    limits, gpu = pool.limits, profile.gpu
-    types = pool.instance_types if gpu is None else satisfying_types(gpu, pool)
-    return tuple(
-        one
-        for one in types
-        if (limits.cpu is None or one.vcpu <= limits.cpu)
-        and (limits.memory is None or one.memory_mib <= limits.memory * 1024)
-        and (limits.gpus is None or one.gpu_count <= limits.gpus)
-        and (gpu is None or one.gpu_count >= (gpu.count or 1))
-    )
+    gpu = profile.gpu
+    within = pool.types_within_limits
+    if gpu is None:
+        return within
+    satisfying = satisfying_types(gpu, pool)
+    return tuple(one for one in within if one in satisfying and one.gpu_count >= (gpu.count or 1))
 
 
 def _disk(instance_type: InstanceType, pool: NodePool) -> float:
@@ -113,18 +110,19 @@ def _gpu_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
         return
     most = max((one.gpu_count for one in pool.instance_types), default=0)
     limit = pool.limits.gpus
+    dearer = _at_a_higher_price(profile, {gpu.pool: pool})
     if gpu.count is not None and most and gpu.count > most:
-        yield ("gpu", "count"), f"is more than any instance type of pool {gpu.pool} has: {most} at most"
+        yield ("gpu", "count"), f"is more than any instance type of pool {gpu.pool} has: {most} at most{dearer}"
     elif gpu.count is not None and limit is not None and gpu.count > limit:
         yield ("gpu", "count"), f"is more than pool {gpu.pool} may have at all, which is {limit} (limits.gpus)"
     elif pool.instance_types and not satisfying_types(gpu, pool):
         models = examples({gpu_model(one) for one in pool.instance_types})
-        yield ("gpu",), f"asks for what no GPU of pool {gpu.pool} is, which has {models}"
+        yield ("gpu",), f"asks for what no GPU of pool {gpu.pool} is, which has {models}{dearer}"
     elif satisfying_types(gpu, pool) and not _types_with_its_gpus(profile, pool):
         fitting = examples(one.name for one in satisfying_types(gpu, pool))
         yield (
             ("gpu",),
-            f"asks for more GPUs of the kind than one instance within {gpu.pool}'s limits has ({fitting})",
+            f"asks for more GPUs of the kind than one instance within {gpu.pool}'s limits has ({fitting}){dearer}",
         )
 
 
@@ -153,6 +151,7 @@ def _size_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
     if not candidates or any(suitable_types(profile, pool) for pool in own.values()):
         return  # well, or said otherwise
     where = f"pool {next(iter(own))}" if len(own) == 1 else f"the pools {', '.join(own)}"
+    dearer = _at_a_higher_price(profile, own)
     too_large = False
     for key, asked, unit, amounts in (
         ("cpu", profile.cpu, "vCPU", [vcpu_for_pods(one) for one, _ in candidates]),
@@ -162,9 +161,22 @@ def _size_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
         if asked > max(amounts):
             too_large = True
             most = int(max(amounts) * 4) / 4 if key == "cpu" else int(max(amounts))
-            yield (key,), f"is more than a node of {where} has for one notebook: {most:g} {unit} at most"
+            yield (key,), f"is more than a node of {where} has for one notebook: {most:g} {unit} at most{dearer}"
     if not too_large:
-        yield (), f"fits on no node of {where}: none has its cpu, memory and scratch together"
+        yield (), f"fits on no node of {where}: none has its cpu, memory and scratch together{dearer}"
+
+
+def _at_a_higher_price(profile: Profile, pools: Mapping[str, NodePool]) -> str:
+    """The way out where a pool's maxPrice is what keeps a notebook's machines from it; nothing where it is not."""
+    for name, pool in pools.items():
+        if pool.max_price is None or suitable_types(profile, pool):
+            continue
+        if fitting := suitable_types(profile, pool.at_any_price):
+            return (
+                f"; {priced(fitting[0])} would do, and nodePools.{name}.maxPrice is {pool.max_price:g}: raise it, or "
+                "make the profile smaller"
+            )
+    return ""
 
 
 def _age_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:

@@ -30,6 +30,16 @@ _IMAGE = re.compile(
 )
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_THE_HUB = ("JUPYTERHUB_", "JPY_", "KUBERNETES_")
+# NVIDIA Container Toolkit, "Environment variables": they are read when a container is made. CUDA_VISIBLE_DEVICES only
+# chooses among the GPUs that it was given, and NVIDIA_DRIVER_CAPABILITIES among the driver's libraries: both are free.
+DEVICE_VARIABLES = (
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_MIG_CONFIG_DEVICES",
+    "NVIDIA_MIG_MONITOR_DEVICES",
+    "NVIDIA_IMEX_CHANNELS",
+)
+"""The variables that say which GPUs of its node a container gets, whatever it asked for."""
+
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 # Keys of AWS, GitHub, Hugging Face, OpenAI and Slack, private keys, JSON Web Tokens, passwords in addresses.
 _SECRET_VALUE = re.compile(
@@ -63,6 +73,11 @@ def _environment(value: Any) -> Any:
             raise ValueError(f"has {name!r}, which is no name of a variable: letters, digits and _ are")
         if isinstance(name, str) and name.startswith(_OF_THE_HUB):
             raise ValueError(f"has {name}, which the hub sets: leave out what begins with {', '.join(_OF_THE_HUB)}")
+        if name in DEVICE_VARIABLES:
+            raise ValueError(
+                f"has {name}, which is the platform's: it would give the notebook GPUs of its node that it did not ask"
+                " for. Leave it out: what the notebook has, gpu says"
+            )
         if _SECRET_NAME.search(str(name)) or (isinstance(text, str) and _SECRET_VALUE.search(text)):
             raise ValueError(
                 f"has {name}, which looks like a secret: everybody with the profile, the stack file and the cluster's"

@@ -17,8 +17,10 @@ from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
 from settings.ingress import Ingress
+from settings.keycloak_findings import keycloak_findings
 from settings.lifecycle import Lifecycle
 from settings.network import Network
+from settings.node_images import version_findings
 from settings.node_pools import NodePool, PoolName
 from settings.profile_findings import default_findings, length_findings, profile_findings
 from settings.profiles import Profile
@@ -147,6 +149,10 @@ class StackSettings(Section):
         yield from stack_findings(self.node_pools)
 
     @rule
+    def _images_of_the_version(self, facts: Facts) -> Findings:
+        yield from version_findings(self.node_pools, self.cluster.version)
+
+    @rule
     def _profiles_that_pools_can_run(self, facts: Facts) -> Findings:
         yield from profile_findings(self.profiles, self.node_pools)
 
@@ -189,6 +195,11 @@ class StackSettings(Section):
     def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
         if self.identity is not None:
             yield from domain_findings(self.identity, self.ingress)
+
+    @rule
+    def _room_for_keycloak(self, facts: Facts) -> Findings:
+        if self.identity is not None:
+            yield from keycloak_findings(self.identity, self.cluster.system_nodes, self.node_pools)
 
     @rule
     def _not_too_many_tags(self, facts: Facts) -> Findings:

@@ -10,7 +10,7 @@ from settings.identity import Identity
 from settings.identity_values import team_of
 from settings.ingress import Ingress
 from settings.node_pools import NodePool
-from settings.profile_findings import pools_of
+from settings.profile_findings import pools_of, suitable_types
 from settings.profiles import Profile, gpu_request
 from settings.section import Findings, Path, nearest
 from settings.storage import EVERY_TEAM, HOMES, Storage
@@ -165,6 +165,12 @@ def _profile_problems(
     if possible and not pools_of(profile, own):
         needed = " or ".join(possible)
         yield f"runs in pool {needed}, which the team may not use: add it to nodePools, or leave the profile out"
+        return
+    # That no pool at all has such a node is said of the profile.
+    fitting = [name for name, pool in possible.items() if suitable_types(profile, pool)]
+    if fitting and not any(name in own for name in fitting):
+        usable, others = ", ".join(pools_of(profile, own)), " or ".join(fitting)
+        yield f"fits on no node of {usable}, which the team may use: add {others} to nodePools, or leave it out"
         return
     quota = team.quota
     for what, asked, granted in (

@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes_asyncio.client.rest import ApiException
 from kubespawner import KubeSpawner
+from kubespawner.clients import shared_client
 from kubespawner.reflector import ResourceReflector
 from tornado.web import HTTPError
 from traitlets import Instance, default
@@ -25,6 +26,7 @@ from .tokens import START_ANNOTATION
 # The hub's own patience ends with `start_timeout`, and says nothing but that.
 _BEFORE_THE_HUB = 5
 _LOOKED_EVERY = 1
+_MACHINES_LOOKED_AT_EVERY = 20
 
 
 class Refused(HTTPError):
@@ -112,7 +114,8 @@ class NotebookSpawner(KubeSpawner):
                 if (pod := self._pod) and (message := telling.broken(pod)):
                     raise Refused(message, 500)
                 if asyncio.get_running_loop().time() > over:
-                    raise Refused(telling.why_not(self.events, self._pod, patience), 504)
+                    stuck = await self._stuck_machines()
+                    raise Refused(telling.why_not(self.events, self._pod, patience, stuck), 504)
                 await asyncio.wait({starting}, timeout=_LOOKED_EVERY)
             return starting.result()
         except TimeoutError as error:
@@ -140,11 +143,45 @@ class NotebookSpawner(KubeSpawner):
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
         """What happens to the pod, in plain words."""
         choice = chosen(choices(self.catalogue, self._groups), self.user_options.get("profile"))
+        reached = 2
         if choice:
             message = f"{choice.profile.display_name} for team {choice.team.name}: {said(choice)}."
-            yield {"progress": 2, "message": message}
-        async for step in super().progress():
-            yield {**step, "message": telling.told(step["raw_event"])}
+            yield {"progress": reached, "message": message}
+        told: set[str] = set()
+        steps = aiter(super().progress())
+        step = asyncio.ensure_future(anext(steps, None))
+        try:
+            while True:
+                await asyncio.wait({step}, timeout=_MACHINES_LOOKED_AT_EVERY)
+                for message in await self._stuck_machines():
+                    if message not in told:
+                        told.add(message)
+                        yield {"progress": reached, "message": message}
+                if not step.done():
+                    continue
+                if (done := step.result()) is None:
+                    return
+                reached = done["progress"]
+                yield {**done, "message": telling.told(done["raw_event"])}
+                step = asyncio.ensure_future(anext(steps, None))
+        finally:
+            step.cancel()
+
+    async def _stuck_machines(self) -> list[str]:
+        """What is said of the machines that it waits for and that do not become ready."""
+        pod = self._pod
+        names = [] if pod is None or pod["spec"].get("nodeName") else telling.machines(self.events)
+        claims = [await self._machine(name) for name in names]
+        return [said for claim in claims if claim and (said := telling.stuck(claim, datetime.now(UTC)))]
+
+    async def _machine(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            return await shared_client("CustomObjectsApi").get_cluster_custom_object(
+                "karpenter.sh", "v1", "nodeclaims", name, _request_timeout=self.k8s_api_request_timeout
+            )
+        except Exception:  # gone, not to be read, or no answer: the notebook is waited for all the same
+            self.log.debug("NodeClaim %s cannot be read", name, exc_info=True)
+            return None
 
     @property
     def _groups(self) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 Object: TypeAlias = Mapping[str, Any]
 
+# Within it a machine has joined and has its GPUs, or it will not: Karpenter waits for these without end.
+_READY_WITHIN = timedelta(minutes=15)
 _NODE_CLAIMS = re.compile(r"nodeclaim/([\w.-]+)")
 _IMAGE = re.compile(r'image "([^"]+)"')
 # Waiting for these never helps. A container that lacks its configuration does wait: its token comes after the pod.
@@ -34,8 +37,32 @@ def told(event: Object) -> str:
     return _WORDS.get(reason, message)
 
 
-def why_not(events: Sequence[Object], pod: Object | None, seconds: int) -> str:
-    """Why a notebook has not started in that time, by the events of its pod and the state that the pod is in."""
+def machines(events: Sequence[Object]) -> list[str]:
+    """The NodeClaims that the pod waits for, by what Karpenter said last."""
+    last = _nominations(events)[-1:]
+    return [name for one in last for name in _NODE_CLAIMS.findall(one["message"])]
+
+
+def stuck(claim: Object, now: datetime) -> str | None:
+    """What is wrong with a machine that has not become ready in 15 minutes; it is paid for, and takes no notebook."""
+    bought = datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
+    conditions = {one["type"]: one for one in claim.get("status", {}).get("conditions") or ()}
+    initialized = conditions.get("Initialized", {})
+    if now - bought < _READY_WITHIN or initialized.get("status") == "True":
+        return None
+    name = claim["metadata"]["name"]
+    why = _in_short(initialized.get("message") or initialized.get("reason") or "Karpenter does not say why")
+    return (
+        f"The machine {name} was bought at {bought:%H:%M} UTC and is not ready: {why}. It does not get ready by "
+        f"itself: ask an administrator to take it away (kubectl delete nodeclaim {name})."
+    )
+
+
+def why_not(events: Sequence[Object], pod: Object | None, seconds: int, stuck: Sequence[str] = ()) -> str:
+    """Why a notebook has not started in that time, by the events of its pod and the state that the pod is in.
+
+    `stuck` is what is said of the machines that it waits for.
+    """
     if pod is None:
         return f"Its pod was gone before it ran, after {seconds} seconds at most: somebody has deleted it."
     if reason := broken(pod):
@@ -50,14 +77,18 @@ def why_not(events: Sequence[Object], pod: Object | None, seconds: int) -> str:
     if refused and (not bought or events.index(refused[-1]) > events.index(_nominations(events)[-1])):
         return f"Karpenter could buy no machine for it within {seconds} seconds: {_in_short(refused[-1]['message'])}"
     if bought:
-        machines = f"{len(bought)} machines" if len(bought) > 1 else "a machine"
-        return (
-            f"Karpenter ordered {machines} for it ({', '.join(bought)}), and none was ready within {seconds} seconds. "
-            "Mostly that is because AWS has none of the kind to give just now: try again later, or another profile."
-        )
+        return " ".join(stuck) or _ordered(bought, seconds)
     waiting = [one for one in events if one.get("reason") == "FailedScheduling"]
     said = f" The scheduler says: {_in_short(waiting[-1]['message'])}" if waiting else ""
     return f"It found no machine within {seconds} seconds, and Karpenter said nothing of it.{said}"
+
+
+def _ordered(bought: Sequence[str], seconds: int) -> str:
+    machines = f"{len(bought)} machines" if len(bought) > 1 else "a machine"
+    return (
+        f"Karpenter ordered {machines} for it ({', '.join(bought)}), and none was ready within {seconds} seconds. "
+        "Mostly that is because AWS has none of the kind to give just now: try again later, or another profile."
+    )
 
 
 def broken(pod: Object) -> str | None:

@@ -15,6 +15,8 @@ from moto.rds import urls
 from moto.rds.exceptions import DBParameterGroupNotFoundError, DBSubnetGroupNotFoundError, RDSClientError
 from moto.rds.responses import RDSResponse
 
+import contracts
+
 _FEWEST_ZONES = 2
 # The minor version that is in force for each major one of PostgreSQL.
 POSTGRES_VERSIONS = {"14": "14.19", "15": "15.14", "16": "16.10", "17": "17.6"}
@@ -75,6 +77,7 @@ class Response(RDSResponse):
     def create_db_instance(self) -> Any:
         """Makes the instance with a network interface in its subnets, at the minor version that is in force."""
         self._check_version()
+        self._check_class()
         groups = self._check_network()
         result = super().create_db_instance()
         database = self.backend.databases[self.params["DBInstanceIdentifier"].lower()]
@@ -89,8 +92,9 @@ class Response(RDSResponse):
         return result
 
     def modify_db_instance(self) -> Any:
-        """Refuses a parameter group of another version."""
+        """Refuses a parameter group of another version, and a class that there is not."""
         self._check_version(self.backend.databases.get(self.params["DBInstanceIdentifier"].lower()))
+        self._check_class()
         return super().modify_db_instance()
 
     def delete_db_instance(self) -> Any:
@@ -132,6 +136,20 @@ class Response(RDSResponse):
                 f"The parameter group {group.name} with DBParameterGroupFamily {group.family} can't be used for this "
                 f"instance. Please use a parameter group with DBParameterGroupFamily postgres{major}",
             )
+
+    def _check_class(self) -> None:
+        name, classes = self.params.get("DBInstanceClass"), contracts.rds_classes()
+        if name is None or self.region in classes.postgres.get(name, ()):
+            return
+        if name not in classes.postgres and name not in classes.earlier:
+            raise RDSClientError("InvalidParameterValue", f"Invalid DB Instance class: {name}")
+        version = self.params.get("EngineVersion") or POSTGRES_VERSIONS[_NEWEST]
+        raise RDSClientError(
+            "InvalidParameterCombination",
+            f"RDS does not support creating a DB instance with the following combination: DBInstanceClass={name}, "
+            f"Engine=postgres, EngineVersion={version}, LicenseModel=postgresql-license. For supported combinations of "
+            "instance class and database engine version, see the documentation.",
+        )
 
     def _check_network(self) -> list[str]:
         """The security groups. Raises where they are not of the VPC of the subnets."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from contracts import InstanceType, mig_gpu
+from contracts import InstanceType, mig_gpu, node_images
 from rehearsal.controllers.releases import Release
 from rehearsal.controllers.world import Object
 from settings.gpu_fitting import fits
@@ -62,7 +62,11 @@ def gpu_resources(
     if not instance_type.gpu_count or instance_type.gpu_manufacturer != "NVIDIA":
         return {}
     spec = node_class["spec"] if node_class else {}
-    if any(term.get("alias", "").startswith(_BOTTLEROCKET) for term in spec.get("amiSelectorTerms", [])):
+    images = [term["alias"] for term in spec.get("amiSelectorTerms", []) if "alias" in term]
+    if not all(node_images().drives(image, instance_type.family) for image in images):
+        _LOG.warning("the driver of %s does not know the GPUs of %s", ", ".join(images), instance_type.name)
+        return {}
+    if any(image.startswith(_BOTTLEROCKET) for image in images):
         plugin = bottlerocket_plugin(spec.get("userData", ""), instance_type)
     elif operator is None or labels.get(_OPERANDS) == "false":
         return {}
@@ -87,12 +91,21 @@ def operator_plugin(
     if slices and (gpu is None or not fits(slices, gpu)):
         _LOG.warning("%s cannot be partitioned into %s", instance_type.name, slices)
         return None
+    if slices and _stops_kubelet(values):
+        _LOG.warning("mig-manager restarts kubelet, after which an AL2023 node stays NotReady (mig-parted, issue 368)")
+        return None
     return DevicePlugin(
         slices=slices,
         strategy=values["mig"]["strategy"],
         replicas=replicas.get(_GPU, 1),
         renamed=bool(replicas) and shared.get("renameByDefault", False),
     )
+
+
+def _stops_kubelet(values: Mapping[str, Any]) -> bool:
+    """Whether mig-manager stops the host's kubelet while it changes the GPUs' mode: it does, unless told otherwise."""
+    environment = {one["name"]: one.get("value", "") for one in values["migManager"].get("env", [])}
+    return environment.get("HOST_KUBELET_SYSTEMD_SERVICE", "kubelet.service") != ""
 
 
 def _operator_slices(labels: Mapping[str, str], values: Mapping[str, Any]) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
+import contracts
 from rehearsal.controllers.instance_types import GPU_COUNT
 from rehearsal.controllers.world import EC2_NODE_CLASSES, KWOK_NODE_CLASSES, NODE_CLAIMS, Object, World, place, place_of
 
@@ -205,6 +206,8 @@ def _amis(world: World, terms: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for term in terms:
         family, _, release = term.get("alias", "").partition("@")
+        if not contracts.node_images().is_for(term.get("alias", ""), version):
+            continue  # no image of that release for the cluster's version
         for architecture, arch in _ARCHITECTURES.items():
             for gpu in (False, True):
                 if family == "al2023":

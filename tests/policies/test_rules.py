@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 from pulumi_policy import EnforcementLevel
 
 import contracts
@@ -18,6 +21,12 @@ def workload(kind="Deployment", namespace="team", **spec):
     return kubernetes(
         kind, {"template": {"spec": pod}} if kind != "Pod" else pod, metadata={"namespace": namespace}, api="apps/v1"
     )
+
+
+def case(name, **changed):
+    """An object that somebody had, with some of its `spec` changed."""
+    obj = yaml.safe_load((Path(__file__).parents[1] / "cases" / name).read_text(encoding="utf-8"))
+    return kubernetes(obj["kind"], {**obj["spec"], **changed}, metadata=obj["metadata"])
 
 
 def role(*statements):
@@ -80,6 +89,18 @@ REFUSED_AND_ACCEPTED = {
         "gpu-toleration-without-request",
         workload(tolerations=[{"key": GPU, "operator": "Exists"}]),
         workload("DaemonSet", tolerations=[{"key": GPU, "operator": "Exists"}]),
+    ),
+    "a pod of the wild with every GPU of a node that it asks nothing of": (
+        "gpu-toleration-without-request",
+        case("pod-without-gpu-on-gpu-pool.yaml"),
+        case("pod-without-gpu-on-gpu-pool.yaml", tolerations=[]),
+    ),
+    "a notebook may hide the GPUs of its node, and choose among those that it has": (
+        "notebook-visible-devices",
+        release("jupyterhub", {"singleuser": {"extraEnv": {"NVIDIA_VISIBLE_DEVICES": "0,1"}}}),
+        release(
+            "jupyterhub", {"singleuser": {"extraEnv": {"NVIDIA_VISIBLE_DEVICES": "void", "CUDA_VISIBLE_DEVICES": "0"}}}
+        ),
     ),
     "a system's pod may tolerate everything": (
         "toleration-of-everything",

@@ -31,6 +31,7 @@ BLUEPRINTS = {
         "notebook-sudo",
         singleuser(profileList=[{"slug": "x", "kubespawner_override": {"environment": {"GRANT_SUDO": "1"}}}]),
     ),
+    "every GPU of the node": ("notebook-visible-devices", singleuser(extraEnv={"NVIDIA_VISIBLE_DEVICES": "all"})),
     "escalation": ("notebook-privilege-escalation", singleuser(allowPrivilegeEscalation=True)),
     "a host's path": (
         "notebook-host-access",

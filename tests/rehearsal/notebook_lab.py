@@ -18,7 +18,7 @@ from jupyterhub.objects import Hub, Server
 from karpenter_lab import Lab
 from traitlets.config import Config
 
-from components import team_admission, team_quota, team_rbac, volumes
+from components import jupyterhub, team_admission, team_quota, team_rbac, volumes
 from components.hub import pod
 from components.hub.catalogue import Catalogue, parse
 from components.hub.config import configure
@@ -51,6 +51,11 @@ def make_hub(kubernetes: Kubernetes) -> None:
     _give_hub(
         make, HUB_NAMESPACE, [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["get", "list", "watch"]}]
     )
+    rbac, machines = "/apis/rbac.authorization.k8s.io/v1", {"name": jupyterhub.MACHINES_ROLE}
+    make(f"{rbac}/clusterroles", {"metadata": machines, "rules": jupyterhub.machine_rules()})
+    reference = team_rbac.role_ref("ClusterRole", jupyterhub.MACHINES_ROLE)
+    subjects = [team_rbac.hub_subject()]
+    make(f"{rbac}/clusterrolebindings", {"metadata": machines, "roleRef": reference, "subjects": subjects})
     priority = {"metadata": {"name": pod.PRIORITY_CLASS}, "value": 0}
     make("/apis/scheduling.k8s.io/v1/priorityclasses", priority)
     name = team_admission.PODS

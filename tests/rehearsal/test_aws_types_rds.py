@@ -144,6 +144,25 @@ def test_a_preview_refuses_what_rds_would(
             assert about in aws.refusals(INSTANCE, inputs(network, groups, **changes))
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("db.m7g.larg", "InvalidParameterValue.*Invalid DB Instance class: db.m7g.larg"),
+        ("db.m4.large", "InvalidParameterCombination.*DBInstanceClass=db.m4.large, Engine=postgres, EngineVersion=17"),
+        # Ireland has it, Northern Virginia has not.
+        ("db.x2idn.16xlarge", "InvalidParameterCombination.*DBInstanceClass=db.x2idn.16xlarge"),
+    ],
+)
+def test_a_class_that_rds_has_not_is_refused_as_rds_does(
+    aws: SimulatedAws, network: dict[str, Any], groups: dict[str, Made], name: str, message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        aws.create(INSTANCE, inputs(network, groups, instanceClass=name))
+    made = aws.create(INSTANCE, inputs(network, groups))
+    with pytest.raises(ClientError, match=message):
+        aws.update(made, inputs(network, groups, instanceClass=name))
+
+
 def test_what_replaces_an_instance(aws: SimulatedAws, network: dict[str, Any], groups: dict[str, Made]) -> None:
     made = aws.create(INSTANCE, inputs(network, groups))
     for change in ({"username": "other"}, {"dbName": "other"}, {"storageEncrypted": False}):

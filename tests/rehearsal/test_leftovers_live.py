@@ -68,6 +68,8 @@ def test_after_a_destroy_just_what_was_planted_or_is_kept_is_listed(shared: Rehe
     while_up = look(rehearsal)
     kinds = {one.held.type for one in while_up.found}
     assert while_up.is_up
+    # Of the cluster's nodes too: none is stuck on its way.
+    assert (while_up.not_looked_at, while_up.stuck) == ([], [])
     assert {("eks", "clusters"), ("rds", "DBInstances"), ("efs", "FileSystems"), ("ec2", "Vpcs")} <= kinds
     # Everything that a rehearsal sees of a stack, the report sees too.
     seen = {str(one.held) for one in while_up.found}

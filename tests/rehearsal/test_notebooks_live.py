@@ -22,6 +22,7 @@ from notebook_lab import NotebookLab, Spawning, hub_kubeconfig, make_hub
 import contracts
 from components import team_network, volumes
 from components.csi_drivers import EBS_DRIVER
+from components.hub import telling
 from components.hub.choices import choices
 from components.hub.people import ROLES, group_of
 from components.hub.spawner import NotebookSpawner, Refused, pre_spawn_hook
@@ -260,11 +261,14 @@ def test_what_gets_no_machine_ends_with_what_karpenter_says(notebooks: NotebookL
 
 
 def test_the_page_tells_of_the_machine_that_is_bought(notebooks: NotebookLab) -> None:
-    async def start(spawning: Spawning) -> list[str]:
+    async def start(spawning: Spawning) -> tuple[list[str], list[Any]]:
         spawner = await spawning.start("ada", [group_of("research", "data-scientist")], "research_pytorch")
-        return [step["message"] async for step in spawner.progress()]
+        told = [step["message"] async for step in spawner.progress()]
+        return told, [await spawner._machine(name) for name in telling.machines(spawner.events)]
 
-    told = notebooks.run(start)
+    told, machines = notebooks.run(start)
+    assert machines  # which the hub may look at, to say why one does not become ready
+    assert {one["kind"] for one in machines} == {"NodeClaim"}
     assert told[0].startswith("PyTorch")
     assert "for team research" in told[0]
     assert any("Karpenter buys a machine for it" in line for line in told), told

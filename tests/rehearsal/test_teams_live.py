@@ -21,6 +21,7 @@ from tests.rehearsal.labs import lab
 pytestmark = pytest.mark.seconds(100)
 
 STACK_FILE = Path(__file__).parent / "programs" / "teams" / "Pulumi.teams.yaml"
+CASES = Path(__file__).parents[1] / "cases"
 RESEARCH, VISION = "team-research", "team-vision"
 PODS, SERVICES, QUOTAS = "/api/v1/pods", "/api/v1/services", "/api/v1/resourcequotas"
 INGRESSES = "/apis/networking.k8s.io/v1/ingresses"
@@ -71,7 +72,7 @@ def notebook(
         "spec": {
             "serviceAccountName": "notebook",
             "nodeSelector": {"gpulab.dev/pool": pool},
-            "tolerations": [GPU_TOLERATION],
+            "tolerations": [GPU_TOLERATION] if any(name.startswith("nvidia.com/") for name in limits or ()) else [],
             "containers": [container],
             **spec,
         },
@@ -186,11 +187,41 @@ def test_no_way_leads_around_the_scheduler_or_onto_system_nodes(api: Kubernetes)
         assert "must not tolerate CriticalAddonsOnly" in said
     create(api, PODS, notebook("later", RESEARCH))
     path = place(PODS, "later", RESEARCH)
-    tolerations = [*(api.get(path) or {})["spec"]["tolerations"], {"operator": "Exists"}]
+    tolerations = [*(api.get(path) or {})["spec"].get("tolerations", ()), {"operator": "Exists"}]
     with pytest.raises(ApiError, match="must not tolerate"):
         api.patch(path, {"spec": {"tolerations": tolerations}})
     # What does not concern it may change, as when a team's pools become fewer while its notebooks run.
     api.patch(path, {"metadata": {"labels": {"changed": "true"}}})
+
+
+def test_what_reaches_gpu_nodes_asks_for_a_gpu(api: Kubernetes) -> None:
+    idle = yaml.safe_load((CASES / "pod-without-gpu-on-gpu-pool.yaml").read_text(encoding="utf-8"))
+    idle["metadata"]["namespace"] = RESEARCH
+    idle["spec"]["containers"][0]["securityContext"] = dict(RESTRICTED)
+    assert "must ask for a GPU (resources.limits), or set NVIDIA_VISIBLE_DEVICES to void" in refusal(api, idle)
+    del idle["spec"]["tolerations"]
+    assert "must not set NVIDIA_VISIBLE_DEVICES" in refusal(api, idle)
+    none = notebook("none", RESEARCH, "gpu", limits=whole_gpus(0))
+    assert "must ask for a GPU" in refusal(api, none)
+
+    beside = notebook("beside", RESEARCH, "gpu", limits=whole_gpus(1))
+    helper = notebook("helper", RESEARCH)["spec"]["containers"][0] | {"name": "helper"}
+    beside["spec"]["containers"].append(helper)
+    assert "must ask for a GPU" in refusal(api, beside)
+    helper["env"] = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
+    create(api, PODS, beside)
+
+    hidden = notebook("hidden", RESEARCH, "gpu", limits=whole_gpus(1))
+    hidden["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "variables"}}]
+    assert "must name its variables one by one" in refusal(api, hidden)
+    # Tolerations can be added to a pod that waits.
+    create(api, PODS, notebook("waits", RESEARCH, "gpu"))
+    path = place(PODS, "waits", RESEARCH)
+    tolerations = [*(api.get(path) or {})["spec"].get("tolerations", ()), GPU_TOLERATION]
+    with pytest.raises(ApiError, match="must ask for a GPU"):
+        api.patch(path, {"spec": {"tolerations": tolerations}})
+    # What has a GPU may still be changed, and be given its labels.
+    api.patch(place(PODS, "beside", RESEARCH), {"metadata": {"labels": {"changed": "true"}}})
 
 
 def test_it_does_not_matter_who_makes_a_pod(api: Kubernetes) -> None:

@@ -309,6 +309,18 @@ def test_class_is_looked_up_again_until_it_is_ready_and_when_it_changes() -> Non
     assert not node_classes.is_current({**node_class(), "status": lost})
 
 
+def test_an_image_that_is_older_than_the_clusters_version_is_not_found() -> None:
+    world = mock.Mock()
+    world.aws.clusters.return_value = ["lab"]
+    world.aws.client.return_value = mock.Mock(
+        describe_cluster=lambda name: {"cluster": {"version": "1.36"}},
+        get_parameter=lambda Name: {"Parameter": {"Value": "ami-1"}},  # noqa: N803 (boto3's)
+    )
+    assert node_classes._amis(world, [{"alias": "al2023@v20260114"}]) == []
+    assert node_classes._amis(world, [{"alias": "bottlerocket@v1.53.0"}]) == []
+    assert node_classes._amis(world, [{"alias": "al2023@v20260917"}])
+
+
 def test_selector_terms_become_filters() -> None:
     assert node_classes.filters_of({"tags": {"a": "b", "c": "*"}}) == [
         {"Name": "tag:a", "Values": ["b"]},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from gpu_pools import P4D, gpu_pool
 import contracts
 from components.gpu import gpu_operator_values
 from components.gpu_sharing import node_labels
+from contracts import InstanceType
 from rehearsal.controllers.device_plugins import gpu_resources
 from rehearsal.controllers.releases import Release
 
@@ -21,6 +24,11 @@ AL2023: dict[str, Any] = {"spec": {"amiSelectorTerms": [{"alias": "al2023@v20260
 
 def resources(labels: dict[str, str], name: str = "g5.xlarge", operator: Release | None = OPERATOR) -> dict[str, str]:
     return gpu_resources(labels, contracts.instance_types()[name], AL2023, operator)
+
+
+def of_image(alias: str, machine: InstanceType) -> dict[str, str]:
+    """What a node of an image reports, without a label of its own."""
+    return gpu_resources({}, machine, {"spec": {"amiSelectorTerms": [{"alias": alias}]}}, OPERATOR)
 
 
 def test_no_gpu_without_the_operator() -> None:
@@ -44,6 +52,23 @@ def test_gpu_that_cannot_be_partitioned_is_no_slices() -> None:
     assert resources(node_labels("sliced", SLICED), "p4d.24xlarge") == {"nvidia.com/mig-1g.5gb": "56"}
     assert resources(node_labels("sliced", SLICED), "p5.48xlarge") == {}
     assert resources(node_labels("sliced", SLICED), "g5.xlarge") == {}
+
+
+def test_an_image_whose_driver_is_too_old_registers_no_gpu() -> None:
+    b300 = contracts.instance_types()["p6-b300.48xlarge"]
+    assert of_image("al2023@v20251023", b300) == {}
+    assert of_image("al2023@v20251217", b300) == {"nvidia.com/gpu": "8"}
+    # Not in the catalogue yet, so no pool buys it; its nodes joined and stayed without GPUs all the same.
+    g7 = dataclasses.replace(contracts.instance_types()["g7e.2xlarge"], name="g7.2xlarge")
+    assert of_image("al2023@v20260810", g7) == {}
+    assert of_image("al2023@v20260917", g7) == {"nvidia.com/gpu": "1"}
+    assert of_image("bottlerocket@v1.66.0", g7) == {}
+
+
+def test_a_mig_manager_that_restarts_kubelet_leaves_the_node_without_slices() -> None:
+    values = copy.deepcopy(dict(OPERATOR.values))
+    values["migManager"]["env"] = [{"name": "WITH_REBOOT", "value": "true"}]
+    assert resources(node_labels("sliced", SLICED), "p4d.24xlarge", Release("gpu-operator", values)) == {}
 
 
 @pytest.mark.parametrize("name", ["m7i.large", "g6f.large"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -19,7 +20,10 @@ from components.node_pools import (
     ec2_node_class_spec,
     node_pool_spec,
 )
+from policies.cost import instance_price
+from policies.reading.node_pools import instance_types
 from settings import NodePool
+from settings.instance_choice import LAB_PRICE, PRODUCTION_PRICE
 
 TAGS = {"Owner": "ml@example.com", "Stack": "dev"}
 WEEK = 7 * 24 * 60
@@ -118,9 +122,46 @@ def test_cpu_pool_buys_no_gpu_and_has_no_gpu_taint():
     assert spec["limits"] == {"cpu": "128", "memory": "512Gi"}
 
 
-def test_minimal_generation_is_inclusive():
-    spec = node_pool_spec("cpu", pool(minGeneration=5))
-    assert requirement(spec, "karpenter.k8s.aws/instance-generation") == [("Gt", ["4"])]
+FAMILY, TYPE = "karpenter.k8s.aws/instance-family", "node.kubernetes.io/instance-type"
+
+
+@pytest.mark.parametrize("section", [{}, GPU_POOL, FULL_POOL, {"maxPrice": 1}, {**GPU_POOL, "maxPrice": 15}])
+def test_karpenter_buys_what_the_catalogue_has_for_the_pool_and_nothing_else(section):
+    section = pool(minGeneration=5, **section) if "minGeneration" not in section else pool(**section)
+    spec = node_pool_spec("a", section)
+    ((operator, families),) = requirement(spec, FAMILY)
+    known = {one.family: one.generation for one in contracts.instance_types().values()}
+    assert operator == "In"
+    assert all(known[family] >= 5 for family in families)
+    read: Any = SimpleNamespace(props={"spec": spec})
+    assert set(instance_types(read)) == set(section.instance_types)
+
+
+def test_a_pool_of_gpus_with_a_ceiling_names_what_is_below_it():
+    spec = node_pool_spec("gpu", pool(maxPrice=15, **GPU_POOL))
+    ((operator, names),) = requirement(spec, TYPE)
+    prices = {name: contracts.instance_types()[name].price for name in names}
+    assert operator == "In"
+    assert max(price or 0 for price in prices.values()) <= 15
+    # In a category, what has no price in us-east-1 may cost anything; who names the family means it.
+    assert "p5e.48xlarge" not in names
+    named = pool(categories=[], families=["p5e"], maxPrice=15, **GPU_POOL)
+    assert [one.name for one in named.instance_types] == ["p5e.48xlarge"]
+
+
+def test_the_ceilings_of_open_ended_pools_are_such_as_the_policy_pack_takes():
+    assert instance_price.config_schema
+    allowed = instance_price.config_schema.properties["usdAnHour"]["default"]
+    assert LAB_PRICE < PRODUCTION_PRICE <= allowed
+    assert allowed < max(one.price or 0 for one in contracts.instance_types().values())
+
+
+def test_a_pool_of_cpus_with_a_ceiling_names_what_is_above_it():
+    spec = node_pool_spec("cpu", pool(maxPrice=15))
+    ((operator, names),) = requirement(spec, TYPE)
+    assert operator == "NotIn"
+    assert min(contracts.instance_types()[name].price or 0 for name in names) > 15
+    assert requirement(node_pool_spec("cpu", pool(maxPrice=1000)), TYPE) == []
 
 
 def test_architectures_have_the_names_of_kubernetes():

@@ -347,3 +347,30 @@ def test_schedule_that_karpenter_would_refuse(schedule):
 )
 def test_nearest(word, expected):
     assert nearest(word, ["cidr", "retentionDays", "gpus"]) == expected
+
+
+GPU_POOL: dict[str, Any] = {"categories": ["g", "p"], "gpus": {"min": 1, "max": 8}, "limits": {"gpus": 8}}
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "pool", "ceiling"),
+    [
+        ({"kind": "lab", "expires": "2027-06-30"}, GPU_POOL, 15),
+        ({"kind": "production"}, GPU_POOL, 40),
+        ({"kind": "lab", "expires": "2027-06-30"}, {**GPU_POOL, "maxPrice": 60}, 60),
+        # What is named is meant, and reserved capacity is paid for.
+        ({"kind": "lab", "expires": "2027-06-30"}, {**GPU_POOL, "categories": [], "families": ["p5"]}, None),
+        (
+            {"kind": "production"},
+            {**GPU_POOL, "capacityTypes": ["reserved"], "capacityReservations": ["cr-0123456789abcdef0"]},
+            None,
+        ),
+    ],
+    ids=["lab", "production", "said", "families", "reserved"],
+)
+def test_what_a_machine_may_cost(lifecycle: Any, pool: Any, ceiling: float | None) -> None:
+    found = load({("gpulab:lifecycle",): lifecycle, ("gpulab:nodePools", "gpu"): pool}).node_pools["gpu"]
+    assert found.max_price == ceiling
+    dearest = max(one.price or 0 for one in found.instance_types)
+    assert dearest <= (ceiling or dearest)
+    assert max(one.price or 0 for one in found.at_any_price.instance_types) >= dearest

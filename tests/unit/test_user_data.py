@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import email
+import os
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from gpu_pools import BOTTLEROCKET, P4D, gpu_pool
 
 from components.node_pools import ec2_node_class_spec, fast_restored
-from components.user_data import user_data
+from components.user_data import MIG_MODE, user_data
 from settings import NodePool
 
 SNAPSHOT = "snap-0123456789abcdef0"
@@ -25,6 +30,42 @@ def test_images_are_pulled_in_parallel_onto_the_nvme_disks() -> None:
     assert config["spec"]["featureGates"] == {"FastImagePull": True}
     assert config["apiVersion"] == "node.eks.aws/v1alpha1"
     assert spec["instanceStorePolicy"] == "RAID0"
+
+
+def test_gpus_are_in_mig_mode_before_kubelet_starts() -> None:
+    sliced = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})
+    assert (user_data(sliced) or "").startswith("#!/bin/bash\n")
+    both = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb", "imageCache": {"method": "soci"}})
+    parts = {part.get_content_type(): part for part in email.message_from_string(user_data(both) or "").walk()}
+    assert parts["text/x-shellscript"].get_payload().strip() == (user_data(sliced) or "").strip()
+    config = yaml.safe_load(parts["application/node.eks.aws"].get_payload())
+    assert config["spec"]["featureGates"] == {"FastImagePull": True}
+
+
+@pytest.mark.parametrize(
+    ("modes", "starts_anew"),
+    [(["Disabled", "Disabled"], True), (["Enabled", "Enabled"], False), ([], False)],
+    ids=["an A100's", "an H100's", "no driver"],
+)
+def test_an_instance_starts_anew_once_where_its_gpus_need_it(
+    modes: list[str], starts_anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`modes` are those that the GPUs have after the command: a change of an A100's waits for a reset."""
+    commands = {
+        "nvidia-smi": f"case $1 in --query*) printf '%s\\n' {' '.join(modes)};; -L) exit {0 if modes else 9};; esac",
+        "systemctl": f'echo "$1" >> {tmp_path}/done',
+        "sleep": "exit 0",
+        "seq": "echo 1",
+    }
+    for name, text in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    script = MIG_MODE.replace("/var/lib/gpulab-mig-mode", f"{tmp_path}/once")
+    for _ in range(2):
+        subprocess.run(["bash", "-c", script], check=False, capture_output=True)
+    done = tmp_path / "done"
+    assert (done.read_text(encoding="utf-8") if done.exists() else "") == ("reboot\n" if starts_anew else "")
 
 
 def test_other_pools_are_left_to_karpenter() -> None:

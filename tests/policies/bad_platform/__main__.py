@@ -97,7 +97,7 @@ PROFILES = [
             "image": "example.com/notebook:latest",
             "uid": 0,
             "allow_privilege_escalation": True,
-            "environment": {"GRANT_SUDO": "yes"},
+            "environment": {"GRANT_SUDO": "yes", "NVIDIA_VISIBLE_DEVICES": "all"},
             "volumes": [{"name": "host", "hostPath": {"path": "/"}}],
         },
     }

@@ -135,6 +135,7 @@ PROFILES = [
             "image": "quay.io/jupyter/pytorch-notebook:cuda12-2026-08-10",
             "uid": 1000,
             "allow_privilege_escalation": False,
+            "environment": {"CUDA_VISIBLE_DEVICES": "0"},
         },
     }
 ]

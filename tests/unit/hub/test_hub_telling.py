@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from components.hub.telling import broken, refused, told, why_not
+from components.hub.telling import broken, machines, refused, stuck, told, why_not
 
 # As Karpenter 1.14, the scheduler and kubelet say it.
 BOUGHT = {
@@ -55,6 +56,36 @@ def test_machines_that_were_ordered_and_never_came_are_named() -> None:
     said = why_not([NO_ROOM, BOUGHT, NO_ROOM, BOUGHT_AGAIN], pod(), 600)
     assert "ordered 2 machines for it (gpu-x7k2p, gpu-9zzzz), and none was ready" in said
     assert "AWS has none" in said
+
+
+def claim(*conditions: dict[str, str]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "gpu-x7k2p", "creationTimestamp": "2026-11-30T08:00:00Z"},
+        "status": {"conditions": [{"type": "Registered", "status": "True"}, *conditions]},
+    }
+
+
+def test_a_machine_that_never_gets_ready_is_named_with_what_it_lacks() -> None:
+    lacks = {
+        "type": "Initialized",
+        "status": "Unknown",
+        "reason": "ResourceNotRegistered",
+        "message": 'Resource "nvidia.com/gpu" was requested but not registered',
+    }
+    at = datetime(2026, 11, 30, 8, 15, tzinfo=UTC)
+    said = stuck(claim(lacks), at)
+    assert said is not None
+    assert 'gpu-x7k2p was bought at 08:00 UTC and is not ready: Resource "nvidia.com/gpu" was requested' in said
+    assert "kubectl delete nodeclaim gpu-x7k2p" in said
+    assert stuck(claim(), at)  # Karpenter has said nothing yet
+    # Until then it is on its way, and what is ready is ready.
+    assert stuck(claim(lacks), at.replace(minute=14)) is None
+    assert stuck(claim({"type": "Initialized", "status": "True"}), at) is None
+
+    assert machines([NO_ROOM, BOUGHT, NO_ROOM, BOUGHT_AGAIN]) == ["gpu-9zzzz"]
+    assert machines([BOUGHT, ON_NODE]) == ["gpu-x7k2p"]
+    assert why_not([BOUGHT], pod(), 600, [said]) == said
+    assert "could buy no machine" in why_not([BOUGHT, NO_MACHINE], pod(), 600, [said])
 
 
 def test_what_came_last_counts() -> None:

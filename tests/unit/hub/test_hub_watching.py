@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, NoReturn
 from unittest.mock import patch
@@ -113,6 +113,39 @@ async def given_up(spawner: NotebookSpawner) -> None:
         task: Any = spawner.reflectors[kind, NAMESPACE].watch_task
         await task
         assert task.done()
+
+
+def test_who_waits_is_told_of_a_machine_that_does_not_become_ready() -> None:
+    bought = {"reason": "Nominated", "message": "Pod should schedule on: nodeclaim/gpu-x7k2p", "type": "Normal"}
+    claim = {"metadata": {"name": "gpu-x7k2p", "creationTimestamp": "2026-11-30T08:00:00Z"}}
+    asked: list[tuple[Any, ...]] = []
+    looked_often = asyncio.Event()
+
+    async def read(*names: Any, **_: Any) -> Any:
+        asked.append(names)
+        if len(asked) > 4:
+            looked_often.set()
+        return claim
+
+    async def steps(_: Any) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"progress": 30, "raw_event": bought, "message": ""}
+        await looked_often.wait()  # the events say nothing more, and the machine is looked at all the same
+
+    async def work(spawner: NotebookSpawner, _: ApiServer) -> None:
+        told = [step["message"] async for step in spawner.progress()]
+        (of_the_machine,) = [line for line in told if "gpu-x7k2p was bought at 08:00 UTC and is not ready" in line]
+        assert told.count(of_the_machine) == 1
+        assert any("Karpenter buys a machine for it (gpu-x7k2p)" in line for line in told)
+        assert set(asked) == {("karpenter.sh", "v1", "nodeclaims", "gpu-x7k2p")}
+
+    with (
+        patch.object(KubeSpawner, "progress", steps),
+        patch.object(NotebookSpawner, "events", [bought]),
+        patch.object(NotebookSpawner, "_pod", {"spec": {}, "status": {"phase": "Pending"}}),
+        patch("components.hub.spawner._MACHINES_LOOKED_AT_EVERY", 0),
+        patch("components.hub.spawner.shared_client", lambda *_: SimpleNamespace(get_cluster_custom_object=read)),
+    ):
+        run(work)
 
 
 def test_a_namespace_is_watched_again_when_the_api_server_is_back() -> None:
