@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -256,6 +257,37 @@ def service_prices() -> ServicePrices:
         a_month=MappingProxyType(found["usdAMonth"]),
         postgres=MappingProxyType(found["postgresUsdAnHour"]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """What the creation of a resource takes, in seconds; `source` is a key of the contract's sources."""
+
+    seconds: float
+    source: str
+
+    @property
+    def estimated(self) -> bool:
+        """Whether nobody published a figure."""
+        return self.source == "estimate"
+
+
+def duration(type_: str, inputs: Mapping[str, Any]) -> Duration | None:
+    """What the creation of a resource of a type takes; None where nothing is known of its provider."""
+    known = _durations()
+    found = known["types"].get(type_) or known["others"].get(type_.partition(":")[0])
+    if found is None:
+        return None
+    fitting = [one for one in found.get("where", []) if one["has"] in str(inputs.get(one["input"]))]
+    figure = fitting[0] if fitting else found
+    return Duration(
+        seconds=statistics.median(figure["seen"]) if "seen" in figure else figure["seconds"], source=figure["source"]
+    )
+
+
+@cache
+def _durations() -> Mapping[str, Any]:
+    return _read("aws/durations.json")
 
 
 @cache

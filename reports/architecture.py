@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from policies.data import STATEFUL
 from policies.reading.resources import at
 
 from .drawing import Box, svg
+from .inputs import state_of, text_of
 from .previews import PreviewError, is_component, name_of, read
 
 OK, UNREADABLE = 0, 2
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the SVG to FILE")
     options = parser.parse_args(arguments)
     try:
-        text = _given(options.source) if options.source else _state(options.stack)
+        text = text_of(options.source, options.stack) if options.source else state_of(options.stack)
         drawing = picture(resources_of(text, options.stack), options.stack)
     except PreviewError as error:
         print(error, file=sys.stderr)
@@ -220,24 +220,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         sys.stdout.write(drawing)
     return OK
-
-
-def _given(source: str) -> str:
-    try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreviewError(f"{source}: {error}") from None
-
-
-def _state(stack: str) -> str:
-    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
-    try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    except FileNotFoundError:
-        raise PreviewError("pulumi is not on PATH: give a state or a preview with --from FILE") from None
-    if done.returncode:
-        raise PreviewError(f"`pulumi stack export --stack {stack}` failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 if __name__ == "__main__":

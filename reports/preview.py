@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .comment import comment, endangered, is_allowed, shortest_name
+from .inputs import text_of
 from .previews import Preview, PreviewError, read
 
 OK, SPEAKS_AGAINST, UNREADABLE = 0, 1, 2
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, path = _named(given)
             if name in {one.stack for one in previews}:
                 raise PreviewError(f"{name}: is given twice: name each, NAME=FILE")
-            previews.append(read(_text(path, name), name))
+            previews.append(read(text_of(path, name), name))
         for one in options.allow:
             _check_allowed(one, previews)
     except PreviewError as error:
@@ -67,17 +68,6 @@ def _named(given: str) -> tuple[str, str]:
     if equals and name:
         return name, path
     return ("stdin" if given == "-" else Path(given).stem), given
-
-
-def _text(path: str, name: str) -> str:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read().decode()
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise PreviewError(f"{name}: {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PreviewError(f"{name}: {path} is not UTF-8 text (byte {error.start})") from None
 
 
 def _check_allowed(allowed: str, previews: Sequence[Preview]) -> None:
