@@ -8,19 +8,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 _FOLDER = Path(__file__).parent
 
 # Karpenter's own pattern (pkg/providers/instancetype/types.go): the letters are what it labels
 # karpenter.k8s.aws/instance-category, the number karpenter.k8s.aws/instance-generation.
 _FAMILY = re.compile(r"(?P<category>[a-z]+)(-[0-9]+tb)?(?P<generation>[0-9]+)")
+
+_ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
 
 # The groups of the custom resources that a chart brings. A `-crd` chart brings nothing else.
 _CHART_CRD_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -209,6 +210,11 @@ def chart(name: str) -> Chart:
     )
 
 
+def chart_name(given: str) -> str:
+    """The name of a chart without its repository, folder or version: `karpenter` of `charts/karpenter-1.14.1.tgz`."""
+    return _ARCHIVE.sub("", given.rstrip("/").rpartition("/")[2])
+
+
 @cache
 def crd(name: str) -> Mapping[str, Any]:
     """The custom resource definition of that name (`nodepools.karpenter.sh`); KeyError when the contracts have none."""
@@ -259,35 +265,19 @@ def service_prices() -> ServicePrices:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Duration:
-    """What the creation of a resource takes, in seconds; `source` is a key of the contract's sources."""
-
-    seconds: float
-    source: str
-
-    @property
-    def estimated(self) -> bool:
-        """Whether nobody published a figure."""
-        return self.source == "estimate"
+Billing = Literal["by use", "free"]
 
 
-def duration(type_: str, inputs: Mapping[str, Any]) -> Duration | None:
-    """What the creation of a resource of a type takes; None where nothing is known of its provider."""
-    known = _durations()
-    found = known["types"].get(type_) or known["others"].get(type_.partition(":")[0])
-    if found is None:
-        return None
-    fitting = [one for one in found.get("where", []) if one["has"] in str(inputs.get(one["input"]))]
-    figure = fitting[0] if fitting else found
-    return Duration(
-        seconds=statistics.median(figure["seen"]) if "seen" in figure else figure["seconds"], source=figure["source"]
-    )
+def billing(type_: str) -> Billing | None:
+    """How AWS bills a type that has no price while it stands idle; None for one that has, or that nobody looked up."""
+    known = _billing()
+    service = type_.partition("/")[0] + "/"
+    return "by use" if type_ in known["byUse"] else "free" if {type_, service} & known["free"].keys() else None
 
 
 @cache
-def _durations() -> Mapping[str, Any]:
-    return _read("aws/durations.json")
+def _billing() -> Mapping[str, Any]:
+    return _read("aws/billing.json")
 
 
 @cache

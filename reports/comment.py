@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 
 import contracts
-from policies.data import STATEFUL, STATEFUL_KINDS
 
+from .danger import Danger, dangers, is_allowed, why
 from .fitting import Block, fitted
 from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
 from .pool_cost import AtLimits, PoolCost, pool_costs
@@ -27,34 +26,12 @@ _VERBS = {
     "refresh": "Refreshes",
 }
 _SMALLEST_USD = 0.0005
+_NAMES_SHOWN = 30
 # What is left out first, when there is too much: the lower, the longer it stays.
-_ALWAYS, _STATEFUL, _REFUSED, _FAILED, _POOLS, _IDLE, _WARNED = range(7)
+_ALWAYS, _DANGER, _REFUSED, _FAILED, _POOLS, _IDLE, _WARNED = range(7)
 _RANKS = {"replace": 7, "delete": 8, "update": 9, "create": 11}
 _OTHER = 10
 _ADVISED, _UNDECIDED = 12, 13
-
-
-def is_stateful(step: Step) -> bool:
-    """Whether a resource holds data, or the key to it."""
-    volume = step.type.startswith("kubernetes:") and step.type.rpartition(":")[2] in STATEFUL_KINDS
-    return step.type in STATEFUL or volume
-
-
-def endangered(preview: Preview) -> list[Step]:
-    """The steps that take data away: replaces and deletes of what is stateful."""
-    return [step for step in preview.steps if step.op in ("replace", "delete") and is_stateful(step)]
-
-
-def is_allowed(step: Step, allowed: Iterable[str]) -> bool:
-    """Whether a step was allowed by its resource's name, type and name, or URN, or a pattern such as `lab-*`."""
-    names = (step.name, f"{step.type}::{step.name}", step.urn)
-    return any(fnmatchcase(name, one) for name in names for one in allowed)
-
-
-def shortest_name(step: Step, danger: Iterable[Step]) -> str:
-    """What to allow a step by: its name, with its type before it where another step in danger has the same one."""
-    alone = len({other.urn for other in danger if other.name == step.name}) == 1
-    return step.name if alone else f"{step.type}::{step.name}"
 
 
 def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
@@ -64,7 +41,7 @@ def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
     ops = tuple(dict.fromkeys(op for one in previews for op in (*CHANGES, *one.changes)))
     rows = [_row(preview, ops, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
     head = (
-        f"| stack | {' | '.join(map(_heading, ops))} | stateful in danger | idle, USD an hour | pools at limits |\n"
+        f"| stack | {' | '.join(map(_heading, ops))} | data in danger | idle, USD an hour | pools at limits |\n"
         f"| --- |{' --: |' * len(ops)} --- | --- | --- |"
     )
     blocks.append(Block(head=head, rows=rows, what="stacks of the table"))
@@ -77,7 +54,7 @@ def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], a
     blocks = [
         Block(head="", rows=[f"### Stack {code(preview.stack)}"], what="headings of stacks"),
         _failures(preview),
-        _stateful_block(endangered(preview), allowed),
+        _danger_block(dangers(preview), allowed),
         *_policy_blocks(preview),
         _pool_block(pools),
         _idle_block(idle, preview),
@@ -102,9 +79,10 @@ def _row(
     preview: Preview, ops: Sequence[str], idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]
 ) -> str:
     counts = " | ".join(f"{len(preview.of(op)):,}" for op in ops)
-    danger = endangered(preview)
-    forbidden = [step for step in danger if not is_allowed(step, allowed)]
-    said = f"**{len(forbidden)} not allowed**" if forbidden else f"{len(danger)}, allowed" if danger else "none"
+    danger = dangers(preview)
+    forbidden = sum(len(one.steps) for one in danger if not is_allowed(one, allowed))
+    total = sum(len(one.steps) for one in danger)
+    said = f"**{forbidden} not allowed**" if forbidden else f"{total}, allowed" if total else "none"
     if preview.errors:
         return f"| {_cell(preview.stack)} (**failed**) | {counts} | {said} | not known | not known |"
     unknown = f", {len(idle.unknown)} not known" if idle.unknown else ""
@@ -142,16 +120,44 @@ def _failures(preview: Preview) -> Block:
     return _alert("CAUTION", "The preview failed: what follows is not all.", rows, rank=_FAILED, what="errors")
 
 
-def _stateful_block(steps: Sequence[Step], allowed: Sequence[str]) -> Block:
+def _danger_block(found: Sequence[Danger], allowed: Sequence[str]) -> Block:
+    """A row for each cause: what goes with it stands below it, and one name allows it all."""
     rows = []
-    for step in sorted(steps, key=lambda one: (is_allowed(one, allowed), one.op != "replace", one.name)):
-        why = f": {'; '.join(property_changes(step))}" if step.op == "replace" and step.paths else ""
-        kept = " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
-        allow = code(f"--allow {shortest_name(step, steps)}")
-        may = "allowed" if is_allowed(step, allowed) else f"**not allowed**: {allow} if it is meant"
-        rows.append(f"- **{step.op}** {code(step.name)} ({code(step.type)}){why}; {may}.{kept}")
-    title = "This replaces or deletes what holds data, or the key to it."
-    return _alert("WARNING", title, rows, rank=_STATEFUL, what="stateful resources")
+    for one in sorted(found, key=lambda one: (is_allowed(one, allowed), one.cause.op != "replace", one.cause.name)):
+        allow = code(f"--allow {one.allow}")
+        may = "allowed" if is_allowed(one, allowed) else f"**not allowed**: {allow} if it is meant"
+        itself = [step for step in one.steps if step.urn == one.cause.urn]
+        lost = why(one.cause) if itself else ""
+        others = [step for step in one.steps if step.urn != one.cause.urn]
+        row = f"- {_gone(one.cause, lost)}; {may}.{_kept(one.cause)}"
+        rows.append("\n".join([row, *_with_it(others, lost)]))
+    title = "This replaces or deletes what holds data, or may."
+    return _alert("WARNING", title, rows, rank=_DANGER, what="resources in danger")
+
+
+def _gone(step: Step, lost: str) -> str:
+    changed = f": {'; '.join(property_changes(step))}" if step.op == "replace" and step.paths else ""
+    return f"**{step.op}** {code(step.name)} ({code(step.type)}){f', which {lost}' if lost else ''}{changed}"
+
+
+def _kept(step: Step) -> str:
+    return " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
+
+
+def _with_it(steps: Iterable[Step], lost: str) -> list[str]:
+    """What goes for the same reason, by type; `lost` is what was said of the cause already."""
+    alike: dict[tuple[str, str, tuple[str, ...], bool], list[Step]] = defaultdict(list)
+    for step in steps:
+        alike[step.op, step.type, step.forcing, step.retained].append(step)
+    lines = []
+    for (op, type_, forcing, _), found in alike.items():
+        names = ", ".join(code(one.name) for one in found[:_NAMES_SHOWN])
+        more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
+        by = f", by {', '.join(map(code, forcing))}" if forcing else ""
+        each = f", each {said}" if (said := why(found[0])) != lost else ""
+        kept = _kept(found[0])
+        lines.append(f"  - with it **{op}** of {len(found)} {code(type_)}{by}{each}: {names}{more}.{kept}")
+    return lines
 
 
 def _policy_blocks(preview: Preview) -> list[Block]:

@@ -8,39 +8,26 @@ what it depends on is there, so the longest chain of them, the critical path, is
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-import contracts
+from contracts.durations import duration
 
 from .gantt import Bar, gantt
-from .inputs import state_of, text_of
-from .previews import PreviewError, component_types, is_component, name_of
+from .inputs import PreviewError, state_of, text_of
+from .previews import component_types, name_of
+from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
-_STACK = "pulumi:pulumi:Stack"
 # What is drawn, besides the critical path: the rest takes no time that anybody would look for.
 _DRAWN_SECONDS = 20
 _HOW = (
     "give it a state (pulumi stack export) or a plan (pulumi preview --save-plan=FILE), which say what depends on what"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resource:
-    """A resource as a timeline needs it. `after` are the URNs of what it depends on, its provider among them."""
-
-    urn: str
-    type: str
-    custom: bool
-    parent: str = ""
-    after: Sequence[str] = ()
-    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +72,10 @@ class Timeline:
 
 def read(text: str, name: str) -> list[Resource]:
     """The resources of a state or of a plan. Raises PreviewError."""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise PreviewError(f"{name}: is neither a state nor a plan: {_HOW}")
-    if "deployment" in document:
-        return list(_of_state(document["deployment"] or {}))
-    plan = document.get("plan", document)
-    if isinstance(plan, dict) and "resourcePlans" in plan:
-        return list(_of_plan(plan["resourcePlans"] or {}))
-    raise PreviewError(f"{name}: does not say what depends on what: {_HOW}")
+    found = resources_of(text, name)
+    if any(one.after is None for one in found):
+        raise PreviewError(f"{name}: is a preview, which does not say what depends on what: {_HOW}")
+    return found
 
 
 def timeline(resources: Sequence[Resource]) -> Timeline:
@@ -109,7 +88,7 @@ def timeline(resources: Sequence[Resource]) -> Timeline:
     waits: dict[tuple[str, str], set[tuple[str, str]]] = {}
     for one in resources:
         parent = by_urn.get(one.parent)
-        begins = {(urn, "end") for urn in one.after if urn in by_urn}
+        begins = {(urn, "end") for urn in one.after or () if urn in by_urn}
         if parent:
             begins.add((parent.urn, "end" if parent.custom else "begin"))
         waits[one.urn, "begin"] = begins
@@ -117,7 +96,7 @@ def timeline(resources: Sequence[Resource]) -> Timeline:
         waits[one.urn, "end"] = {(one.urn, "begin"), *((child, "end") for child in inside)}
     at: dict[tuple[str, str], float] = {}
     because: dict[tuple[str, str], tuple[str, str] | None] = {}
-    known = {one.urn: contracts.duration(one.type, one.inputs) if one.custom else None for one in resources}
+    known = {one.urn: duration(one.type, one.inputs) if one.custom else None for one in resources}
     try:
         for event in TopologicalSorter(waits).static_order():
             urn, side = event
@@ -209,32 +188,6 @@ def _label(found: Sequence[Task]) -> str:
     kind = found[0].resource.type.rpartition(":")[2]
     names = [name_of(task.resource.urn) for task in found]
     return f"{kind} {names[0]}" if len(names) == 1 else f"{kind} ({len(names)}) {names[0]} …"
-
-
-def _of_state(deployment: Mapping[str, Any]) -> Iterator[Resource]:
-    for one in deployment.get("resources") or []:
-        if one["type"] != _STACK and not one.get("delete"):
-            yield _resource(one["urn"], one, one.get("inputs") or {})
-
-
-def _of_plan(plans: Mapping[str, Any]) -> Iterator[Resource]:
-    """What is planned, without what goes, which has no goal."""
-    for urn, plan in plans.items():
-        goal = plan.get("goal")
-        if goal and goal["type"] != _STACK:
-            yield _resource(urn, goal, (goal.get("inputDiff") or {}).get("adds") or {})
-
-
-def _resource(urn: str, raw: Mapping[str, Any], inputs: Mapping[str, Any]) -> Resource:
-    provider = (raw.get("provider") or "").rpartition("::")[0]
-    return Resource(
-        urn=urn,
-        type=raw["type"],
-        custom=bool(raw.get("custom")) and not is_component(raw["type"]),
-        parent=raw.get("parent") or "",
-        after=tuple(dict.fromkeys([*(raw.get("dependencies") or []), *([provider] if provider else [])])),
-        inputs=inputs,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,7 +20,8 @@ from engine_mocks import EngineMocks, Registered
 
 import settings
 from components.platform import Platform
-from reports.timeline import Resource, described, timeline
+from reports.resources import Resource
+from reports.timeline import described, timeline
 
 # The mocks make no children of these.
 _REMOTE = {"eks:index:Cluster": "aws:eks/cluster:Cluster", "eks:index:ManagedNodeGroup": "aws:eks/nodeGroup:NodeGroup"}
@@ -54,13 +55,16 @@ def _planned(registered: Registered) -> Iterator[Resource]:
     )
     yield found
     if registered.type in _REMOTE:
-        inside = replace(
-            found, urn=f"{found.urn}-inside", type=_REMOTE[found.type], custom=True, parent=found.urn, after=()
-        )
+        inside = _child(found, _REMOTE[found.type])
         yield inside
         if registered.type == "eks:index:Cluster":
-            addon = replace(inside, urn=f"{found.urn}-cni", type="aws:eks/addon:Addon", after=(inside.urn,))
-            yield replace(addon, inputs={"addonName": "vpc-cni"})
+            addon = _child(found, "aws:eks/addon:Addon")
+            yield replace(addon, after=(inside.urn,), inputs={"addonName": "vpc-cni"})
+
+
+def _child(component: Resource, type_: str) -> Resource:
+    types, _, name = component.urn.rpartition("::")
+    return replace(component, urn=f"{types}${type_}::{name}", type=type_, custom=True, parent=component.urn, after=())
 
 
 if __name__ == "__main__":
