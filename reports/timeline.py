@@ -23,8 +23,8 @@ from .previews import component_types, name_of
 from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
-# What is drawn, besides the critical path: the rest takes no time that anybody would look for.
-_DRAWN_SECONDS = 20
+# What is drawn, on the critical path and beside it: the rest takes no time that anybody would look for.
+_DRAWN_SECONDS = {True: 5, False: 20}
 _HOW = (
     "give it a state (pulumi stack export) or a plan (pulumi preview --save-plan=FILE), which say what depends on what"
 )
@@ -161,7 +161,7 @@ def drawing(line: Timeline, stack: str) -> str:
     """The timeline as a Gantt chart in SVG, alike resources in one bar."""
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for task in line.tasks:
-        if task.critical or task.seconds >= _DRAWN_SECONDS:
+        if task.seconds >= _DRAWN_SECONDS[task.critical]:
             key = (task.component, task.resource.type, task.start, task.end, task.critical)
             groups.setdefault(key, []).append(task)
     bars = [
