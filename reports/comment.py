@@ -123,14 +123,15 @@ def _failures(preview: Preview) -> Block:
 def _danger_block(found: Sequence[Danger], allowed: Sequence[str]) -> Block:
     """A row for each cause: what goes with it stands below it, and one name allows it all."""
     rows = []
-    for one in sorted(found, key=lambda one: (is_allowed(one, allowed), one.cause.op != "replace", one.cause.name)):
+    for one in sorted(found, key=lambda one: (is_allowed(one, allowed), one.first.op != "replace", one.first.name)):
         allow = code(f"--allow {one.allow}")
         may = "allowed" if is_allowed(one, allowed) else f"**not allowed**: {allow} if it is meant"
-        itself = [step for step in one.steps if step.urn == one.cause.urn]
-        lost = why(one.cause) if itself else ""
+        if one.cause is None:
+            rows.append(f"- {_alike(one.steps)}; {may}.{_kept(one.first)}")
+            continue
         others = [step for step in one.steps if step.urn != one.cause.urn]
-        row = f"- {_gone(one.cause, lost)}; {may}.{_kept(one.cause)}"
-        rows.append("\n".join([row, *_with_it(others, lost)]))
+        lost = why(one.cause) if len(others) < len(one.steps) else ""
+        rows.append("\n".join([f"- {_gone(one.cause, lost)}; {may}.{_kept(one.cause)}", *_with_it(others, lost)]))
     title = "This replaces or deletes what holds data, or may."
     return _alert("WARNING", title, rows, rank=_DANGER, what="resources in danger")
 
@@ -149,15 +150,17 @@ def _with_it(steps: Iterable[Step], lost: str) -> list[str]:
     alike: dict[tuple[str, str, tuple[str, ...], bool], list[Step]] = defaultdict(list)
     for step in steps:
         alike[step.op, step.type, step.forcing, step.retained].append(step)
-    lines = []
-    for (op, type_, forcing, _), found in alike.items():
-        names = ", ".join(code(one.name) for one in found[:_NAMES_SHOWN])
-        more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
-        by = f", by {', '.join(map(code, forcing))}" if forcing else ""
-        each = f", each {said}" if (said := why(found[0])) != lost else ""
-        kept = _kept(found[0])
-        lines.append(f"  - with it **{op}** of {len(found)} {code(type_)}{by}{each}: {names}{more}.{kept}")
-    return lines
+    return [f"  - with it {_alike(found, lost)}.{_kept(found[0])}" for found in alike.values()]
+
+
+def _alike(found: Sequence[Step], said: str = "") -> str:
+    """Several steps of one type and for one reason, by name."""
+    names = ", ".join(code(one.name) for one in found[:_NAMES_SHOWN])
+    more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
+    first = found[0]
+    by = f", by {', '.join(map(code, first.forcing))}" if first.forcing else ""
+    each = f", each {why(first)}" if why(first) != said else ""
+    return f"**{first.op}** of {len(found)} {code(first.type)}{by}{each}: {names}{more}"
 
 
 def _policy_blocks(preview: Preview) -> list[Block]:

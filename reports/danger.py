@@ -27,13 +27,19 @@ _NAMESPACE = "kubernetes:core/v1:Namespace"
 
 @dataclass(frozen=True, kw_only=True)
 class Danger:
-    """What goes for one reason. `cause` is the step that brings it about, which need not be in danger itself."""
+    """What goes for one reason: `cause` is the step that brings it about, which need not be in danger itself."""
 
-    cause: Step
+    cause: Step | None
+    """None where no ID tells it: then the steps are alike."""
     steps: tuple[Step, ...]
     """In danger, the cause first where it is one of them."""
     allow: str
     """The name that lets all of them go."""
+
+    @property
+    def first(self) -> Step:
+        """The cause, or where it is not known one of the steps."""
+        return self.cause or self.steps[0]
 
 
 def why(step: Step) -> str:
@@ -72,8 +78,8 @@ def _joined(found: Sequence[Danger], danger: Sequence[Step]) -> list[Danger]:
     """The same, with those in one that no ID tells the cause of, and that are alike: of one type, by one property."""
     alike: dict[tuple[str, ...], list[Danger]] = {}
     for one in found:
-        single = len(one.steps) == 1 and one.cause.op == "replace" and _waits(one.cause)
-        key = (one.cause.type, *one.cause.forcing) if single else (one.cause.urn, one.cause.op)
+        single = len(one.steps) == 1 and one.first.op == "replace" and _waits(one.first)
+        key = (one.first.type, *one.first.forcing) if single else (one.first.urn, one.first.op)
         alike.setdefault(key, []).append(one)
     joined: list[Danger] = []
     for same in alike.values():
@@ -81,7 +87,7 @@ def _joined(found: Sequence[Danger], danger: Sequence[Step]) -> list[Danger]:
         pattern = f"{steps[0].type}::{_beginning([step.name for step in steps])}*"
         covered = {step.urn for step in danger if is_named(step, pattern)}
         if len(same) > 1 and covered == {step.urn for step in steps}:
-            joined.append(Danger(cause=same[0].cause, steps=steps, allow=pattern))
+            joined.append(Danger(cause=None, steps=steps, allow=pattern))
         else:
             joined += same
     return joined
@@ -96,9 +102,8 @@ def _beginning(names: Sequence[str]) -> str:
 def is_allowed(danger: Danger, allowed: Iterable[str]) -> bool:
     """Whether all that is in danger for one reason was allowed: by its cause, or each by itself."""
     patterns = list(allowed)
-    return any(is_named(danger.cause, one) for one in patterns) or all(
-        any(is_named(step, one) for one in patterns) for step in danger.steps
-    )
+    by_cause = danger.cause is not None and any(is_named(danger.cause, one) for one in patterns)
+    return by_cause or all(any(is_named(step, one) for one in patterns) for step in danger.steps)
 
 
 def is_named(step: Step, pattern: str) -> bool:

@@ -87,7 +87,7 @@ def _check_allowed(allowed: str, previews: Sequence[Preview]) -> None:
 
 def _named_in(preview: Preview, allowed: str) -> list[Step]:
     """The steps that a name allows: in danger, or the cause of what is."""
-    steps = [*endangered(preview), *(one.cause for one in dangers(preview))]
+    steps = [*endangered(preview), *(one.first for one in dangers(preview))]
     return list({step.urn: step for step in steps if is_named(step, allowed)}.values())
 
 
@@ -104,13 +104,13 @@ def _reasons(preview: Preview, allowed: Sequence[str]) -> list[str]:
 
 def _said(danger: Danger) -> str:
     """What goes, why that matters, and how to let it go."""
-    cause = danger.cause
-    others = [step for step in danger.steps if step.urn != cause.urn]
-    lost = f", which {why(danger.steps[0])}" if len(others) < len(danger.steps) else ""
+    first = danger.first
+    others = [step for step in danger.steps if step.urn != first.urn]
+    lost = f", which {why(first)}" if len(others) < len(danger.steps) else ""
     kinds = Counter(step.type for step in others)
     taken = ", ".join(f"{count} {type_}" for type_, count in kinds.items())
     with_it = f", and with it {taken}" if taken else ""
-    return f"would {cause.op} {cause.name} ({cause.type}){lost}{with_it}; --allow {danger.allow} if it is meant"
+    return f"would {first.op} {first.name} ({first.type}){lost}{with_it}; --allow {danger.allow} if it is meant"
 
 
 if __name__ == "__main__":

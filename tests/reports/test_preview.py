@@ -13,7 +13,7 @@ import pytest
 
 from reports import preview
 from reports.comment import MARKER, comment
-from reports.danger import dangers, endangered
+from reports.danger import dangers, endangered, is_allowed
 from reports.fitting import LIMIT, Block, fitted
 from reports.idle_cost import idle_cost
 from reports.inputs import PreviewError
@@ -152,7 +152,7 @@ def test_claims_and_their_volumes_go_with_their_namespace() -> None:
         resource("delete", "kubernetes:core/v1:Namespace", "team", old={"inputs": {"metadata": {"name": "team"}}}),
     ]
     (found,) = dangers(read(events(*steps, END), "dev"))
-    assert (found.cause.name, [one.name for one in found.steps], found.allow) == (
+    assert (found.first.name, [one.name for one in found.steps], found.allow) == (
         "team",
         ["team", "volume", "home"],
         "team",
@@ -167,7 +167,7 @@ def test_all_that_a_replaced_provider_replaces_is_one_decision() -> None:
     ]
     provider = resource("replace", "pulumi:providers:kubernetes", "lab", old=new, new=new)
     (found,) = dangers(read(events(provider, *steps, END), "dev"))
-    assert (found.cause.type, len(found.steps), found.allow) == ("pulumi:providers:kubernetes", 2, "lab")
+    assert (found.first.type, len(found.steps), found.allow) == ("pulumi:providers:kubernetes", 2, "lab")
     assert "which holds" not in comment([read(events(provider, *steps, END), "dev")]).partition("with it")[0]
 
 
@@ -177,8 +177,16 @@ def test_alike_replacements_are_one_decision_where_no_id_tells_their_cause() -> 
         resource("replace", "aws:ebs/volume:Volume", f"lab-{name}", keys=["host"], old=old, new=new)
         for name in ("a", "b")
     ]
-    (found,) = dangers(read(events(*steps, END), "dev"))
+    read_ = read(events(*steps, END), "dev")
+    (found,) = dangers(read_)
     assert found.allow == "aws:ebs/volume:Volume::lab-*"
+    assert "> - **replace** of 2 `aws:ebs/volume:Volume`, by `host`, each holds data" in comment([read_])
+    # None of them is the cause, so the name of one does not let the others go.
+    assert [is_allowed(found, allowed) for allowed in (["lab-a"], ["lab-a", "lab-b"], [found.allow])] == [
+        False,
+        True,
+        True,
+    ]
     # A pattern that lets something else go too is none to suggest.
     third = resource("delete", "aws:ebs/volume:Volume", "lab-c", old=old)
     assert [one.allow for one in dangers(read(events(*steps, third, END), "dev"))] == ["lab-a", "lab-b", "lab-c"]
