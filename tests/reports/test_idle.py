@@ -27,6 +27,7 @@ def test_the_dearest_comes_first_and_the_total_is_by_the_hour_and_the_month(caps
     assert rows == sorted(rows, reverse=True)
     assert sum(rows) == pytest.approx(total, abs=0.001)
     assert " a month" in said[0]
+    assert not any(line.startswith("price not known") for line in said)
     assert any(line.startswith("billed by use") and "gpulab-dev-storage" in line for line in said)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contracts.stateful import verdict
 from reports import preview
 from reports.comment import MARKER, comment
 from reports.danger import dangers, endangered, is_allowed
@@ -18,7 +19,7 @@ from reports.fitting import LIMIT, Block, fitted
 from reports.idle_cost import idle_cost
 from reports.inputs import PreviewError
 from reports.pool_cost import AtLimits, pool_costs
-from reports.previews import UNKNOWN, Step, read
+from reports.previews import UNKNOWN, Step, is_component, read
 from reports.property_changes import parts_of, property_changes
 from tests.reports.made_up import large_preview
 
@@ -213,6 +214,15 @@ def test_what_may_hold_data_is_never_harmless(op: str, type_: str, why: str, tmp
     assert why in said.out
     assert preview.main([str(path), "--allow=one"]) == 0
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ["create", "change", "destroy"])
+def test_of_all_that_the_platform_makes_it_is_known_whether_it_holds_data(name: str) -> None:
+    steps = read(stored(f"{name}.jsonl"), "dev").steps
+    assert steps
+    assert [
+        one.type for one in steps if not is_component(one.type) and verdict(one.type, one.old or one.new) == "unknown"
+    ] == []
 
 
 def test_a_component_holds_nothing_itself() -> None:
