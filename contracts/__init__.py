@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 _FOLDER = Path(__file__).parent
 
 # Karpenter's own pattern (pkg/providers/instancetype/types.go): the letters are what it labels
 # karpenter.k8s.aws/instance-category, the number karpenter.k8s.aws/instance-generation.
 _FAMILY = re.compile(r"(?P<category>[a-z]+)(-[0-9]+tb)?(?P<generation>[0-9]+)")
+
+_ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
 
 # The groups of the custom resources that a chart brings. A `-crd` chart brings nothing else.
 _CHART_CRD_GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -213,6 +215,11 @@ def chart(name: str) -> Chart:
     )
 
 
+def chart_name(given: str) -> str:
+    """The name of a chart without its repository, folder or version: `karpenter` of `charts/karpenter-1.14.1.tgz`."""
+    return _ARCHIVE.sub("", given.rstrip("/").rpartition("/")[2])
+
+
 @cache
 def crd(name: str) -> Mapping[str, Any]:
     """The custom resource definition of that name (`nodepools.karpenter.sh`); KeyError when the contracts have none."""
@@ -328,6 +335,21 @@ def rds_classes() -> RdsClasses:
         first_without_earlier=found["firstWithoutEarlier"],
         regions=frozenset().union(*(regions for _, regions in families.values())),
     )
+
+
+Billing = Literal["by use", "free"]
+
+
+def billing(type_: str) -> Billing | None:
+    """How AWS bills a type that has no price while it stands idle; None for one that has, or that nobody looked up."""
+    known = _billing()
+    service = type_.partition("/")[0] + "/"
+    return "by use" if type_ in known["byUse"] else "free" if {type_, service} & known["free"].keys() else None
+
+
+@cache
+def _billing() -> Mapping[str, Any]:
+    return _read("aws/billing.json")
 
 
 @cache

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from policies.encryption import BUCKETS, CLUSTER
+from contracts.stateful import verdict
+from policies.encryption import CLUSTER
 from policies.reading import releases as charts
 from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, made_from, number, texts
 from policies.rules import (
@@ -23,20 +24,18 @@ from policies.rules import (
 
 _STATE = best_practices("Reliability: Data plane, persistent storage")
 
-STATEFUL = (
-    "aws:efs/fileSystem:FileSystem",
-    "aws:rds/instance:Instance",
-    "aws:rds/cluster:Cluster",
-    "aws:backup/vault:Vault",
-    "aws:kms/key:Key",
-    "aws:fsx/lustreFileSystem:LustreFileSystem",
-    "kubernetes:postgresql.cnpg.io/v1:Cluster",
-    CLUSTER,
-    *BUCKETS,
-)
-"""The types that hold data, or the key to it."""
-STATEFUL_KINDS = ("PersistentVolume", "PersistentVolumeClaim")
-"""The kinds of Kubernetes' own objects that hold data, which may go with them."""
+_KUBERNETES_DATABASES = ("kubernetes:postgresql.cnpg.io/v1:Cluster",)
+
+
+def is_stateful(type_: str) -> bool:
+    """Whether a type is to be protected: it holds data or the key to it (contracts/stateful.json), or all of a cluster.
+
+    Objects of Kubernetes come and go with their cluster; of them only databases are asked for.
+    """
+    of_aws = type_.startswith("aws:") and verdict(type_) == "data"
+    return of_aws or type_ == CLUSTER or type_ in _KUBERNETES_DATABASES
+
+
 _DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
 _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 
@@ -46,7 +45,7 @@ _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
     "In production what holds data is protected",
     fix="Set the resource option protect: true; to destroy the stack, see policies/unlock.json",
     severity=CRITICAL,
-    concerns=is_type(*STATEFUL),
+    concerns=is_stateful,
     framework=_STATE,
     labs="disabled",
 )

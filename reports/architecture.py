@@ -6,22 +6,20 @@ It is drawn from the stack's state, or from a preview of a stack that is not up 
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from policies.cost import BILLED
-from policies.data import STATEFUL
+from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .previews import PreviewError, is_component, name_of, read
+from .inputs import PreviewError, state_of, text_of
+from .previews import is_component, name_of
+from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
 # How many kinds of resources a component's box names before it only counts them.
@@ -30,40 +28,6 @@ _LINES = 7
 _GLUE = re.compile(
     r"(Association|Attachment|Policy|Tag|Target|Rule|Patch|Validation|Record|Route|Alias|AccessEntry|Selection)$"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resource:
-    """A resource as a drawing needs it."""
-
-    urn: str
-    type: str
-    parent: str
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-
-
-def resources_of(text: str, name: str) -> list[Resource]:
-    """The resources in a state (`pulumi stack export`) or a preview, without those that go. Raises PreviewError."""
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and "deployment" in document:
-        found = (document["deployment"] or {}).get("resources") or []
-        return [
-            Resource(urn=one["urn"], type=one["type"], parent=one.get("parent", ""), inputs=one.get("inputs") or {})
-            for one in found
-            if one["type"] != "pulumi:pulumi:Stack" and not one.get("delete")
-        ]
-    preview = read(text, name)
-    if not preview.complete:
-        raise PreviewError(
-            f"{name}: has only what changes: draw the state (pulumi stack export), or preview with --show-sames"
-        )
-    kept = [step for step in preview.steps if step.op != "delete"]
-    return [
-        Resource(urn=step.urn, type=step.type, parent=step.parent, inputs=step.new or step.old or {}) for step in kept
-    ]
 
 
 def picture(resources: Sequence[Resource], stack: str) -> str:
@@ -130,7 +94,7 @@ def _lines(resources: Sequence[Resource]) -> list[str]:
         if not one.type.startswith("pulumi:"):
             groups.setdefault(one.type, []).append(one)
     main = {type_: found for type_, found in groups.items() if not _GLUE.search(type_)}
-    ordered = sorted(main, key=lambda type_: (type_ not in STATEFUL, type_ not in BILLED, _kind(type_)))
+    ordered = sorted(main, key=lambda type_: (not is_stateful(type_), type_ not in BILLED, _kind(type_)))
     lines = [_line(type_, main[type_]) for type_ in ordered[:_LINES]]
     rest = sum(len(main[type_]) for type_ in ordered[_LINES:]) + sum(
         len(found) for type_, found in groups.items() if type_ not in main
@@ -188,7 +152,7 @@ def _colour(resources: Sequence[Resource]) -> str:
     kinds = {_kind(type_) for type_ in types}
     if any(type_.startswith("aws:eks/cluster:") for type_ in types):
         return "cluster"
-    if types & (set(STATEFUL) - {"aws:kms/key:Key"}):
+    if any(is_stateful(type_) for type_ in types - {"aws:kms/key:Key"}):
         return "data"
     if "NodePool" in kinds:
         return "machines"
@@ -210,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the SVG to FILE")
     options = parser.parse_args(arguments)
     try:
-        text = _given(options.source) if options.source else _state(options.stack)
+        text = text_of(options.source, options.stack) if options.source else state_of(options.stack)
         drawing = picture(resources_of(text, options.stack), options.stack)
     except PreviewError as error:
         print(error, file=sys.stderr)
@@ -220,24 +184,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         sys.stdout.write(drawing)
     return OK
-
-
-def _given(source: str) -> str:
-    try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreviewError(f"{source}: {error}") from None
-
-
-def _state(stack: str) -> str:
-    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
-    try:
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    except FileNotFoundError:
-        raise PreviewError("pulumi is not on PATH: give a state or a preview with --from FILE") from None
-    if done.returncode:
-        raise PreviewError(f"`pulumi stack export --stack {stack}` failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 
 import contracts
-from policies.data import STATEFUL, STATEFUL_KINDS
 
+from .danger import Danger, dangers, is_allowed, why
 from .fitting import Block, fitted
 from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
 from .pool_cost import AtLimits, PoolCost, pool_costs
@@ -28,34 +27,12 @@ _VERBS = {
     "refresh": "Refreshes",
 }
 _SMALLEST_USD = 0.0005
+_NAMES_SHOWN = 30
 # What is left out first, when there is too much: the lower, the longer it stays.
-_ALWAYS, _STATEFUL, _REFUSED, _FAILED, _SUPPORT, _POOLS, _IDLE, _WARNED = range(8)
+_ALWAYS, _DANGER, _REFUSED, _FAILED, _SUPPORT, _POOLS, _IDLE, _WARNED = range(8)
 _RANKS = {"replace": 8, "delete": 9, "update": 10, "create": 12}
 _OTHER = 11
 _ADVISED, _UNDECIDED = 13, 14
-
-
-def is_stateful(step: Step) -> bool:
-    """Whether a resource holds data, or the key to it."""
-    volume = step.type.startswith("kubernetes:") and step.type.rpartition(":")[2] in STATEFUL_KINDS
-    return step.type in STATEFUL or volume
-
-
-def endangered(preview: Preview) -> list[Step]:
-    """The steps that take data away: replaces and deletes of what is stateful."""
-    return [step for step in preview.steps if step.op in ("replace", "delete") and is_stateful(step)]
-
-
-def is_allowed(step: Step, allowed: Iterable[str]) -> bool:
-    """Whether a step was allowed by its resource's name, type and name, or URN, or a pattern such as `lab-*`."""
-    names = (step.name, f"{step.type}::{step.name}", step.urn)
-    return any(fnmatchcase(name, one) for name in names for one in allowed)
-
-
-def shortest_name(step: Step, danger: Iterable[Step]) -> str:
-    """What to allow a step by: its name, with its type before it where another step in danger has the same one."""
-    alone = len({other.urn for other in danger if other.name == step.name}) == 1
-    return step.name if alone else f"{step.type}::{step.name}"
 
 
 def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
@@ -65,7 +42,7 @@ def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
     ops = tuple(dict.fromkeys(op for one in previews for op in (*CHANGES, *one.changes)))
     rows = [_row(preview, ops, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
     head = (
-        f"| stack | {' | '.join(map(_heading, ops))} | stateful in danger | idle, USD an hour | pools at limits |\n"
+        f"| stack | {' | '.join(map(_heading, ops))} | data in danger | idle, USD an hour | pools at limits |\n"
         f"| --- |{' --: |' * len(ops)} --- | --- | --- |"
     )
     blocks.append(Block(head=head, rows=rows, what="stacks of the table"))
@@ -78,7 +55,7 @@ def _stack_blocks(preview: Preview, idle: IdleCost, pools: Sequence[PoolCost], a
     blocks = [
         Block(head="", rows=[f"### Stack {code(preview.stack)}"], what="headings of stacks"),
         _failures(preview),
-        _stateful_block(endangered(preview), allowed),
+        _danger_block(dangers(preview), allowed),
         *_policy_blocks(preview),
         _alert(
             "WARNING",
@@ -110,9 +87,10 @@ def _row(
     preview: Preview, ops: Sequence[str], idle: IdleCost, pools: Sequence[PoolCost], allowed: Sequence[str]
 ) -> str:
     counts = " | ".join(f"{len(preview.of(op)):,}" for op in ops)
-    danger = endangered(preview)
-    forbidden = [step for step in danger if not is_allowed(step, allowed)]
-    said = f"**{len(forbidden)} not allowed**" if forbidden else f"{len(danger)}, allowed" if danger else "none"
+    danger = dangers(preview)
+    forbidden = sum(len(one.steps) for one in danger if not is_allowed(one, allowed))
+    total = sum(len(one.steps) for one in danger)
+    said = f"**{forbidden} not allowed**" if forbidden else f"{total}, allowed" if total else "none"
     if preview.errors:
         return f"| {_cell(preview.stack)} (**failed**) | {counts} | {said} | not known | not known |"
     unknown = f", {len(idle.unknown)} not known" if idle.unknown else ""
@@ -150,16 +128,47 @@ def _failures(preview: Preview) -> Block:
     return _alert("CAUTION", "The preview failed: what follows is not all.", rows, rank=_FAILED, what="errors")
 
 
-def _stateful_block(steps: Sequence[Step], allowed: Sequence[str]) -> Block:
+def _danger_block(found: Sequence[Danger], allowed: Sequence[str]) -> Block:
+    """A row for each cause: what goes with it stands below it, and one name allows it all."""
     rows = []
-    for step in sorted(steps, key=lambda one: (is_allowed(one, allowed), one.op != "replace", one.name)):
-        why = f": {'; '.join(property_changes(step))}" if step.op == "replace" and step.paths else ""
-        kept = " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
-        allow = code(f"--allow {shortest_name(step, steps)}")
-        may = "allowed" if is_allowed(step, allowed) else f"**not allowed**: {allow} if it is meant"
-        rows.append(f"- **{step.op}** {code(step.name)} ({code(step.type)}){why}; {may}.{kept}")
-    title = "This replaces or deletes what holds data, or the key to it."
-    return _alert("WARNING", title, rows, rank=_STATEFUL, what="stateful resources")
+    for one in sorted(found, key=lambda one: (is_allowed(one, allowed), one.first.op != "replace", one.first.name)):
+        allow = code(f"--allow {one.allow}")
+        may = "allowed" if is_allowed(one, allowed) else f"**not allowed**: {allow} if it is meant"
+        if one.cause is None:
+            rows.append(f"- {_alike(one.steps)}; {may}.{_kept(one.first)}")
+            continue
+        others = [step for step in one.steps if step.urn != one.cause.urn]
+        lost = why(one.cause) if len(others) < len(one.steps) else ""
+        rows.append("\n".join([f"- {_gone(one.cause, lost)}; {may}.{_kept(one.cause)}", *_with_it(others, lost)]))
+    title = "This replaces or deletes what holds data, or may."
+    return _alert("WARNING", title, rows, rank=_DANGER, what="resources in danger")
+
+
+def _gone(step: Step, lost: str) -> str:
+    changed = f": {'; '.join(property_changes(step))}" if step.op == "replace" and step.paths else ""
+    return f"**{step.op}** {code(step.name)} ({code(step.type)}){f', which {lost}' if lost else ''}{changed}"
+
+
+def _kept(step: Step) -> str:
+    return " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
+
+
+def _with_it(steps: Iterable[Step], lost: str) -> list[str]:
+    """What goes for the same reason, by type; `lost` is what was said of the cause already."""
+    alike: dict[tuple[str, str, tuple[str, ...], bool], list[Step]] = defaultdict(list)
+    for step in steps:
+        alike[step.op, step.type, step.forcing, step.retained].append(step)
+    return [f"  - with it {_alike(found, lost)}.{_kept(found[0])}" for found in alike.values()]
+
+
+def _alike(found: Sequence[Step], said: str = "") -> str:
+    """Several steps of one type and for one reason, by name."""
+    names = ", ".join(code(one.name) for one in found[:_NAMES_SHOWN])
+    more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
+    first = found[0]
+    by = f", by {', '.join(map(code, first.forcing))}" if first.forcing else ""
+    each = f", each {why(first)}" if why(first) != said else ""
+    return f"**{first.op}** of {len(found)} {code(first.type)}{by}{each}: {names}{more}"
 
 
 def _policy_blocks(preview: Preview) -> list[Block]:

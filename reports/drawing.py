@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-_FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
+FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 _TITLE, _TEXT = 14, 12
 # Widths of letters in units of their size, rather too much than too little: not every viewer has Helvetica.
 _NARROW, _WIDE = "fijlrtI1.,:;|!'()[]/- ", "mwMW@%"
@@ -86,7 +86,7 @@ def svg(root: Box, label: str, width: int = 1040) -> str:
     """The drawing, `width` pixels wide; `label` is read out to who can't see it."""
     height = root.measure(width - 4) + 4
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" font-family="{_FONT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" font-family="{FONT}" role="img" '
         f'aria-label="{escape(label)}">',
         f'<rect width="{width}" height="{height:.0f}" fill="#ffffff"/>',
         *root.drawn(2, 2),
@@ -100,12 +100,13 @@ def _wrap(text: str, width: float) -> list[str]:
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and _text_width(longer) <= width:
+        if lines and text_width(longer, _TEXT) <= width:
             lines[-1] = longer
         else:
             lines.append(word if not lines else f"   {word}")
     return lines
 
 
-def _text_width(text: str) -> float:
-    return sum(0.36 if letter in _NARROW else 0.95 if letter in _WIDE else 0.6 for letter in text) * _TEXT
+def text_width(text: str, size: float) -> float:
+    """How wide a text is at most, in pixels."""
+    return sum(0.36 if letter in _NARROW else 0.95 if letter in _WIDE else 0.6 for letter in text) * size

@@ -8,24 +8,13 @@ from typing import Any
 
 import contracts
 from contracts import eks
-from policies.cost import BILLED
 from policies.reading.resources import at, items, number, texts
 
 from .previews import UNKNOWN, Step
 
 HOURS_A_MONTH = 730
-# These are billed by what they hold or carry, and cost nothing, or next to it, while they stand idle.
-_BY_USE = frozenset(
-    {
-        "aws:backup/vault:Vault",
-        "aws:cloudwatch/logGroup:LogGroup",
-        "aws:ec2/vpc:Vpc",
-        "aws:efs/fileSystem:FileSystem",
-        "aws:s3/bucket:Bucket",
-        "aws:s3/bucketV2:BucketV2",
-        "aws:sqs/queue:Queue",
-    }
-)
+# What gp3 includes: more IOPS, and more MiB/s, cost by the month.
+_GP3_IOPS, _GP3_MIBPS = 3000, 125
 _LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
 
 Inputs = Mapping[str, Any]
@@ -47,7 +36,7 @@ class IdleCost:
 
     priced: list[Priced] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    """Resources that cost something by the hour, with why their price is not known."""
+    """Resources that cost something by the hour, or may, with why their price is not known."""
     by_use: list[str] = field(default_factory=list)
 
     @property
@@ -74,11 +63,12 @@ def idle_cost(steps: Sequence[Step]) -> IdleCost:
     """The idle cost of a preview's resources."""
     cost = IdleCost()
     for step in steps:
-        if step.type in _BY_USE:
+        billed = contracts.billing(step.type)
+        if billed == "by use":
             cost.by_use.append(step.name)
         pricer = _PRICERS.get(step.type)
         if pricer is None:
-            if step.type in BILLED - _BY_USE:
+            if billed is None and step.type.startswith("aws:"):
                 cost.unknown.append(f"{step.name} ({step.type})")
             continue
         after_inputs = None if step.op == "delete" else step.new if step.new is not None else step.old
@@ -171,8 +161,16 @@ def _disk(facts: _Facts) -> float:
         if step.type == _LAUNCH_TEMPLATE and step.name == facts.step.name:
             inputs = step.new if facts.after and step.new is not None else step.old
             mappings = items(at(inputs, "blockDeviceMappings", []))
-            return sum(number(at(one, "ebs.volumeSize")) or 0 for one in mappings) * _monthly("gp3GiB")
-    return (number(facts.get("diskSize")) or 0) * _monthly("gp3GiB")
+            return sum(_gp3(at(one, "ebs", {}), "volumeSize") for one in mappings)
+    return _gp3({"size": facts.get("diskSize")}, "size")
+
+
+def _gp3(volume: Inputs, size: str) -> float:
+    """What a gp3 volume costs an hour."""
+    iops = max((number(volume.get("iops")) or 0) - _GP3_IOPS, 0)
+    throughput = max((number(volume.get("throughput")) or 0) - _GP3_MIBPS, 0)
+    held = (number(volume.get(size)) or 0) * _monthly("gp3GiB")
+    return held + iops * _monthly("gp3Iops") + throughput * _monthly("gp3MiBps")
 
 
 def _instance(name: str) -> float:
@@ -191,7 +189,16 @@ def _volume(facts: _Facts) -> tuple[float, str]:
     size, kind = number(facts.get("size")) or 0, facts.get("type", "gp2")
     if kind != "gp3":
         raise NoPrice(f"no price of {kind} volumes is known")
-    return size * _monthly("gp3GiB"), f"{size:g} GiB of gp3"
+    volume = {key: facts.get(key) for key in ("size", "iops", "throughput")}
+    return _gp3(volume, "size"), f"{size:g} GiB of gp3"
+
+
+def _file_system(facts: _Facts) -> tuple[float, str]:
+    if facts.get("throughputMode", "bursting") != "provisioned":
+        return 0.0, "a file system without what it stores and carries"
+    provisioned = number(facts.get("provisionedThroughputInMibps")) or 0
+    said = f"{provisioned:g} MiB/s of provisioned throughput, without what is stored"
+    return provisioned * _monthly("efsMiBps"), said
 
 
 def _database(facts: _Facts) -> tuple[float, str]:
@@ -201,6 +208,8 @@ def _database(facts: _Facts) -> tuple[float, str]:
         raise NoPrice(f"no price of {name} for {engine} is known")
     if facts.get("storageType", "gp3") != "gp3":
         raise NoPrice(f"no price of {facts.get('storageType')} storage is known")
+    if facts.get("iops"):
+        raise NoPrice("provisioned IOPS of a database")
     size = number(facts.get("allocatedStorage")) or 0
     # "Multi-AZ deployments": a standby, with storage of its own.
     copies = 2 if facts.get("multiAz", False) is True else 1
@@ -214,6 +223,7 @@ _PRICERS: Mapping[str, Callable[[_Facts], tuple[float, str]]] = {
     "aws:ec2/instance:Instance": _ec2_instance,
     "aws:ec2/natGateway:NatGateway": _flat(_hourly, "natGateway", "a NAT gateway without its traffic"),
     "aws:ec2/vpcEndpoint:VpcEndpoint": _endpoint,
+    "aws:efs/fileSystem:FileSystem": _file_system,
     "aws:eks/cluster:Cluster": _control_plane,
     "aws:eks/nodeGroup:NodeGroup": _node_group,
     "aws:kms/key:Key": _flat(_monthly, "kmsKey", "a key"),

@@ -31,6 +31,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from settings import SettingsError, StackFileError
 
 from .account import LISTINGS, Account, Held, tag_map
+from .inputs import parsed, text_of
 from .leftovers import add_endpoint, stack_settings
 
 OK, UNCLEAR, NOT_LOOKED_AT = 0, 1, 2
@@ -340,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        state = json.load(sys.stdin)
+        state = parsed(text_of("-", "standard input"), "standard input")
         region = stack_settings(options.stack).region
         account = Account(boto3.Session(region_name=region), options.endpoint_url)
         deployment, findings = repaired(state["deployment"], account)

@@ -1,18 +1,21 @@
 """`python -m reports.preview [NAME=]FILE…`: one comment for a pull request, of the previews of any number of stacks.
 
-Exit status 0 when nothing speaks against a merge; 1 when a stateful resource would be replaced or deleted that was not
-allowed by name, a guardrail refuses something, or a preview failed; 2 when a file is not what a preview writes.
+Exit status 0 when nothing speaks against a merge; 1 when what holds data, or may, would be replaced or deleted and was
+not allowed by name, a guardrail refuses something, or a preview failed; 2 when a file is not what a preview writes.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from .comment import comment, endangered, is_allowed, shortest_name
-from .previews import Preview, PreviewError, read
+from .comment import comment
+from .danger import Danger, dangers, endangered, is_allowed, is_named, shortest_name, why
+from .inputs import PreviewError, text_of
+from .previews import Preview, Step, read
 
 OK, SPEAKS_AGAINST, UNREADABLE = 0, 1, 2
 
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name, path = _named(given)
             if name in {one.stack for one in previews}:
                 raise PreviewError(f"{name}: is given twice: name each, NAME=FILE")
-            previews.append(read(_text(path, name), name))
+            previews.append(read(text_of(path, name), name))
         for one in options.allow:
             _check_allowed(one, previews)
     except PreviewError as error:
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a stateful resource (name or URN, * stands for anything) that may be replaced or deleted",
+        help="what may be replaced or deleted, and all that goes with it (name or URN, * stands for anything)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the comment to FILE")
     return parser
@@ -69,43 +72,45 @@ def _named(given: str) -> tuple[str, str]:
     return ("stdin" if given == "-" else Path(given).stem), given
 
 
-def _text(path: str, name: str) -> str:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read().decode()
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise PreviewError(f"{name}: {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PreviewError(f"{name}: {path} is not UTF-8 text (byte {error.start})") from None
-
-
 def _check_allowed(allowed: str, previews: Sequence[Preview]) -> None:
     """Says it where nothing in danger has the name. Raises PreviewError where one stack has several of the name."""
-    found = [[step for step in endangered(preview) if is_allowed(step, [allowed])] for preview in previews]
+    found = [_named_in(preview, allowed) for preview in previews]
     if not any(found):
-        print(f"--allow {allowed}: nothing stateful of that name is replaced or deleted", file=sys.stderr)
+        print(
+            f"--allow {allowed}: nothing that may hold data and has that name is replaced or deleted", file=sys.stderr
+        )
     for steps in found:
-        if len({step.urn for step in steps}) > 1 and "*" not in allowed:
+        if len(steps) > 1 and "*" not in allowed:
             names = ", ".join(shortest_name(step, steps) for step in steps)
             raise PreviewError(f"--allow {allowed}: several resources have that name, allow each: {names}")
 
 
+def _named_in(preview: Preview, allowed: str) -> list[Step]:
+    """The steps that a name allows: in danger, or the cause of what is."""
+    steps = [*endangered(preview), *(one.first for one in dangers(preview))]
+    return list({step.urn: step for step in steps if is_named(step, allowed)}.values())
+
+
 def _reasons(preview: Preview, allowed: Sequence[str]) -> list[str]:
     """What speaks against a merge."""
-    danger = endangered(preview)
-    found = [
-        f"{preview.stack}: would {step.op} {step.name} ({step.type}), which is stateful; "
-        f"--allow {shortest_name(step, danger)} if it is meant"
-        for step in danger
-        if not is_allowed(step, allowed)
-    ]
+    found = [f"{preview.stack}: {_said(one)}" for one in dangers(preview) if not is_allowed(one, allowed)]
     found += [
         f"{preview.stack}: {one.policy} refuses {one.resource}"
         for one in preview.violations or ()
         if one.mandatory and not one.undecided
     ]
     return [*found, *(f"{preview.stack}: {error}" for error in preview.errors)]
+
+
+def _said(danger: Danger) -> str:
+    """What goes, why that matters, and how to let it go."""
+    first = danger.first
+    others = [step for step in danger.steps if step.urn != first.urn]
+    lost = f", which {why(first)}" if len(others) < len(danger.steps) else ""
+    kinds = Counter(step.type for step in others)
+    taken = ", ".join(f"{count} {type_}" for type_, count in kinds.items())
+    with_it = f", and with it {taken}" if taken else ""
+    return f"would {first.op} {first.name} ({first.type}){lost}{with_it}; --allow {danger.allow} if it is meant"
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ which the engine (3.250) does not get done for a program with an output that is 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+
+from .inputs import PreviewError, parsed
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What stands for a text that only an update can tell (pulumi/sdk, resource/plugin/rpc.go)."""
@@ -30,10 +31,6 @@ _SAME = {"same", "read", "read-replacement", "discard", "discard-replaced", "rem
 # What says nothing any more once the program has its say: before a preview with --refresh, each resource is looked at.
 _PASSING = {"same", "refresh"}
 CHANGES = ("create", "update", "replace", "delete")
-
-
-class PreviewError(ValueError):
-    """Not what a preview writes; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +51,8 @@ class Step:
     forcing: tuple[str, ...] = ()
     retained: bool = False
     """A destroy leaves it in the cloud."""
+    id: str = ""
+    """The provider's name for what is there now."""
 
     @property
     def name(self) -> str:
@@ -116,6 +115,7 @@ class _Written(BaseModel):
 
 class _State(_Written):
     type: str = ""
+    id: str | None = None
     parent: str | None = None
     retain_on_delete: bool = False
     inputs: dict[str, Any] | None = None
@@ -200,6 +200,7 @@ class _Reading:
             paths=tuple(sorted(raw.detailed_diff or raw.differing or ())),
             forcing=tuple(sorted(raw.forcing or ())),
             retained=old.retain_on_delete if old else False,
+            id=(old.id if old else None) or "",
         )
 
     def noted(self) -> list[Step]:
@@ -222,23 +223,12 @@ class _Reading:
 
 def read(text: str, name: str) -> Preview:
     """The preview that the engine wrote as `text`; `name` is what the user calls it. Raises PreviewError."""
-    stripped = text.strip()
-    if not stripped:
-        raise PreviewError(
-            f"{name}: is empty: the preview ended before it wrote anything; what it said on standard error says why"
-        )
-    if not stripped.startswith("{"):
-        raise PreviewError(
-            f"{name}: is no JSON, it begins with {stripped.splitlines()[0][:80]!r}: give it the standard output of "
-            "`pulumi preview --json` alone"
-        )
-    try:
-        document = json.loads(stripped)
-    except ValueError:
-        return _of_events(_lines(stripped, name), name)
-    if _is_event(document):
-        return _of_events([document], name)
-    return _of_document(document, name)
+    return of_written(parsed(text, name), name)
+
+
+def of_written(written: Any, name: str) -> Preview:
+    """The same of JSON that was read already. Raises PreviewError."""
+    return _of_events(written, name) if isinstance(written, list) else _of_document(written, name)
 
 
 def types_of(urn: str) -> list[str]:
@@ -267,27 +257,6 @@ def is_secret(value: Any) -> bool:
     if isinstance(value, Mapping):
         return _SIGNATURE in value
     return isinstance(value, str) and SECRET in value
-
-
-def _lines(text: str, name: str) -> Iterator[Mapping[str, Any]]:
-    """The events of a text, each in its line."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            event = json.loads(line)
-        except ValueError:
-            raise PreviewError(
-                f"{name}: line {number} is no JSON ({line.strip()[:60]!r}): it is cut off, or something else was "
-                "written into it; run the preview again, and keep its standard error apart"
-            ) from None
-        if not _is_event(event):
-            raise PreviewError(f"{name}: line {number} is no event of the engine's: give it what the preview wrote")
-        yield event
-
-
-def _is_event(document: Any) -> bool:
-    return isinstance(document, dict) and "sequence" in document and "timestamp" in document
 
 
 def _of_events(events: Iterable[Mapping[str, Any]], name: str) -> Preview:

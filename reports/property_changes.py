@@ -40,7 +40,7 @@ def _shown(inputs: Mapping[str, Any] | None, path: str) -> str:
     parts = parts_of(path)
     if any(_PRIVATE.search(part) for part in parts if isinstance(part, str)):
         return "*not shown*"
-    value = _value_at(inputs, parts)
+    value = value_at(inputs, parts)
     if is_secret(value):
         return "*secret*"
     if value is None or value == UNKNOWN:
@@ -52,7 +52,7 @@ def _shown(inputs: Mapping[str, Any] | None, path: str) -> str:
     return code(text) if len(text) <= _LONGEST and "\n" not in text else f"*a text of {len(text)} characters*"
 
 
-def _value_at(value: Any, parts: Sequence[str | int]) -> Any:
+def value_at(value: Any, parts: Sequence[str | int]) -> Any:
     """The value at a path; where the path leads into a secret, that secret."""
     for part in parts:
         if is_secret(value):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -13,7 +12,6 @@ import contracts
 from policies.reading.resources import NotYetKnown, Resource, Stack, at, is_type, items, parsed
 
 RELEASE_TYPES = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
-_ARCHIVE = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
 
 Values = Mapping[str, Any]
 
@@ -41,8 +39,7 @@ def of_chart(*names: str) -> Any:
 
 def chart_name(release: Resource) -> str:
     """The chart's name without its repository, folder or version."""
-    given = str(at(release.props, "chart", "")).rstrip("/")
-    return _ARCHIVE.sub("", given.rpartition("/")[2])
+    return contracts.chart_name(str(at(release.props, "chart", "")))
 
 
 def namespace(release: Resource) -> str | None:

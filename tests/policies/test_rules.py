@@ -225,6 +225,11 @@ REFUSED_AND_ACCEPTED = {
         resource("kubernetes:postgresql.cnpg.io/v1:Cluster", {}),
         resource("kubernetes:postgresql.cnpg.io/v1:Cluster", {}, protect=True),
     ),
+    "what holds data is no closed list, and a snapshot comes and goes": (
+        "stateful-unprotected",
+        resource("aws:ebs/volume:Volume", {}),
+        resource("aws:ebs/snapshot:Snapshot", {}),
+    ),
     "a replica has its cluster's backups": (
         "data-without-backup",
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0}),

@@ -17,6 +17,8 @@ from rehearsal.engine import Engine, Result
 from rehearsal.phases import REHEARSAL_DAY
 from rehearsal.toolchain import Toolchain
 from rehearsal.workspace import PROJECT
+from reports.inputs import text_of
+from reports.timeline import read, timeline
 
 pytestmark = pytest.mark.seconds(100)
 
@@ -216,10 +218,18 @@ def mutate(folder: Path, before: str, after: str) -> None:
         path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
 
 
-def test_prod_itself_passes(engine_on: MakeEngine) -> None:
-    result = engine_on(PROJECT, "prod").run("preview")
+def test_prod_itself_passes(engine_on: MakeEngine, tmp_path: Path) -> None:
+    """And its timeline, of the plan that the engine saves, is that of docs."""
+    plan = tmp_path / "prod.plan"
+    result = engine_on(PROJECT, "prod").run("preview", f"--save-plan={plan}")
     assert result.ok, result.causes
     assert [str(violation) for violation in result.violations if not violation.undecided] == []
+    line = timeline(read(text_of(str(plan), "prod"), "prod"))
+    assert line.unknown == ()
+    path = [task.resource.type for task in line.critical_path]
+    assert path.index("aws:ec2/vpc:Vpc") < path.index("aws:eks/cluster:Cluster")
+    (row,) = [row for row in (PROJECT / "docs/timeline.md").read_text().splitlines() if row.startswith("| prod |")]
+    assert line.seconds / 60 == pytest.approx(float(row.split("|")[3]), abs=0.5)
 
 
 def test_without_its_configuration_an_unlocking_is_refused(engine_on: MakeEngine) -> None:

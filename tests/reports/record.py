@@ -31,7 +31,8 @@ _WHOLE = (
 )
 _WHOLE_KINDS = ("NodePool", "NodeOverlay")
 _TELLING = ("addonName", "chart", "cidrBlock", "metadata", "version")
-_FIELDS = ("type", "urn", "parent", "retainOnDelete")
+_PLACE = ("name", "namespace")
+_FIELDS = ("type", "urn", "id", "parent", "retainOnDelete")
 
 
 def main() -> None:
@@ -132,7 +133,9 @@ def _cut_state(state: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, An
         differing = {path.partition(".")[0].partition("[")[0] for path in raw.get("detailedDiff") or ()}
         inputs = {key: value for key, value in inputs.items() if key in differing or key in _TELLING}
         if "metadata" in inputs:
-            inputs["metadata"] = {key: value for key, value in inputs["metadata"].items() if key == "name"}
+            inputs["metadata"] = {key: inputs["metadata"][key] for key in _PLACE if key in inputs["metadata"]}
+        if claim := ((state.get("inputs") or {}).get("spec") or {}).get("claimRef"):
+            inputs["spec"] = {**inputs.get("spec", {}), "claimRef": claim}
     inputs.pop("tagSpecifications", None)
     return {**{key: state[key] for key in _FIELDS if state.get(key)}, "inputs": inputs}
 

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 
 from reports import architecture
-from reports.architecture import Resource, picture, resources_of
-from reports.previews import PreviewError
+from reports.architecture import picture
+from reports.inputs import PreviewError
+from reports.resources import Resource, resources_of
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]

@@ -213,8 +213,8 @@ def test_every_kind_of_the_platforms_is_decided_on() -> None:
 
 @pytest.fixture
 def piped(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def run(text: str, url: str) -> int:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    def run(text: str, url: str, encoding: str = "utf-8") -> int:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode(encoding)), encoding="utf-8"))
         return interrupted.main([STACK_FILE, "--endpoint-url", url])
 
     return run
@@ -230,6 +230,12 @@ def test_a_state_goes_through_the_pipe(
     assert written["version"] == 3
     assert ids(written["deployment"]) == {"one": vpc}
     assert f"taken as {vpc}" in printed.err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_state_comes_as_shells_write_it(encoding: str, url: str, piped: Any, capsys: Any) -> None:
+    assert piped(f"A new version is out.\n{json.dumps({'deployment': state()})}\n", url, encoding) == 0
+    assert json.loads(capsys.readouterr().out)["deployment"]["resources"] == []
 
 
 @pytest.mark.parametrize("text", ["", "no state", "[]", "{}"])

@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 
+from contracts.stateful import verdict
 from reports import preview
-from reports.comment import MARKER, comment, endangered
+from reports.comment import MARKER, comment
+from reports.danger import dangers, endangered, is_allowed
 from reports.fitting import LIMIT, Block, fitted
 from reports.idle_cost import idle_cost
+from reports.inputs import PreviewError
 from reports.pool_cost import AtLimits, pool_costs
-from reports.previews import PreviewError, Step, read
+from reports.previews import UNKNOWN, Step, is_component, read
 from reports.property_changes import parts_of, property_changes
 from tests.reports.made_up import large_preview
 
 HERE = Path(__file__).parent
 STORED = HERE / "previews"
+CASES = HERE.parent / "cases" / "reports"
 FILE_SYSTEM = "aws:efs/fileSystem:FileSystem::gpulab-dev-storage"
 
 
@@ -120,11 +124,144 @@ def test_a_replaced_file_system_and_a_deleted_vault_speak_against_a_merge(capsys
     assert "would replace gpulab-dev-storage (aws:efs/fileSystem:FileSystem)" in said.err
     assert "`encrypted`: `false` → `true` (replaces it)" in said.out
     both = ["--allow", FILE_SYSTEM, "--allow", "aws:backup/vault:Vault::gpulab-dev-storage"]
-    volumes = ["--allow", "kubernetes:core/v1:PersistentVolume::gpulab-dev-team-*"]
-    assert preview.main([*given, *volumes, *both[:2]]) == 1
-    assert preview.main([*given, *volumes, *both]) == 0
+    assert preview.main([*given, *both[:2]]) == 1
+    assert preview.main([*given, *both]) == 0
     assert preview.main([*given, "--allow", "gpulab-dev-*"]) == 0
     capsys.readouterr()
+
+
+def test_one_cause_is_told_once_and_one_name_allows_all_that_goes_with_it(capsys: Any) -> None:
+    """A replaced file system replaces the PersistentVolumes on it: 13 resources, one decision."""
+    given = [f"dev={STORED / 'change.jsonl'}"]
+    assert preview.main(given) == 1
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 2
+    assert "and with it 12 kubernetes:core/v1:PersistentVolume" in said.err
+    rows = [line for line in said.out.splitlines() if line.startswith("> ")]
+    assert sum("--allow" in row for row in rows) == 2
+    (volumes,) = [row for row in rows if "PersistentVolume" in row]
+    assert volumes.count("`gpulab-dev-team-") == 12
+    # Each by its own name, and all of them, is as good.
+    each = [f"--allow={one.type}::{one.name}" for one in endangered(read(stored("change.jsonl"), "dev"))]
+    assert preview.main([*given, *each]) == 0
+    assert preview.main([*given, *each[1:]]) == 1
+    capsys.readouterr()
+
+
+def test_claims_and_their_volumes_go_with_their_namespace() -> None:
+    claim = {"inputs": {"metadata": {"name": "home", "namespace": "team"}}}
+    volume = {
+        "inputs": {"metadata": {"name": "team-home"}, "spec": {"claimRef": {"name": "home", "namespace": "team"}}}
+    }
+    steps = [
+        resource("delete", "kubernetes:core/v1:PersistentVolumeClaim", "home", old=claim),
+        resource("delete", "kubernetes:core/v1:PersistentVolume", "volume", old=volume),
+        resource("delete", "kubernetes:core/v1:Namespace", "team", old={"inputs": {"metadata": {"name": "team"}}}),
+    ]
+    (found,) = dangers(read(events(*steps, END), "dev"))
+    assert (found.first.name, [one.name for one in found.steps], found.allow) == (
+        "team",
+        ["team", "volume", "home"],
+        "team",
+    )
+
+
+def test_all_that_a_replaced_provider_replaces_is_one_decision() -> None:
+    new = {"inputs": {}}
+    steps = [
+        resource("replace", "kubernetes:core/v1:PersistentVolume", name, keys=["provider"], old=new, new=new)
+        for name in ("a", "b")
+    ]
+    provider = resource("replace", "pulumi:providers:kubernetes", "lab", old=new, new=new)
+    (found,) = dangers(read(events(provider, *steps, END), "dev"))
+    assert (found.first.type, len(found.steps), found.allow) == ("pulumi:providers:kubernetes", 2, "lab")
+    assert "which holds" not in comment([read(events(provider, *steps, END), "dev")]).partition("with it")[0]
+
+
+def test_alike_replacements_are_one_decision_where_no_id_tells_their_cause() -> None:
+    old, new = {"inputs": {"host": "db-1"}}, {"inputs": {"host": UNKNOWN}}
+    steps = [
+        resource("replace", "aws:ebs/volume:Volume", f"lab-{name}", keys=["host"], old=old, new=new)
+        for name in ("a", "b")
+    ]
+    read_ = read(events(*steps, END), "dev")
+    (found,) = dangers(read_)
+    assert found.allow == "aws:ebs/volume:Volume::lab-*"
+    assert "> - **replace** of 2 `aws:ebs/volume:Volume`, by `host`, each holds data" in comment([read_])
+    # None of them is the cause, so the name of one does not let the others go.
+    assert [is_allowed(found, allowed) for allowed in (["lab-a"], ["lab-a", "lab-b"], [found.allow])] == [
+        False,
+        True,
+        True,
+    ]
+    # A pattern that lets something else go too is none to suggest.
+    third = resource("delete", "aws:ebs/volume:Volume", "lab-c", old=old)
+    assert [one.allow for one in dangers(read(events(*steps, third, END), "dev"))] == ["lab-a", "lab-b", "lab-c"]
+
+
+@pytest.mark.parametrize("op", ["replace", "delete"])
+@pytest.mark.parametrize(
+    ("type_", "why"),
+    [
+        ("aws:ebs/volume:Volume", "holds data"),
+        ("aws:sqs/queue:Queue", "holds what was recorded"),
+        ("kubernetes:core/v1:Namespace", "takes along what others put there"),
+        ("kubernetes:example.com/v1:Shelf", "nobody has judged"),
+        ("gcp:storage/bucket:Bucket", "nobody has judged"),
+    ],
+)
+def test_what_may_hold_data_is_never_harmless(op: str, type_: str, why: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "dev.jsonl"
+    path.write_text(events(resource(op, type_, "one", old={"inputs": {}}, new={"inputs": {}}), END), encoding="utf-8")
+    assert preview.main([str(path)]) == 1
+    said = capsys.readouterr()
+    assert f"would {op} one ({type_}), which" in said.err
+    assert why in said.err
+    assert why in said.out
+    assert preview.main([str(path), "--allow=one"]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("name", ["create", "change", "destroy"])
+def test_of_all_that_the_platform_makes_it_is_known_whether_it_holds_data(name: str) -> None:
+    steps = read(stored(f"{name}.jsonl"), "dev").steps
+    assert steps
+    assert [
+        one.type for one in steps if not is_component(one.type) and verdict(one.type, one.old or one.new) == "unknown"
+    ] == []
+
+
+def test_a_component_holds_nothing_itself() -> None:
+    text = events(resource("delete", "gpulab:index:Storage", "lab", old={"inputs": {}}), END)
+    assert endangered(read(text, "dev")) == []
+
+
+def test_a_replaced_volume_of_homes_is_named_as_data_at_risk(capsys: Any) -> None:
+    assert preview.main([f"dev={CASES / 'r6-ebs-home-replaced.json'}"]) == 1
+    assert "would replace hub-home-nfs (aws:ebs/volume:Volume), which holds data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["r1-policy-lines.jsonl", "r2-plan-line.json"])
+def test_lines_around_the_json_are_passed_over(name: str) -> None:
+    """What a policy pack prints before, and the engine after it."""
+    plain = stored("change.jsonl" if name.endswith("l") else "change-document.json")
+    around, alone = read((CASES / name).read_text(encoding="utf-8"), "dev"), read(plain, "dev")
+    assert [(one.op, one.urn) for one in around.steps] == [(one.op, one.urn) for one in alone.steps]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("before", ["", "Installing policy pack…\n"])
+def test_shells_write_previews_in_encodings_of_their_own(encoding: str, before: str, tmp_path: Path) -> None:
+    path = tmp_path / "dev.jsonl"
+    path.write_bytes(f"{before}{stored('create.jsonl')}".encode(encoding))
+    assert preview.main([str(path), "--output", str(tmp_path / "comment.md")]) == 0
+
+
+def test_a_text_in_no_such_encoding_is_an_error_that_says_what_to_do(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "dev.jsonl"
+    path.write_bytes('{"é"'.encode("latin-1"))
+    assert preview.main([str(path)]) == 2
+    assert "is not UTF-8 text (byte 2): save it as UTF-8" in capsys.readouterr().err
 
 
 def test_one_name_of_two_resources_allows_neither(capsys: Any) -> None:
@@ -134,7 +271,7 @@ def test_one_name_of_two_resources_allows_neither(capsys: Any) -> None:
 
 def test_what_is_allowed_in_vain_is_said(capsys: Any) -> None:
     assert preview.main([f"dev={STORED / 'create.jsonl'}", "--allow", "gpulab-dev-storag"]) == 0
-    assert "nothing stateful of that name" in capsys.readouterr().err
+    assert "nothing that may hold data and has that name" in capsys.readouterr().err
 
 
 def test_volumes_and_claims_of_the_cluster_hold_data_too() -> None:
@@ -226,12 +363,13 @@ def test_a_failed_preview_is_reported_and_not_passed(capsys: Any) -> None:
     [
         ("", "is empty"),
         ("error: no stack named 'dev' found", 'is no JSON, it begins with "error: no stack'),
-        ("Previewing update (dev):\n{}", "is no JSON"),
+        ("Previewing update (dev):\n{}", "no steps"),
         ("{}", "no steps"),
         ('{"version": 3, "deployment": {}}', "is a state"),
         (stored("create.jsonl")[:-400], "cut off"),
         ("\n".join(stored("create.jsonl").splitlines()[:50]), "cut off"),
-        (stored("change-document.json")[:5000], "line 1 is no JSON"),
+        (stored("change-document.json")[:5000], "is no JSON"),
+        (f"Installing…\n{json.dumps({'steps': []})}\n{{", "line 3 is no JSON ('{')"),
         (stored("create.jsonl") + "panic: attempt to encrypt value\n", "is no JSON ('panic: attempt"),
     ],
 )

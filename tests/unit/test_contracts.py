@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 import contracts
+from contracts.stateful import verdict
 
 FOLDER = Path(contracts.__file__).parent
 
@@ -79,3 +82,65 @@ def test_aws_types():
 def test_loaders_read_once():
     assert contracts.instance_types() is contracts.instance_types()
     assert contracts.crd("nodepools.karpenter.sh") is contracts.crd("nodepools.karpenter.sh")
+
+
+def types_of(package: str) -> set[str]:
+    """The types of an installed provider's package: it lists them for the engine."""
+    spec = importlib.util.find_spec(package)
+    assert spec
+    assert spec.origin
+    listed = Path(spec.origin).read_text(encoding="utf-8")
+    return set(re.findall(r'"((?:aws|kubernetes|random):[\w.]+/[\w.]+:\w+)":', listed))
+
+
+@pytest.mark.parametrize(("package", "least"), [("pulumi_aws", 1700), ("pulumi_kubernetes", 150), ("pulumi_random", 8)])
+def test_each_type_of_a_provider_is_judged(package: str, least: int):
+    """A new release brings new ones: put each into contracts/stateful.json, by what its destruction loses."""
+    types = types_of(package)
+    assert len(types) >= least
+    # Of a release its chart decides, and a chart that nobody knows is unknown.
+    assert {type_ for type_ in types if verdict(type_) == "unknown"} <= {"kubernetes:helm.sh/v3:Release"}
+
+
+def test_each_kind_of_the_charts_is_judged():
+    kinds = [(crd["spec"]["group"], crd["spec"]["names"]["kind"]) for crd in contracts.crds()]
+    assert kinds
+    assert [kind for kind in kinds if verdict(f"kubernetes:{kind[0]}/v1:{kind[1]}") == "unknown"] == []
+    charts = [path.stem for path in (FOLDER / "charts").glob("*.json")] + ["karpenter-crd"]
+    releases = {name: verdict("kubernetes:helm.sh/v3:Release", {"chart": name}) for name in charts}
+    assert [name for name, said in releases.items() if said == "unknown"] == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "inputs", "said"),
+    [
+        ("aws:ebs/volume:Volume", {}, "data"),
+        ("aws:kms/key:Key", {}, "data"),
+        ("aws:s3/bucketV2:BucketV2", {}, "data"),
+        ("aws:cloudwatch/logGroup:LogGroup", {}, "records"),
+        ("aws:rds/snapshot:Snapshot", {}, "records"),
+        ("aws:eks/cluster:Cluster", {}, "takes"),
+        ("aws:cloudformation/stack:Stack", {}, "takes"),
+        ("aws:iam/role:Role", {}, "none"),
+        ("kubernetes:core/v1:Namespace", {}, "takes"),
+        ("kubernetes:core/v1:NamespacePatch", {}, "none"),
+        ("kubernetes:core/v1:PersistentVolumeClaimList", {}, "data"),
+        ("kubernetes:postgresql.cnpg.io/v1:Cluster", {}, "data"),
+        ("kubernetes:apps/v1:StatefulSet", {}, "none"),
+        (
+            "kubernetes:apps/v1:StatefulSet",
+            {"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}},
+            "takes",
+        ),
+        ("kubernetes:helm.sh/v3:Release", {"chart": "oci://public.ecr.aws/karpenter/karpenter-crd"}, "takes"),
+        ("kubernetes:helm.sh/v3:Release", {"chart": "charts/karpenter-1.14.1.tgz"}, "none"),
+        ("kubernetes:helm.sh/v3:Release", {"chart": "somebody-elses"}, "unknown"),
+        ("kubernetes:example.com/v1:Shelf", {}, "unknown"),
+        ("gcp:storage/bucket:Bucket", {}, "unknown"),
+        ("pulumi:providers:aws", {}, "none"),
+        ("pulumi-python:dynamic/gpulab:VolumeGate", {}, "none"),
+        ("pulumi-python:dynamic:Resource", {}, "unknown"),
+    ],
+)
+def test_what_the_destruction_of_a_resource_loses(type_: str, inputs: dict, said: str):
+    assert verdict(type_, inputs) == said

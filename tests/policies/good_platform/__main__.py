@@ -352,7 +352,7 @@ aws.ec2.SecurityGroup(
     ],
     opts=on_aws,
 )
-aws.ebs.Volume("disk", availability_zone="us-east-1a", size=10, encrypted=True, opts=on_aws)
+aws.ebs.Volume("disk", availability_zone="us-east-1a", size=10, encrypted=True, opts=protected)
 file_system = aws.efs.FileSystem("homes", encrypted=True, opts=protected)
 aws.efs.FileSystemPolicy("homes", file_system_id=file_system.id, policy=json.dumps(tls_alone), opts=on_aws)
 plan = aws.backup.Plan("homes", rules=[{"rule_name": "daily", "target_vault_name": "vault"}], opts=on_aws)
