@@ -29,10 +29,17 @@ NAME_LIMIT = _ROLE_NAME_LIMIT - _PULUMI_SUFFIX - len(LONGEST_ROLE_SUFFIX)
 _SYSTEM_VCPU, _SYSTEM_MEMORY_MIB = 2, 4096
 
 _PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
-_ASSUMED_ROLE = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+_ASSUMED_ROLE = re.compile(r"arn:aws[a-z-]*:sts::\d{12}:assumed-role/([^/]+)/.+")
+# Roles that IAM Identity Center makes. Access entries take a role's ARN with its path, unlike the ConfigMap aws-auth,
+# and EKS refuses one without as "invalid principal" ("Create access entries", EKS user guide; "Referencing permission
+# sets in resource policies", IAM Identity Center user guide).
+_SSO_ROLE = "AWSReservedSSO_"
+_SSO_PATH = "/aws-reserved/sso.amazonaws.com/"
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 _PUBLIC_CIDRS_LIMIT = 40
+# Of a security group's 60 rules (Amazon VPC quotas), which EKS, the load balancer and controllers need as well.
+_PRIVATE_CIDRS_LIMIT = 30
 
 
 def _name(text: str) -> str:
@@ -53,11 +60,25 @@ def _version(text: str) -> str:
     return text
 
 
+def _finding_role(name: str) -> str:
+    """The command that prints a role's ARN with its path."""
+    if not name.startswith(_SSO_ROLE):
+        return f"`aws iam get-role --role-name {name} --query Role.Arn --output text`"
+    query = f"Roles[?RoleName=='{name}'].Arn"
+    return f'`aws iam list-roles --path-prefix {_SSO_PATH} --query "{query}" --output text`'
+
+
 def _principal(arn: str) -> str:
     session = _ASSUMED_ROLE.fullmatch(arn)
     if session:
-        partition, account, role = session.groups()
-        raise ValueError(f"is a session: name the role itself, arn:{partition}:iam::{account}:role/{role}")
+        # A session's ARN has no path, so the role's can't be told from it.
+        raise ValueError(f"is a session: name the role itself by the ARN that {_finding_role(session[1])} prints")
+    name = arn.rpartition("/")[2]
+    if ":role/" in arn and name.startswith(_SSO_ROLE) and f":role{_SSO_PATH}" not in arn:
+        raise ValueError(
+            f"lacks the path of a role of IAM Identity Center, {_SSO_PATH} and in most regions the region's name: "
+            f"write the ARN that {_finding_role(name)} prints"
+        )
     if arn.endswith(":root"):
         raise ValueError("is the account's root user: name IAM roles or users")
     if ":role/aws-service-role/" in arn:

@@ -253,6 +253,16 @@ REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
         ),
         "already in use",
     ),
+    "a control plane in a zone that has none": (
+        lambda lab: lab.make_cluster("other", resourcesVpcConfig={"subnetIds": [*lab.subnets, lab.make_subnet("e")]}),
+        "Retry and choose from these availability zones: us-east-1a, us-east-1b, us-east-1c, us-east-1d, us-east-1f",
+    ),
+    "an SSO role without its path": (
+        lambda lab: lab.eks.create_access_entry(
+            clusterName="lab", principalArn="arn:aws:iam::123456789012:role/AWSReservedSSO_Admin_0123456789abcdef"
+        ),
+        "invalid principal",
+    ),
     "an access policy that is none": (
         lambda lab: lab.eks.associate_access_policy(
             clusterName="lab",
