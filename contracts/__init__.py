@@ -264,6 +264,31 @@ def aws_terraform() -> Mapping[str, Any]:
     return _read("aws/terraform-aws-5.100.0.json")
 
 
+@dataclass(frozen=True, kw_only=True)
+class IamResources:
+    """What an IAM action is about: ARNs with variables such as `${ClusterName}`, all `required`, or one of them."""
+
+    templates: tuple[str, ...] = ()
+    required: bool = False
+
+
+@cache
+def iam_resource_types(action: str) -> IamResources:
+    """The resources of an action that changes something (`eks:CreateAddon`); none of those that the contract lacks."""
+    facts = _iam_actions()
+    types = facts["actions"].get(action, [])
+    known = facts["resources"].get(action.partition(":")[0], {})
+    return IamResources(
+        templates=tuple(known[name.rstrip("*")] for name in types),
+        required=any(name.endswith("*") for name in types),
+    )
+
+
+@cache
+def _iam_actions() -> Mapping[str, Any]:
+    return _read("aws/iam-actions.json")
+
+
 @cache
 def published_statements() -> tuple[Mapping[str, Any], ...]:
     """The statements of the IAM policies that upstreams publish for their controllers."""

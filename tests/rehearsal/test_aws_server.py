@@ -71,6 +71,22 @@ def test_calls_of_an_application_are_told_from_the_others(lab: Lab) -> None:
     }
 
 
+def test_what_the_calls_of_an_application_name_is_kept(lab: Lab) -> None:
+    named = Config(user_agent_appid="pulumi-destroy")
+    provider = {"type": "oidc", "name": "keycloak"}
+    with pytest.raises(ClientError):
+        lab.client("eks", config=named).disassociate_identity_provider_config(
+            clusterName="lab", identityProviderConfig=provider
+        )
+    with pytest.raises(ClientError):
+        lab.client("iam", config=named).delete_role(RoleName="nobody")
+    requests = json.load(urllib.request.urlopen(f"{lab.url}/gpulab/calls"))["requests"]["pulumi-destroy"]
+    by_action = dict(requests)
+    disassociated = by_action["eks:POST /clusters/lab/identity-provider-configs/disassociate"]
+    assert disassociated["identityProviderConfig.name"] == "keycloak"
+    assert by_action["iam:DeleteRole"]["RoleName"] == "nobody"
+
+
 def test_cluster_has_a_security_group_and_interfaces_that_go_with_it(lab: Lab) -> None:
     cluster = lab.make_cluster()
     group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
