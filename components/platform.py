@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from components import quota_preflight
 from components.certificate import Certificate, CertificateArgs
-from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
+from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
 from components.cluster_sign_in import ClusterSignIn, ClusterSignInArgs
 from components.database import RdsDatabase
 from components.gpu import Gpu, GpuArgs
@@ -24,6 +24,7 @@ from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.load_balancer_controller import LoadBalancerController, LoadBalancerControllerArgs
 from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
+from components.placeholders import is_rehearsed, require_own_values
 from components.published_service import PublishedService, port_forward_commands
 from components.realm import Addresses
 from components.realm_clients import HUB_CLIENT
@@ -33,6 +34,7 @@ from components.team import SharedArgs
 from components.teams import Teams, TeamsArgs
 from components.volume_gate import VolumeGate
 from components.warm import Warm, WarmArgs
+from components.zones import control_plane_zones
 
 if TYPE_CHECKING:
     from settings import Ingress as IngressSettings
@@ -91,15 +93,12 @@ class Platform(pulumi.ComponentResource):
         )
         on_aws = pulumi.ResourceOptions(parent=self, providers=[aws_provider])
         asked = pulumi.InvokeOptions(parent=self, provider=aws_provider)
-        caller = aws.get_caller_identity_output(opts=asked)
+        caller = aws.get_caller_identity(opts=asked)
         partition = aws.get_partition_output(opts=asked).partition
-        if pulumi.runtime.is_dry_run():
-            quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, self, asked)
+        zone, control_plane = preflight(settings, caller.account_id, self, asked)
         flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
         key_deletion_days = PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS
-        # First of all: without its zone nothing here would ever be reached.
-        zone = hosted_zone(settings.ingress, asked)
 
         network = Network(
             name,
@@ -133,12 +132,17 @@ class Platform(pulumi.ComponentResource):
                 partition=partition,
                 caller_arn=caller.arn,
                 vpc_id=network.vpc_id,
-                control_plane_subnet_ids=network.intra_subnet_ids[:CONTROL_PLANE_ZONES],
+                control_plane_subnet_ids=[
+                    subnet_id
+                    for in_zone, subnet_id in zip(settings.network.zones, network.intra_subnet_ids, strict=True)
+                    if in_zone in control_plane
+                ],
                 node_subnet_ids=network.private_subnet_ids,
                 administrators=settings.cluster.administrators,
                 viewers=settings.cluster.viewers,
                 previewers=settings.cluster.previewers,
                 public_cidrs=settings.cluster.endpoint.public_cidrs,
+                private_cidrs=settings.cluster.endpoint.private_cidrs,
                 log_retention_days=settings.cluster.log_retention_days,
                 system_nodes=SystemNodesArgs(
                     instance_types=settings.cluster.system_nodes.instance_types,
@@ -149,6 +153,7 @@ class Platform(pulumi.ComponentResource):
                 protect=settings.lifecycle.protects,
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
+                rehearsed=is_rehearsed(caller.account_id),
             ),
             # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
             # balancer outlives the nodes that it sends requests to.
@@ -359,6 +364,19 @@ class Platform(pulumi.ComponentResource):
 def after(opts: pulumi.ResourceOptions, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
     """`opts` for what is made after `resources`, and goes before them, though none of their outputs says so."""
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(resources)))
+
+
+def preflight(
+    settings: Settings, account_id: str, resource: pulumi.Resource, opts: pulumi.InvokeOptions
+) -> tuple[HostedZone | None, list[str]]:
+    """What AWS is asked before anything is made: the hosted zone of the domain, and the zones of the control plane.
+
+    Raises PlaceholderError, HostedZoneError and ZoneError: nothing of the stack would come up, or be reached.
+    """
+    if pulumi.runtime.is_dry_run():
+        require_own_values(settings, account_id)
+        quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, resource, opts)
+    return hosted_zone(settings.ingress, opts), control_plane_zones(settings.network.zones, settings.region, opts)
 
 
 def permissions_boundary_transform(arn: str) -> pulumi.ResourceTransform:

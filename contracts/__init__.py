@@ -234,6 +234,12 @@ def iam_policy(name: str) -> Mapping[str, Any]:
         raise KeyError(f"no contract of an IAM policy of {name} {version}") from None
 
 
+@cache
+def zones_without_control_plane() -> frozenset[str]:
+    """The ids of the availability zones (`use1-az3`) in which EKS takes no subnet of a control plane."""
+    return frozenset(zone for zones in _read("aws/eks-zones.json")["withoutControlPlane"].values() for zone in zones)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServicePrices:
     """What AWS services cost while they stand idle, by list price in `region`, in USD."""

@@ -92,16 +92,30 @@ def _principal(arn: str) -> str:
 Principal = Annotated[str, Check(_principal)]
 
 
-def _public_cidr(text: str) -> str:
+def _range(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
-        raise ValueError("must be an IPv4 range such as 203.0.113.0/24") from None
+        raise ValueError(f"must be an IPv4 range such as {example}") from None
     network = interface.network
     if "/" not in text:
         raise ValueError(f"must be a range: write {network}")
     if interface.ip != network.network_address:
         raise ValueError(f"has host bits set: write {network}")
+    return network
+
+
+def _private_cidr(text: str) -> str:
+    network = _range(text, "10.0.0.0/8")
+    if network.version == 6 or not is_private(network):
+        raise ValueError(
+            "is not private: addresses of the internet reach the public endpoint, list them in publicCidrs"
+        )
+    return str(network)
+
+
+def _public_cidr(text: str) -> str:
+    network = _range(text, "203.0.113.0/24")
     if network.version == 6:
         anyone = ", and this one would open it to any address" if network.prefixlen == 0 else ""
         raise ValueError(f"must be IPv4: the endpoint of an IPv4 cluster takes no other ranges{anyone}")
@@ -116,6 +130,11 @@ class Endpoint(Section):
 
     public_cidrs: Annotated[tuple[Annotated[str, Check(_public_cidr)], ...], DISTINCT] = Field(
         default=(), description="IPv4 ranges that reach the API from outside the VPC; none: no public endpoint."
+    )
+    private_cidrs: Annotated[tuple[Annotated[str, Check(_private_cidr)], ...], DISTINCT] = Field(
+        default=(),
+        description="IPv4 ranges of the VPC, and of networks that are connected to it, that reach the API inside the "
+        "VPC; none: nodes only.",
     )
     allow_any_address: StrictBool = Field(
         default=False, description="Says that an endpoint open to the whole internet is meant."
@@ -140,6 +159,12 @@ class Endpoint(Section):
     def _not_too_many_ranges(self, facts: Facts) -> Findings:
         if len(self.public_cidrs) > _PUBLIC_CIDRS_LIMIT:
             yield ("publicCidrs",), f"has {len(self.public_cidrs)} ranges: EKS takes {_PUBLIC_CIDRS_LIMIT} at most"
+        if len(self.private_cidrs) > _PRIVATE_CIDRS_LIMIT:
+            yield (
+                ("privateCidrs",),
+                f"has {len(self.private_cidrs)} ranges: the cluster's security group gets {_PRIVATE_CIDRS_LIMIT} at "
+                "most",
+            )
 
 
 class SystemNodes(Section):
