@@ -192,10 +192,11 @@ class Platform(pulumi.ComponentResource):
                 account_id=caller.account_id,
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
+                # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
+                # volumes, which only a driver takes off them, and mounts, which end with their targets.
+                controller_after=[cluster, storage],
             ),
-            # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
-            # volumes, which only a driver takes off them, and mounts, which end with their targets.
-            opts=after(in_cluster, cluster, storage),
+            opts=in_cluster,
         )
         node_pools = NodePools(
             f"{name}-pools",
@@ -286,9 +287,10 @@ class Platform(pulumi.ComponentResource):
                     partition=partition,
                     vpc_id=network.vpc_id,
                     charts=settings.charts,
+                    # As Karpenter's, its pods run on the system nodes.
+                    controller_after=[cluster],
                 ),
-                # As Karpenter's, its pods run on the system nodes.
-                opts=after(in_cluster, cluster),
+                opts=in_cluster,
             )
             ingress = Ingress(
                 name,

@@ -179,6 +179,15 @@ def test_access_entries_and_policies(lab: Lab) -> None:
     assert "ResourceNotFound" in refused(lambda: lab.eks.describe_access_entry(**who))
 
 
+def test_an_addons_own_pod_identity_association_can_go_before_it(lab: Lab) -> None:
+    lab.make_cluster()
+    own = [{"serviceAccount": "ebs-csi-controller-sa", "roleArn": lab.pod_role}]
+    driver = {"clusterName": "lab", "addonName": "aws-ebs-csi-driver"}
+    made = lab.eks.create_addon(**driver, podIdentityAssociations=own)["addon"]["podIdentityAssociations"]
+    lab.eks.delete_pod_identity_association(clusterName="lab", associationId=made[0].rpartition("/")[2])
+    assert lab.eks.describe_addon(**driver)["addon"]["podIdentityAssociations"] == []
+
+
 def test_pod_identity_associations(lab: Lab) -> None:
     lab.make_cluster()
     who = {"clusterName": "lab", "namespace": "kube-system", "serviceAccount": "karpenter"}
