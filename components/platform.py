@@ -303,6 +303,7 @@ class Platform(pulumi.ComponentResource):
                     node_security_group_id=cluster.security_group_id,
                     controller=controller.release,
                     published=published,
+                    cidrs=settings.ingress.ruled_cidrs,
                 ),
                 opts=in_cluster,
             )

@@ -233,7 +233,8 @@ class Cluster(Section):
     oidc: StrictBool = Field(
         default=False,
         description="Whether people reach the Kubernetes API with their sign-in, each with the rights of their roles "
-        "in their teams' namespaces. EKS has to reach the issuer: it takes identity and access internet-facing.",
+        "in their teams' namespaces. It takes identity and access internet-facing: EKS reads the issuer's keys over "
+        "the internet, which reaches these and nothing else, whatever ranges gpulab:ingress.cidrs has.",
     )
 
     @classmethod
