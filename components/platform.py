@@ -26,6 +26,7 @@ from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
 from components.placeholders import is_rehearsed, require_own_values
 from components.published_service import PublishedService, port_forward_commands
+from components.reach import require_no_cluster
 from components.realm import Addresses
 from components.realm_clients import HUB_CLIENT
 from components.realm_providers import directory_groups
@@ -113,6 +114,9 @@ class Platform(pulumi.ComponentResource):
             ),
             opts=on_aws,
         )
+        if settings.network.only:
+            self._end_with_the_network(settings, asked)
+            return
         load_balancer = (
             LoadBalancer(
                 name,
@@ -323,6 +327,14 @@ class Platform(pulumi.ComponentResource):
                 "port_forward_commands": self.port_forward_commands,
             }
         )
+
+    def _end_with_the_network(self, settings: Settings, opts: pulumi.InvokeOptions) -> None:
+        """Makes nothing else. Raises OutOfReachError where that would delete a cluster."""
+        if pulumi.runtime.is_dry_run():
+            require_no_cluster(settings.cluster.name, opts)
+        self.region = pulumi.Output.from_input(settings.region)
+        self.retained, self.urls, self.port_forward_commands = {}, {}, {}
+        self.register_outputs({"region": self.region})
 
     def _sign_in_to_kubernetes(
         self, settings: Settings, cluster: Cluster, identity: Identity | None, opts: pulumi.ResourceOptions

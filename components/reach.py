@@ -3,7 +3,7 @@
 A private endpoint answers inside its VPC, as far as the cluster's security group admits. Where one `up` makes both,
 nothing is inside yet, and the first object in the cluster would fail after 12 minutes, with all that costs in place.
 Only the engine knows what it is about to make: it calls a hook before it creates the control plane, and does not where
-the cluster exists or `--target` leaves it out.
+the cluster exists.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
+import pulumi_aws as aws
 
 GUIDE = "docs/private-clusters.md"
 _HTTPS = 443
+# What EKS, and the provider, say of a cluster that does not exist.
+_NOT_FOUND = ("ResourceNotFound", "couldn't find resource", "No cluster found")
 
 
 class OutOfReachError(pulumi.RunError):
@@ -68,6 +71,22 @@ def examined(control_plane: Mapping[str, Any], cluster_name: str, private_cidrs:
     return (
         f"The API of the new cluster {cluster_name} will answer {', '.join(private_cidrs)} only, inside its VPC, and "
         f"this machine has no address there. See that a VPN or a proxy leads there before you go on ({GUIDE})."
+    )
+
+
+def require_no_cluster(cluster_name: str, opts: pulumi.InvokeOptions) -> None:
+    """For a stack that is to be its network only: raises OutOfReachError where its cluster may exist."""
+    try:
+        aws.eks.get_cluster(name=cluster_name, opts=opts)
+    except Exception as error:  # what an invoke raises has no type of its own
+        if any(sign in str(error) for sign in _NOT_FOUND):
+            return
+        raise OutOfReachError(
+            f"Cannot look up whether the cluster {cluster_name} exists, which gpulab:network.only would delete: {error}"
+        ) from None
+    raise OutOfReachError(
+        f"gpulab:network.only would delete the cluster {cluster_name} and all that is in it: take it out, or destroy "
+        f"the stack ({GUIDE})."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from background import background
 
 from rehearsal import workspace
 from rehearsal.aws import starting as aws
-from rehearsal.engine import Engine
+from rehearsal.engine import Engine, Result
 from rehearsal.phases import REHEARSAL_DAY
 from rehearsal.processes import free_ports
 from rehearsal.toolchain import Toolchain
@@ -56,6 +56,18 @@ def engine(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
         yield made_engine
 
 
+def follow(engine: Engine, recipe: str, *command: str) -> Result:
+    """The lines of a recipe that configure the stack, and then a command in the place of `pulumi up`."""
+    *configuring, up = recipes(PROJECT / "docs" / "private-clusters.md")[recipe]
+    assert up == "pulumi up"
+    for line in configuring:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=engine.workspace.folder, env=dict(engine.workspace.environment), check=False
+        )
+        assert done.returncode == 0, line
+    return engine.run(*command)
+
+
 def test_a_private_cluster_is_refused_together_with_its_vpc_and_taken_after_it(engine: Engine) -> None:
     refused = engine.run("preview")
     assert not refused.ok
@@ -64,15 +76,13 @@ def test_a_private_cluster_is_refused_together_with_its_vpc_and_taken_after_it(e
     assert "docs/private-clusters.md" in said
     assert "Traceback" not in said
 
-    (line,) = recipes(PROJECT / "docs" / "private-clusters.md")["network-first"]
-    _, command, *targets = shlex.split(line)
-    first = engine.run(command, *targets, "--yes", "--skip-preview")
+    first = follow(engine, "network-first", "up", "--yes", "--skip-preview")
     assert first.ok, first.errors
     made = {one["type"] for one in engine.resources()}
     assert {NETWORK, "aws:ec2/vpc:Vpc", "aws:ec2/natGateway:NatGateway"} <= made
     assert not made & {"aws:eks/cluster:Cluster", "aws:kms/key:Key", "aws:efs/fileSystem:FileSystem"}
 
-    then = engine.run("preview")
+    then = follow(engine, "after-the-network", "preview")
     assert then.ok, then.errors
     assert any("See that a VPN or a proxy leads there" in warning for warning in then.warnings)
     assert "aws:eks/cluster:Cluster" in {step.type for step in then.changes}

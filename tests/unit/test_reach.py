@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import socket
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import eks_mocks
+import grpc
 import pulumi
 import pytest
 from platform_lab import LAB, answering_eks, config, deploy
@@ -126,6 +128,59 @@ def test_ranges_inside_the_vpc_reach_the_api_before_anything_in_the_cluster_is_m
     assert {one.inputs["cidrIpv4"] for one in rules} == {"10.40.0.0/16", "10.8.0.0/22"}
     provider = mocks.one("pulumi:providers:kubernetes")
     assert all(mocks.needs(provider, one) for one in rules)
+
+
+NETWORK_ONLY = {"gpulab:network": {**LAB["gpulab:network"], "only": True}}
+GET_CLUSTER = "aws:eks/getCluster:getCluster"
+
+
+class EksError(grpc.RpcError):
+    """What EKS answers, as an invoke raises it."""
+
+    def __init__(self, details: str) -> None:
+        self._details = details
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return self._details
+
+
+def answered(error: EksError) -> Callable[[Any], Any]:
+    def answer(_: Any) -> Any:
+        raise error
+
+    return answer
+
+
+def test_the_network_comes_first_and_nothing_else_with_it(
+    mocks: Any, monkeypatch: pytest.MonkeyPatch, previewed: Any
+) -> None:
+    mocks.invokes[GET_CLUSTER] = answered(EksError("reading EKS Cluster (gpulab-dev): couldn't find resource"))
+    with answering_eks(mocks, monkeypatch) as eks:
+        previewed(eks, **NETWORK_ONLY)
+    assert mocks.all("aws:ec2/natGateway:NatGateway")
+    beside = {one.type for one in mocks.resources if "gpulab:index:Network" not in one.urn}
+    assert beside == {"gpulab:index:Platform", "pulumi:providers:aws"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"id": "gpulab-dev", "name": "gpulab-dev"}, "would delete the cluster gpulab-dev"),
+        (
+            answered(EksError("AccessDenied: eks:DescribeCluster")),
+            "Cannot look up whether the cluster gpulab-dev exists",
+        ),
+    ],
+)
+def test_a_stack_with_a_cluster_is_never_cut_down_to_its_network(
+    mocks: Any, monkeypatch: pytest.MonkeyPatch, previewed: Any, answer: Any, said: str
+) -> None:
+    mocks.invokes[GET_CLUSTER] = answer
+    with answering_eks(mocks, monkeypatch) as eks, pytest.raises(OutOfReachError, match=said):
+        previewed(eks, **NETWORK_ONLY)
 
 
 def test_documentation_is_refused_by_name_on_a_real_account_and_not_in_a_rehearsal() -> None:
