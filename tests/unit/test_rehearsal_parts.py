@@ -16,7 +16,9 @@ from rehearsal import plugins, workspace
 from rehearsal.checks import DoesNotHold, destroyed_in_order, identities_come_first
 from rehearsal.engine import Engine, Result, Step, _Lines
 from rehearsal.leftovers import Account
+from rehearsal.run import Options, staged
 from rehearsal.toolchain import Toolchain
+from settings import SettingsError
 
 URN = "urn:pulumi:dev::gpulab::"
 
@@ -94,6 +96,16 @@ def test_an_association_that_is_as_late_as_its_pods_is_found(
         return
     with pytest.raises(DoesNotHold, match=wrong):
         identities_come_first(subject)
+
+
+def test_a_network_alone_is_not_rehearsed(tmp_path: Path) -> None:
+    document = yaml.safe_load((workspace.PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    document["config"]["gpulab:network"]["only"] = True
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    stack_file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    staging = staged(Options(stack_file=stack_file, stack="dev"), Console(quiet=True))
+    with pytest.raises(SettingsError, match=r"gpulab:network\.only"), staging:
+        pass
 
 
 def test_only_whole_lines_of_a_growing_file_are_read(tmp_path: Path) -> None:
