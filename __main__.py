@@ -30,6 +30,8 @@ def main() -> None:
         pulumi.log.warn(str(warning))
     platform = Platform(stack.cluster.name, stack)
     pulumi.export("region", platform.region)
+    if stack.network.only:
+        return
     pulumi.export("cluster", platform.cluster_name)
     pulumi.export("kubeconfig", platform.update_kubeconfig_command)
     if platform.retained:

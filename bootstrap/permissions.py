@@ -107,8 +107,8 @@ _NAMED = {
     "eks": (
         ("Associate*", "Create*", "Delete*", "Disassociate*", "TagResource", "UntagResource", "Update*"),
         (
-            "cluster/{name}", "access-entry/{name}/*", "addon/{name}/*", "nodegroup/{name}/*",
-            "podidentityassociation/{name}/*",
+            "cluster/{name}", "access-entry/{name}/*", "addon/{name}/*", "identityproviderconfig/{name}/*",
+            "nodegroup/{name}/*", "podidentityassociation/{name}/*",
         ),
     ),
     "events": (("Delete*", "Put*", "RemoveTargets", "TagResource", "UntagResource"), ("rule/{name}-*",)),

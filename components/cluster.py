@@ -18,7 +18,8 @@ import pulumi_kubernetes as kubernetes
 
 import contracts.eks
 from components.karpenter import NODE_POLICIES, node_trust_policy
-from components.network import DISCOVERY_TAG
+from components.network import DISCOVERY_TAG, HTTPS
+from components.reach import private_endpoint_hook
 
 SYSTEM_TAINT = {"key": "CriticalAddonsOnly", "value": "true", "effect": "NoSchedule"}
 SYSTEM_TOLERATION = {"key": SYSTEM_TAINT["key"], "operator": "Exists"}
@@ -57,10 +58,6 @@ PREVIEWER_RULES: list[Any] = [
     },
 ]  # fmt: skip
 
-# EKS asks for two zones at least, and never takes subnets of another zone than those it began with ("Amazon EKS VPC and
-# subnet requirements", EKS user guide): with every zone's, a network could not get one more.
-CONTROL_PLANE_ZONES = 2
-
 CONNECT_SECONDS = 5
 RETRY_SECONDS = 2
 NEW_ENDPOINT_SECONDS = 90
@@ -87,9 +84,10 @@ class ClusterArgs:
     the program, as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the
     cluster's life. `support_type` is what EKS does when the version's standard support ends: STANDARD or EXTENDED.
     `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
+    `private_cidrs` reach it inside, beside the nodes: ranges of the VPC and of networks that are connected to it.
     `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach.
     `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
-    the control plane.
+    the control plane. `rehearsed`: AWS is simulated, and the API server is on this machine.
     """
 
     cluster_name: str
@@ -105,12 +103,14 @@ class ClusterArgs:
     viewers: Sequence[str] = ()
     previewers: Sequence[str] = ()
     public_cidrs: Sequence[str] = ()
+    private_cidrs: Sequence[str] = ()
     log_retention_days: int
     system_nodes: SystemNodesArgs
     key_deletion_window_days: int = 7
     protect: bool = False
     deletion_protection: bool = False
     node_tags: Mapping[str, str]
+    rehearsed: bool = False
 
 
 class Cluster(pulumi.ComponentResource):
@@ -188,7 +188,7 @@ class Cluster(pulumi.ComponentResource):
             create_oidc_provider=False,
             opts=pulumi.ResourceOptions.merge(
                 after(log_group),
-                pulumi.ResourceOptions(transforms=[control_plane_transform(args)]),
+                pulumi.ResourceOptions(transforms=[control_plane_transform(args, self._reach_hooks(name, args))]),
             ),
         )
         control_plane = cluster.eks_cluster
@@ -230,6 +230,20 @@ class Cluster(pulumi.ComponentResource):
         self.security_group_id = cluster.cluster_security_group_id
         self.oidc_issuer = cluster.oidc_issuer
         self.kms_key_arn = key.arn
+        # Its own group admits the nodes and nobody else ("Cluster API server endpoint", EKS user guide).
+        admitted = [
+            aws.vpc.SecurityGroupIngressRule(
+                f"{name}-api-{cidr.replace('/', '-')}",
+                security_group_id=self.security_group_id,
+                description=f"The Kubernetes API from {cidr}",
+                ip_protocol="tcp",
+                from_port=HTTPS,
+                to_port=HTTPS,
+                cidr_ipv4=cidr,
+                opts=child,
+            )
+            for cidr in args.private_cidrs
+        ]
         self.kubeconfig = pulumi.Output.all(self.endpoint, cluster.kubeconfig_json).apply(
             lambda known: reachable_kubeconfig(*known, cluster_name=args.cluster_name, public_cidrs=args.public_cidrs)
         )
@@ -240,8 +254,8 @@ class Cluster(pulumi.ComponentResource):
             # cluster, and not because the kubeconfig is written in another way.
             cluster_identifier=self.endpoint,
             enable_server_side_apply=True,
-            # Without the access entries nobody could delete an object any more.
-            opts=after(cluster),
+            # Without the access entries, or a way there, nobody could delete an object any more.
+            opts=after(cluster, *admitted),
         )
         if args.previewers:
             self._let_previewers_look(name)
@@ -258,6 +272,20 @@ class Cluster(pulumi.ComponentResource):
                 "update_kubeconfig_command": self.update_kubeconfig_command,
             }
         )
+
+    def _reach_hooks(self, name: str, args: ClusterArgs) -> list[pulumi.ResourceHook]:
+        """A preview refuses a cluster that this machine could not reach; an update found it in order before."""
+        if args.public_cidrs or not pulumi.runtime.is_dry_run():
+            return []
+        return [
+            private_endpoint_hook(
+                f"{name}-reach",
+                self,
+                cluster_name=args.cluster_name,
+                private_cidrs=args.private_cidrs,
+                rehearsed=args.rehearsed,
+            )
+        ]
 
     def _let_previewers_look(self, name: str) -> None:
         child = pulumi.ResourceOptions(parent=self, provider=self.provider)
@@ -361,12 +389,14 @@ def access_entries(
     }
 
 
-def control_plane_transform(args: ClusterArgs) -> pulumi.ResourceTransform:
-    """What `eks.Cluster` has no option for: one access entry for its creator, protection of the control plane alone.
+def control_plane_transform(
+    args: ClusterArgs, before_create: Sequence[pulumi.ResourceHook] = ()
+) -> pulumi.ResourceTransform:
+    """What `eks.Cluster` has no option for: one access entry for its creator, and what is the control plane's alone.
 
     `eks.Cluster` has EKS make the creator an administrator, and EKS then refuses a second access entry for the same
     principal. So a creator whom the stack file lists gets just the listed entry. `protect` on the whole component would
-    also hold back addons and access entries, which have to come and go in production.
+    also hold back addons and access entries, which have to come and go in production. `before_create` are hooks.
     """
     listed = pulumi.Output.from_input(args.caller_arn).apply(
         lambda caller: any(is_same_principal(caller, administrator) for administrator in args.administrators)
@@ -381,7 +411,13 @@ def control_plane_transform(args: ClusterArgs) -> pulumi.ResourceTransform:
         }
         return pulumi.ResourceTransformResult(
             props={**resource.props, "accessConfig": access_config},
-            opts=pulumi.ResourceOptions.merge(resource.opts, pulumi.ResourceOptions(protect=args.protect)),
+            opts=pulumi.ResourceOptions.merge(
+                resource.opts,
+                pulumi.ResourceOptions(
+                    protect=args.protect,
+                    hooks=pulumi.ResourceHookBinding(before_create=list(before_create)) if before_create else None,
+                ),
+            ),
         )
 
     return transform
@@ -454,7 +490,10 @@ def unreachable_message(cluster_name: str, endpoint: str, reason: str, public_ci
         cause = f"gpulab:cluster.endpoint.publicCidrs admits {', '.join(public_cidrs)} only."
         remedy = "add this machine's public address there"
     else:
-        cause = "The endpoint is private: gpulab:cluster.endpoint.publicCidrs is empty."
+        cause = (
+            "The endpoint is private: gpulab:cluster.endpoint.publicCidrs is empty, and privateCidrs says who reaches "
+            "it inside the VPC."
+        )
         remedy = "name this machine's public address in gpulab:cluster.endpoint.publicCidrs"
     return (
         f"The API server of {cluster_name} cannot be reached from here: {endpoint} ({reason}). {cause} "

@@ -64,8 +64,9 @@ class CsiDrivers(pulumi.ComponentResource):
         def after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, depends_on=[*args.controllers_after, *resources])
 
-        def addon(addon_name: str, short: str, values: dict[str, Any], **given: Any) -> aws.eks.Addon:
-            permissions = given.pop("permissions", [])
+        def addon(
+            addon_name: str, short: str, values: dict[str, Any], needed: Sequence[pulumi.Resource] = ()
+        ) -> aws.eks.Addon:
             return aws.eks.Addon(
                 f"{name}-{short}",
                 cluster_name=args.cluster_name,
@@ -74,13 +75,10 @@ class CsiDrivers(pulumi.ComponentResource):
                 # What was edited by hand in the cluster gives way.
                 resolve_conflicts_on_update="OVERWRITE",
                 configuration_values=json.dumps(values),
-                opts=after(*permissions),
-                **given,
+                opts=after(*needed),
             )
 
-        def identity(
-            short: str, service_account: str, policy: str
-        ) -> tuple[aws.iam.Role, aws.iam.RolePolicyAttachment]:
+        def identity(short: str, service_account: str, policy: str) -> tuple[aws.iam.Role, list[pulumi.Resource]]:
             role = aws.iam.Role(
                 f"{name}-{short}",
                 description=f"The controller of {short}",
@@ -95,10 +93,19 @@ class CsiDrivers(pulumi.ComponentResource):
                 policy_arn=pulumi.Output.format("arn:{0}:iam::aws:policy/{1}", args.partition, policy),
                 opts=child,
             )
-            return role, attachment
+            # Not the addon's own, which EKS makes together with the pods that need it.
+            association = aws.eks.PodIdentityAssociation(
+                f"{name}-{short}",
+                cluster_name=args.cluster_name,
+                namespace=NAMESPACE,
+                service_account=service_account,
+                role_arn=role.arn,
+                opts=child,
+            )
+            return role, [attachment, association]
 
         snapshots = addon(SNAPSHOT_ADDON, "snapshots", on_system_nodes())
-        ebs_role, ebs_policy = identity("ebs", EBS_SERVICE_ACCOUNT, EBS_POLICY)
+        ebs_role, ebs_permissions = identity("ebs", EBS_SERVICE_ACCOUNT, EBS_POLICY)
         use_of_key = aws.iam.RolePolicy(
             f"{name}-ebs-key",
             role=ebs_role.name,
@@ -109,18 +116,11 @@ class CsiDrivers(pulumi.ComponentResource):
             EBS_ADDON,
             "ebs",
             {"controller": {**on_system_nodes(), "extraVolumeTags": dict(args.volume_tags)}},
-            pod_identity_associations=[{"role_arn": ebs_role.arn, "service_account": EBS_SERVICE_ACCOUNT}],
             # The driver takes snapshots only if it finds their definitions as it is installed.
-            permissions=[ebs_policy, use_of_key, snapshots],
+            [*ebs_permissions, use_of_key, snapshots],
         )
-        efs_role, efs_policy = identity("efs", EFS_SERVICE_ACCOUNT, EFS_POLICY)
-        addon(
-            EFS_ADDON,
-            "efs",
-            {"controller": on_system_nodes()},
-            pod_identity_associations=[{"role_arn": efs_role.arn, "service_account": EFS_SERVICE_ACCOUNT}],
-            permissions=[efs_policy],
-        )
+        _, efs_permissions = identity("efs", EFS_SERVICE_ACCOUNT, EFS_POLICY)
+        addon(EFS_ADDON, "efs", {"controller": on_system_nodes()}, efs_permissions)
 
         kubernetes.storage.v1.StorageClassPatch(
             f"{name}-{EKS_CLASS}",

@@ -25,6 +25,7 @@ from components.database import (
 from components.keycloak import (
     BOOTSTRAP_SECRET,
     DATABASE_SECRET,
+    DISCOVERY_PATHS,
     HEALTH_PATH,
     HEALTH_PORT,
     NAMESPACE,
@@ -182,7 +183,7 @@ class Identity(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[keycloak]),
         )
         self.realm_url = f"{args.addresses.sign_in}/realms/{REALM}"
-        self.published = published_service(args.addresses, namespace)
+        self.published = published_service(args.addresses, namespace, kubectl=args.kubectl)
         self.register_outputs({"realm_url": self.realm_url, "internal_realm_url": self.internal_realm_url})
 
     def _database(self, name: str, args: IdentityArgs, namespace: pulumi.Input[str]) -> Connection:
@@ -214,8 +215,11 @@ class Identity(pulumi.ComponentResource):
         return RdsDatabase(name, on_rds, opts=child).connection
 
 
-def published_service(addresses: Addresses, namespace: pulumi.Input[str]) -> PublishedService:
-    """What the load balancer shows of Keycloak, and where it asks for its health."""
+def published_service(addresses: Addresses, namespace: pulumi.Input[str], *, kubectl: bool = False) -> PublishedService:
+    """What the load balancer shows of Keycloak, and where it asks for its health.
+
+    With `kubectl` EKS comes for the realm's discovery document and public keys, from addresses that it names nowhere.
+    """
     return PublishedService(
         name="auth",
         host=urlsplit(addresses.sign_in).hostname or "",
@@ -225,6 +229,7 @@ def published_service(addresses: Addresses, namespace: pulumi.Input[str]) -> Pub
         port=SERVICE_PORT,
         target_port=SERVER_PORT,
         paths=[f"{path}*" for path in PUBLIC_PATHS],
+        open_paths=DISCOVERY_PATHS if kubectl else (),
         health_check_path=HEALTH_PATH,
         health_check_port=HEALTH_PORT,
     )

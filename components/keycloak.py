@@ -29,6 +29,11 @@ HEALTH_PATH = "/health/ready"
 
 # What the load balancer passes on. Not `/admin/`, not the realm `master`, not `/metrics`: those stay in the cluster.
 PUBLIC_PATHS = (f"/realms/{REALM}/", "/resources/", "/.well-known/")
+# What anybody reads of the realm who checks its tokens: where its keys are, and these (OpenID Connect Discovery).
+DISCOVERY_PATHS = (
+    f"/realms/{REALM}/.well-known/openid-configuration",
+    f"/realms/{REALM}/protocol/openid-connect/certs",
+)
 
 # Where an administrator's `kubectl port-forward svc/keycloak-http 8080:80` ends.
 ADMIN_ADDRESS = "http://localhost:8080"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,10 @@ RELEASE_TIMEOUT = 600
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerControllerArgs:
-    """What the controller has to know. `charts` is the stack file's `gpulab:charts`."""
+    """What the controller has to know. `charts` is the stack file's `gpulab:charts`.
+
+    `controller_after` is what its pods need to run: system nodes and the Pod Identity agent.
+    """
 
     cluster_name: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
@@ -38,13 +41,14 @@ class LoadBalancerControllerArgs:
     partition: pulumi.Input[str]
     vpc_id: pulumi.Input[str]
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
+    controller_after: Sequence[pulumi.Resource] = ()
 
 
 class LoadBalancerController(pulumi.ComponentResource):
     """The controller with its role.
 
     TargetGroupBindings depend on `release`: its webhook admits them, and only the running controller takes targets out
-    of a group and lets go of the binding. The component has to depend on the system nodes and the Pod Identity agent.
+    of a group and lets go of the binding.
     """
 
     release: k8s.helm.v3.Release
@@ -84,7 +88,7 @@ class LoadBalancerController(pulumi.ComponentResource):
             # A first install that fails is taken away, an upgrade rolled back: the next `up` starts from what ran.
             atomic=True,
             # Credentials reach a pod as it is admitted, and are needed until the last binding is gone.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[association, permission]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*args.controller_after, association, permission]),
             **release_args(CHART, args.charts),
         )
         self.register_outputs({"release": self.release.name})

@@ -11,7 +11,7 @@ import pulumi_kubernetes as kubernetes
 
 from components import quota_preflight
 from components.certificate import Certificate, CertificateArgs
-from components.cluster import CONTROL_PLANE_ZONES, Cluster, ClusterArgs, SystemNodesArgs
+from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
 from components.cluster_sign_in import ClusterSignIn, ClusterSignInArgs
 from components.database import RdsDatabase
 from components.gpu import Gpu, GpuArgs
@@ -24,7 +24,9 @@ from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.load_balancer_controller import LoadBalancerController, LoadBalancerControllerArgs
 from components.network import Network, NetworkArgs
 from components.node_pools import NodePools, NodePoolsArgs
+from components.placeholders import is_rehearsed, require_own_values
 from components.published_service import PublishedService, port_forward_commands
+from components.reach import require_no_cluster
 from components.realm import Addresses
 from components.realm_clients import HUB_CLIENT
 from components.realm_providers import directory_groups
@@ -33,6 +35,7 @@ from components.team import SharedArgs
 from components.teams import Teams, TeamsArgs
 from components.volume_gate import VolumeGate
 from components.warm import Warm, WarmArgs
+from components.zones import control_plane_zones
 
 if TYPE_CHECKING:
     from settings import Ingress as IngressSettings
@@ -91,15 +94,12 @@ class Platform(pulumi.ComponentResource):
         )
         on_aws = pulumi.ResourceOptions(parent=self, providers=[aws_provider])
         asked = pulumi.InvokeOptions(parent=self, provider=aws_provider)
-        caller = aws.get_caller_identity_output(opts=asked)
+        caller = aws.get_caller_identity(opts=asked)
         partition = aws.get_partition_output(opts=asked).partition
-        if pulumi.runtime.is_dry_run():
-            quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, self, asked)
+        zone, control_plane = preflight(settings, caller.account_id, self, asked)
         flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
         key_deletion_days = PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS
-        # First of all: without its zone nothing here would ever be reached.
-        zone = hosted_zone(settings.ingress, asked)
 
         network = Network(
             name,
@@ -114,6 +114,9 @@ class Platform(pulumi.ComponentResource):
             ),
             opts=on_aws,
         )
+        if settings.network.only:
+            self._end_with_the_network(settings, asked)
+            return
         load_balancer = (
             LoadBalancer(
                 name,
@@ -134,12 +137,17 @@ class Platform(pulumi.ComponentResource):
                 partition=partition,
                 caller_arn=caller.arn,
                 vpc_id=network.vpc_id,
-                control_plane_subnet_ids=network.intra_subnet_ids[:CONTROL_PLANE_ZONES],
+                control_plane_subnet_ids=[
+                    subnet_id
+                    for in_zone, subnet_id in zip(settings.network.zones, network.intra_subnet_ids, strict=True)
+                    if in_zone in control_plane
+                ],
                 node_subnet_ids=network.private_subnet_ids,
                 administrators=settings.cluster.administrators,
                 viewers=settings.cluster.viewers,
                 previewers=settings.cluster.previewers,
                 public_cidrs=settings.cluster.endpoint.public_cidrs,
+                private_cidrs=settings.cluster.endpoint.private_cidrs,
                 log_retention_days=settings.cluster.log_retention_days,
                 system_nodes=SystemNodesArgs(
                     instance_types=settings.cluster.system_nodes.instance_types,
@@ -151,6 +159,7 @@ class Platform(pulumi.ComponentResource):
                 protect=settings.lifecycle.protects,
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
+                rehearsed=is_rehearsed(caller.account_id),
             ),
             # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
             # balancer outlives the nodes that it sends requests to.
@@ -189,10 +198,11 @@ class Platform(pulumi.ComponentResource):
                 account_id=caller.account_id,
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
+                # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
+                # volumes, which only a driver takes off them, and mounts, which end with their targets.
+                controller_after=[cluster, storage],
             ),
-            # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
-            # volumes, which only a driver takes off them, and mounts, which end with their targets.
-            opts=after(in_cluster, cluster, storage),
+            opts=in_cluster,
         )
         node_pools = NodePools(
             f"{name}-pools",
@@ -283,9 +293,10 @@ class Platform(pulumi.ComponentResource):
                     partition=partition,
                     vpc_id=network.vpc_id,
                     charts=settings.charts,
+                    # As Karpenter's, its pods run on the system nodes.
+                    controller_after=[cluster],
                 ),
-                # As Karpenter's, its pods run on the system nodes.
-                opts=after(in_cluster, cluster),
+                opts=in_cluster,
             )
             ingress = Ingress(
                 name,
@@ -298,6 +309,7 @@ class Platform(pulumi.ComponentResource):
                     node_security_group_id=cluster.security_group_id,
                     controller=controller.release,
                     published=published,
+                    cidrs=settings.ingress.ruled_cidrs,
                 ),
                 opts=in_cluster,
             )
@@ -317,6 +329,14 @@ class Platform(pulumi.ComponentResource):
                 "port_forward_commands": self.port_forward_commands,
             }
         )
+
+    def _end_with_the_network(self, settings: Settings, opts: pulumi.InvokeOptions) -> None:
+        """Makes nothing else. Raises OutOfReachError where that would delete a cluster."""
+        if pulumi.runtime.is_dry_run():
+            require_no_cluster(settings.cluster.name, opts)
+        self.region = pulumi.Output.from_input(settings.region)
+        self.retained, self.urls, self.port_forward_commands = {}, {}, {}
+        self.register_outputs({"region": self.region})
 
     def _sign_in_to_kubernetes(
         self, settings: Settings, cluster: Cluster, identity: Identity | None, opts: pulumi.ResourceOptions
@@ -361,6 +381,19 @@ class Platform(pulumi.ComponentResource):
 def after(opts: pulumi.ResourceOptions, *resources: pulumi.Resource) -> pulumi.ResourceOptions:
     """`opts` for what is made after `resources`, and goes before them, though none of their outputs says so."""
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(resources)))
+
+
+def preflight(
+    settings: Settings, account_id: str, resource: pulumi.Resource, opts: pulumi.InvokeOptions
+) -> tuple[HostedZone | None, list[str]]:
+    """What AWS is asked before anything is made: the hosted zone of the domain, and the zones of the control plane.
+
+    Raises PlaceholderError, HostedZoneError and ZoneError: nothing of the stack would come up, or be reached.
+    """
+    if pulumi.runtime.is_dry_run():
+        require_own_values(settings, account_id)
+        quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, resource, opts)
+    return hosted_zone(settings.ingress, opts), control_plane_zones(settings.network.zones, settings.region, opts)
 
 
 def permissions_boundary_transform(arn: str) -> pulumi.ResourceTransform:

@@ -1,4 +1,10 @@
-"""EKS Pod Identity: how the pods of one service account get a role of their own."""
+"""EKS Pod Identity: how the pods of one service account get a role of their own.
+
+An association acts some seconds after it is made ("Learn how EKS Pod Identity grants pods access to AWS services", EKS
+user guide). A pod that is admitted before gets no credentials for life, as its containers start again without being
+admitted again. So an association waits for the control plane only, minutes before the node on which its pod starts: no
+service account, node or addon has to be there. What runs the pods depends on it, which makes it go after them.
+"""
 
 from __future__ import annotations
 

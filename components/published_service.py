@@ -23,9 +23,10 @@ class PublishedService:
 
     `port` is the Service's, `target_port` its pods', to which requests go. Health is asked of the pods at
     `health_check_path`, at `health_check_port` where that is another than `target_port`, and answered with one of
-    `health_check_codes` (`200` or `200-399`). `paths` are ALB's patterns (`/realms/gpulab/*`), four at most. Of two
-    rules that match, the one of the lower `priority` counts; priorities are unique and stay with their service, as
-    rules that swap theirs would be in each other's way.
+    `health_check_codes` (`200` or `200-399`). `paths` are ALB's patterns (`/realms/gpulab/*`), four at most.
+    `open_paths` are those that the whole internet reaches, whatever ranges the others are for. Of two rules that match,
+    the one of the lower priority counts; a service has those from `priority` on, which stay with it, as rules that swap
+    theirs would be in each other's way.
     """
 
     name: str
@@ -36,6 +37,7 @@ class PublishedService:
     port: int
     target_port: int
     paths: Sequence[str] = ("/*",)
+    open_paths: Sequence[str] = ()
     health_check_path: str = "/"
     health_check_port: int | None = None
     health_check_codes: str = "200"
@@ -46,7 +48,12 @@ class PublishedService:
             raise ValueError(f"{self.name!r} is no name of a published service: lower-case letters, digits and hyphens")
         if not 1 <= len(self.paths) <= MOST_PATHS:
             raise ValueError(f"{self.name} has {len(self.paths)} paths: a rule takes 1 to {MOST_PATHS} beside the host")
-        if wrong := [path for path in (*self.paths, self.health_check_path) if not path.startswith("/")]:
+        if len(self.open_paths) > MOST_PATHS:
+            raise ValueError(
+                f"{self.name} has {len(self.open_paths)} open paths: a rule takes {MOST_PATHS} beside the host"
+            )
+        all_paths = (*self.paths, *self.open_paths, self.health_check_path)
+        if wrong := [path for path in all_paths if not path.startswith("/")]:
             raise ValueError(f"{self.name}: a path begins with a slash, unlike {', '.join(wrong)}")
         if self.priority not in PRIORITIES:
             raise ValueError(f"{self.name} has the priority {self.priority}: 1 to {PRIORITIES[-1]} are possible")

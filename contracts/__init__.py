@@ -246,6 +246,12 @@ def iam_policy(name: str) -> Mapping[str, Any]:
         raise KeyError(f"no contract of an IAM policy of {name} {version}") from None
 
 
+@cache
+def zones_without_control_plane() -> frozenset[str]:
+    """The ids of the availability zones (`use1-az3`) in which EKS takes no subnet of a control plane."""
+    return frozenset(zone for zones in _read("aws/eks-zones.json")["withoutControlPlane"].values() for zone in zones)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServicePrices:
     """What AWS services cost while they stand idle, by list price in `region`, in USD."""
@@ -356,6 +362,31 @@ def _billing() -> Mapping[str, Any]:
 def aws_terraform() -> Mapping[str, Any]:
     """Attributes and blocks of the AWS resource types, as the Terraform provider behind Pulumi's has them."""
     return _read("aws/terraform-aws-5.100.0.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IamResources:
+    """What an IAM action is about: ARNs with variables such as `${ClusterName}`, all `required`, or one of them."""
+
+    templates: tuple[str, ...] = ()
+    required: bool = False
+
+
+@cache
+def iam_resource_types(action: str) -> IamResources:
+    """The resources of an action that changes something (`eks:CreateAddon`); none of those that the contract lacks."""
+    facts = _iam_actions()
+    types = facts["actions"].get(action, [])
+    known = facts["resources"].get(action.partition(":")[0], {})
+    return IamResources(
+        templates=tuple(known[name.rstrip("*")] for name in types),
+        required=any(name.endswith("*") for name in types),
+    )
+
+
+@cache
+def _iam_actions() -> Mapping[str, Any]:
+    return _read("aws/iam-actions.json")
 
 
 @cache

@@ -196,6 +196,37 @@ def tags_everywhere(subject: Subject) -> str:
     return f"{len(taggable)} resources and {len(instances)} instances carry {', '.join(sorted(tags))}"
 
 
+def identities_come_first(subject: Subject) -> str:
+    """The association of each controller waits for no node: one that is seconds old does not reach a new pod on EKS."""
+    by_urn = {one["urn"]: one for one in subject.resources}
+    controllers = [
+        one
+        for one in subject.resources
+        if one["type"] == "aws:eks/podIdentityAssociation:PodIdentityAssociation"
+        and one["outputs"]["namespace"] == "kube-system"
+    ]
+    require(bool(controllers), "no controller has a Pod Identity association")
+    for one in controllers:
+        late = [urn for urn in _needed(one, by_urn) if by_urn[urn]["type"] == "aws:eks/nodeGroup:NodeGroup"]
+        require(not late, f"the association of {one['outputs']['serviceAccount']} waits for the system nodes")
+    for addon in [one["outputs"] for one in subject.resources if one["type"] == "aws:eks/addon:Addon"]:
+        own = addon.get("podIdentityAssociations")
+        require(not own, f"the addon {addon['addonName']} makes its association together with its pods")
+    return ", ".join(sorted(one["outputs"]["serviceAccount"] for one in controllers))
+
+
+def _needed(resource: Mapping[str, Any], by_urn: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """All that is made before a resource: what it and its parents depend on, and these in turn."""
+    seen: set[str] = set()
+    waiting = [resource]
+    while waiting:
+        one = waiting.pop()
+        found = {urn for urn in (one.get("parent"), *one.get("dependencies", [])) if urn in by_urn} - seen
+        seen |= found
+        waiting += [by_urn[urn] for urn in found]
+    return seen
+
+
 def nothing_of_the_users(subject: Subject) -> str:
     """Each process runs with the rehearsal's own home, and each AWS call was signed with its key alone."""
     processes = marked(subject.session_id)
@@ -247,12 +278,14 @@ _BEFORE = tuple(
         (r":Release .*-karpenter-crd$", r":Addon .*-storage-"),
         (r"v1:NodePool ", r"aws:efs/mountTarget:MountTarget "),
         (r":Addon .*-storage-", r":NodeGroup "),
+        (r":Addon .*-storage-", r":PodIdentityAssociation .*-storage-"),
         (r"v1:NodePool ", r":AccessEntry .*-karpenter"),
         (r":TargetGroupBinding ", r":Release .*-alb-controller$"),
         (r":TargetGroupBinding ", r"aws:lb/targetGroup:TargetGroup "),
         (r":Release .*-alb-controller$", r":PodIdentityAssociation .*-alb-controller$"),
         (r":IdentityProviderConfig ", r":Release .*-keycloak$"),
         (r":IdentityProviderConfig ", r"aws:lb/listenerRule:ListenerRule "),
+        (r":SecurityGroupIngressRule .*-alb-open$", r"aws:lb/listenerRule:ListenerRule "),
         (r":NodeGroup ", r":Cluster .*-eksCluster$"),
         (r":Cluster .*-eksCluster$", r"aws:lb/loadBalancer:LoadBalancer "),
         (r"aws:lb/loadBalancer:LoadBalancer ", r":Subnet "),
@@ -292,5 +325,6 @@ CHECKS: Mapping[str, Callable[[Subject], str]] = {
     "system nodes exist": system_nodes_exist,
     "the cluster's kubeconfig works": kubeconfig_works,
     "tags on every AWS resource": tags_everywhere,
+    "Pod Identity comes before the pods": identities_come_first,
     "nothing of the user's was read": nothing_of_the_users,
 }

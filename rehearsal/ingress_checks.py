@@ -7,6 +7,9 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from components.keycloak import DISCOVERY_PATHS
+from components.network import ANYWHERE
+
 from .checks import NotTried, Subject, require
 from .controllers.target_groups import BINDINGS, ENDPOINT_SLICES, endpoints, service_port
 from .releases import releases
@@ -34,12 +37,13 @@ def load_balancer_matches(subject: Subject) -> str:
     ]
     ruled = {host for rule in rules for host in _values(rule, "host-header")}
     require(ruled == hosts, f"rules are for {sorted(ruled)}, published are {sorted(hosts)}")
-    require(
-        len(rules) == len(subject.outputs["urls"]),
-        f"{len(rules)} rules for {len(subject.outputs['urls'])} published services",
-    )
-    bindings = {one["spec"]["targetGroupARN"]: one for one in _list(subject, BINDINGS)}
     groups = {_target_group(rule) for rule in rules}
+    require(
+        len(groups) == len(subject.outputs["urls"]),
+        f"{len(groups)} rules for {len(subject.outputs['urls'])} published services",
+    )
+    _ranges_are_kept(subject, balancer["SecurityGroups"], rules)
+    bindings = {one["spec"]["targetGroupARN"]: one for one in _list(subject, BINDINGS)}
     made = {one["arn"] for one in _of_type(subject, "aws:lb/targetGroup:TargetGroup")}
     require(groups == made, f"rules lead to {len(groups & made)} of {len(made)} target groups")
     require(bindings.keys() == groups, f"{len(bindings.keys() & groups)} of {len(groups)} target groups have a binding")
@@ -56,7 +60,7 @@ def load_balancer_matches(subject: Subject) -> str:
     if not hosts:
         return f"{balancer['LoadBalancerName']} publishes nothing: 404 for everybody"
     return (
-        f"{', '.join(sorted(hosts))}: {len(rules)} rules, as many target groups and bindings, {targets} targets, "
+        f"{', '.join(sorted(hosts))}: {len(rules)} rules, {len(groups)} target groups and bindings, {targets} targets, "
         f"at {balancer['LoadBalancerName']}"
         + (f"; not looked for, as their charts' releases are recorded: {', '.join(unseen)}" if unseen else "")
     )
@@ -71,6 +75,26 @@ def _listeners_are_right(listeners: Mapping[int, Mapping[str, Any]]) -> None:
     answer = https.get("FixedResponseConfig", {}).get("StatusCode")
     require(answer == "404", f"what is not published is answered with {answer}")
     require(http.get("RedirectConfig", {}).get("Protocol") == "HTTPS", f"80 does {http['Type']}")
+
+
+def _ranges_are_kept(subject: Subject, groups: list[str], rules: list[Mapping[str, Any]]) -> None:
+    """Nobody but the stack file's ranges gets to a service, except for what EKS reads of sign-in."""
+    ingress, oidc = subject.settings.ingress, subject.settings.cluster.oidc
+    described = subject.account.client("ec2").describe_security_group_rules(
+        Filters=[{"Name": "group-id", "Values": groups}]
+    )["SecurityGroupRules"]
+    admitted = {rule["CidrIpv4"] for rule in described if not rule["IsEgress"] and rule["FromPort"] == 443}
+    opened = {ANYWHERE} if oidc and ingress.ruled_cidrs else set[str]()
+    require(admitted == {*ingress.cidrs, *opened}, f"443 admits {sorted(admitted)}")
+    if not ingress.ruled_cidrs:
+        return
+    for rule in rules:
+        sources, paths = set(_values(rule, "source-ip")), set(_values(rule, "path-pattern"))
+        require(
+            bool(sources) or (oidc and paths <= set(DISCOVERY_PATHS)),
+            f"a rule forwards {', '.join(sorted(paths))} for any address",
+        )
+        require(sources <= set(ingress.cidrs), f"a rule is for {sorted(sources)}")
 
 
 def _names_are_right(subject: Subject, hosts: set[str], balancer_name: str, certificate_arn: str) -> None:
@@ -177,7 +201,8 @@ def _values(rule: Mapping[str, Any], field: str) -> list[str]:
     found: list[str] = []
     for condition in rule["Conditions"]:
         if condition["Field"] == field:
-            found += condition.get("Values") or condition["HostHeaderConfig"]["Values"]
+            config = next((value for key, value in condition.items() if key.endswith("Config")), {})
+            found += condition.get("Values") or config.get("Values", [])
     return found
 
 

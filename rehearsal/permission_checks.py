@@ -1,8 +1,8 @@
 """Whether the roles that bootstrap/ makes for workflows may do what the engine was seen to do.
 
-Compared are actions, not resources or conditions: which of them a call meets is for AWS to say. What the simulated AWS
-heard are the calls of the stand-ins, by boto3; the real providers read more, which the roles' wildcards for reading
-cover, and write the same.
+Compared are actions, and the resources that calls name; which conditions a call meets is for AWS to say. What the
+simulated AWS heard are the calls of the stand-ins, by boto3; the real providers read more, which the roles' wildcards
+for reading cover, and write the same.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from settings import Settings
 
 from .checks import NotTried, Subject, require
 from .engine import APPLICATION
+from .permission_resources import Place, is_admitted, resources_of
 
 # Botocore's name of a service, where it is not that of its permissions.
 _MODELS = {"elasticfilesystem": "efs"}
@@ -69,8 +70,13 @@ def admitted(calls: Mapping[str, Any], stack: Settings, resources: Iterable[Mapp
     boundary = permissions.boundary_policy(account, [facts])
     beyond = sorted({one for one in _allowed(resources) if not admits([boundary], one)})
     require(not beyond, f"the boundary of bootstrap/permissions.py keeps the stack's roles from {', '.join(beyond)}")
+    named, undecided = _resources(calls, roles["deploy"], Place("aws", stack.region, account_id))
     counts = {role: len(actions) for role, actions in seen.items()}
-    return f"deploy {counts['deploy']} actions, preview {counts['preview']}; the boundary those of the stack's roles"
+    return (
+        f"deploy {counts['deploy']} actions on {named} named resources, preview {counts['preview']}; the boundary "
+        "those of the stack's roles"
+        + (f"; not decided, as calls do not name the resource: {', '.join(undecided)}" if undecided else "")
+    )
 
 
 def roles_are_bounded(subject: Subject) -> str:
@@ -91,6 +97,28 @@ def roles_are_bounded(subject: Subject) -> str:
 
 
 PERMISSION_CHECKS = {"roles are within the boundary": roles_are_bounded}
+
+
+def _resources(calls: Mapping[str, Any], documents: list[str], place: Place) -> tuple[int, list[str]]:
+    """How many resources of calls policies admit, and the actions of which they could not say. Raises DoesNotHold."""
+    decided: dict[tuple[str, str], bool | None] = {}
+    statements = [one for document in documents for one in json.loads(document)["Statement"]]
+    for command in _DEPLOYS:
+        for call, parameters in calls.get("requests", {}).get(APPLICATION.format(command=command), []):
+            action, path = _resolved(call)
+            for arn in resources_of(action, {**parameters, **path}, place):
+                if (action, arn) not in decided:
+                    decided[action, arn] = is_admitted(_patterns(statements, action), arn)
+    beyond = sorted(f"{action} on {arn}" for (action, arn), admitted in decided.items() if admitted is False)
+    require(not beyond, f"the deploy role of bootstrap/permissions.py may not {', '.join(beyond)}")
+    undecided = sorted({action for (action, _), admitted in decided.items() if admitted is None})
+    return sum(admitted is True for admitted in decided.values()), undecided
+
+
+def _patterns(statements: Iterable[Mapping[str, Any]], action: str) -> list[str]:
+    """The resources of all statements that allow an action."""
+    allowing = [one for one in statements if one["Effect"] == "Allow" and _concerns(one, action)]
+    return [pattern for one in allowing for pattern in _listed(one["Resource"])]
 
 
 def admits(documents: Iterable[str], action: str) -> bool:
@@ -131,22 +159,29 @@ def _actions(calls: Mapping[str, Any], commands: Iterable[str]) -> set[str]:
 
 def iam_action(call: str) -> str:
     """The IAM action of a call as `rehearsal.aws.calls` notes it: `eks:POST /clusters` takes eks:CreateCluster."""
+    return _resolved(call)[0]
+
+
+def _resolved(call: str) -> tuple[str, dict[str, str]]:
+    """The IAM action of a call, and the parameters in its path."""
     service, _, operation = call.partition(":")
     method, blank, path = operation.partition(" ")
     if not blank:
-        return call
+        return call, {}
     if service == "s3":
-        return f"s3:{_s3_action(method, path)}"
+        bucket, _, key = path.strip("/").partition("?")[0].partition("/")
+        return f"s3:{_s3_action(method, path)}", {"Bucket": bucket, "Key": key}
     path = path.rstrip("/")
     fitting = [
-        (literal, name)
+        (literal, name, found.groupdict())
         for name, wanted, pattern, literal in _operations(_MODELS.get(service, service))
-        if wanted == method and pattern.fullmatch(path)
+        if wanted == method and (found := pattern.fullmatch(path))
     ]
     if not fitting:
         raise ValueError(f"{call} is no operation of {service} that botocore knows")
     # An ARN in a path has slashes of its own, so that shorter paths fit too.
-    return f"{service}:{max(fitting)[1]}"
+    _, name, parameters = max(fitting, key=lambda one: one[:2])
+    return f"{service}:{name}", parameters
 
 
 def _s3_action(method: str, path: str) -> str:
@@ -172,7 +207,11 @@ def _operations(service: str) -> list[tuple[str, str, re.Pattern[str], int]]:
     for name in cast("list[str]", model.operation_names):
         http = model.operation_model(name).http
         path = http["requestUri"].partition("?")[0].rstrip("/")
-        pieces = re.split(r"\{[^}]+\}", path)
-        pattern = re.compile(".+".join(map(re.escape, pieces)))
-        found.append((name, http["method"], pattern, sum(map(len, pieces))))
+        # Every second piece is the name of a parameter.
+        pieces = re.split(r"\{([^}+]+)\+?\}", path)
+        parts = [
+            f"(?P<{piece.replace('-', '_')}>.+)" if index % 2 else re.escape(piece)
+            for index, piece in enumerate(pieces)
+        ]
+        found.append((name, http["method"], re.compile("".join(parts)), sum(map(len, pieces[::2]))))
     return found

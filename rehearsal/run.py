@@ -72,6 +72,9 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
 def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
     """A rehearsal that a preview can begin with: its control plane is starting, and may wait for its programs."""
     stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
+    if stack_settings.network.only:
+        only = settings.Mistake("gpulab:network.only", "leaves nothing to rehearse but the network: take it out here")
+        raise settings.SettingsError(options.stack, [only])
     _reach_loopback_directly()
     report = Report(stack=options.stack, kept=options.keep)
     display = Display(console)

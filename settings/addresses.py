@@ -11,12 +11,26 @@ PRIVATE_RANGES = tuple(
 )
 """Addresses that nobody comes from over the internet."""
 
+DOCUMENTATION_RANGES = tuple(
+    ipaddress.IPv4Network(block) for block in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
+)
+"""Addresses that nobody has: RFC 5737 keeps them for documentation."""
+
 _ALL, _HALF = 2**32, 2**31
 
 
 def is_private(network: ipaddress.IPv4Network) -> bool:
     """Whether a range is of private addresses alone."""
     return any(network.subnet_of(private) for private in PRIVATE_RANGES)
+
+
+def documentation_range(text: str) -> bool:
+    """Whether a text is an IPv4 range of addresses for documentation."""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return any(network.subnet_of(block) for block in DOCUMENTATION_RANGES)
 
 
 def open_to(cidrs: Iterable[str]) -> str | None:

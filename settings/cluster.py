@@ -30,10 +30,17 @@ NAME_LIMIT = _ROLE_NAME_LIMIT - _PULUMI_SUFFIX - len(LONGEST_ROLE_SUFFIX)
 _SYSTEM_VCPU, _SYSTEM_MEMORY_MIB = 2, 4096
 
 _PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
-_ASSUMED_ROLE = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
+_ASSUMED_ROLE = re.compile(r"arn:aws[a-z-]*:sts::\d{12}:assumed-role/([^/]+)/.+")
+# Roles that IAM Identity Center makes. Access entries take a role's ARN with its path, unlike the ConfigMap aws-auth,
+# and EKS refuses one without as "invalid principal" ("Create access entries", EKS user guide; "Referencing permission
+# sets in resource policies", IAM Identity Center user guide).
+_SSO_ROLE = "AWSReservedSSO_"
+_SSO_PATH = "/aws-reserved/sso.amazonaws.com/"
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
 _PUBLIC_CIDRS_LIMIT = 40
+# Of a security group's 60 rules (Amazon VPC quotas), which EKS, the load balancer and controllers need as well.
+_PRIVATE_CIDRS_LIMIT = 30
 
 
 def _name(text: str) -> str:
@@ -55,11 +62,25 @@ def _release(text: str) -> str:
     return text
 
 
+def _finding_role(name: str) -> str:
+    """The command that prints a role's ARN with its path."""
+    if not name.startswith(_SSO_ROLE):
+        return f"`aws iam get-role --role-name {name} --query Role.Arn --output text`"
+    query = f"Roles[?RoleName=='{name}'].Arn"
+    return f'`aws iam list-roles --path-prefix {_SSO_PATH} --query "{query}" --output text`'
+
+
 def _principal(arn: str) -> str:
     session = _ASSUMED_ROLE.fullmatch(arn)
     if session:
-        partition, account, role = session.groups()
-        raise ValueError(f"is a session: name the role itself, arn:{partition}:iam::{account}:role/{role}")
+        # A session's ARN has no path, so the role's can't be told from it.
+        raise ValueError(f"is a session: name the role itself by the ARN that {_finding_role(session[1])} prints")
+    name = arn.rpartition("/")[2]
+    if ":role/" in arn and name.startswith(_SSO_ROLE) and f":role{_SSO_PATH}" not in arn:
+        raise ValueError(
+            f"lacks the path of a role of IAM Identity Center, {_SSO_PATH} and in most regions the region's name: "
+            f"write the ARN that {_finding_role(name)} prints"
+        )
     if arn.endswith(":root"):
         raise ValueError("is the account's root user: name IAM roles or users")
     if ":role/aws-service-role/" in arn:
@@ -78,16 +99,30 @@ def _any_of(names: Sequence[str]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _public_cidr(text: str) -> str:
+def _range(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
-        raise ValueError("must be an IPv4 range such as 203.0.113.0/24") from None
+        raise ValueError(f"must be an IPv4 range such as {example}") from None
     network = interface.network
     if "/" not in text:
         raise ValueError(f"must be a range: write {network}")
     if interface.ip != network.network_address:
         raise ValueError(f"has host bits set: write {network}")
+    return network
+
+
+def _private_cidr(text: str) -> str:
+    network = _range(text, "10.0.0.0/8")
+    if network.version == 6 or not is_private(network):
+        raise ValueError(
+            "is not private: addresses of the internet reach the public endpoint, list them in publicCidrs"
+        )
+    return str(network)
+
+
+def _public_cidr(text: str) -> str:
+    network = _range(text, "203.0.113.0/24")
     if network.version == 6:
         anyone = ", and this one would open it to any address" if network.prefixlen == 0 else ""
         raise ValueError(f"must be IPv4: the endpoint of an IPv4 cluster takes no other ranges{anyone}")
@@ -102,6 +137,11 @@ class Endpoint(Section):
 
     public_cidrs: Annotated[tuple[Annotated[str, Check(_public_cidr)], ...], DISTINCT] = Field(
         default=(), description="IPv4 ranges that reach the API from outside the VPC; none: no public endpoint."
+    )
+    private_cidrs: Annotated[tuple[Annotated[str, Check(_private_cidr)], ...], DISTINCT] = Field(
+        default=(),
+        description="IPv4 ranges of the VPC, and of networks that are connected to it, that reach the API inside the "
+        "VPC; none: nodes only.",
     )
     allow_any_address: StrictBool = Field(
         default=False, description="Says that an endpoint open to the whole internet is meant."
@@ -126,6 +166,12 @@ class Endpoint(Section):
     def _not_too_many_ranges(self, facts: Facts) -> Findings:
         if len(self.public_cidrs) > _PUBLIC_CIDRS_LIMIT:
             yield ("publicCidrs",), f"has {len(self.public_cidrs)} ranges: EKS takes {_PUBLIC_CIDRS_LIMIT} at most"
+        if len(self.private_cidrs) > _PRIVATE_CIDRS_LIMIT:
+            yield (
+                ("privateCidrs",),
+                f"has {len(self.private_cidrs)} ranges: the cluster's security group gets {_PRIVATE_CIDRS_LIMIT} at "
+                "most",
+            )
 
 
 class SystemNodes(Section):
@@ -206,7 +252,8 @@ class Cluster(Section):
     oidc: StrictBool = Field(
         default=False,
         description="Whether people reach the Kubernetes API with their sign-in, each with the rights of their roles "
-        "in their teams' namespaces. EKS has to reach the issuer: it takes identity and access internet-facing.",
+        "in their teams' namespaces. It takes identity and access internet-facing: EKS reads the issuer's keys over "
+        "the internet, which reaches these and nothing else, whatever ranges gpulab:ingress.cidrs has.",
     )
 
     @classmethod

@@ -18,8 +18,9 @@ _LONGEST_DOMAIN = 64  # ACM, RequestCertificate: the first name of a certificate
 _LONGEST_ZONE = 253
 _ZONE_ID = "the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"
 
-# Amazon VPC quotas: a security group has 60 inbound rules. Each range takes two, for HTTPS and for the redirect to it.
-_CIDRS_LIMIT = 30
+# Amazon VPC quotas: a security group has 60 inbound rules. Each range takes two, for HTTPS and for the redirect to it;
+# one is for what anybody may read of sign-in.
+_CIDRS_LIMIT = 29
 
 _WEB_ACL = re.compile(
     r"arn:aws(-[a-z]+)*:wafv2:(?P<region>[a-z0-9-]+):[0-9]{12}:(?P<scope>regional|global)/webacl/[\w-]+/[0-9a-f-]{36}"
@@ -128,6 +129,16 @@ class Ingress(Section):
     def has_load_balancer(self) -> bool:
         """Whether there is a load balancer, and so a domain."""
         return self.access != "port-forward"
+
+    @property
+    def ruled_cidrs(self) -> tuple[str, ...]:
+        """The ranges that the rules of an internet-facing load balancer have, too; none where it is open to anybody.
+
+        They stand there whether or not its security group lets others in, for what anybody may read of sign-in: so
+        nothing is ever open for the time between two changes.
+        """
+        is_restricted = self.access == "internet-facing" and open_to(self.cidrs) != "any address"
+        return self.cidrs if is_restricted else ()
 
     @property
     def zone_name(self) -> str | None:

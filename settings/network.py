@@ -92,6 +92,11 @@ class Network(Section):
         description="Services with an interface endpoint of their own. With nat none the needed ones come unasked.",
     )
     flow_logs: FlowLogs = Field(default=FlowLogs(), description="The VPC's flow logs.")
+    only: StrictBool = Field(
+        default=False,
+        description="Whether the network is all that is made: the first of two steps to a cluster without a public "
+        "endpoint, see docs/private-clusters.md.",
+    )
 
     @property
     def endpoints(self) -> tuple[str, ...]:

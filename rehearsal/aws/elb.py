@@ -19,13 +19,13 @@ from moto.elbv2.responses import ELBV2Response
 from moto.elbv2.ssl_policies import SSL_POLICIES
 from moto.s3.models import s3_backends
 
+from rehearsal.aws import elb_rules
 from rehearsal.aws.turns import OneChangeAtATime
 
 APPLICATION = "application"
 LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
 
 _INTERFACE = "ELB app"
-_MOST_CONDITION_VALUES = 5
 # Attribute -> the least and the greatest, in seconds.
 _SECONDS = {"idle_timeout.timeout_seconds": (1, 4000), "client_keep_alive.seconds": (60, 604800)}
 # Parameter of a target group -> the least and the greatest.
@@ -154,14 +154,17 @@ class Response(OneChangeAtATime, ELBV2Response):
         return super().modify_listener()
 
     def create_rule(self) -> Any:
-        """Refuses more values than a rule can have, and target groups of another load balancer."""
-        self._check_conditions()
-        self._check_target_groups(_balancer_of(self._asked["ListenerArn"]), self._asked["Actions"])
+        """Refuses what a rule or a load balancer has no room for, and target groups of another load balancer."""
+        balancer_arn = _balancer_of(self._asked["ListenerArn"])
+        elb_rules.check_conditions(self._asked.get("Conditions", []))
+        if balancer := self.elbv2_backend.load_balancers.get(balancer_arn):
+            elb_rules.check_count(balancer.listeners.values())
+        self._check_target_groups(balancer_arn, self._asked["Actions"])
         return super().create_rule()
 
     def modify_rule(self) -> Any:
         """Refuses the same of a change."""
-        self._check_conditions()
+        elb_rules.check_conditions(self._asked.get("Conditions", []))
         self._check_target_groups(_balancer_of(self._asked["RuleArn"]), self._asked.get("Actions", []))
         return super().modify_rule()
 
@@ -264,14 +267,6 @@ class Response(OneChangeAtATime, ELBV2Response):
                     f"The certificate '{arn}' must have a fully-qualified domain name, a supported signature, and a "
                     "supported key size.",
                 )
-
-    def _check_conditions(self) -> None:
-        count = 0
-        for condition in self._asked.get("Conditions", []):
-            configs = [value for key, value in condition.items() if key.endswith("Config")]
-            count += len(condition.get("Values", [])) + sum(len(config.get("Values", [])) for config in configs)
-        if count > _MOST_CONDITION_VALUES:
-            raise _invalid(f"A rule can have at most '{_MOST_CONDITION_VALUES}' condition values")
 
     def _check_target_groups(self, balancer_arn: str, actions: list[dict[str, Any]]) -> None:
         balancer = self.elbv2_backend.load_balancers.get(balancer_arn)

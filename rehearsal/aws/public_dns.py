@@ -82,6 +82,15 @@ def load_balancer_of(name: str) -> Any:
     return next((one for one in balancers if _plain(one.dns_name) == _plain(name)), None)
 
 
+def load_balancer_at(name: str) -> Any:
+    """The load balancer whose addresses `name` leads to, or None."""
+    addresses = lookup(name, "A").records
+    balancers = (
+        one for region in elbv2_backends[DEFAULT_ACCOUNT_ID].values() for one in region.load_balancers.values()
+    )
+    return next((one for one in balancers if addresses and _addresses(one.dns_name) == addresses), None)
+
+
 def _plain(name: str) -> str:
     return name.rstrip(".").lower()
 

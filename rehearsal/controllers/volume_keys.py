@@ -1,8 +1,8 @@
 """Whether the EBS CSI driver may encrypt with a key: EC2 would make the volume, and then take it away again.
 
-The driver acts as the role of its addon's Pod Identity association. IAM's decision is taken as far as is needed here:
-an action is allowed by a statement of the role's policies whose actions and resources match; the key's own policy is
-the default one, which leaves it to IAM.
+The driver acts as the role of its service account's Pod Identity association. IAM's decision is taken as far as is
+needed here: an action is allowed by a statement of the role's policies whose actions and resources match; the key's own
+policy is the default one, which leaves it to IAM.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal.controllers.world import World
 
+_NAMESPACE, _SERVICE_ACCOUNT = "kube-system", "ebs-csi-controller-sa"
 NEEDED = ("kms:CreateGrant", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext")
 """What EC2 does with the caller's permissions ("Amazon EBS encryption", EBS user guide)."""
 
@@ -31,7 +32,7 @@ def key_problem(world: World, addon: dict[str, Any], key: str) -> str | None:
         return f"the key {key} is {found['KeyState']}"
     roles = list(_roles(world, addon))
     if not roles:
-        return "the driver has no role: its addon has no Pod Identity association"
+        return "the driver has no role: its service account has no Pod Identity association"
     statements = [statement for role in roles for statement in _statements(world, role)]
     denied = [action for action in NEEDED if not allows(statements, action, found["Arn"])]
     return f"{roles[0]} may not {', '.join(denied)} with the key {key}" if denied else None
@@ -54,10 +55,11 @@ def _matches(patterns: Any, value: str) -> bool:
 
 def _roles(world: World, addon: dict[str, Any]) -> Iterator[str]:
     eks = world.aws.client("eks")
-    for arn in addon.get("podIdentityAssociations", []):
-        found = eks.describe_pod_identity_association(
-            clusterName=addon["clusterName"], associationId=arn.rpartition("/")[2]
-        )
+    cluster = addon["clusterName"]
+    for one in eks.list_pod_identity_associations(
+        clusterName=cluster, namespace=_NAMESPACE, serviceAccount=_SERVICE_ACCOUNT
+    )["associations"]:
+        found = eks.describe_pod_identity_association(clusterName=cluster, associationId=one["associationId"])
         yield found["association"]["roleArn"].rpartition("/")[2]
 
 

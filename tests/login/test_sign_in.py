@@ -7,11 +7,13 @@ import re
 import time
 from collections.abc import Callable
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import pytest
 from browser import Answer, Browser, Tool, claims, page_text, request
 from keycloak_lab import KeycloakLab, addresses_of, identity_of
 
+from components.keycloak import DISCOVERY_PATHS
 from components.realm import REALM
 from components.realm_people import initial_password
 from settings import Identity
@@ -247,6 +249,8 @@ def test_tools_in_the_cluster_reach_the_same_issuer_by_the_service(
     assert inside.json["issuer"] == keycloak.realm_url
     assert inside.json["token_endpoint"].startswith(keycloak.url)
     assert inside.json["authorization_endpoint"].startswith(keycloak.public)
+    # All that the internet reads of the realm where EKS takes its tokens.
+    assert urlsplit(inside.json["jwks_uri"]).path == DISCOVERY_PATHS[1]
     backchannel = dataclasses.replace(hub, realm_url=f"{keycloak.url}/realms/{REALM}")
     code = sign_in(hub, person, CHOSEN).parameters["code"]
     assert backchannel.redeem(code, code_verifier=hub.verifier).status == 200

@@ -43,6 +43,13 @@ class Lab:
         """A client of the server."""
         return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **options)  # type: ignore[call-overload]
 
+    def make_subnet(self, letter: str) -> str:
+        """One more subnet of the VPC, in the zone of that letter; its id."""
+        zone = f"us-east-1{letter}"
+        vpc = self.ec2.describe_subnets(SubnetIds=self.subnets[:1])["Subnets"][0]["VpcId"]
+        made = self.ec2.create_subnet(VpcId=vpc, CidrBlock="10.40.100.0/24", AvailabilityZone=zone)
+        return made["Subnet"]["SubnetId"]
+
     def make_role(self, name: str, service: str | None, **statement: Any) -> str:
         """A role that `service` may assume; its ARN."""
         principal = {"Principal": {"Service": service}} if service else {}

@@ -1,10 +1,11 @@
-"""The recipes of docs/destroy.md, as the document has them: no test can hold on to a line that it has no more."""
+"""The recipes of a document, by default docs/destroy.md: no test can hold on to a line that it has no more."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from rehearsal.phases import Rehearsal
 from rehearsal.processes import MARK
@@ -14,9 +15,9 @@ DOCUMENT = PROJECT / "docs" / "destroy.md"
 _RECIPE = re.compile(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", re.DOTALL)
 
 
-def recipes() -> dict[str, list[str]]:
+def recipes(document: Path = DOCUMENT) -> dict[str, list[str]]:
     """The lines of each recipe by its name."""
-    text = DOCUMENT.read_text(encoding="utf-8")
+    text = document.read_text(encoding="utf-8")
     found = {name: lines.splitlines() for name, lines in _RECIPE.findall(text)}
     assert len(found) == text.count("<!-- recipe:"), "a recipe's mark stands before no block of sh, or twice"
     return found

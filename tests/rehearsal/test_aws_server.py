@@ -71,6 +71,22 @@ def test_calls_of_an_application_are_told_from_the_others(lab: Lab) -> None:
     }
 
 
+def test_what_the_calls_of_an_application_name_is_kept(lab: Lab) -> None:
+    named = Config(user_agent_appid="pulumi-destroy")
+    provider = {"type": "oidc", "name": "keycloak"}
+    with pytest.raises(ClientError):
+        lab.client("eks", config=named).disassociate_identity_provider_config(
+            clusterName="lab", identityProviderConfig=provider
+        )
+    with pytest.raises(ClientError):
+        lab.client("iam", config=named).delete_role(RoleName="nobody")
+    requests = json.load(urllib.request.urlopen(f"{lab.url}/gpulab/calls"))["requests"]["pulumi-destroy"]
+    by_action = dict(requests)
+    disassociated = by_action["eks:POST /clusters/lab/identity-provider-configs/disassociate"]
+    assert disassociated["identityProviderConfig.name"] == "keycloak"
+    assert by_action["iam:DeleteRole"]["RoleName"] == "nobody"
+
+
 def test_cluster_has_a_security_group_and_interfaces_that_go_with_it(lab: Lab) -> None:
     cluster = lab.make_cluster()
     group = cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]
@@ -187,6 +203,15 @@ def test_access_entries_and_policies(lab: Lab) -> None:
     assert "ResourceNotFound" in refused(lambda: lab.eks.describe_access_entry(**who))
 
 
+def test_an_addons_own_pod_identity_association_can_go_before_it(lab: Lab) -> None:
+    lab.make_cluster()
+    own = [{"serviceAccount": "ebs-csi-controller-sa", "roleArn": lab.pod_role}]
+    driver = {"clusterName": "lab", "addonName": "aws-ebs-csi-driver"}
+    made = lab.eks.create_addon(**driver, podIdentityAssociations=own)["addon"]["podIdentityAssociations"]
+    lab.eks.delete_pod_identity_association(clusterName="lab", associationId=made[0].rpartition("/")[2])
+    assert lab.eks.describe_addon(**driver)["addon"]["podIdentityAssociations"] == []
+
+
 def test_pod_identity_associations(lab: Lab) -> None:
     lab.make_cluster()
     who = {"clusterName": "lab", "namespace": "kube-system", "serviceAccount": "karpenter"}
@@ -297,6 +322,16 @@ REFUSALS: dict[str, tuple[Callable[[Lab], Any], str]] = {
             clusterName="lab", principalArn="arn:aws:iam::123456789012:user/rehearsal"
         ),
         "already in use",
+    ),
+    "a control plane in a zone that has none": (
+        lambda lab: lab.make_cluster("other", resourcesVpcConfig={"subnetIds": [*lab.subnets, lab.make_subnet("e")]}),
+        "Retry and choose from these availability zones: us-east-1a, us-east-1b, us-east-1c, us-east-1d, us-east-1f",
+    ),
+    "an SSO role without its path": (
+        lambda lab: lab.eks.create_access_entry(
+            clusterName="lab", principalArn="arn:aws:iam::123456789012:role/AWSReservedSSO_Admin_0123456789abcdef"
+        ),
+        "invalid principal",
     ),
     "an access policy that is none": (
         lambda lab: lab.eks.associate_access_policy(

@@ -11,7 +11,9 @@ from aws_support import Made, SimulatedAws, simulated_aws
 from botocore.exceptions import ClientError
 
 from components.access_logs import access_logs_policy
+from components.keycloak import DISCOVERY_PATHS
 from rehearsal.aws import account, public_dns
+from rehearsal.aws.eks.issuer import access_problem as issuer_problem
 from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused
 
 BALANCER, GROUP = "aws:lb/loadBalancer:LoadBalancer", "aws:lb/targetGroup:TargetGroup"
@@ -329,6 +331,54 @@ def test_target_groups_are_held_by_rules_and_by_one_load_balancer(site: Site) ->
     forward = [{"type": "forward", "targetGroupArn": group.id}]
     listener = {"loadBalancerArn": other.id, "port": 80, "protocol": "HTTP", "defaultActions": forward}
     assert "TargetGroupAssociationLimit" in refused(lambda: site.aws.create(LISTENER, listener))
+
+
+def test_a_rule_is_for_ranges_and_a_load_balancer_has_a_hundred(site: Site) -> None:
+    https, group = site.https(site.balancer()), site.target_group()
+    ranged = [{"hostHeader": {"values": ["a.example.com"]}}, {"sourceIp": {"values": ["198.51.100.0/24"]}}]
+    rule = site.rule(https, group, conditions=ranged)
+    assert site.aws.drift(rule) == {}
+    assert "must be a range" in refused(
+        lambda: site.rule(https, group, priority=8, conditions=[{"sourceIp": {"values": ["198.51.100.1"]}}])
+    )
+    forward = [{"Type": "forward", "TargetGroupArn": group.id}]
+
+    def direct(priority: int, cidr: str = "198.51.100.0/24") -> str:
+        source = [{"Field": "source-ip", "SourceIpConfig": {"Values": [cidr]}}]
+        made = elb(site).create_rule(ListenerArn=https.id, Priority=priority, Conditions=source, Actions=forward)
+        return made["Rules"][0]["RuleArn"]
+
+    assert "not a valid CIDR" in refused(lambda: direct(8, "198.51.100.1"))
+    others = [direct(priority) for priority in range(100, 199)]
+    assert "TooManyRules" in refused(lambda: direct(199))
+    for arn in others:
+        elb(site).delete_rule(RuleArn=arn)
+
+
+def test_eks_reads_an_issuers_keys_only_where_the_internet_reaches_them(site: Site) -> None:
+    host = "auth.lab.example.com"
+    issuer = f"https://{host}/realms/gpulab"
+    assert issuer_problem(issuer) is None, "what is elsewhere is for nobody here to say"
+    balancer, group = site.balancer(), site.target_group()
+    https = site.https(balancer)
+    alias = {"name": balancer.outputs["dnsName"], "zoneId": balancer.outputs["zoneId"], "evaluateTargetHealth": False}
+    site.aws.create(RECORD, {"zoneId": ZONE, "name": host, "type": "A", "aliases": [alias]})
+
+    def admit(cidr: str) -> None:
+        permission = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": cidr}]}
+        site.aws.ec2.authorize_security_group_ingress(GroupId=site.group, IpPermissions=[permission])
+
+    admit("198.51.100.0/24")
+    assert "admit some addresses only" in (issuer_problem(issuer) or "")
+    admit("0.0.0.0/0")
+    assert "forwards /realms/gpulab/.well-known/openid-configuration" in (issuer_problem(issuer) or "")
+    everything = [{"hostHeader": {"values": [host]}}, {"pathPattern": {"values": ["/realms/gpulab/*"]}}]
+    ranged = [*everything, {"sourceIp": {"values": ["198.51.100.0/24"]}}]
+    site.rule(https, group, conditions=ranged)
+    assert "for any address" in (issuer_problem(issuer) or "")
+    discovery = [everything[0], {"pathPattern": {"values": list(DISCOVERY_PATHS)}}]
+    site.rule(https, group, priority=150, conditions=discovery)
+    assert issuer_problem(issuer) is None
 
 
 def test_certificate_is_issued_once_public_dns_has_its_record(site: Site) -> None:

@@ -110,7 +110,7 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
     # The gate and Karpenter no longer wait for the drivers.
     components = project / "components"
     change(components / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
-    change(components / "platform.py", r"after\(in_cluster, cluster, storage\)", "after(in_cluster, cluster)")
+    change(components / "platform.py", r"controller_after=\[cluster, storage\]", "controller_after=[cluster]")
     change(components / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
     rehearsal.up()
     with pytest.raises(PhaseFailed, match=volume["metadata"]["name"]):

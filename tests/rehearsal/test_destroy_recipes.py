@@ -23,7 +23,7 @@ from rehearsal.phases import Options, Rehearsal
 from rehearsal.pods import until
 from rehearsal.providers.kubernetes.deleting import LONGEST
 from rehearsal.toolchain import Toolchain
-from tests.rehearsal import bare_pods
+from tests.rehearsal import bare_pods, labs
 from tests.rehearsal.labs import SharedLab, small_stack
 from tests.rehearsal.recipes import follow, follow_well, recipes
 from tests.reports.aws_lines import CommandLine
@@ -139,10 +139,18 @@ def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
     assert_gone(lab)
 
 
-def test_a_cluster_that_was_deleted_by_hand(shared: SharedLab, tmp_path: Path) -> None:
-    lab = shared.up()
-    if not lab.workspace.has_real_aws:
-        pytest.skip("there is no aws CLI that runs")
+@pytest.fixture
+def lab_with_people(toolchain: Toolchain, tmp_path: Path) -> Iterator[Rehearsal]:
+    """A small lab with a hub, up, for a test that no other could follow."""
+    with labs.lab(Options(stack_file=small_stack(tmp_path, people=True), stack="dev")) as made:
+        if not made.workspace.has_real_aws:
+            pytest.skip("there is no aws CLI that runs")
+        made.up()
+        yield made
+
+
+def test_a_cluster_that_was_deleted_by_hand(lab_with_people: Rehearsal, tmp_path: Path) -> None:
+    lab = lab_with_people
     run_pod(kubernetes_of(lab.plane))
     # A pod can run before its instance is there, and of a cluster that is gone nobody makes one.
     until(lambda: any("ec2 Instances" in one for one in left_in_aws(lab)), "the node has an instance", seconds=PATIENCE)

@@ -130,6 +130,12 @@ class EngineMocks(pulumi_mocks.Mocks):
                 "dnsSuffix": "amazonaws.com",
                 "reverseDnsPrefix": "com.amazonaws",
             },
+            # As they are in some account: names go to other ids in others. Of the regions of dev and prod.
+            "aws:index/getAvailabilityZones:getAvailabilityZones": {
+                "id": self.region,
+                "names": [*(f"us-east-1{letter}" for letter in "abcdef"), *(f"eu-west-1{letter}" for letter in "abc")],
+                "zoneIds": [*(f"use1-az{number}" for number in (6, 1, 2, 4, 3, 5)), "euw1-az2", "euw1-az3", "euw1-az1"],
+            },
             "aws:secretsmanager/getSecretVersion:getSecretVersion": lambda asked: {
                 "id": asked["secretId"],
                 "arn": asked["secretId"],

@@ -410,6 +410,81 @@ def test_a_call_that_no_role_admits_is_named() -> None:
         check("preview", "ec2:CreateVpc")
 
 
+EKS = "arn:aws:eks:us-east-1:123456789012"
+OIDC = {"identityProviderConfig.type": "oidc", "identityProviderConfig.name": "keycloak"}
+
+
+@pytest.mark.parametrize(
+    ("call", "parameters", "arn"),
+    [
+        ("eks:POST /clusters", {"name": "CLUSTER"}, f"{EKS}:cluster/CLUSTER"),
+        (
+            "eks:POST /clusters/CLUSTER/identity-provider-configs/disassociate",
+            OIDC,
+            f"{EKS}:identityproviderconfig/CLUSTER/oidc/keycloak/*",
+        ),
+        ("eks:DELETE /clusters/CLUSTER/addons/coredns", {}, f"{EKS}:addon/CLUSTER/coredns/*"),
+        ("eks:DELETE /clusters/CLUSTER/node-groups/a", {}, f"{EKS}:nodegroup/CLUSTER/a/*"),
+        (
+            f"eks:POST /tags/{EKS}:podidentityassociation/CLUSTER/a-1",
+            {},
+            f"{EKS}:podidentityassociation/CLUSTER/a-1",
+        ),
+        ("iam:CreateRole", {"RoleName": "CLUSTER-system-1"}, f"{IAM}:role/CLUSTER-system-1"),
+        ("iam:DeletePolicy", {"PolicyArn": f"{IAM}:policy/CLUSTER-x-1"}, f"{IAM}:policy/CLUSTER-x-1"),
+        ("events:PutTargets", {"Rule": "CLUSTER-spot-1"}, "arn:aws:events:us-east-1:123456789012:rule/CLUSTER-spot-1"),
+        (
+            "logs:CreateLogGroup",
+            {"logGroupName": "/aws/eks/CLUSTER/cluster"},
+            "arn:aws:logs:us-east-1:123456789012:log-group:/aws/eks/CLUSTER/cluster",
+        ),
+        (
+            "sqs:DeleteQueue",
+            {"QueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/CLUSTER-karpenter-1"},
+            "arn:aws:sqs:us-east-1:123456789012:CLUSTER-karpenter-1",
+        ),
+        (
+            "rds:DeleteDBInstance",
+            {"DBInstanceIdentifier": "CLUSTER-keycloak"},
+            "arn:aws:rds:us-east-1:123456789012:db:CLUSTER-keycloak",
+        ),
+        (
+            "kms:DeleteAlias",
+            {"AliasName": "alias/CLUSTER-secrets"},
+            "arn:aws:kms:us-east-1:123456789012:alias/CLUSTER-secrets",
+        ),
+        ("s3:PUT /CLUSTER-logs-1?policy", {}, "arn:aws:s3:::CLUSTER-logs-1"),
+        (
+            "backup:DELETE /backup-vaults/CLUSTER-storage-1",
+            {},
+            "arn:aws:backup:us-east-1:123456789012:backup-vault:CLUSTER-storage-1",
+        ),
+    ],
+)
+def test_a_deploy_role_is_held_to_the_resource_that_a_call_names(
+    call: str, parameters: dict[str, str], arn: str
+) -> None:
+    stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", datetime.date.min)
+
+    def check(cluster: str) -> str:
+        given = {name: value.replace("CLUSTER", cluster) for name, value in parameters.items()}
+        calls = {"applications": {}, "requests": {"pulumi-destroy": [[call.replace("CLUSTER", cluster), given]]}}
+        return permission_checks.admitted(calls, stack, [], ACCOUNT.id)
+
+    assert "named resources" in check("gpulab-dev")
+    with pytest.raises(DoesNotHold) as found:
+        check("strangers")
+    assert arn.replace("CLUSTER", "strangers") in str(found.value)
+
+
+def test_what_a_call_does_not_name_is_said_to_be_undecided() -> None:
+    stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", datetime.date.min)
+    calls = {"applications": {}, "requests": {"pulumi-up": [["iam:DeleteRole", {}]]}}
+    assert "not decided, as calls do not name the resource: iam:DeleteRole" in permission_checks.admitted(
+        calls, stack, [], ACCOUNT.id
+    )
+
+
 def test_a_policy_that_the_boundary_makes_worthless_is_named() -> None:
     stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", datetime.date.min)
     document = {"Statement": {"Effect": "Allow", "Action": ["s3:GetObject", "sts:AssumeRole"], "Resource": "*"}}

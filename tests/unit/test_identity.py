@@ -280,6 +280,16 @@ def test_no_public_path_leads_to_the_admin_api_or_another_realm():
     assert published.target_port == SERVER_PORT
 
 
+def test_the_internet_reads_the_realms_keys_only_where_eks_needs_them():
+    assert published_service(Addresses.of("lab.example.com"), NAMESPACE).open_paths == ()
+    published = published_service(Addresses.of("lab.example.com"), NAMESPACE, kubectl=True)
+    issuer = f"/realms/{REALM}"
+    assert set(published.open_paths) == {
+        f"{issuer}/.well-known/openid-configuration",
+        f"{issuer}/protocol/openid-connect/certs",
+    }
+
+
 def schema_of(chart: str) -> dict[str, Any]:
     schema = contracts.chart(chart).schema
     assert schema is not None

@@ -16,7 +16,7 @@ import contracts
 from components.access_logs import access_logs_policy
 from components.certificate import Certificate, CertificateArgs
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TAINT
-from components.ingress import Ingress, IngressArgs, check_published, name_prefix
+from components.ingress import MOST_RULES, Ingress, IngressArgs, check_published, name_prefix, rules_of
 from components.load_balancer import LONGEST_NAME, LoadBalancer, LoadBalancerArgs, balancer_name
 from components.load_balancer_controller import (
     NAMESPACE,
@@ -77,7 +77,9 @@ def balance(mocks: Any) -> Callable[..., LoadBalancer]:
 def publish(mocks: Any) -> Callable[..., Ingress]:
     """Deploys the way in with all that it needs; a callable makes its services there."""
 
-    def program(*services: PublishedService | Callable[[], list[PublishedService]]) -> Ingress:
+    def program(
+        *services: PublishedService | Callable[[], list[PublishedService]], cidrs: tuple[str, ...] = ()
+    ) -> Ingress:
         controller = LoadBalancerController(
             "lab-alb-controller",
             LoadBalancerControllerArgs(
@@ -100,10 +102,11 @@ def publish(mocks: Any) -> Callable[..., Ingress]:
             published=[
                 one for given in services for one in ([given] if isinstance(given, PublishedService) else given())
             ],
+            cidrs=cidrs,
         )
         return Ingress("lab", args)
 
-    return lambda *services: mocks.deploy(lambda: program(*services))
+    return lambda *services, **more: mocks.deploy(lambda: program(*services, **more))
 
 
 def test_only_the_ranges_given_reach_the_load_balancer_by_http_and_https(mocks, balance):
@@ -221,6 +224,60 @@ def test_each_service_has_a_rule_a_group_and_a_binding_that_belong_together(mock
         # The controller would write security group rules of its own, which nobody takes back.
         assert "networking" not in spec
     assert ingress.urls == {"auth": "https://auth.lab.example.com", "platform": "https://platform.lab.example.com"}
+
+
+RANGES = tuple(f"198.18.{number}.0/24" for number in range(29))
+OPEN = ("/realms/gpulab/.well-known/openid-configuration", "/realms/gpulab/protocol/openid-connect/certs")
+
+
+def conditions(rule: Any) -> dict[str, list[str]]:
+    return {key: value["values"] for one in rule.inputs["conditions"] for key, value in one.items()}
+
+
+@pytest.mark.parametrize("count", [1, 2, 29])
+def test_each_range_reaches_each_path_and_no_rule_has_more_values_than_elb_takes(count: int):
+    for service in (HUB, SIGN_IN, replace(SIGN_IN, paths=("/a/*", "/b/*", "/c/*"))):
+        rules = list(rules_of(service, RANGES[:count]))
+        assert [cidr for rule in rules for cidr in rule.cidrs] == list(RANGES[:count])
+        assert all(rule.paths == service.paths for rule in rules)
+        assert all(1 + len(rule.paths) + len(rule.cidrs) <= 5 for rule in rules)
+        assert rules[0].name == service.name
+        assert len({rule.name for rule in rules}) == len({rule.priority for rule in rules}) == len(rules)
+
+
+def test_anybody_reaches_open_paths_and_only_ranges_the_rest(mocks, publish):
+    publish(replace(SIGN_IN, open_paths=OPEN), HUB, cidrs=RANGES[:2])
+    groups = {one.name: one.outputs["arn"] for one in mocks.all(GROUP)}
+    open_rule = mocks.one(RULE, "lab-auth-open")
+    assert conditions(open_rule) == {"hostHeader": [SIGN_IN.host], "pathPattern": list(OPEN)}
+    assert open_rule.inputs["actions"] == [{"type": "forward", "targetGroupArn": groups["lab-auth"]}]
+    restricted = [one for one in mocks.all(RULE) if one.name != open_rule.name]
+    assert restricted
+    assert all(set(conditions(one)["sourceIp"]) <= set(RANGES[:2]) for one in restricted)
+    # 443 opens when every rule has its ranges, and closes before any of them goes.
+    opened = mocks.one(ADMITTED, "lab-alb-open")
+    assert (opened.inputs["cidrIpv4"], opened.inputs["fromPort"], opened.inputs["toPort"]) == ("0.0.0.0/0", 443, 443)
+    assert opened.inputs["securityGroupId"] == mocks.one("aws:ec2/securityGroup:SecurityGroup").id
+    assert all(mocks.needs(opened, one) for one in mocks.all(RULE))
+
+
+@pytest.mark.parametrize(("open_paths", "cidrs"), [((), RANGES[:2]), (OPEN, ())])
+def test_443_stays_as_it_is_where_nothing_is_open_or_everybody_comes_in_anyway(mocks, publish, open_paths, cidrs):
+    publish(replace(SIGN_IN, open_paths=open_paths), cidrs=cidrs)
+    assert "lab-alb-open" not in {one.name for one in mocks.all(ADMITTED)}
+    assert "lab-auth-open" not in {one.name for one in mocks.all(RULE)}
+
+
+def test_rules_for_ranges_fit_the_load_balancer_and_stay_apart():
+    many = [replace(HUB, name=f"s{number}", priority=1000 * number) for number in range(1, 11)]
+    check_published(many, "lab.example.com", RANGES)
+    more = [replace(HUB, name=f"t{number}", priority=1000 * number) for number in range(1, 12)]
+    with pytest.raises(ValueError, match=f"which has {MOST_RULES} at most"):
+        check_published(more, "lab.example.com", RANGES)
+    with pytest.raises(ValueError, match="priority of their own: 201 is there twice"):
+        check_published([HUB, replace(HUB, name="next", priority=201)], "lab.example.com", RANGES[:6])
+    with pytest.raises(ValueError, match="no room for a range"):
+        check_published([replace(HUB, paths=("/a", "/b", "/c", "/d"))], "lab.example.com", RANGES[:1])
 
 
 def test_bindings_pass_the_schema_of_their_definition(mocks, publish):
@@ -341,6 +398,8 @@ def test_names_and_priorities_are_there_once():
         ({"paths": ()}, "0 paths"),
         ({"paths": tuple(f"/{number}" for number in range(MOST_PATHS + 1))}, "5 paths"),
         ({"paths": ("hub/*",)}, "unlike hub/"),
+        ({"open_paths": ("keys",)}, "unlike keys"),
+        ({"open_paths": tuple(f"/{number}" for number in range(MOST_PATHS + 1))}, "5 open paths"),
         ({"health_check_path": "health"}, "unlike health"),
         ({"priority": 0}, "priority 0"),
         ({"priority": 50_001}, "priority 50001"),

@@ -18,9 +18,10 @@ from components.hub import config as hub_config
 from components.hub import pod
 from components.jupyterhub import MODULES, PRIORITY_CLASS, hub_modules, hub_rules, published_service, secrets_checksum
 from components.jupyterhub_values import PACKAGE, SECRETS_CHECKSUM
-from components.notebook_end import NOTEBOOKS, NotebookEndProvider
+from components.notebook_end import NOTEBOOKS, NotebookEndProvider, NotebooksUnreachableError
 from components.realm import Addresses
 from components.team_names import HUB_NAMESPACE
+from components.volume_gate import DELETE_UNREACHABLE
 from components.warm import PRIORITY as PLACEHOLDER_PRIORITY
 from settings import Identity
 
@@ -270,6 +271,43 @@ def test_deletion_ends_the_notebooks_of_every_team(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(kubernetes.client, "CoreV1Api", Api)
     NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a", "team-b"]})
     assert asked == [("team-a", NOTEBOOKS), ("team-b", NOTEBOOKS)]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """An API server that answers with an error, or does not answer at all."""
+    import kubernetes  # noqa: PLC0415
+
+    def refuse(config: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(kubernetes.config, "new_client_from_config_dict", refuse)
+
+
+@pytest.mark.parametrize("value", ["", "false"])
+def test_notebooks_of_a_cluster_out_of_reach_stop_the_deletion_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    answering(monkeypatch, OSError("timed out"))
+    monkeypatch.setenv(DELETE_UNREACHABLE, value)
+    with pytest.raises(NotebooksUnreachableError) as refusal:
+        NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
+    for part in ("team-a", "timed out", f"{DELETE_UNREACHABLE}=true"):
+        assert part in str(refusal.value)
+
+
+def test_notebooks_of_a_cluster_that_was_deleted_by_hand_have_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, OSError("timed out"))
+    monkeypatch.setenv(DELETE_UNREACHABLE, "true")
+    NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
+
+
+def test_an_api_server_that_refuses_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kubernetes.client import ApiException  # noqa: PLC0415
+
+    answering(monkeypatch, ApiException(status=403))
+    monkeypatch.setenv(DELETE_UNREACHABLE, "true")
+    with pytest.raises(ApiException):
+        NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
 
 
 def test_namespaces_that_come_and_go_are_kept_up_to_date() -> None:

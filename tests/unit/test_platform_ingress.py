@@ -101,6 +101,27 @@ def test_destruction_runs_from_bindings_to_the_controller_and_from_the_cluster_t
         assert public.needs(first, then), f"{then.urn} has to outlive {first.urn}"
 
 
+def test_controllers_have_their_identity_minutes_before_their_pods_start(public):
+    """EKS: an association takes seconds to act, and a pod that is admitted before never gets credentials."""
+    system_nodes = public.one("eks:index:ManagedNodeGroup")
+    accounts = {}
+    for association in public.all("aws:eks/podIdentityAssociation:PodIdentityAssociation"):
+        accounts[association.inputs["serviceAccount"]] = association
+        assert not public.needs(association, system_nodes), association.urn
+        assert public.needs(association, public.one("eks:index:Cluster"))
+    runs_as = {
+        "karpenter": public.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter"),
+        "aws-load-balancer-controller": public.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-alb-controller"),
+        "ebs-csi-controller-sa": public.one("aws:eks/addon:Addon", "gpulab-dev-storage-ebs"),
+        "efs-csi-controller-sa": public.one("aws:eks/addon:Addon", "gpulab-dev-storage-efs"),
+    }
+    assert accounts.keys() == runs_as.keys()
+    for account, pods in runs_as.items():
+        assert public.needs(pods, accounts[account])
+        assert public.needs(pods, system_nodes)
+        assert "podIdentityAssociations" not in pods.inputs
+
+
 def test_a_certificate_does_not_hold_up_the_cluster(public):
     validation = public.one("aws:acm/certificateValidation:CertificateValidation")
     assert not public.needs(public.one("eks:index:Cluster"), validation)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime
 import subprocess
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 from rich.console import Console
 
 from rehearsal import plugins, workspace
-from rehearsal.checks import destroyed_in_order
+from rehearsal.checks import DoesNotHold, destroyed_in_order, identities_come_first
 from rehearsal.engine import Engine, Result, Step, _Lines
 from rehearsal.leftovers import Account
+from rehearsal.run import Options, staged
 from rehearsal.toolchain import Toolchain
+from settings import SettingsError
 
 URN = "urn:pulumi:dev::gpulab::"
 
@@ -55,6 +59,53 @@ def test_the_order_of_destruction_is_read_from_beginnings_and_ends(events: list[
     assert check.ok is (wrong is None)
     if wrong:
         assert wrong in check.detail
+
+
+def in_state(type_: str, name: str, *dependencies: str, parent: str = "", **outputs: Any) -> dict[str, Any]:
+    return {"urn": name, "type": type_, "parent": parent, "dependencies": list(dependencies), "outputs": outputs}
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "own", "wrong"),
+    [
+        ([], [], None),
+        (["release"], [], "association of karpenter waits for the system nodes"),
+        ([], ["arn:1"], "addon ebs makes its association together with its pods"),
+    ],
+)
+def test_an_association_that_is_as_late_as_its_pods_is_found(
+    dependencies: list[str], own: list[str], wrong: str | None
+) -> None:
+    """The component that an association belongs to may be what waits."""
+    resources = [
+        in_state("aws:eks/nodeGroup:NodeGroup", "nodes"),
+        in_state("gpulab:index:Karpenter", "karpenter", *dependencies),
+        in_state("kubernetes:helm.sh/v3:Release", "release", "nodes"),
+        in_state("aws:eks/addon:Addon", "addon", addonName="ebs", podIdentityAssociations=own),
+        in_state(
+            "aws:eks/podIdentityAssociation:PodIdentityAssociation",
+            "association",
+            parent="karpenter",
+            namespace="kube-system",
+            serviceAccount="karpenter",
+        ),
+    ]
+    subject = mock.Mock(resources=resources)
+    if wrong is None:
+        assert identities_come_first(subject) == "karpenter"
+        return
+    with pytest.raises(DoesNotHold, match=wrong):
+        identities_come_first(subject)
+
+
+def test_a_network_alone_is_not_rehearsed(tmp_path: Path) -> None:
+    document = yaml.safe_load((workspace.PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    document["config"]["gpulab:network"]["only"] = True
+    stack_file = tmp_path / "Pulumi.dev.yaml"
+    stack_file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    staging = staged(Options(stack_file=stack_file, stack="dev"), Console(quiet=True))
+    with pytest.raises(SettingsError, match=r"gpulab:network\.only"), staging:
+        pass
 
 
 def test_only_whole_lines_of_a_growing_file_are_read(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.cluster import SYSTEM_TAINT
-from components.csi_drivers import storage_class, use_of_key_policy
+from components.csi_drivers import (
+    EBS_ADDON,
+    EBS_SERVICE_ACCOUNT,
+    EFS_ADDON,
+    EFS_SERVICE_ACCOUNT,
+    storage_class,
+    use_of_key_policy,
+)
 from components.storage import (
     Storage,
     StorageArgs,
@@ -30,6 +37,8 @@ NODES = "sg-nodes"
 FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 VAULT = "aws:backup/vault:Vault"
 KEY = "aws:kms/key:Key"
+ASSOCIATION = "aws:eks/podIdentityAssociation:PodIdentityAssociation"
+SERVICE_ACCOUNTS = {EBS_ADDON: EBS_SERVICE_ACCOUNT, EFS_ADDON: EFS_SERVICE_ACCOUNT}
 
 Deploy = Callable[..., Any]
 
@@ -110,12 +119,13 @@ def test_there_is_one_default_class_and_eks_own_is_not_it(mocks, deploy) -> None
 def test_the_drivers_act_as_roles_that_only_their_service_accounts_take(mocks, deploy) -> None:
     deploy()
     roles = {one.outputs["arn"]: one for one in mocks.all("aws:iam/role:Role")}
-    for addon in ("aws-ebs-csi-driver", "aws-efs-csi-driver"):
-        (association,) = addons(mocks)[addon].inputs["podIdentityAssociations"]
-        role = roles[association["roleArn"]]
+    for addon, account in SERVICE_ACCOUNTS.items():
+        (association,) = [one for one in mocks.all(ASSOCIATION) if one.inputs["serviceAccount"] == account]
+        assert association.inputs["namespace"] == "kube-system"
+        role = roles[association.inputs["roleArn"]]
         (statement,) = json.loads(role.inputs["assumeRolePolicy"])["Statement"]
         tags = statement["Condition"]["StringEquals"]
-        assert tags["aws:RequestTag/kubernetes-service-account"] == association["serviceAccount"]
+        assert tags["aws:RequestTag/kubernetes-service-account"] == account
         assert tags["aws:RequestTag/eks-cluster-arn"] == CLUSTER_ARN
         # What it may do outlives it.
         attachments = [
@@ -124,7 +134,7 @@ def test_the_drivers_act_as_roles_that_only_their_service_accounts_take(mocks, d
             if one.inputs["role"] == role.outputs["name"]
         ]
         assert attachments
-        assert all(mocks.needs(addons(mocks)[addon], one) for one in attachments)
+        assert all(mocks.needs(addons(mocks)[addon], one) for one in [*attachments, association])
 
 
 def test_controllers_run_on_the_system_nodes_and_volumes_get_the_stacks_tags(mocks, deploy) -> None:

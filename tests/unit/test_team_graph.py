@@ -233,6 +233,24 @@ def test_the_api_takes_the_realms_tokens_once_the_realm_answers(published: Engin
         assert all(mocks.needs(provider, one) for one in mocks.all(needed)), needed
 
 
+def test_eks_gets_at_the_realms_keys_from_the_internet_and_nobody_at_anything_else(published: EngineMocks) -> None:
+    mocks = published
+    opened = mocks.one("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule", "gpulab-dev-alb-open")
+    assert opened.inputs["cidrIpv4"] == "0.0.0.0/0"
+    assert mocks.needs(mocks.one("aws:eks/identityProviderConfig:IdentityProviderConfig"), opened)
+    open_paths = set()
+    for rule in mocks.all("aws:lb/listenerRule:ListenerRule"):
+        said = {key: value["values"] for one in rule.inputs["conditions"] for key, value in one.items()}
+        if "sourceIp" in said:
+            assert said["sourceIp"] == PUBLISHED["gpulab:ingress"]["cidrs"]
+        else:
+            open_paths |= set(said["pathPattern"])
+    assert open_paths == {
+        "/realms/gpulab/.well-known/openid-configuration",
+        "/realms/gpulab/protocol/openid-connect/certs",
+    }
+
+
 def bound_in_research(mocks: Any) -> dict[str, str]:
     """The ClusterRole of each group that the API knows there."""
     return {

@@ -136,7 +136,10 @@ class AccessEntryOperations(Operations):
         parts = _PRINCIPAL.fullmatch(principal)
         if parts is None:
             raise invalid(f"The principalArn parameter format is not valid: {principal}", clusterName=cluster.name)
-        # EKS takes principals of this account that IAM does not know; it does not look.
+        # EKS looks principals up, and answers so for any role that does not exist (terraform-aws-eks issue 2969). Here
+        # administrators need not exist, but under this name no role does.
+        if principal.partition("/")[2].startswith("AWSReservedSSO_"):
+            raise invalid("The specified principalArn is invalid: invalid principal.", clusterName=cluster.name)
 
 
 def _check_groups(cluster: Cluster, user: str | None, groups: list[str]) -> None:

@@ -6,14 +6,22 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
-from moto.eks.exceptions import InvalidRequestException
+from moto.eks.exceptions import EKSError, InvalidRequestException
 from moto.iam.exceptions import NotFoundException
 from moto.kms.models import kms_backends
 
+import contracts
 from contracts import eks
 from rehearsal.aws.eks.state import Operations, invalid
 
 _ZONES_NEEDED = 2
+
+
+class UnsupportedAvailabilityZoneException(EKSError):
+    """A subnet of the control plane is in a zone where EKS has none."""
+
+    TYPE = "UnsupportedAvailabilityZoneException"
+    STATUS = 400
 
 
 def trusts(role: Any, service: str, *actions: str) -> bool:
@@ -85,9 +93,22 @@ def subnets(operations: Operations, ids: list[str]) -> list[Any]:
     return found
 
 
-def control_plane_subnets(operations: Operations, ids: list[str]) -> list[Any]:
-    """The subnets of a control plane, which has its network interfaces in two zones at least."""
+def control_plane_subnets(operations: Operations, ids: list[str], cluster_name: str) -> list[Any]:
+    """The subnets of a control plane, which has its network interfaces in two zones at least, and not in any zone."""
     found = subnets(operations, ids)
+    without = contracts.zones_without_control_plane()
+    zones = {zone.name: zone.zone_id not in without for zone in operations.ec2.describe_availability_zones()}
+    for zone in [subnet.availability_zone for subnet in found]:
+        if not zones[zone]:
+            valid = [name for name, is_valid in zones.items() if is_valid]
+            # In these words also where EKS will never have a control plane.
+            raise UnsupportedAvailabilityZoneException(
+                message=f"Cannot create cluster '{cluster_name}' because {zone}, the targeted availability zone, does "
+                "not currently have sufficient capacity to support the cluster. Retry and choose from these "
+                f"availability zones: {', '.join(valid)}",
+                clusterName=cluster_name,
+                validZones=valid,
+            )
     if len({subnet.availability_zone for subnet in found}) < _ZONES_NEEDED:
         raise invalid("Subnets specified must be in at least two different AZs")
     return found

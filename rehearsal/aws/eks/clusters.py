@@ -45,7 +45,7 @@ class ClusterOperations(Operations):
         if access.get("authenticationMode", "CONFIG_MAP") not in _AUTHENTICATION_MODES:
             raise invalid(f"unknown authentication mode {access['authenticationMode']}", clusterName=name)
         checks.cluster_role(self, self.asked("roleArn"))
-        subnets = checks.control_plane_subnets(self, network.get("subnetIds", []))
+        subnets = checks.control_plane_subnets(self, network.get("subnetIds", []), name)
         checks.security_groups(self, network.get("securityGroupIds", []), subnets[0].vpc_id)
         checks.encryption(self, encryption)
         cluster = Cluster(

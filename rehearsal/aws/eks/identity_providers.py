@@ -7,6 +7,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 
+from rehearsal.aws.eks.issuer import access_problem
 from rehearsal.aws.eks.state import Cluster, Operations, in_use, invalid, missing
 
 _KIND = "oidc"
@@ -25,6 +26,11 @@ class IdentityProviderOperations(Operations):
             )
         if not oidc["issuerUrl"].startswith("https://"):
             raise invalid("issuerUrl must begin with https://", clusterName=cluster.name)
+        if problem := access_problem(oidc["issuerUrl"]):
+            raise invalid(
+                f"issuerUrl {oidc['issuerUrl']} must be publicly accessible over the internet: {problem}",
+                clusterName=cluster.name,
+            )
         for prefix in ("usernamePrefix", "groupsPrefix"):
             if oidc.get(prefix, "").startswith("system:"):
                 raise invalid(f"{prefix} must not be system:, which is Kubernetes' own", clusterName=cluster.name)

@@ -92,8 +92,10 @@ class PodIdentityOperations(Operations):
     def delete_pod_identity_association(self) -> ActionResult:
         cluster = self.cluster()
         association = self._association(cluster)
-        if owner := association.get("ownerArn"):
-            raise in_use(f"The association belongs to the addon {owner}", clusterName=cluster.name)
+        # One that an addon owns can go too ("Attach an IAM role to an Amazon EKS add-on", EKS user guide).
+        for addon in cluster.addons.values():
+            if association["associationArn"] in addon["podIdentityAssociations"]:
+                addon["podIdentityAssociations"].remove(association["associationArn"])
         del cluster.pod_identity_associations[association["associationId"]]
         return ActionResult({"association": association})
 

@@ -96,7 +96,7 @@ class UpdateOperations(Operations):
     def _update_network(self, cluster: Cluster, change: dict[str, Any]) -> dict[str, Any]:
         if "subnetIds" in change or "securityGroupIds" in change:
             ids = change.get("subnetIds", cluster.resources_vpc_config["subnetIds"])
-            subnets = checks.control_plane_subnets(self, ids)
+            subnets = checks.control_plane_subnets(self, ids, cluster.name)
             if subnets[0].vpc_id != cluster.resources_vpc_config["vpcId"]:
                 raise invalid("Provided subnets belong to another VPC than the cluster", clusterName=cluster.name)
             checks.security_groups(self, change.get("securityGroupIds", []), subnets[0].vpc_id)

@@ -107,6 +107,8 @@ class Addon(EksResource):
         settings = {key: inputs[key] for key in self._settings if key != "addonVersion" and inputs.get(key)}
         if "configurationValues" in changed and not inputs.get("configurationValues"):
             settings["configurationValues"] = json.dumps({})
+        if "podIdentityAssociations" in changed and not inputs.get("podIdentityAssociations"):
+            settings["podIdentityAssociations"] = []
         if "addonVersion" in changed and inputs.get("addonVersion"):
             settings["addonVersion"] = inputs["addonVersion"]
         if inputs.get("resolveConflictsOnUpdate"):

@@ -25,9 +25,21 @@ _ACTIONS = {"forward": "targetGroupArn", "redirect": "redirect", "fixed-response
 _CONTENT_TYPES = ("text/plain", "text/css", "text/html", "application/javascript", "application/json")
 _LONGEST_BODY = 1024
 # The conditions that can be carried out: property -> field, and the key of its values.
-_CONDITIONS = {"hostHeader": ("host-header", "HostHeaderConfig"), "pathPattern": ("path-pattern", "PathPatternConfig")}
+_CONDITIONS = {
+    "hostHeader": ("host-header", "HostHeaderConfig"),
+    "pathPattern": ("path-pattern", "PathPatternConfig"),
+    "sourceIp": ("source-ip", "SourceIpConfig"),
+}
 _MOST_VALUES, _LONGEST_VALUE = 5, 128
 _PRIORITIES = (1, 50000)
+
+
+def _value_problems(kind: str, values: list[str], at: str) -> Iterator[Refused]:
+    for value in values:
+        if not 1 <= len(value) <= _LONGEST_VALUE:
+            yield Refused(f"{value!r} must have 1 to {_LONGEST_VALUE} characters", at)
+        if kind == "sourceIp" and "/" not in value:
+            yield Refused(f"{value!r} must be a range such as 203.0.113.0/24", at)
 
 
 def _action_problems(actions: Any, at: str) -> Iterator[Refused]:
@@ -165,7 +177,7 @@ class Listener(ElbResource):
 
 
 class ListenerRule(ElbResource):
-    """A rule of a listener: which requests, by host and path, and what becomes of them."""
+    """A rule of a listener: which requests, by host, path and source, and what becomes of them."""
 
     token = "aws:lb/listenerRule:ListenerRule"
     force_new = frozenset({"listenerArn"})
@@ -188,9 +200,7 @@ class ListenerRule(ElbResource):
                     yield Refused(f"the rehearsal's aws provider carries out values of {', '.join(_CONDITIONS)}", where)
                     continue
                 values += said["values"]
-                for value in said["values"]:
-                    if not 1 <= len(value) <= _LONGEST_VALUE:
-                        yield Refused(f"{value!r} must have 1 to {_LONGEST_VALUE} characters", f"{where}.{kind}")
+                yield from _value_problems(kind, said["values"], f"{where}.{kind}")
         if not conditions:
             yield Refused("at least one condition is needed", "conditions")
         if len(values) > _MOST_VALUES:

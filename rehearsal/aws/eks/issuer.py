@@ -1,0 +1,51 @@
+"""Whether EKS can read an issuer's keys: it comes over the internet, from addresses that it names nowhere.
+
+"This URL must be publicly accessible over the internet" (OidcIdentityProviderConfigRequest, EKS API reference). Whether
+EKS says so at once, or its API server just takes nobody's token, we have not seen: here the association is refused.
+Looked at are issuers behind a load balancer of the account; what is elsewhere counts as accessible.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from moto.ec2.models import ec2_backends
+
+from rehearsal.aws import public_dns
+from rehearsal.aws.elb_rules import is_forwarded
+from settings.addresses import open_to
+
+_HTTPS = 443
+_DISCOVERY = "/.well-known/openid-configuration"
+_KEYS = "/protocol/openid-connect/certs"
+"""Where Keycloak has a realm's keys, as its discovery document says."""
+
+
+def access_problem(issuer_url: str) -> str | None:
+    """What keeps EKS from an issuer's discovery document and keys; None when nothing does."""
+    address = urlsplit(issuer_url)
+    host = address.hostname or ""
+    balancer = public_dns.load_balancer_at(host)
+    if balancer is None:
+        return None
+    if balancer.scheme == "internal":
+        return f"{host} is an internal load balancer"
+    if open_to(_admitted(balancer)) != "any address":
+        return f"the security groups of {host} admit some addresses only to port {_HTTPS}"
+    listeners = [one for one in balancer.listeners.values() if int(one.port) == _HTTPS]
+    for path in (f"{address.path}{_DISCOVERY}", f"{address.path}{_KEYS}"):
+        if not any(is_forwarded(listener, host, path) for listener in listeners):
+            return f"no rule of {host} forwards {path} for any address"
+    return None
+
+
+def _admitted(balancer: Any) -> list[str]:
+    """The IPv4 ranges that reach the load balancer's port for HTTPS."""
+    _, _, _, region, account, *_ = balancer.arn.split(":")
+    ec2 = ec2_backends[account][region]
+    groups = [ec2.get_security_group_from_id(id) for id in balancer.security_groups or []]
+    rules = [rule for group in groups if group for rule in group.ingress_rules]
+    # A rule for every protocol has no ports.
+    admitting = [rule for rule in rules if rule.from_port is None or rule.from_port <= _HTTPS <= rule.to_port]
+    return [rule.ip_range["CidrIp"] for rule in admitting if rule.ip_range.get("CidrIp")]

@@ -1,0 +1,84 @@
+"""Which resources a call is about, and whether policies' resource patterns admit them.
+
+Which types of resources an action needs, and what their ARNs look like, is in contracts/aws/iam-actions.json, for the
+services whose permissions name resources. A part of an ARN that a call does not say (a random id) is `*`: a pattern
+that needs to know it neither admits nor refuses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import contracts
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+# What a part of an ARN is called in requests, where it has another name there: the first that a call has.
+_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "Alias": ("AliasName",),
+    "BucketName": ("Bucket",),
+    "ClusterName": ("clusterName", "name"),
+    "DbInstanceName": ("DBInstanceIdentifier",),
+    "IdentityProviderConfigName": ("identityProviderConfig.name", "oidc.identityProviderConfigName"),
+    "IdentityProviderType": ("identityProviderConfig.type",),
+    "InstanceProfileNameWithPath": ("InstanceProfileName",),
+    "KeyId": ("KeyId", "TargetKeyId"),
+    "ObjectName": ("Key",),
+    "ParameterGroupName": ("DBParameterGroupName",),
+    "PolicyNameWithPath": ("PolicyName",),
+    "QueueName": ("QueueName", "QueueUrl"),
+    "RoleNameWithPath": ("RoleName",),
+    "RuleName": ("Rule", "Name"),
+    "SnapshotName": ("DBSnapshotIdentifier",),
+    "SubnetGroupName": ("DBSubnetGroupName",),
+}
+# A parameter of these is a path or an address that ends with the name.
+_LAST_PART = frozenset({"AliasName", "QueueUrl"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stack is, as ARNs say it."""
+
+    partition: str
+    region: str
+    account: str
+
+
+def resources_of(action: str, parameters: Mapping[str, str], place: Place) -> list[str]:
+    """The ARNs that a call is about, each of which has to be admitted; none where the contract names none."""
+    types = contracts.iam_resource_types(action)
+    arns = [_arn(template, parameters, place) for template in types.templates]
+    # Of types that an action may be about, the one is meant that the call says the most of.
+    return arns if types.required else sorted(arns, key=lambda arn: arn.count("*"))[:1]
+
+
+def _arn(template: str, parameters: Mapping[str, str], place: Place) -> str:
+    pattern = re.compile("[^:/]*".join(map(re.escape, _VARIABLE.split(template)[::2])) + ".*")
+    given = next(
+        (value for value in parameters.values() if value.startswith("arn:") and pattern.fullmatch(value)), None
+    )
+    known = {"Partition": place.partition, "Region": place.region, "Account": place.account}
+    return given or _VARIABLE.sub(lambda match: known.get(match[1]) or _said(match[1], parameters), template)
+
+
+def _said(variable: str, parameters: Mapping[str, str]) -> str:
+    for name in (*_PARAMETERS.get(variable, ()), variable, f"{variable[0].lower()}{variable[1:]}"):
+        if value := parameters.get(name):
+            value = value.rpartition(":")[2] if value.startswith("arn:") else value
+            return value.rpartition("/")[2] if name in _LAST_PART or value.startswith("key/") else value
+    return "*"
+
+
+def is_admitted(patterns: Iterable[str], arn: str) -> bool | None:
+    """Whether one of the patterns covers a resource; None where that depends on what the call does not say."""
+    listed = list(patterns)
+    if any(fnmatchcase(arn.replace("*", "-"), pattern) for pattern in listed):
+        return True
+    if "*" not in arn:
+        return False
+    known = arn.partition("*")[0]
+    starts = [pattern.partition("*")[0] for pattern in listed]
+    return None if any(known.startswith(start) or start.startswith(known) for start in starts) else False
