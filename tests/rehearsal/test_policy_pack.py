@@ -69,7 +69,7 @@ def test_the_bad_platform_makes_every_policy_fire(engine_on: MakeEngine) -> None
     assert refused == {policy.name for policy in POLICIES}, result.output[-2000:]
     remedies = {policy.name: policy.remediation_steps for policy in POLICIES}
     for violation in result.violations:
-        if not violation.undecided:
+        if not violation.undecided and "not decided: " not in violation.message:
             assert str(remedies[violation.policy]) in violation.message
 
 
