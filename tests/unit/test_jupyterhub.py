@@ -122,8 +122,8 @@ def test_release_asks_helm_to_go_back_when_an_upgrade_fails(lab: EngineMocks) ->
     assert release.inputs["cleanupOnFail"] is True
     assert release.inputs["version"] == contracts.chart("jupyterhub").version
     assert release.inputs["namespace"] == HUB_NAMESPACE
-    # Else the chart's own budget would stay beside ours, which the API server refuses.
-    assert release.inputs["allowNullValues"] is True
+    # Deprecated: the plugin keeps nulls, and warns of it.
+    assert "allowNullValues" not in release.inputs
 
 
 def test_each_content_has_a_config_map_whose_name_comes_never_again(lab: EngineMocks) -> None:
