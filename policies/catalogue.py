@@ -25,6 +25,7 @@ from policies import (
     sign_in,
     supply,
     taints,
+    workloads,
 )
 from policies.rules import EVERY_STACK, LABS_SETTING
 
@@ -38,6 +39,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     permissions,
     secret_values,
     notebooks,
+    workloads,
     supply,
     sign_in,
     data,

@@ -97,8 +97,9 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(lab: 
     held = secrets[values["hub"]["existingSecret"]].inputs["stringData"]
     assert held["hub.config.JupyterHub.cookie_secret"] == "hex of gpulab-dev-hub-cookies"
     assert held["hub.config.CryptKeeper.keys"] == "hex of gpulab-dev-hub-auth-state"
-    source = values["hub"]["extraEnv"]["OAUTH_CLIENT_SECRET"]["valueFrom"]["secretKeyRef"]
-    client_secret = held[source["key"]]
+    # The chart mounts the Secret, and the hub reads the file.
+    assert "extraEnv" not in values["hub"]
+    client_secret = held[hub_config.CLIENT_SECRET.name]
     assert client_secret == "generated for gpulab-dev-identity-client-jupyterhub-secret"
     text = json.dumps(values)
     assert [one for one in held.values() if one in text] == []
