@@ -267,6 +267,7 @@ def hub_administrators_in_notebooks(hub: Resource, _limits: Limits) -> Iterator[
     for role in roles:
         if "access:servers" in items(at(roles[role], "scopes")):
             yield f"values.hub.loadRoles.{role}.scopes has access:servers without a filter, which opens everybody's"
+    yield from set_in_python(hub, r"JupyterHub\.(?:load_roles|admin_access)|\w*Authenticator\.admin_users")
 
 
 def _before_roles(version: Any) -> bool:

@@ -221,6 +221,7 @@ def test_who_a_container_runs_as_is_its_images_choice_unless_something_is_said()
         ("notebook-sudo", "c.Spawner.environment.update(GRANT_SUDO='yes')"),
         ("notebook-host-access", "c.KubeSpawner.volumes.append({'hostPath': {'path': '/'}})"),
         ("hub-allow-all", "c.GenericOAuthenticator.allow_all = True"),
+        ("hub-administrators-in-notebooks", "c.Authenticator.admin_users = {'root'}"),
         ("hub-dummy-authenticator", "c.JupyterHub.authenticator_class = 'dummy'"),
     ],
 )

@@ -46,7 +46,7 @@ _MAPS = _QUANTITY_MAPS | _OTHER_MAPS | {"data", "binaryData", "stringData"}
 
 def normalized(obj: Object) -> Object:
     """The object as the plugin keeps it."""
-    api_version, kind = obj["apiVersion"], obj["kind"]
+    api_version, kind = obj.get("apiVersion", ""), obj.get("kind")
     if api_version != "v1" and api_version.partition("/")[0] not in _GROUPS:
         return obj
     if (api_version, kind) == ("v1", "Secret"):
