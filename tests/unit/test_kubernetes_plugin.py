@@ -6,7 +6,8 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -17,7 +18,9 @@ import contracts
 from components import quantities, volumes
 from components.hub.quantities import amount
 from rehearsal import chart_paths
-from rehearsal.providers.kubernetes import normalizing
+from rehearsal.engine import Result, Step, _step
+from rehearsal.phases import PhaseFailed, Rehearsal
+from rehearsal.providers.kubernetes import awaiting, normalizing
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
 from rehearsal.providers.kubernetes.release import _values
 from rehearsal.providers.serving import UNKNOWN, Properties, Refused, Request
@@ -166,6 +169,33 @@ def test_a_claim_without_a_class_is_told_what_to_wait_for():
     assert annotations == {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
 
 
+class Holding:
+    """A cluster that has an object as it is."""
+
+    def __init__(self, obj: Properties) -> None:
+        self._obj = obj
+
+    def get(self, obj: Properties) -> Properties:
+        return self._obj
+
+
+def test_a_claim_without_a_class_is_warned_of_unless_it_says_what_to_wait_for():
+    metadata = {"name": "homes", "namespace": "team-a"}
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata,
+        "spec": {"storageClassName": ""},
+        "status": {"phase": "Bound"},
+    }
+    for annotated, warnings in (({}, ['no storage class found for "homes"']), (volumes.UNTIL_BOUND, [])):
+        waited = {**claim, "metadata": {**metadata, "annotations": annotated}}
+        provider = Telling()
+        request = Request(urn="urn:pulumi:s::p::kubernetes:core/v1:PersistentVolumeClaim::x", provider=provider)
+        assert awaiting.until_ready(cast("Any", Holding(waited)), waited, waited, request) == waited
+        assert provider.warnings == warnings
+
+
 def chart_archive(folder: Path, name: str, version: str) -> Path:
     path = folder / f"{name}-{version}.tgz"
     content = json.dumps({"apiVersion": "v2", "name": name, "version": version}).encode()
@@ -205,3 +235,32 @@ def test_charts_that_are_in_no_folder_are_asked_of_their_repositories(tmp_path, 
     assert found == {"karpenter": tmp_path / "karpenter.tgz"}
     assert missing == ["jupyterhub"]
     assert len(asked) == 2
+
+
+def release_step(chart: str) -> Step:
+    """A release as the engine tells of it in a preview."""
+    inputs = {"chart": chart, "version": "1.0.0", "repositoryOpts": {"repo": "https://example.com"}}
+    urn = f"urn:pulumi:s::p::{RELEASE}::x"
+    return _step({"op": "create", "urn": urn, "type": RELEASE, "new": {"inputs": inputs}}, 0)
+
+
+def test_a_chart_that_cannot_be_had_ends_the_first_preview(tmp_path, monkeypatch):
+    monkeypatch.setattr("rehearsal.providers.kubernetes.archives.pull_into", lambda *_: None)
+    helm = SimpleNamespace(wait_for=lambda program: None, path=lambda program: tmp_path / program)
+    rehearsal = cast("Any", SimpleNamespace(toolchain=helm))
+    with pytest.raises(PhaseFailed, match=r"the charts gone are in no folder .* with --charts"):
+        Rehearsal._have_charts(rehearsal, Result("preview", steps=[release_step("gone")]))
+    at_hand = chart_archive(tmp_path, "x", "1.0.0")
+    Rehearsal._have_charts(rehearsal, Result("preview", steps=[release_step(str(at_hand))]))
+
+
+def test_a_chart_that_was_pulled_is_named_in_the_stack_file(tmp_path, monkeypatch):
+    pulled = tmp_path / "karpenter-1.0.0.tgz"
+    monkeypatch.setattr("rehearsal.providers.kubernetes.archives.pull_into", lambda *_: pulled)
+    told: dict[str, Any] = {}
+    rehearsal = SimpleNamespace(
+        toolchain=SimpleNamespace(wait_for=lambda program: None, path=lambda program: tmp_path / program),
+        workspace=SimpleNamespace(change_config=lambda key, **values: told.update({key: values})),
+    )
+    Rehearsal._have_charts(cast("Any", rehearsal), Result("preview", steps=[release_step("oci://x/karpenter")]))
+    assert told == {"gpulab:charts": {"karpenter": {"path": str(pulled)}}}
