@@ -157,6 +157,14 @@ MUTATIONS = {
         'default_tags={"tags": {"Name": "x"}}',
         "owner-and-cost-tags",
     ),
+    "a writable root": ('"readOnlyRootFilesystem": True', '"readOnlyRootFilesystem": False', "workload-writable-root"),
+    "any system call": ('"seccompProfile": {"type": "RuntimeDefault"},\n', "", "workload-seccomp"),
+    "endless memory": ('"limits": {"memory": "512Mi"}', '"limits": {}', "workload-resources"),
+    "a secret in the environment": (
+        '"env": [{"name": name, "value": value} for name, value in settings.items()],\n',
+        '"envFrom": [{"secretRef": {"name": secret}}],\n',
+        "secret-in-environment",
+    ),
     "open system nodes": ("            taints=[{", "            taints=[] and [{", "system-node-group-taint"),
 }
 
