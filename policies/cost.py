@@ -123,7 +123,7 @@ def _types(resource: Resource) -> tuple[list[str], list[str]]:
     """The names of the instance types that a resource may make, and what it may make of which no type is known."""
     if kind_of(resource) == "NodePool":
         names = [one.name for one in instance_types(resource)]
-        return names, unlisted(resource) or ([] if names else unread(resource))
+        return names, unlisted(resource) or ([] if names else ["what meets its requirements"])
     given = texts(resource.props.get(_INSTANCE_TYPES[resource.resource_type]))
     by_attributes = not given and "instanceRequirements" in set(resource.props)
     return given, ["what instanceRequirements ask for"] if by_attributes else []

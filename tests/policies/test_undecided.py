@@ -94,6 +94,8 @@ def test_what_a_pool_costs_is_not_decided_without_a_price():
         in examined("instance-price", node_pool(requirements=[family, speed]), usdAnHour=50)["unknown"][0]
     )
     assert "g99" in examined("instance-price", asks("karpenter.k8s.aws/instance-family", "g99"))["unknown"][0]
+    nothing = asks("karpenter.k8s.aws/instance-gpu-count", "99")
+    assert "what meets its requirements" in examined("instance-price", nothing)["unknown"][0]
     instance = resource("aws:ec2/instance:Instance", {"instanceType": "p99.48xlarge"})
     assert "p99.48xlarge" in examined("instance-price", instance)["unknown"][0]
     template = resource(
