@@ -32,6 +32,13 @@ ON_SYSTEM_NODES = {
         }
     }
 }
+# The chart has no values for the resources of its hooks (upgrade-crd, cleanup-crd) and sets none for most of its
+# DaemonSets (templates of v26.3): what says nothing gets these. The limit is far above what any of them uses.
+DEFAULT_RESOURCES: Any = {
+    "type": "Container",
+    "defaultRequest": {"cpu": "10m", "memory": "64Mi"},
+    "default": {"memory": "2Gi"},
+}
 ON_GPU_NODES = {
     "nodeAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": {
@@ -75,6 +82,12 @@ class Gpu(pulumi.ComponentResource):
                 metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
                 opts=child,
             )
+            limits = k8s.core.v1.LimitRange(
+                name,
+                metadata={"name": NAMESPACE, "namespace": namespace.metadata.name},
+                spec={"limits": [DEFAULT_RESOURCES]},
+                opts=child,
+            )
             self.release = k8s.helm.v3.Release(
                 name,
                 name="gpu-operator",
@@ -82,7 +95,7 @@ class Gpu(pulumi.ComponentResource):
                 values=gpu_operator_values(args.pools, monitored=args.monitored),
                 timeout=RELEASE_TIMEOUT,
                 atomic=True,
-                opts=child,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[limits]),
                 **release_args("gpu-operator", args.charts),
             )
         self.register_outputs({"release": self.release.name if self.release else None})

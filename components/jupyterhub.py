@@ -146,8 +146,6 @@ class Hub(pulumi.ComponentResource):
             # An upgrade that fails returns to the revision that ran, a first install is taken away.
             atomic=True,
             cleanup_on_fail=True,
-            # Where a None of the values takes a default of the chart's away.
-            allow_null_values=True,
             opts=pulumi.ResourceOptions(parent=self, depends_on=before),
             **release_args(CHART, args.settings.charts),
         )

@@ -33,6 +33,7 @@ SECRETS = "hub-secrets"
 COOKIE_SECRET_KEY = "hub.config.JupyterHub.cookie_secret"  # noqa: S105 (a key's name)
 CRYPT_KEYS_KEY = "hub.config.CryptKeeper.keys"
 DATABASE_PASSWORD_KEY = "hub.db.password"  # noqa: S105 (a key's name)
+# A file of that name is where `components/hub/config.py` looks.
 CLIENT_SECRET_KEY = "oauth-client-secret"  # noqa: S105 (a key's name)
 
 # The package of `components/hub`, in a folder that the chart's configuration has on its path.
@@ -90,9 +91,6 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
             },
             "db": _database(args),
             "extraConfig": {PACKAGE: CONFIGURATION},
-            "extraEnv": {
-                "OAUTH_CLIENT_SECRET": {"valueFrom": {"secretKeyRef": {"name": SECRETS, "key": CLIENT_SECRET_KEY}}}
-            },
             "extraVolumes": [
                 {
                     "name": PACKAGE,

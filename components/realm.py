@@ -1,7 +1,8 @@
 """The realm `gpulab`: who may sign in, to what, and how, as one document that keycloak-config-cli applies.
 
 Everything here is a pure function of the stack file. No secret is in the document: where one belongs there is a
-placeholder `$(env:NAME)`, which keycloak-config-cli fills from its environment, and `realm_secrets` says what each is.
+placeholder (`realm_secrets.placeholder`), which keycloak-config-cli fills from a file, and `realm_secrets` below says
+what each is.
 
 Clients that are not of ours, groups, flows and people that somebody made by hand are left alone: keycloak-config-cli
 remembers what it made, and takes away only that. A person's password is set when the account is made, and never again.

@@ -13,7 +13,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import SYSTEM_TOLERATION
-from components.keycloak import BOOTSTRAP_SECRET, BOOTSTRAP_USER, PASSWORD_KEY, restricted, secret_key
+from components.keycloak import BOOTSTRAP_SECRET, BOOTSTRAP_USER, PASSWORD_KEY, restricted
+from components.realm_secrets import FOLDER
 
 if TYPE_CHECKING:
     from settings.secret_reference import SecretReference
@@ -25,6 +26,9 @@ IMAGE_USER = 65534
 REALM_FILE = "realm.json"
 SECRET = "keycloak-realm"  # noqa: S105 (a Secret's name)
 _FOLDER = "/config"
+# Of keycloak-config-cli's own settings: a file a property ("Configure properties values through files" in its README).
+_SETTINGS_FOLDER = "/run/secrets/keycloak-config-cli"
+_FILE_MODE = 0o440
 
 # Seconds. Keycloak may be starting; and a Secret that the stack file names may come later.
 DEADLINE = 1200
@@ -104,7 +108,7 @@ def fingerprint(key: str, document: str, references: Mapping[str, Any], secrets:
 
 
 def import_environment(url: str, location: str) -> dict[str, str]:
-    """The settings of keycloak-config-cli, but for the password of the bootstrap administrator."""
+    """The settings of keycloak-config-cli, but for the password of the bootstrap administrator: that is in a file."""
     return {
         "KEYCLOAK_URL": url,
         "KEYCLOAK_USER": BOOTSTRAP_USER,
@@ -131,22 +135,23 @@ def job_spec(
 ) -> Any:
     """The Job's `spec`: one pod that applies the realm, again after a failure, until the deadline."""
     settings = import_environment(url, f"file:{_FOLDER}/{REALM_FILE}")
-    theirs = {
-        variable: {"secretKeyRef": {"name": reference.kubernetes_secret, "key": reference.key}}
-        for variable, reference in references.items()
+    settings["SPRING_CONFIG_IMPORT"] = f"configtree:{_SETTINGS_FOLDER}/"
+    volumes = {
+        "realm": (_FOLDER, {"configMap": {"name": config_map}}),
+        "secrets": (FOLDER, _files([{"name": secret}, *map(_reference, sorted(references.items()))])),
+        "settings": (_SETTINGS_FOLDER, _files([_keys(BOOTSTRAP_SECRET, PASSWORD_KEY, "keycloak.password")])),
+        # Java's own.
+        "tmp": ("/tmp", {"emptyDir": {}}),  # noqa: S108 - in a container
     }
     container = {
         "name": "keycloak-config-cli",
         "image": IMAGE,
-        "env": [
-            *({"name": name, "value": value} for name, value in settings.items()),
-            {"name": "KEYCLOAK_PASSWORD", "valueFrom": secret_key(BOOTSTRAP_SECRET, PASSWORD_KEY)},
-            *({"name": variable, "valueFrom": source} for variable, source in sorted(theirs.items())),
+        "env": [{"name": name, "value": value} for name, value in settings.items()],
+        "volumeMounts": [
+            {"name": name, "mountPath": folder, "readOnly": name != "tmp"} for name, (folder, _) in volumes.items()
         ],
-        "envFrom": [{"secretRef": {"name": secret}}],
-        "volumeMounts": [{"name": "realm", "mountPath": _FOLDER, "readOnly": True}],
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "512Mi"}},
-        "securityContext": restricted(IMAGE_USER),
+        "securityContext": {**restricted(IMAGE_USER), "readOnlyRootFilesystem": True},
     }
     return {
         "backoffLimit": RETRIES,
@@ -157,8 +162,29 @@ def job_spec(
                 "automountServiceAccountToken": False,
                 "enableServiceLinks": False,
                 "tolerations": [SYSTEM_TOLERATION],
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": IMAGE_USER,
+                    "runAsGroup": IMAGE_USER,
+                    # The files of secrets are its group's alone.
+                    "fsGroup": IMAGE_USER,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "containers": [container],
-                "volumes": [{"name": "realm", "configMap": {"name": config_map}}],
+                "volumes": [{"name": name, **source} for name, (_, source) in volumes.items()],
             }
         },
     }
+
+
+def _files(sources: list[Any]) -> Any:
+    return {"projected": {"defaultMode": _FILE_MODE, "sources": [{"secret": source} for source in sources]}}
+
+
+def _reference(named: tuple[str, SecretReference]) -> Any:
+    variable, reference = named
+    return _keys(reference.kubernetes_secret, reference.key, variable)
+
+
+def _keys(secret: str | None, key: str, file: str) -> Any:
+    return {"name": secret, "items": [{"key": key, "path": file}]}

@@ -1,20 +1,23 @@
-"""The names under which the realm's secrets stand in the environment of what applies it."""
+"""The names under which the realm's secrets lie as files in the container of what applies it."""
 
 from __future__ import annotations
 
+FOLDER = "/run/secrets/keycloak-realm"
+"""Where the files are. Of a file, unlike of a variable, nothing is in the environment of every process that starts."""
 
-def placeholder(variable: str) -> str:
-    """What keycloak-config-cli replaces by the value of a variable of its environment."""
-    return f"$(env:{variable})"
+
+def placeholder(name: str) -> str:
+    """What keycloak-config-cli replaces by the content of a file ("Variable Substitution" in its README)."""
+    return f"$(file:UTF-8:{FOLDER}/{name})"
 
 
 def client_secret(client_id: str) -> str:
-    """The variable with the secret of a client."""
+    """The file with the secret of a client."""
     return f"CLIENT_{_upper(client_id)}_SECRET"
 
 
 def provider_secret(name: str) -> str:
-    """The variable with the secret of our client at an identity provider."""
+    """The file with the secret of our client at an identity provider."""
     return f"PROVIDER_{_upper(name)}_SECRET"
 
 

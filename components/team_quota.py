@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from components import volumes
 from components.manifests import Spec
+from components.quantities import canonical
 from settings.gpu_shares import GPU_RESOURCE, SHARED_GPU_RESOURCE, resources
 
 if TYPE_CHECKING:
@@ -28,13 +29,13 @@ def resource_quota(team: str, quota: Quota, storage: Storage, pools: Mapping[str
     """The `spec` of a team's ResourceQuota; what is not granted is 0."""
     return {
         "hard": {
-            "requests.cpu": str(quota.cpu),
-            "requests.memory": f"{quota.memory}Gi",
+            "requests.cpu": canonical(quota.cpu),
+            "requests.memory": canonical(f"{quota.memory}Gi"),
             # Memory that is promised to nobody would be had by whoever comes first, until the node ends somebody.
-            "limits.memory": f"{quota.memory}Gi",
-            "pods": str(quota.notebooks),
+            "limits.memory": canonical(f"{quota.memory}Gi"),
+            "pods": canonical(quota.notebooks),
             **{
-                f"requests.{resource}": str(quota.accelerators[resource])
+                f"requests.{resource}": canonical(quota.accelerators[resource])
                 for resource in sorted({GPU_RESOURCE, SHARED_GPU_RESOURCE, *resources(pools)})
             },
             **_storage(team, quota, storage),
@@ -49,8 +50,8 @@ def _storage(team: str, quota: Quota, storage: Storage) -> dict[str, str]:
     own = len(volumes.team_volumes(team, storage))
     disks = quota.storage // (storage.home_size or 1)
     return {
-        "persistentvolumeclaims": str(own + disks),
-        "requests.storage": f"{quota.storage + own * volumes.NOMINAL_GIB}Gi",
+        "persistentvolumeclaims": canonical(own + disks),
+        "requests.storage": canonical(f"{quota.storage + own * volumes.NOMINAL_GIB}Gi"),
     }
 
 
@@ -61,8 +62,8 @@ def limit_range(quota: Quota) -> Spec:
             {
                 "type": "Container",
                 "defaultRequest": _DEFAULT_REQUESTS,
-                "default": {"cpu": str(quota.cpu), **_DEFAULT_LIMITS},
-                "max": {"cpu": str(quota.cpu), "memory": f"{quota.memory}Gi"},
+                "default": {"cpu": canonical(quota.cpu), **_DEFAULT_LIMITS},
+                "max": {"cpu": canonical(quota.cpu), "memory": canonical(f"{quota.memory}Gi")},
             }
         ]
     }

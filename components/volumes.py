@@ -28,6 +28,8 @@ NOMINAL_GIB = 1
 NOMINAL_SIZE = f"{NOMINAL_GIB}Gi"
 # setgid: what one member of a team makes belongs to the group of all.
 _DIRECTORY_MODE = "2775"
+# Of Pulumi's kubernetes provider: what it waits for in place of its own rules.
+UNTIL_BOUND = {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?|\{username\}")
 
 ZONE_BOUND = (
@@ -122,9 +124,12 @@ def volume_handle(file_system_id: str, access_point_id: str) -> str:
 
 
 def claim(namespace: str, volume: TeamVolume) -> dict[str, Any]:
-    """The metadata and spec of the claim that is bound to the PersistentVolume of the same volume, and to no other."""
+    """The metadata and spec of the claim that is bound to the PersistentVolume of the same volume, and to no other.
+
+    Of a claim without a class Pulumi's kubernetes provider warns while it waits, unless it is told what to wait for.
+    """
     return {
-        "metadata": {"name": volume.name, "namespace": namespace},
+        "metadata": {"name": volume.name, "namespace": namespace, "annotations": UNTIL_BOUND},
         "spec": {
             "accessModes": ["ReadWriteMany"],
             "storageClassName": "",

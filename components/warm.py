@@ -19,6 +19,7 @@ from components.gpu import ON_SYSTEM_NODES
 from components.gpu_sharing import tolerations
 from components.manifests import Spec
 from components.node_pools import POOL_LABEL
+from components.quantities import canonical
 from settings.gpu_shares import shares
 
 if TYPE_CHECKING:
@@ -121,7 +122,11 @@ def placeholders_spec(pool_name: str, pool: NodePool, warm: WarmSettings) -> Spe
     """The `spec` of a pool's Deployment of placeholders. With a schedule it begins with none: the schedule decides."""
     labels = {NAME_LABEL: placeholders_name(pool_name)}
     (resource,) = shares(pool)
-    asked = {resource: "1", "cpu": str(warm.cpu or "10m"), "memory": f"{warm.memory}Gi" if warm.memory else "16Mi"}
+    asked = {
+        resource: "1",
+        "cpu": canonical(warm.cpu or "10m"),
+        "memory": canonical(f"{warm.memory}Gi" if warm.memory else "16Mi"),
+    }
     return {
         "replicas": 0 if warm.schedule else warm.replicas,
         "selector": {"matchLabels": labels},
@@ -195,7 +200,7 @@ def _scaling_pod(deployment: str, registry: str, replicas: int) -> Spec:
                 "image": f"{registry}/{KUBECTL_IMAGE}",
                 "command": ["kubectl", "scale", f"deployment/{deployment}", f"--replicas={replicas}"],
                 "resources": {"requests": asked, "limits": {"memory": asked["memory"]}},
-                "securityContext": {**_CONFINED, "readOnlyRootFilesystem": True},
+                "securityContext": _CONFINED,
             }
         ],
     }
@@ -208,4 +213,4 @@ _UNPRIVILEGED = {
     "runAsGroup": UID,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-_CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+_CONFINED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}

@@ -26,6 +26,7 @@ from policies import (
     supply,
     support,
     taints,
+    workloads,
 )
 from policies.rules import EVERY_STACK, LABS_SETTING
 
@@ -39,6 +40,7 @@ FAMILIES: tuple[ModuleType, ...] = (
     permissions,
     secret_values,
     notebooks,
+    workloads,
     supply,
     support,
     sign_in,
@@ -61,7 +63,12 @@ one that says nothing is production.
 `{"instance-price": {"enforcementLevel": "advisory", "usdAnHour": 40, "labs": "disabled"}}`. `enforcementLevel` counts
 in production, `labs` in a lab. `policies/unlock.json` is for the `up` that lifts a production stack's protection.
 
-**Not yet known.** What a preview can't know is told as "not yet known", as an advice, and checked again in `pulumi up`.
+**Not yet known.** What a preview can't know is reported as "not yet known", as an advice, and checked again in
+`pulumi up`.
+
+**Not decided.** What no policy can read is reported as "not decided", as an advice, and never counts as fine: a
+requirement of a NodePool that is not in the catalogue of instance types, a text that is no YAML, what a hub sets in
+Python.
 
 **Profiles.** Those of a JupyterHub release (`singleuser.profileList`), of ConfigMaps with the label
 `gpulab.dev/profiles`, and of catalogues of teams and profiles in ConfigMaps with the label `gpulab.dev/catalogue`; a

@@ -9,9 +9,10 @@ from typing import Any
 import contracts
 from contracts.eks import today
 from policies.lifecycle import AWS_TAG, LABEL, default_tags
-from policies.reading.node_pools import instance_types
+from policies.reading.node_pools import instance_types, not_decided, unlisted, unread
+from policies.reading.pods import object_name
 from policies.reading.quantities import quantity
-from policies.reading.resources import Resource, Stack, at, either, is_kind, is_type, items, kind_of, texts
+from policies.reading.resources import NotDecided, Resource, Stack, at, either, is_kind, is_type, items, kind_of, texts
 from policies.rules import LOW, MEDIUM, Finding, Found, Limits, about, best_practices, resource_policy, stack_policy
 
 _COST = best_practices("Cost optimization: Observability, tagging")
@@ -100,22 +101,34 @@ _INSTANCE_TYPES: Mapping[str, str] = {
 def instance_price(resource: Resource, limits: Limits) -> Iterator[Found]:
     """Karpenter buys whatever a pod asks for: eight GPUs by mistake cost as much in a day as a lab does in weeks."""
     most = limits["usdAnHour"]
-    priced = [(name, price) for name in _types(resource) if (price := _price(name)) is not None and price > most]
+    names, unknown = _types(resource)
+    catalogue = contracts.instance_types()
+    priced = [(name, price) for name in names if name in catalogue and (price := catalogue[name].price or 0) > most]
+    if priced and kind_of(resource) == "NodePool" and (reasons := unread(resource)):
+        raise not_decided(
+            f"whether the NodePool {object_name(resource)} may buy {max(priced, key=_by_price)[0]}", reasons
+        )
     if priced:
-        name, price = max(priced, key=lambda one: one[1])
+        name, price = max(priced, key=_by_price)
         more = f", as do {len(priced) - 1} more types" if len(priced) > 1 else ""
         yield f"{name} costs {price:.2f} USD an hour{more}, more than {most:g}"
+    unknown += [name for name in names if name not in catalogue]
+    if unknown:
+        yield NotDecided(f"what {', '.join(unknown)} costs, for {resource.name}: no price is known")
 
 
-def _types(resource: Resource) -> list[str]:
+def _by_price(priced: tuple[str, float]) -> float:
+    return priced[1]
+
+
+def _types(resource: Resource) -> tuple[list[str], list[str]]:
+    """The names of the instance types that a resource may make, and what it may make of which no type is known."""
     if kind_of(resource) == "NodePool":
-        return [one.name for one in instance_types(resource)]
-    return texts(resource.props.get(_INSTANCE_TYPES[resource.resource_type]))
-
-
-def _price(name: str) -> float | None:
-    known = contracts.instance_types().get(name)
-    return known.price if known else None
+        names = [one.name for one in instance_types(resource)]
+        return names, unlisted(resource) or ([] if names else ["what meets its requirements"])
+    given = texts(resource.props.get(_INSTANCE_TYPES[resource.resource_type]))
+    by_attributes = not given and "instanceRequirements" in set(resource.props)
+    return given, ["what instanceRequirements ask for"] if by_attributes else []
 
 
 @stack_policy(
@@ -195,9 +208,10 @@ public_addresses = _number_of(
 @resource_policy(
     "root-volume-size",
     "A node's volume is no larger than allowed",
-    fix="Lower volumeSize in spec.blockDeviceMappings, or raise the policy's maximum",
+    fix="Lower volumeSize in spec.blockDeviceMappings (size in spec.ephemeralStorage of EKS Auto Mode), or raise the"
+    " policy's maximum",
     severity=LOW,
-    concerns=is_kind("EC2NodeClass"),
+    concerns=is_kind("EC2NodeClass", "NodeClass"),
     framework=best_practices("Cost optimization: Storage"),
     limits={
         "gibibytes": {"type": "number", "default": 1000, "description": "The largest volume, in GiB."},
@@ -205,7 +219,11 @@ public_addresses = _number_of(
 )
 def root_volume_size(node_class: Resource, limits: Limits) -> Iterator[Found]:
     """Every node pays for its volume, used or not."""
-    for mapping in items(at(node_class.props, "spec.blockDeviceMappings")):
-        size = (quantity(at(mapping, "ebs.volumeSize", "0")) or 0) / 2**30
-        if size > limits["gibibytes"]:
-            yield f"{mapping.get('deviceName')} has {size:g} GiB, more than {limits['gibibytes']:g}"
+    mapped = items(at(node_class.props, "spec.blockDeviceMappings"))
+    sizes = [(str(one.get("deviceName")), at(one, "ebs.volumeSize")) for one in mapped]
+    for name, given in (*sizes, ("spec.ephemeralStorage", at(node_class.props, "spec.ephemeralStorage.size"))):
+        size = quantity(given)
+        if size is not None and size / 2**30 > limits["gibibytes"]:
+            yield f"{name} has {size / 2**30:g} GiB, more than {limits['gibibytes']:g}"
+        elif size is None and given is not None:
+            yield NotDecided(f"{name} of {node_class.name} has the size {given}, which is no quantity")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.stateful import verdict
-from policies.encryption import CLUSTER
+from policies.encryption import BUCKETS, CLUSTER
+from policies.lifecycle import default_tags
 from policies.reading import releases as charts
-from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, made_from, number, texts
+from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, items, made_from, number, texts
 from policies.rules import (
     CRITICAL,
     HIGH,
@@ -82,13 +83,20 @@ def _database_backups(database: Resource, days: int) -> Iterator[Found]:
 def _file_system_backups(file_system: Resource, stack: Stack) -> Iterator[Found]:
     # By what the selection and the policy are made from: in a preview the ARN is not known.
     for selection in stack.of_type("aws:backup/selection:Selection"):
-        if made_from(selection, "resources", file_system) or "selectionTags" in set(selection.props):
+        if made_from(selection, "resources", file_system) or _selects_by_tag(selection, file_system):
             return
     for policy in stack.of_type("aws:efs/backupPolicy:BackupPolicy"):
         of_this = made_from(policy, "fileSystemId", file_system)
         if of_this and at(policy.props, "backupPolicy.status") == "ENABLED":
             return
     yield "nothing backs it up"
+
+
+def _selects_by_tag(selection: Resource, file_system: Resource) -> bool:
+    defaults = default_tags(file_system.provider.props) if file_system.provider else {}
+    tags = {**defaults, **at(file_system.props, "tags", {}), **at(file_system.props, "tagsAll", {})}
+    chosen = items(selection.props.get("selectionTags"))
+    return any(tags.get(str(one.get("key")), "") == one.get("value") for one in chosen)
 
 
 @resource_policy(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.reading.resources import (
+    NotDecided,
     Resource,
     Stack,
     at,
@@ -85,7 +86,10 @@ def _volume(volume: Resource) -> Iterator[Found]:
 
 
 def _launch_template(template: Resource) -> Iterator[Found]:
-    for mapping in items(template.props.get("blockDeviceMappings")):
+    mapped = items(template.props.get("blockDeviceMappings"))
+    if not mapped:
+        yield NotDecided(f"the volumes of {template.name}: without blockDeviceMappings, image and account say it")
+    for mapping in mapped:
         if "ebs" in mapping and not is_true(at(mapping, "ebs.encrypted")):
             yield f"the volume {mapping.get('deviceName')} is not encrypted"
 
@@ -123,7 +127,7 @@ def ebs_encryption(resource: Resource, _limits: Limits) -> Iterator[Found]:
             yield "volumes of its claims are not encrypted"
     elif kind == "EC2NodeClass":
         for mapping in items(at(resource.props, "spec.blockDeviceMappings")):
-            if not is_true(at(mapping, "ebs.encrypted")):
+            if "ebs" in set(mapping) and not is_true(at(mapping, "ebs.encrypted")):
                 yield f"the volume {mapping.get('deviceName')} of its nodes is not encrypted"
     else:
         yield from _DEVICES[resource.resource_type](resource)
@@ -253,6 +257,7 @@ def database_tls(group: Resource, _limits: Limits) -> Iterator[Found]:
     """From PostgreSQL 15 on RDS asks for it by itself, unless a parameter says otherwise."""
     family = str(group.props.get("family"))
     if not family.startswith("postgres"):
+        yield NotDecided(f"whether {group.name} asks for TLS: its family is {family}")
         return
     said = {str(one.get("name")): str(one.get("value")) for one in items(group.props.get("parameters"))}
     version = number(family.removeprefix("postgres")) or 0

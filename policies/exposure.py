@@ -7,7 +7,19 @@ from typing import Any
 
 from policies.encryption import CLUSTER
 from policies.reading import releases as charts
-from policies.reading.resources import Resource, at, either, is_kind, is_type, items, kind_of, mappings, number, texts
+from policies.reading.resources import (
+    NotDecided,
+    Resource,
+    at,
+    either,
+    is_kind,
+    is_type,
+    items,
+    kind_of,
+    mappings,
+    number,
+    texts,
+)
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
 
 ANYWHERE = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
@@ -78,6 +90,8 @@ def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
         if open_to and not (one_port and first in limits["ports"]):
             ports = "every port" if first is None or protocol == "-1" else f"port {first:g} to {last or first:g}"
             yield f"{ports} is open to {', '.join(open_to)}"
+        if lists := texts(rule.get("prefixListIds")) + texts(rule.get("prefixListId")):
+            yield NotDecided(f"whom {group.name} admits: no policy reads the prefix list {', '.join(lists)}")
 
 
 def _ingress(group: Resource) -> list[Mapping[str, Any]]:

@@ -2,53 +2,43 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.reading import releases as charts
-from policies.reading.pods import containers, labels_of, pod_spec
-from policies.reading.profiles import HUB, profiles
-from policies.reading.resources import Resource, at, either, is_kind, is_true, items, kind_of, leaves, number
+from policies.reading.added_containers import added_containers
+from policies.reading.pods import containers, pod_spec
+from policies.reading.profiles import HUB, follows_catalogue, profiles
+from policies.reading.resources import (
+    NotDecided,
+    NotDecidedError,
+    Resource,
+    at,
+    either,
+    entries,
+    is_kind,
+    is_true,
+    items,
+    kind_of,
+    leaves,
+    number,
+)
+from policies.reading.spawned import SPAWNER, context, environment, is_notebook, overrides, set_in_python
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
 
 _PODS = best_practices("Security: Pod security")
 _METADATA = "169.254.169.254"
-_COMPONENT = "singleuser-server"
 
 
 _MAKE_NOTEBOOKS = either(charts.RELEASES, is_kind("ConfigMap", "Pod"))
 
 
-def _overrides(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What each kind of notebook is started with, in KubeSpawner's words."""
-    if kind_of(resource) == "Pod":
-        if labels_of(resource).get("component") == _COMPONENT:
-            yield from _of_pod(pod_spec(resource) or {})
-    else:
-        for profile in profiles(resource):
-            yield f"{profile.name} at {profile.place}", profile.override
-
-
-def _of_pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    shared = spec.get("securityContext") or {}
-    for place, container in containers(spec):
-        own = {**shared, **(container.get("securityContext") or {})}
-        environment = {one.get("name"): one.get("value") for one in items(container.get("env"))}
-        yield (
-            f"spec.{place}",
-            {
-                "uid": own.get("runAsUser"),
-                "allow_privilege_escalation": own.get("allowPrivilegeEscalation", True),
-                "privileged": own.get("privileged"),
-                "environment": environment,
-            },
-        )
-
-
 @resource_policy(
     "notebook-root",
     "No notebook runs as root",
-    fix="Set singleuser.uid to 1000 (uid in kubespawner_override), and run no privileged container",
+    fix="Set singleuser.uid to 1000 (uid in kubespawner_override, securityContext.runAsUser of an added container),"
+    " and run no privileged container",
     severity=CRITICAL,
     concerns=_MAKE_NOTEBOOKS,
     where=charts.of_chart(HUB),
@@ -56,30 +46,20 @@ def _of_pod(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
 )
 def notebook_root(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Root in a container is one flaw away from root on the node. Jupyter's images switch to the user NB_UID."""
-    for place, override in _overrides(resource):
+    for place, override in overrides(resource):
+        extra = context(override, "runAsUser")
+        says_nothing = "uid" in set(override) and override["uid"] is None and extra is None
         if number(override.get("uid")) == 0:
             yield f"{place}: uid is 0"
-        if override.get("privileged") is True or _contexts(override, "privileged") is True:
+        elif says_nothing and True not in (override.get("run_as_non_root"), context(override, "runAsNonRoot")):
+            yield NotDecided(f"who {place} runs as: without runAsUser, the image says it")
+        if override.get("privileged") is True or context(override, "privileged") is True:
             yield f"{place}: the container is privileged"
-        if str(_environment(override).get("NB_UID")) == "0":
+        if str(environment(override).get("NB_UID")) == "0":
             yield f"{place}: NB_UID is 0"
-        if _contexts(override, "runAsUser") == 0:
+        if extra == 0:
             yield f"{place}: runAsUser is 0"
-
-
-def _contexts(override: Mapping[str, Any], key: str) -> Any:
-    """What the pod or its container is set to, beside KubeSpawner's own words."""
-    extra = (
-        at(override, "extra_pod_config.securityContext", {}),
-        at(override, "extra_container_config.securityContext", {}),
-        at(override, "container_security_context", {}),
-        at(override, "pod_security_context", {}),
-    )
-    return next((context[key] for context in extra if key in set(context)), None)
-
-
-def _environment(override: Mapping[str, Any]) -> Mapping[str, Any]:
-    return override.get("environment") or {}
+    yield from set_in_python(resource, SPAWNER)
 
 
 @resource_policy(
@@ -93,9 +73,10 @@ def _environment(override: Mapping[str, Any]) -> Mapping[str, Any]:
 )
 def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """The images of Jupyter give everybody root by it."""
-    for place, override in _overrides(resource):
-        if str(_environment(override).get("GRANT_SUDO", "")).lower() in ("yes", "1", "true"):
+    for place, override in overrides(resource):
+        if str(environment(override).get("GRANT_SUDO", "")).lower() in ("yes", "1", "true"):
             yield f"{place}: GRANT_SUDO is set"
+    yield from set_in_python(resource, SPAWNER)
 
 
 @resource_policy(
@@ -124,10 +105,11 @@ def notebook_visible_devices(resource: Resource, _limits: Limits) -> Iterator[Fo
 )
 def notebook_privilege_escalation(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """With it, a program that belongs to root makes root of whoever starts it."""
-    for place, override in _overrides(resource):
-        extra = _contexts(override, "allowPrivilegeEscalation")
+    for place, override in overrides(resource):
+        extra = context(override, "allowPrivilegeEscalation")
         if is_true(override.get("allow_privilege_escalation")) or is_true(extra):
             yield f"{place}: privilege escalation is allowed"
+    yield from set_in_python(resource, SPAWNER)
 
 
 @resource_policy(
@@ -142,24 +124,32 @@ def notebook_privilege_escalation(resource: Resource, _limits: Limits) -> Iterat
 def notebook_host_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Whoever sees the node's files or processes sees everybody's."""
     if kind_of(resource) == "Pod":
-        if labels_of(resource).get("component") == _COMPONENT:
+        if is_notebook(resource):
             yield from _host(at(resource.props, "spec", {}), "spec")
         return
     if charts.is_release(resource):
-        volumes = at(charts.values(resource), "singleuser.storage.extraVolumes", [])
-        if any("hostPath" in set(volume) for volume in items(volumes) if isinstance(volume, Mapping)):
-            yield "values.singleuser.storage.extraVolumes has a hostPath"
-    for place, override in _overrides(resource):
-        yield from _host({**(override.get("extra_pod_config") or {}), "volumes": override.get("volumes")}, place)
+        values = charts.values(resource)
+        yield from _volumes(at(values, "singleuser.storage.extraVolumes"), "values.singleuser.storage.extraVolumes")
+        if follows_catalogue(values):
+            yield from _host(at(values, "singleuser.extraPodConfig", {}), "values.singleuser.extraPodConfig")
+    for profile in profiles(resource):
+        place = f"{profile.name} at {profile.place}"
+        yield from _host(at(profile.override, "extra_pod_config", {}), place)
+        yield from _volumes(profile.override.get("volumes"), place)
+    yield from set_in_python(resource, SPAWNER)
 
 
 def _host(spec: Mapping[str, Any], place: str) -> Iterator[Found]:
     for key in ("hostNetwork", "hostPID", "hostIPC"):
         if spec.get(key) is True:
             yield f"{place}: {key} is true"
-    for volume in items(spec.get("volumes")):
-        if "hostPath" in set(volume):
-            yield f"{place}: the volume {volume.get('name')} is a hostPath"
+    yield from _volumes(spec.get("volumes"), place)
+
+
+def _volumes(volumes: Any, place: str) -> Iterator[Found]:
+    for key, volume in entries(volumes):
+        if isinstance(volume, Mapping) and "hostPath" in set(volume):
+            yield f"{place}: the volume {volume.get('name', key)} is a hostPath"
 
 
 @resource_policy(
@@ -202,14 +192,31 @@ def metadata_address_reachable(hub: Resource, _limits: Limits) -> Iterator[Found
 
 def _admitted(policy: Mapping[str, Any]) -> Iterator[Found]:
     for index, rule in enumerate(items(policy.get("egress"))):
-        blocks = [at(peer, "ipBlock", {}) for peer in items(rule.get("to"))]
-        everything = "to" not in set(rule) or any(
-            block.get("cidr") in ("0.0.0.0/0", f"{_METADATA}/32")
-            and not any(_METADATA in str(one) or "169.254.0.0/16" in str(one) for one in items(block.get("except")))
-            for block in blocks
+        peers = items(rule.get("to"))
+        blocks = [block for peer in peers if (block := at(peer, "ipBlock", {}))]
+        everywhere = not peers or any(
+            _contains(block.get("cidr")) and not any(map(_contains, items(block.get("except")))) for block in blocks
         )
-        if everything and not rule.get("ports"):
+        ports = items(rule.get("ports"))
+        if everywhere and (not ports or any(map(_is_http, ports))):
             yield f"values.singleuser.networkPolicy.egress[{index}] admits {_METADATA}"
+
+
+def _contains(cidr: Any) -> bool:
+    try:
+        return ipaddress.ip_address(_METADATA) in ipaddress.ip_network(str(cidr), strict=False)
+    except ValueError:
+        raise NotDecidedError(f"whether {cidr} has {_METADATA}: it is no range of addresses") from None
+
+
+def _is_http(port: Mapping[str, Any]) -> bool:
+    """Whether a port of a network policy is, or may be, the 80 that the metadata are served on."""
+    first = port.get("port")
+    if port.get("protocol", "TCP") != "TCP":
+        return False
+    if not isinstance(first, int | float):
+        return True  # every port, or one by its name
+    return first <= 80 <= (number(port.get("endPort")) or first)
 
 
 @resource_policy(
@@ -226,6 +233,7 @@ def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
     for path, value in leaves(at(charts.values(hub), "hub.config", {}), "values.hub.config"):
         if path.endswith((".allow_all", ".allow_existing_users")) and is_true(value):
             yield f"{path} is true"
+    yield from set_in_python(hub, r"\w*Authenticator\.allow_\w+")
 
 
 @resource_policy(
@@ -239,8 +247,15 @@ def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
 )
 def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
     """The chart's default, the dummy authenticator, lets anybody in under any name."""
+    in_python = list(set_in_python(hub, r"JupyterHub\.authenticator_class"))
+    yield from in_python
     given = at(charts.values(hub), "hub.config.JupyterHub.authenticator_class")
-    if str(given) in ("dummy", "dummyauthenticator.DummyAuthenticator", "null", "jupyterhub.auth.DummyAuthenticator"):
+    if not in_python and str(given) in (
+        "dummy",
+        "dummyauthenticator.DummyAuthenticator",
+        "null",
+        "jupyterhub.auth.DummyAuthenticator",
+    ):
         yield f"values.hub.config.JupyterHub.authenticator_class is {given}"
 
 
@@ -267,6 +282,7 @@ def hub_administrators_in_notebooks(hub: Resource, _limits: Limits) -> Iterator[
     for role in roles:
         if "access:servers" in items(at(roles[role], "scopes")):
             yield f"values.hub.loadRoles.{role}.scopes has access:servers without a filter, which opens everybody's"
+    yield from set_in_python(hub, r"JupyterHub\.(?:load_roles|admin_access)|\w*Authenticator\.admin_users")
 
 
 def _before_roles(version: Any) -> bool:
@@ -280,13 +296,16 @@ def _before_roles(version: Any) -> bool:
     "No workload outside of system namespaces runs a privileged container",
     fix="Set securityContext.privileged to false, and allowPrivilegeEscalation to false",
     severity=HIGH,
-    concerns=is_kind("Pod", "Deployment", "StatefulSet", "Job", "CronJob"),
+    concerns=either(charts.RELEASES, is_kind("Pod", "Deployment", "StatefulSet", "ReplicaSet", "Job", "CronJob")),
     framework=cis("4.2.1"),
 )
 def workload_privileged(workload: Resource, _limits: Limits) -> Iterator[Found]:
-    """A privileged container is root on its node."""
-    if at(workload.props, "metadata.namespace") == "kube-system":
+    """A privileged container is root on its node. Of a chart, what its values add to its pods."""
+    is_release = charts.is_release(workload)
+    namespace = charts.namespace(workload) if is_release else at(workload.props, "metadata.namespace")
+    if namespace == "kube-system":
         return
-    for place, container in containers(pod_spec(workload) or {}):
+    added = added_containers(charts.values(workload), "values") if is_release else containers(pod_spec(workload) or {})
+    for place, container in added:
         if at(container, "securityContext.privileged") is True:
             yield f"the container {container.get('name')} ({place}) is privileged"

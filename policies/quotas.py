@@ -9,13 +9,18 @@ from typing import Any
 from policies.reading import releases as charts
 from policies.reading.node_pools import (
     advertised,
-    instance_types,
     is_gpu_pool,
+    is_static,
     limits,
-    node_labels,
+    machines,
+    may_have_labels,
+    not_decided,
     overlays_of,
+    type_label,
+    unlisted,
+    unread,
 )
-from policies.reading.pods import GPU, is_extended_resource, is_gpu_resource, namespace_of, object_name
+from policies.reading.pods import is_extended_resource, is_gpu_resource, namespace_of, object_name
 from policies.reading.profiles import (
     HUB,
     Profile,
@@ -26,7 +31,7 @@ from policies.reading.profiles import (
     profiles,
 )
 from policies.reading.quantities import quantity, shown
-from policies.reading.resources import Resource, Stack, at, either, is_kind, kind_of, number
+from policies.reading.resources import NotDecidedError, Resource, Stack, at, either, is_kind, kind_of, number
 from policies.rules import (
     HIGH,
     MEDIUM,
@@ -36,15 +41,13 @@ from policies.rules import (
     about,
     best_practices,
     karpenter_docs,
+    passing,
     resource_policy,
     stack_policy,
 )
 
 _LIMITS = karpenter_docs("NodePools: spec.limits")
 _TENANTS = best_practices("Multi-tenancy: Quotas, limit ranges")
-_MEBIBYTE = 2**20
-# The hypervisor and the operating system keep some memory: Karpenter counts on 7.5 % (vmMemoryOverheadPercent).
-_USABLE_MEMORY = 0.925
 
 
 @resource_policy(
@@ -56,8 +59,11 @@ _USABLE_MEMORY = 0.925
     framework=_LIMITS,
 )
 def node_pool_limits(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """Without any, a mistake in a Deployment's replicas buys machines until the account's quota ends it."""
-    if not any(quantity(amount) is not None for amount in limits(pool).values()):
+    """Without any, a mistake in a Deployment's replicas buys machines until the account's quota ends it.
+
+    A pool with a fixed number of nodes is limited by that, and Karpenter refuses limits of resources in it.
+    """
+    if not is_static(pool) and not any(quantity(amount) is not None for amount in limits(pool).values()):
         yield "it may buy machines without end"
 
 
@@ -71,7 +77,7 @@ def node_pool_limits(pool: Resource, _limits: Limits) -> Iterator[Found]:
 )
 def gpu_pool_gpu_limit(pool: Resource, _limits: Limits) -> Iterator[Found]:
     """A limit in CPUs says little of the bill: machines of one size have one GPU, or eight."""
-    if is_gpu_pool(pool) and not any(map(is_gpu_resource, limits(pool))):
+    if not is_static(pool) and not any(map(is_gpu_resource, limits(pool))) and is_gpu_pool(pool):
         yield f"its limits ({', '.join(limits(pool)) or 'none'}) do not count GPUs"
 
 
@@ -89,9 +95,8 @@ def shared_pool_limit_resource(stack: Stack, _limits: Limits) -> Iterator[Findin
 
 
 def _limited_in_another_resource(stack: Stack, pool: Resource) -> Iterator[Found]:
-    name = object_name(pool)
-    if overlays_of(stack, name):
-        for resource in sorted(advertised(stack, pool, name) - set(limits(pool))):
+    if not is_static(pool) and overlays_of(stack, pool):
+        for resource in sorted(advertised(stack, pool) - set(limits(pool))):
             counted = ", ".join(filter(is_gpu_resource, limits(pool))) or "no GPUs"
             yield f"its nodes advertise {resource}, its limits count {counted}"
 
@@ -155,9 +160,10 @@ def quota_of_extended_limits(quota: Resource, _limits: Limits) -> Iterator[Found
 def quota_misses_advertised_gpu(stack: Stack, _limits: Limits) -> Iterator[Finding]:
     """What a quota does not name is without limit: shares and MIG partitions are resources of their own."""
     offered: set[str] = set()
-    for pool in stack.of_kind("NodePool"):
-        if is_gpu_pool(pool):
-            offered |= advertised(stack, pool, object_name(pool))
+    pools, undecided = passing(stack.of_kind("NodePool"), is_gpu_pool)
+    yield from undecided
+    for pool in pools:
+        offered |= advertised(stack, pool)
     for namespace, quotas in _quotas(stack).items():
         named = {name for quota in quotas for name in at(quota.props, "spec.hard", {})}
         for resource in sorted(offered):
@@ -196,42 +202,32 @@ def profile_beyond_node(stack: Stack, _limits: Limits) -> Iterator[Finding]:
     """Karpenter finds no machine for it, and its pods stay pending for ever."""
     pools = list(stack.of_kind("NodePool"))
     for holder, profile in all_profiles(stack):
-        selector = profile.shape().node_selector
-        if selector and pools:
-            yield from about(holder, _too_large(stack, profile, [pool for pool in pools if _selected(pool, selector)]))
-
-
-def _selected(pool: Resource, selector: Mapping[str, Any]) -> bool:
-    labels = {**node_labels(pool), "karpenter.sh/nodepool": object_name(pool)}
-    return all(labels.get(key, value) == value for key, value in selector.items()) and any(
-        key in labels for key in selector
-    )
+        if profile.shape().node_selector and pools:
+            yield from about(holder, _too_large(stack, profile, pools))
 
 
 def _too_large(stack: Stack, profile: Profile, pools: list[Resource]) -> Iterator[Found]:
-    asked = profile.requests()
-    machines = [(pool, machine) for pool in pools for machine in _machines(stack, pool)]
-    if machines and not any(_fits(asked, machine) for _, machine in machines):
-        names = ", ".join(sorted({object_name(pool) for pool, _ in machines}))
-        wanted = ", ".join(f"{shown(amount)} {resource}" for resource, amount in asked.items())
-        yield f"no machine of {names} has what profile {profile.name} asks for: {wanted}"
-
-
-def _machines(stack: Stack, pool: Resource) -> list[dict[str, float]]:
-    """What the machines have that a pool may buy, its GPUs under the names by which they are advertised."""
-    return stack.fact(("machines", pool.urn), lambda: list(_read_machines(stack, pool)))
-
-
-def _read_machines(stack: Stack, pool: Resource) -> Iterator[dict[str, float]]:
-    name = object_name(pool)
-    overlaid = bool(overlays_of(stack, name))
-    for one in instance_types(pool):
-        machine = {"cpu": float(one.vcpu), "memory": one.memory_mib * _MEBIBYTE * _USABLE_MEMORY}
-        if one.gpu_manufacturer == "NVIDIA":
-            # How many shares a machine has, the overlays say by its GPUs; any number of them is one too many to guess.
-            shares = dict.fromkeys(advertised(stack, pool, name), float("inf"))
-            machine |= shares if overlaid else {GPU: float(one.gpu_count)}
-        yield machine
+    asked, selector = profile.requests(), profile.shape().node_selector
+    by_type = {read: str(value) for key, value in selector.items() if (read := type_label(key))}
+    selected = [pool for pool in pools if may_have_labels(pool, selector)]
+    fitting: list[Resource] = []
+    for pool in selected:
+        for one, machine in machines(stack, pool):
+            if all(str(read(one)) == value for read, value in by_type.items()) and _fits(asked, machine):
+                fitting.append(pool)
+                break
+    if any(not unread(pool) for pool in fitting):
+        return
+    what = f"whether a machine has what profile {profile.name} asks for"
+    if not selected:
+        labels = ", ".join(f"{key}={value}" for key, value in selector.items())
+        raise NotDecidedError(f"{what}: no NodePool of the stack has the labels that it selects ({labels})")
+    reasons = [one for pool in selected for one in (*unread(pool), *unlisted(pool))]
+    if reasons:
+        raise not_decided(what, dict.fromkeys(reasons))
+    names = ", ".join(sorted(map(object_name, selected)))
+    wanted = ", ".join(f"{shown(amount)} {resource}" for resource, amount in asked.items())
+    yield f"no machine of {names} has what profile {profile.name} asks for: {wanted}"
 
 
 def _fits(asked: Mapping[str, float], machine: Mapping[str, float]) -> bool:
@@ -254,16 +250,22 @@ def _fits(asked: Mapping[str, float], machine: Mapping[str, float]) -> bool:
 def quotas_beyond_pool_limits(stack: Stack, limits_: Limits) -> Iterator[Finding]:
     """What each team is promised cannot be had by all of them at a time.
 
-    CPU and memory are on every node: where one pool has no limit of them, there is none.
+    CPU and memory are on every node: where one pool has no limit of them, there is none. So it is with the GPUs of
+    pools that do not count them.
     """
     pools = list(stack.of_kind("NodePool"))
     offered: dict[str, float] = defaultdict(float)
     for pool in pools:
         for resource, amount in limits(pool).items():
             offered[resource] += quantity(amount) or 0
-    for resource in ("cpu", "memory"):
-        if any(resource not in limits(pool) for pool in pools):
-            offered.pop(resource, None)
+    unlimited = {resource for pool in pools for resource in ("cpu", "memory") if resource not in limits(pool)}
+    not_counting = [pool for pool in pools if not any(map(is_gpu_resource, limits(pool)))]
+    of_gpus, undecided = passing(not_counting, is_gpu_pool)
+    yield from undecided
+    for pool in of_gpus:
+        unlimited |= advertised(stack, pool)
+    for resource in unlimited:
+        offered.pop(resource, None)
     granted: dict[str, float] = defaultdict(float)
     for quotas in _quotas(stack).values():
         for resource, amount in _hard(quotas).items():
@@ -288,12 +290,12 @@ def _quotas(stack: Stack) -> dict[str, list[Resource]]:
 
 
 def _hard(quotas: Iterable[Resource]) -> dict[str, float]:
-    """What a namespace's quotas grant, by resource: the least that any of them says."""
+    """What a namespace's quotas grant, by resource: the least that any of them says. `cpu` means `requests.cpu`."""
     found: dict[str, float] = {}
     for quota in quotas:
         for name, value in at(quota.props, "spec.hard", {}).items():
             amount = quantity(value)
-            if name.startswith("requests.") and amount is not None:
+            if (name.startswith("requests.") or name in ("cpu", "memory")) and amount is not None:
                 resource = name.removeprefix("requests.")
                 found[resource] = min(found.get(resource, amount), amount)
     return found

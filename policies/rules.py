@@ -1,13 +1,15 @@
 """How a policy is written: a function that yields what is wrong becomes a policy of pulumi-policy.
 
-A check yields a text for each thing that is wrong. A value that a preview can't know is told as "not yet known": a
+A check yields a text for each thing that is wrong. A value that a preview can't know is reported as "not yet known": a
 check that comes across one raises pulumi-policy's UnknownValueError by reading it, or yields a `NotYetKnown` and goes
-on. Both end up as an advice, beside what was found to be wrong, and `pulumi up` checks again.
+on. `pulumi up` checks again. What no policy can read, such as a requirement of a NodePool that it has no data about, is
+reported as "not decided": the check raises NotDecidedError or yields a `NotDecided`. Both are an advice, beside what
+was found to be wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Required, TypeAlias, TypedDict, Unpack
 
@@ -24,7 +26,16 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
-from policies.reading.resources import NotYetKnown, Resource, Stack, TypeTest
+from policies.reading.releases import is_release, unread_files
+from policies.reading.resources import (
+    NotDecided,
+    NotYetKnown,
+    Resource,
+    Stack,
+    TypeTest,
+    Undecided,
+    undecided_by,
+)
 
 LOW, MEDIUM, HIGH, CRITICAL = Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 
@@ -37,7 +48,7 @@ LABS_SETTING = "labs"
 Limits: TypeAlias = Mapping[str, Any]
 """A policy's configuration, with the defaults of its schema."""
 
-Found: TypeAlias = str | NotYetKnown
+Found: TypeAlias = str | Undecided
 
 
 class Terms(TypedDict, total=False):
@@ -65,13 +76,22 @@ class Finding:
     found: Found
 
 
-class NotYetKnownError(UnknownValueError):
-    """Tells pulumi-policy that a policy could not be decided, which is an advice whatever the policy's level is."""
+class UndecidedError(UnknownValueError):
+    """Tells pulumi-policy that a policy could not be decided, which is an advice whatever the policy's level is.
 
-    def __init__(self, unknown: Iterable[NotYetKnown]) -> None:
-        places = sorted({str(one) for one in unknown})
+    `advices` are its parts: a message, and the URN of the resource that it is about, if it is about one.
+    """
+
+    def __init__(self, unknown: Sequence[Finding]) -> None:
+        places = sorted({str(one.found) for one in unknown if isinstance(one.found, NotYetKnown)})
         super().__init__(UNKNOWN_STRING_VALUE, places)
-        self.message = f"not yet known: {', '.join(places)}; checked again in `pulumi up`"
+        self.advices: list[tuple[str, str | None]] = []
+        if places:
+            self.advices.append((f"not yet known: {', '.join(places)}; checked again in `pulumi up`", None))
+        for found, urn in dict.fromkeys((one.found, one.resource and one.resource.urn) for one in unknown):
+            if isinstance(found, NotDecided):
+                self.advices.append((f"not decided: {found}", urn))
+        self.message = ". ".join(message for message, _ in self.advices)
 
 
 class ResourcePolicy(ResourceValidationPolicy):
@@ -88,7 +108,22 @@ def about(resource: Resource, check: Iterable[Found]) -> Iterator[Finding]:
         for found in check:
             yield Finding(resource, found)
     except UnknownValueError as error:
-        yield Finding(resource, NotYetKnown.of(error, resource))
+        yield Finding(resource, undecided_by(error, resource))
+    if is_release(resource):
+        yield from (Finding(resource, found) for found in unread_files(resource))
+
+
+def passing(resources: Iterable[Resource], test: Callable[[Resource], bool]) -> tuple[list[Resource], list[Finding]]:
+    """The resources that pass a test, and a finding for each of which that can't be said."""
+    passed: list[Resource] = []
+    undecided: list[Finding] = []
+    for resource in resources:
+        try:
+            if test(resource):
+                passed.append(resource)
+        except UnknownValueError as error:
+            undecided.append(Finding(resource, undecided_by(error, resource)))
+    return passed, undecided
 
 
 def cis(section: str) -> PolicyComplianceFramework:
@@ -197,15 +232,15 @@ def _with_defaults(properties: Mapping[str, dict[str, Any]], given: Mapping[str,
 
 def _report(findings: Iterable[Finding], fix: str, report: ReportViolation, whole: Resource | None = None) -> None:
     """Reports what is wrong, and then raises for what could not be known. `whole` stands for the stack."""
-    unknown: list[NotYetKnown] = []
+    unknown: list[Finding] = []
     try:
         for finding in findings:
-            if isinstance(finding.found, NotYetKnown):
-                unknown.append(finding.found)
+            if not isinstance(finding.found, str):
+                unknown.append(finding)
             else:
                 resource = finding.resource or whole
                 report(f"{finding.found}. {fix}", resource.urn if resource else None)
     except UnknownValueError as error:
-        unknown.append(NotYetKnown.of(error))
+        unknown.append(Finding(whole, undecided_by(error)))
     if unknown:
-        raise NotYetKnownError(unknown)
+        raise UndecidedError(unknown)

@@ -23,6 +23,8 @@ from policies.reading.resources import (
     leaves,
     mappings,
     parsed,
+    secret_texts,
+    undecided_by,
 )
 from policies.rules import CRITICAL, HIGH, Found, Limits, best_practices, cis, resource_policy
 
@@ -126,7 +128,6 @@ def _secrets(resource: Resource) -> Iterator[tuple[str, Any]]:
     if charts.is_release(resource):
         for place, layer in charts.own_values(resource):
             yield from _in_values(layer, place)
-        yield from (("valueYamlFiles", one) for one in charts.unread_files(resource))
     elif kind == "Secret":
         yield from _of_secret(resource)
     elif kind == "ConfigMap":
@@ -144,15 +145,14 @@ def _secrets(resource: Resource) -> Iterator[tuple[str, Any]]:
 def _of_secret(secret: Resource) -> Iterator[tuple[str, Any]]:
     # Other types have a form: names and certificates beside what is secret.
     if "type" not in set(secret.props) or secret.props["type"] == "Opaque":
-        for key in ("stringData", "data"):
-            yield from leaves(at(secret.props, key, {}), key)
+        yield from secret_texts(secret)
 
 
 def _value(mapping: Mapping[str, Any], key: str) -> Any:
     try:
         return mapping[key]
     except UnknownValueError as error:
-        return NotYetKnown.of(error)
+        return undecided_by(error)
 
 
 def _in_values(values: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,7 @@ from pulumi_policy.proxy import UnknownValueError, unknown_checking_proxy
 
 from policies.lifecycle import Lifecycle, told_by
 from policies.reading.resources import SecretText
-from policies.rules import EVERY_STACK, LABS_SETTING, ResourcePolicy
+from policies.rules import EVERY_STACK, LABS_SETTING, ResourcePolicy, UndecidedError
 
 # What `pulumi policy analyze --file` puts in the place of every secret.
 _REDACTED = "[secret]"
@@ -129,9 +129,12 @@ class Analyzer(sdk._PolicyAnalyzerServicer):
         try:
             policy.validate(args, report)
         except UnknownValueError as error:
-            self._create_report_violation(
+            advise = self._create_report_violation(
                 response, policy.name, policy.description, EnforcementLevel.ADVISORY, policy.severity
-            )(error.message, getattr(args, "urn", None))
+            )
+            parts = error.advices if isinstance(error, UndecidedError) else [(error.message, None)]
+            for message, urn in parts:
+                advise(message, urn or getattr(args, "urn", None))
         except Exception:
             self._abort_with_traceback(context, "checking", policy.name)
 

@@ -6,9 +6,26 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
+
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
-from policies.reading.resources import Resource, at, either, is_kind, is_true, items, leaves, mappings, parsed, texts
+from policies.reading.resources import (
+    NotDecidedError,
+    NotYetKnown,
+    Resource,
+    at,
+    either,
+    is_kind,
+    is_true,
+    items,
+    kind_of,
+    leaves,
+    mappings,
+    parsed,
+    secret_texts,
+    texts,
+)
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, resource_policy
 
 _IDENTITY = best_practices("Security: Identity and access management")
@@ -64,12 +81,16 @@ def keycloak_master_realm(resource: Resource, _limits: Limits) -> Iterator[Found
 
 def _realms(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The realms that a ConfigMap or a Secret holds for an import, one a document."""
-    for key in ("data", "stringData"):
-        for name, text in at(resource.props, key, {}).items():
-            if (isinstance(text, str) and '"realm"' in text) or (isinstance(text, str) and "realm:" in text):
-                document = parsed(text)
-                if isinstance(document, Mapping) and "realm" in document:
-                    yield f"{key}.{name}", document
+    of_config_map = leaves(at(resource.props, "data", {}), "data")
+    for place, text in secret_texts(resource) if kind_of(resource) == "Secret" else of_config_map:
+        if isinstance(text, NotYetKnown):
+            raise UnknownValueError(UNKNOWN_STRING_VALUE, [place])
+        if isinstance(text, str) and ('"realm"' in text or "realm:" in text):
+            document = parsed(text)
+            if isinstance(document, Mapping) and "realm" in document:
+                yield place, document
+            elif document is None and '"realm"' in text:
+                raise NotDecidedError(f"the realm in {place} of {resource.name}, which is neither JSON nor YAML")
 
 
 @resource_policy(

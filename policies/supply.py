@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from policies.reading import releases as charts
+from policies.reading.added_containers import containers_in, holds_containers
 from policies.reading.pods import containers, pod_spec
 from policies.reading.profiles import profiles
-from policies.reading.resources import Resource, at, either, is_kind, is_type, items, mappings
+from policies.reading.resources import NotDecided, Resource, at, either, is_kind, is_type, items, mappings
 from policies.rules import MEDIUM, Found, Limits, best_practices, karpenter_docs, resource_policy
 
 _IMAGES = best_practices("Security: Image security")
 _MOVING = ("latest", "main", "master", "stable", "edge", "nightly", "dev")
-# Where a chart's own release decides the version: an empty tag is the chart's app version, "set-by-chartpress" is too.
-_BY_CHART = ("", "set-by-chartpress")
+# Beside these a chart puts an image's name together with its version.
+_PARTS = frozenset({"repository", "registry", "version", "tag", "imageTag"})
 _EXACT = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
 
 
@@ -41,30 +42,51 @@ def is_pinned(image: str) -> bool:
 def unpinned_image(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Tomorrow's `latest` is another program, and two nodes may run two of them."""
     if charts.is_release(resource):
-        yield from _in_values(charts.values(resource))
-        yield from charts.unread_files(resource)
+        values = charts.values(resource)
+        yield from _in_values(values)
+        yield from _in_texts(values)
     else:
         for place, container in containers(pod_spec(resource) or {}):
-            if not is_pinned(str(container.get("image"))):
-                yield f"{place} has the image {container.get('image')}"
+            yield from _image(f"{place} has the image", str(container.get("image")))
     for profile in profiles(resource):
-        if profile.image and not is_pinned(profile.image):
-            yield f"profile {profile.name} has the image {profile.image}"
+        if profile.image:
+            yield from _image(f"profile {profile.name} has the image", profile.image)
+        if not charts.is_release(resource):
+            for place, container in profile.added_containers():
+                yield from _image(f"{place}.image of profile {profile.name} is", str(container["image"]))
+        for option in profile.typed_images:
+            yield NotDecided(f"the image of profile {profile.name}: people type it, by the option {option}")
+
+
+def _image(place: str, image: str) -> Iterator[Found]:
+    if "{{" in image:
+        yield NotDecided(f"{place} {image}: the chart renders it")
+    elif not is_pinned(image):
+        yield f"{place} {image}"
 
 
 def _in_values(values: Mapping[str, Any]) -> Iterator[Found]:
     for path, mapping in mappings(values, "values"):
-        if path.startswith("values.singleuser.profileList"):
+        if path.endswith(".kubespawner_override"):
             continue  # examined as profiles
         keys = set(mapping)
         name = next((key for key in ("repository", "name") if key in keys), None)
         if path.endswith(("image", "Image")) and name and "tag" in keys:
-            tag = mapping["tag"]
-            if tag in _MOVING and not mapping.get("digest"):
+            tag = str(mapping["tag"])
+            if (tag in _MOVING or tag.startswith("latest")) and not mapping.get("digest"):
                 yield f"{path} has the tag {tag}"
         image = mapping["image"] if "image" in keys else None
-        if isinstance(image, str) and ":" in image and not is_pinned(image):
-            yield f"{path}.image is {image}"
+        if isinstance(image, str) and image and (":" in image or not keys & _PARTS):
+            yield from _image(f"{path}.image is", image)
+
+
+def _in_texts(values: Mapping[str, Any]) -> Iterator[Found]:
+    """Charts take containers as texts too, which `_in_values` does not look into."""
+    for path, mapping in mappings(values, "values"):
+        for key in mapping:
+            if holds_containers(key) and isinstance(mapping[key], str):
+                for place, container in containers_in(mapping[key], f"{path}.{key}"):
+                    yield from _image(f"{place}.image is", str(container["image"]))
 
 
 @resource_policy(
@@ -86,7 +108,8 @@ def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:
 @resource_policy(
     "unpinned-node-image",
     "Nodes have one version of their image",
-    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260810",
+    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260810; or an image by its id, with spec.amiFamily,"
+    " which is the only way for Windows",
     severity=MEDIUM,
     concerns=is_kind("EC2NodeClass"),
     framework=karpenter_docs("NodeClasses: spec.amiSelectorTerms"),
@@ -94,9 +117,14 @@ def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:
 def unpinned_node_image(node_class: Resource, _limits: Limits) -> Iterator[Found]:
     """A new image drifts every node on the day on which AWS publishes it."""
     for term in items(at(node_class.props, "spec.amiSelectorTerms")):
-        alias = str(term.get("alias") or "")
+        alias, parameter = str(term.get("alias") or ""), str(term.get("ssmParameter") or "")
         if alias.endswith("@latest") or (alias and "@" not in alias):
             yield f"the alias {alias} moves"
+        elif re.search(r"/(latest|recommended)(/|$)", parameter):
+            yield f"the parameter {parameter} moves"
+        elif not alias and not term.get("id"):
+            told = f"the parameter {parameter}" if parameter else "its name, tags and owner"
+            yield NotDecided(f"which image {node_class.name} has: {told} may name another one tomorrow")
 
 
 @resource_policy(

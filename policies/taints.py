@@ -29,6 +29,7 @@ from policies.rules import (
     about,
     best_practices,
     karpenter_docs,
+    passing,
     resource_policy,
     stack_policy,
 )
@@ -59,7 +60,7 @@ _MAKE_PODS = either(
 )
 def gpu_pool_taint(pool: Resource, _limits: Limits) -> Iterator[Found]:
     """Any pod could start there, and keep GPUs from those who need them."""
-    if is_gpu_pool(pool) and not any(taint.get("key") in GPU_TAINT_KEYS for taint in taints(pool)):
+    if not any(taint.get("key") in GPU_TAINT_KEYS for taint in taints(pool)) and is_gpu_pool(pool):
         yield "its nodes have GPUs and no taint of GPU nodes, so any pod may start there"
 
 
@@ -138,7 +139,8 @@ def toleration_of_everything(resource: Resource, limits: Limits) -> Iterator[Fou
 )
 def daemonset_misses_pool_taint(stack: Stack, _limits: Limits) -> Iterator[Finding]:
     """Without a device plugin on it, a node has no GPUs: it is paid for, and its pods stay pending."""
-    pools = [pool for pool in stack.of_kind("NodePool") if is_gpu_pool(pool)]
+    pools, undecided = passing(stack.of_kind("NodePool"), is_gpu_pool)
+    yield from undecided
     for daemonset in stack.of_kind("DaemonSet"):
         yield from about(daemonset, _missed(pools, _daemonset_tolerations(daemonset)))
     for release in charts.releases(stack):
@@ -180,15 +182,16 @@ def _chart_shapes(resource: Resource) -> Iterator[PodShape]:
     """The components of a chart other than the hub's: wherever there are tolerations, beside what is asked for."""
     if not charts.is_release(resource) or charts.chart_name(resource) in _SERVES_GPU_NODES:
         return
-    for path, mapping in mappings(at(resource.props, "values", {}), "values"):
-        if "tolerations" in mapping and not path.startswith("values.singleuser"):
-            limits = at(mapping, "resources.limits", {})
-            yield PodShape(
-                place=path,
-                namespace=charts.namespace(resource),
-                requests=dict.fromkeys(limits, 1.0),
-                tolerations=items(mapping["tolerations"]),
-            )
+    for place, layer in charts.own_values(resource):
+        for path, mapping in mappings(layer, place):
+            if "tolerations" in mapping and not path.startswith(f"{place}.singleuser"):
+                asked = {**at(mapping, "resources.requests", {}), **at(mapping, "resources.limits", {})}
+                yield PodShape(
+                    place=path,
+                    namespace=charts.namespace(resource),
+                    requests=dict.fromkeys(asked, 1.0),
+                    tolerations=items(mapping["tolerations"]),
+                )
 
 
 def _tolerates_gpu_nodes(shape: PodShape) -> bool:

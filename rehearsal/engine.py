@@ -16,6 +16,7 @@ from .processes import MARK, ProcessFailed
 from .workspace import Workspace
 
 _POLL_SECONDS = 0.05
+_RELEASE = "kubernetes:helm.sh/v3:Release"
 # What the program and the other providers say once something else has failed.
 _CONSEQUENCES = ("unhandled exception", "client connection is closing", "resource monitor shut down")
 # What each engine command tells AWS as its application: `rehearsal.aws.calls` counts by it.
@@ -40,6 +41,8 @@ class Step:
     type: str
     details: list[str] = field(default_factory=list)
     at: float = 0
+    chart: dict[str, str] = field(default_factory=dict)
+    """Of a Helm release: its `chart`, `version` and `repository`, as far as they are known."""
 
     @property
     def name(self) -> str:
@@ -256,6 +259,11 @@ def _step(metadata: dict[str, Any], at: float) -> Step:
     step = Step(metadata["op"], metadata["urn"], metadata["type"], at=at)
     # A refresh that finds a difference says so in its detailed diff, not in the name of the step.
     step.details = sorted(metadata.get("detailedDiff") or metadata.get("diffs") or [])
+    if step.type == _RELEASE:
+        inputs = (metadata.get("new") or {}).get("inputs") or {}
+        repository = inputs.get("repositoryOpts")
+        named = {**inputs, "repository": repository.get("repo") if isinstance(repository, dict) else None}
+        step.chart = {key: named[key] for key in ("chart", "version", "repository") if isinstance(named.get(key), str)}
     return step
 
 

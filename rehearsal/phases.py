@@ -11,7 +11,9 @@ from pathlib import Path
 
 from settings import Settings
 
+from . import chart_paths
 from .aws import starting as aws
+from .cache import cache_folder
 from .checks import CHECKS, Subject, aws_calls, destroyed_in_order, outcome, run_all
 from .control_plane import ControlPlane
 from .controllers import starting as controllers
@@ -26,6 +28,7 @@ from .node_trial import NodeTrial
 from .permission_checks import PERMISSION_CHECKS, admitted
 from .processes import MemoryWatch, describe
 from .progress import Progress
+from .providers.kubernetes import archives
 from .releases import described, releases
 from .report import Check, Report
 from .retained import Retained, all_there, kept_and_left, retained
@@ -122,6 +125,23 @@ class Rehearsal:
         # The engine's own, about its plugins, are about nothing in the stack.
         self.report.warnings = [one for one in result.warnings if one.startswith(f"{self.settings.cluster.name}")]
         self.report.violations += result.violations
+        if "kubernetes" not in self.workspace.stand_ins:
+            self._have_charts(result)
+
+    def _have_charts(self, preview: Result) -> None:
+        """Has every chart at hand that the real kubernetes plugin needs. Raises PhaseFailed."""
+        asked = [step.chart for step in preview.steps if "chart" in step.chart and step.op == "create"]
+        if all(archives.at(one["chart"]) for one in asked):
+            return
+        self.toolchain.wait_for("helm")
+        found, missing = chart_paths.pulled(asked, cache_folder() / "charts", self.toolchain.path("helm"))
+        if missing:
+            raise PhaseFailed(
+                f"the charts {', '.join(missing)} are in no folder and cannot be had from their repositories, and the"
+                " real kubernetes plugin knows no recorded charts: give the folder that holds them with --charts"
+            )
+        if found:
+            self.workspace.change_config("gpulab:charts", **{name: {"path": str(path)} for name, path in found.items()})
 
     def up(self) -> None:
         """The real update."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from .chart_paths import at_hand
 from .providers.kubernetes.archives import DOWNLOADS, FOLDERS
 from .providers.kubernetes.deleting import LONGEST as LONGEST_DELETION
 from .toolchain import Toolchain, cache_folder
@@ -117,6 +118,8 @@ def make(
     # How the user's secrets are encrypted is the user's affair; the copy has a passphrase of its own.
     content.value = [(key, value) for key, value in content.value if key.value == "config"]
     _find_chart_paths(content, project)
+    if "kubernetes" in plugins:
+        _name_charts(content, at_hand([*charts, cache_folder() / "charts"]))
     _write_nodes(program / f"Pulumi.{stack}.yaml", content)
     environment = {**_environment(folder, home, pulumi_home, toolchain, aws_url, today), **_charts(charts, pull_charts)}
     if dns_server:
@@ -171,6 +174,15 @@ def _find_chart_paths(content: yaml.MappingNode, project: Path) -> None:
                 for key, path in source.value if isinstance(source, yaml.MappingNode) else ():
                     if key.value == "path" and not path.value.startswith("~"):
                         path.value = str(project / path.value)
+
+
+def _name_charts(content: yaml.MappingNode, paths: Mapping[str, Path]) -> None:
+    """Has the program take charts from these paths, but for those of which the stack file says where they come from."""
+    if paths:
+        section = _section(_section(content, "config"), "gpulab:charts")
+        told = {name.value for name, _ in section.value}
+        named = {name: {"path": str(path)} for name, path in paths.items() if name not in told}
+        section.value += yaml.compose(yaml.safe_dump(named), Loader=yaml.BaseLoader).value
 
 
 def _charts(folders: Sequence[Path], pull: bool) -> dict[str, str]:

@@ -5,8 +5,9 @@ The chart's own configuration loads it last, by one line of `hub.extraConfig`:
     from gpulab.config import configure; configure(c)
 
 Beside these modules, as the package `gpulab` in /usr/local/etc/jupyterhub, lies `catalogue.json`. The client's secret
-is in the environment, as OAUTH_CLIENT_SECRET. Not set here, as the chart has them: where the hub listens, its base URL,
-`hub_connect_url`, the database, the cookie secret and the keys that encrypt auth state, which have to be set.
+is a file where the chart mounts `hub.existingSecret`; elsewhere it is in the environment, as OAUTH_CLIENT_SECRET. Not
+set here, as the chart has them: where the hub listens, its base URL, `hub_connect_url`, the database, the cookie secret
+and the keys that encrypt auth state, which have to be set.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .people import ADMINISTRATORS, ROLES, group_of
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
 CLIENT_ID = "jupyterhub"
+CLIENT_SECRET = Path("/usr/local/etc/jupyterhub/existing-secret/oauth-client-secret")
 
 # Where JupyterHub listens unless it is told otherwise.
 _HUB_PORT = 8081
@@ -50,6 +52,8 @@ def sign_in(c: Any, catalogue: Catalogue) -> None:
     ours = c.KeycloakAuthenticator
     ours.catalogue = catalogue
     ours.client_id = CLIENT_ID
+    if CLIENT_SECRET.exists():
+        ours.client_secret = CLIENT_SECRET.read_text(encoding="utf-8")
     ours.oauth_callback_url = f"{hub.platform_url}/jupyter/hub/oauth_callback"
     ours.authorize_url = f"{public}/auth"
     ours.token_url = f"{inside}/token"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.reading.resources import Resource, items, parsed, texts
+from policies.reading.resources import NotDecidedError, Resource, items, parsed, texts
 
 Statement = Mapping[str, Any]
 
+_INLINE = "inlinePolicies"
 PERMISSIONS: Mapping[str, str] = {
+    "aws:iam/role:Role": _INLINE,
     "aws:iam/policy:Policy": "policy",
     "aws:iam/rolePolicy:RolePolicy": "policy",
     "aws:iam/userPolicy:UserPolicy": "policy",
@@ -50,14 +52,25 @@ _READS = (
 
 
 def statements(resource: Resource, places: Mapping[str, str]) -> Iterator[Statement]:
-    """The statements that allow something. Raises UnknownValueError where the document is not known yet."""
-    given = resource.props.get(places[resource.resource_type])
-    document = parsed(given) if isinstance(given, str) else given
-    if isinstance(document, Mapping):
+    """The statements that allow something. Raises UnknownValueError where the document is not known yet.
+
+    NotDecidedError where it is none.
+    """
+    for given in _documents(resource, places[resource.resource_type]):
+        document = parsed(given) if isinstance(given, str) else given
+        if not isinstance(document, Mapping):
+            raise NotDecidedError(f"{places[resource.resource_type]} of {resource.name}, which is no JSON document")
         found = document.get("Statement")
         for statement in [found] if isinstance(found, Mapping) else items(found):
             if statement.get("Effect") == "Allow":
                 yield statement
+
+
+def _documents(resource: Resource, place: str) -> list[Any]:
+    given = resource.props.get(place)
+    if place == _INLINE:
+        return [one["policy"] for one in items(given) if "policy" in set(one)]
+    return [] if given is None else [given]
 
 
 def actions(statement: Statement) -> list[str]:

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import contracts
 from contracts import InstanceType
-from policies.reading.pods import GPU, is_gpu_resource
-from policies.reading.resources import Resource, Stack, at, items, number, texts
+from policies.reading.pods import GPU, is_gpu_resource, object_name
+from policies.reading.resources import NotDecidedError, Resource, Stack, at, items, number, texts
 
 GPU_TAINT_KEYS = (GPU, "nvidia.com/gpu.present", "gpu")
 """Keys by which GPU nodes are told from others in public charts and blueprints; the first is the usual one."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
+_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 _LABELS: Mapping[str, Callable[[InstanceType], Any]] = {
-    "node.kubernetes.io/instance-type": lambda one: one.name,
+    _INSTANCE_TYPE: lambda one: one.name,
     "kubernetes.io/arch": lambda one: _ARCHITECTURES.get(one.arch, one.arch),
-    "karpenter.k8s.aws/instance-category": lambda one: one.category,
-    "karpenter.k8s.aws/instance-family": lambda one: one.family,
-    "karpenter.k8s.aws/instance-generation": lambda one: one.generation,
-    "karpenter.k8s.aws/instance-size": lambda one: one.size,
-    "karpenter.k8s.aws/instance-cpu": lambda one: one.vcpu,
-    "karpenter.k8s.aws/instance-memory": lambda one: one.memory_mib,
-    "karpenter.k8s.aws/instance-gpu-count": lambda one: one.gpu_count or None,
-    "karpenter.k8s.aws/instance-gpu-name": lambda one: one.gpu_name and one.gpu_name.lower(),
-    "karpenter.k8s.aws/instance-gpu-manufacturer": lambda one: one.gpu_manufacturer and one.gpu_manufacturer.lower(),
-    "karpenter.k8s.aws/instance-gpu-memory": lambda one: one.gpu_memory_mib or None,
-    "karpenter.k8s.aws/instance-local-nvme": lambda one: one.nvme_gb or None,
 }
+# Labels of AWS's instances have one of two domains: Karpenter's own, or that of EKS Auto Mode ("Create a Node Pool for
+# EKS Auto Mode", Amazon EKS User Guide, read on 2026-11-30).
+_KARPENTER, _AUTO_MODE = "karpenter.k8s.aws", "eks.amazonaws.com"
+_AWS_LABELS: Mapping[str, Callable[[InstanceType], Any]] = {
+    "instance-category": lambda one: one.category,
+    "instance-family": lambda one: one.family,
+    "instance-generation": lambda one: one.generation,
+    "instance-size": lambda one: one.size,
+    "instance-cpu": lambda one: one.vcpu,
+    "instance-memory": lambda one: one.memory_mib,
+    "instance-gpu-count": lambda one: one.gpu_count or None,
+    "instance-gpu-name": lambda one: one.gpu_name and one.gpu_name.lower(),
+    "instance-gpu-manufacturer": lambda one: one.gpu_manufacturer and one.gpu_manufacturer.lower(),
+    "instance-gpu-memory": lambda one: one.gpu_memory_mib or None,
+    "instance-local-nvme": lambda one: one.nvme_gb or None,
+}
+# What else is of an instance in these domains narrows its type; the rest of their labels does not.
+_OF_INSTANCES = "instance-"
+_NARROWS_NOTHING = ("instance-tenancy",)
+_NAMES = ("instance-type", "instance-family", "instance-category", "instance-size")
+_NODE_CLASSES = (_KARPENTER, _AUTO_MODE)
 _NODE_POOL_LABEL = "karpenter.sh/nodepool"
+_CAPACITY_TYPE = "karpenter.sh/capacity-type"
+_MEBIBYTE = 2**20
+# The hypervisor and the operating system keep some memory: Karpenter counts on 7.5 % (vmMemoryOverheadPercent).
+_USABLE_MEMORY = 0.925
+_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Gte", "Lt", "Lte")
 
 
 def requirements(pool: Resource) -> list[Any]:
@@ -37,21 +53,70 @@ def requirements(pool: Resource) -> list[Any]:
     return items(at(pool.props, "spec.template.spec.requirements"))
 
 
-def required(pool: Resource, key: str) -> list[str]:
-    """The values that a requirement `In` allows; none where there is no such requirement."""
-    found = [one for one in requirements(pool) if one.get("key") == key and one.get("operator") == "In"]
-    return [value for one in found for value in texts(one.get("values"))]
+def capacity_types(pool: Resource) -> set[str]:
+    """The capacity types that a pool may buy. Reserved counts where it is named: it needs a node class that has it."""
+    asked = [one for one in requirements(pool) if one.get("key") == _CAPACITY_TYPE]
+    if not asked:
+        return {"on-demand"}
+    named = {value for one in asked if one.get("operator") == "In" for value in texts(one.get("values"))}
+    return {
+        one
+        for one in named or {"spot", "on-demand"}
+        if all(_holds(one, asks.get("operator"), texts(asks.get("values"))) for asks in asked)
+    }
+
+
+def type_label(key: str) -> Callable[[InstanceType], Any] | None:
+    """How a label of nodes follows from their instance type; None where it does not, or where no policy knows how."""
+    domain, _, name = key.partition("/")
+    return _AWS_LABELS.get(name) if domain in _NODE_CLASSES else _LABELS.get(key)
 
 
 def instance_types(pool: Resource) -> list[InstanceType]:
-    """The types of the catalogue that a pool may buy. What the catalogue does not say of a type, rules nothing out."""
+    """The types of the catalogue that a pool may buy at most: what `unread` names may rule out some of them."""
     found = list(contracts.instance_types().values())
     for one in requirements(pool):
-        read = _LABELS.get(one.get("key") or "")
-        if read:
+        read = type_label(one.get("key") or "")
+        if read and one.get("operator") in _OPERATORS:
             operator, values = one.get("operator"), texts(one.get("values"))
             found = [instance for instance in found if _holds(read(instance), operator, values)]
     return found
+
+
+def unread(pool: Resource) -> list[str]:
+    """What no policy can read of what a pool asks of its instance types."""
+    group = _node_class_group(pool)
+    found = [] if group in _NODE_CLASSES else [f"its node class, which is of the group {group}"]
+    for one in requirements(pool):
+        key = str(one.get("key"))
+        domain, _, name = key.partition("/")
+        narrows = domain in _NODE_CLASSES and name.startswith(_OF_INSTANCES) and name not in _NARROWS_NOTHING
+        if (narrows and type_label(key) is None) or one.get("operator") not in _OPERATORS:
+            found.append(f"its requirement {key}")
+    return found
+
+
+def unlisted(pool: Resource) -> list[str]:
+    """What a pool asks for by names that the catalogue does not have."""
+    catalogue = contracts.instance_types().values()
+    found: list[str] = []
+    for one in requirements(pool):
+        key = str(one.get("key"))
+        read = type_label(key) if key.rpartition("/")[2] in _NAMES else None
+        if read and one.get("operator") == "In":
+            known = {str(read(instance)) for instance in catalogue}
+            unknown = [value for value in texts(one.get("values")) if value not in known]
+            found += [f"{value} of its requirement {key}, which the catalogue does not have" for value in unknown]
+    return found
+
+
+def not_decided(what: str, reasons: Iterable[str]) -> NotDecidedError:
+    """That nobody can say `what`, such as `whether nodes of the NodePool x have GPUs`."""
+    return NotDecidedError(f"{what}: no policy can read {', '.join(reasons)}")
+
+
+def _node_class_group(pool: Resource) -> str:
+    return str(at(pool.props, "spec.template.spec.nodeClassRef.group", _KARPENTER))
 
 
 def _holds(label: Any, operator: Any, values: list[str]) -> bool:
@@ -62,7 +127,9 @@ def _holds(label: Any, operator: Any, values: list[str]) -> bool:
     have, limit = number(label), number(values[0] if values else None)
     if have is None or limit is None:
         return False
-    return {"Gt": have > limit, "Gte": have >= limit, "Lt": have < limit, "Lte": have <= limit}.get(str(operator), True)
+    return {"Gt": have > limit, "Gte": have >= limit, "Lt": have < limit, "Lte": have <= limit}.get(
+        str(operator), False
+    )
 
 
 def taints(pool: Resource) -> list[Mapping[str, Any]]:
@@ -80,14 +147,42 @@ def limits(pool: Resource) -> Mapping[str, Any]:
     return at(pool.props, "spec.limits", {})
 
 
+def is_static(pool: Resource) -> bool:
+    """Whether a pool has a fixed number of nodes: its resource has no limits but `nodes`, and is not consolidated."""
+    return "replicas" in set(at(pool.props, "spec", {}))
+
+
 def is_gpu_pool(pool: Resource) -> bool:
-    """Whether a pool is for GPUs: it says so by a limit or a taint, or all that it may buy has GPUs."""
+    """Whether a pool is for GPUs: it says so by a limit or a taint, or all that it may buy has GPUs.
+
+    Raises NotDecidedError where that depends on what no policy can read.
+    """
     if any(is_gpu_resource(name) for name in limits(pool)):
         return True
     if any(taint.get("key") in GPU_TAINT_KEYS for taint in taints(pool)):
         return True
-    found = instance_types(pool)
-    return bool(found) and all(one.gpu_manufacturer == "NVIDIA" for one in found)
+    reasons, found = unread(pool), instance_types(pool)
+    with_gpus = sum(one.gpu_manufacturer == "NVIDIA" for one in found)
+    if not found:
+        reasons += unlisted(pool) or ["its requirements, which no instance type of the catalogue meets"]
+    elif _node_class_group(pool) in _NODE_CLASSES and (with_gpus in (0, len(found)) or not reasons):
+        return with_gpus == len(found)
+    raise not_decided(f"whether nodes of the NodePool {object_name(pool)} have GPUs", reasons)
+
+
+def machines(stack: Stack, pool: Resource) -> list[tuple[InstanceType, dict[str, float]]]:
+    """What the machines have that a pool may buy, its GPUs under the names by which they are advertised."""
+    return stack.fact(("machines", pool.urn), lambda: list(_read_machines(stack, pool)))
+
+
+def _read_machines(stack: Stack, pool: Resource) -> Iterator[tuple[InstanceType, dict[str, float]]]:
+    # How many shares a machine has, the overlays say by its GPUs; any number of them is one too many to guess.
+    shares = dict.fromkeys(advertised(stack, pool), float("inf")) if overlays_of(stack, pool) else None
+    for one in instance_types(pool):
+        machine = {"cpu": float(one.vcpu), "memory": one.memory_mib * _MEBIBYTE * _USABLE_MEMORY}
+        if one.gpu_manufacturer == "NVIDIA":
+            machine |= {GPU: float(one.gpu_count)} if shares is None else shares
+        yield one, machine
 
 
 def node_labels(pool: Resource) -> Mapping[str, Any]:
@@ -95,22 +190,52 @@ def node_labels(pool: Resource) -> Mapping[str, Any]:
     return at(pool.props, "spec.template.metadata.labels", {})
 
 
-def overlays_of(stack: Stack, pool_name: str) -> list[Resource]:
-    """The NodeOverlays that select a pool by its name."""
-    found = []
-    for overlay in stack.of_kind("NodeOverlay"):
-        for one in items(at(overlay.props, "spec.requirements")):
-            if one.get("key") == _NODE_POOL_LABEL and pool_name in texts(one.get("values")):
-                found.append(overlay)
-                break
-    return found
+def may_have_labels(pool: Resource, selector: Mapping[str, Any]) -> bool:
+    """Whether nodes of a pool may have the labels of a selector, of which at least one is known."""
+    labels = {**node_labels(pool), _NODE_POOL_LABEL: object_name(pool)}
+    known = [key for key in selector if key in labels or type_label(key)]
+    return bool(known) and all(labels.get(key, value) == value for key, value in selector.items())
 
 
-def advertised(stack: Stack, pool: Resource, name: str) -> set[str]:
+def overlays_of(stack: Stack, pool: Resource) -> list[Resource]:
+    """The NodeOverlays of a pool's nodes that say what GPUs these have. Raises NotDecidedError."""
+    saying = [one for one in stack.of_kind("NodeOverlay") if any(map(is_gpu_resource, _capacity(one)))]
+    return [one for one in saying if _covers(one, pool)]
+
+
+def _capacity(overlay: Resource) -> Mapping[str, Any]:
+    return at(overlay.props, "spec.capacity", {})
+
+
+def _covers(overlay: Resource, pool: Resource) -> bool:
+    """Whether an overlay is of all nodes of a pool; False: of none. Raises NotDecidedError where it may be of some."""
+    labels = {**node_labels(pool), _NODE_POOL_LABEL: object_name(pool)}
+    for one in items(at(overlay.props, "spec.requirements")):
+        key, operator, values = str(one.get("key")), one.get("operator"), texts(one.get("values"))
+        read = type_label(key)
+        if key in labels or (read is None and not _is_well_known(key)):
+            answers = {_holds(labels.get(key), operator, values)}
+        else:
+            answers = {_holds(read(instance), operator, values) for instance in instance_types(pool)} if read else set()
+        if answers == {False}:
+            return False
+        if answers != {True}:
+            why = f"the requirement {key} of the NodeOverlay {object_name(overlay)}"
+            raise not_decided(f"what nodes of the NodePool {object_name(pool)} advertise", [why])
+    return True
+
+
+def _is_well_known(key: str) -> bool:
+    """Whether a label is Kubernetes', Karpenter's or AWS's, which nodes have without their pool saying so."""
+    domain = key.partition("/")[0]
+    return domain in _NODE_CLASSES or domain.endswith(("kubernetes.io", "karpenter.sh"))
+
+
+def advertised(stack: Stack, pool: Resource) -> set[str]:
     """The resources by which a pool's GPUs are asked for: by its NodeOverlays, else whole GPUs."""
     overlaid: dict[str, Any] = {}
-    for overlay in overlays_of(stack, name):
-        overlaid |= at(overlay.props, "spec.capacity", {})
+    for overlay in overlays_of(stack, pool):
+        overlaid |= _capacity(overlay)
     names = {resource for resource, amount in overlaid.items() if is_gpu_resource(resource) and str(amount) != "0"}
     if names:
         return names

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.reading import releases as charts
+from policies.reading.added_containers import added_containers
 from policies.reading.pods import PodShape, labels_of, namespace_of
 from policies.reading.quantities import kubespawner_memory, quantity
-from policies.reading.resources import Resource, Stack, at, items, kind_of, parsed
+from policies.reading.resources import NotDecidedError, Resource, Stack, at, entries, items, kind_of, parsed
 
 LABEL = "gpulab.dev/profiles"
 CATALOGUE_LABEL = "gpulab.dev/catalogue"
@@ -35,11 +36,17 @@ class Profile:
     override: Mapping[str, Any]
     lifetime: float | None = None
     """Seconds after which it ends in any case; None: not said here."""
+    typed_images: tuple[str, ...] = ()
+    """The options of the profile by which people type an image's name."""
 
     @property
     def image(self) -> str | None:
         """The image, where the profile has its own."""
         return at(self.override, "image")
+
+    def added_containers(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The containers that it adds to the notebook's own, each with its place in the override."""
+        return added_containers(self.override, "kubespawner_override")
 
     def shape(self) -> PodShape:
         """The pod that is started."""
@@ -47,7 +54,7 @@ class Profile:
             place=f"profile {self.name} at {self.place}",
             namespace=self.namespace,
             requests=self.requests(),
-            tolerations=items(self.override.get("tolerations")),
+            tolerations=[toleration for _, toleration in entries(self.override.get("tolerations"))],
             node_selector=self.override.get("node_selector") or {},
         )
 
@@ -72,9 +79,9 @@ def profiles(resource: Resource) -> Iterator[Profile]:
     """The profiles of a hub or of a ConfigMap, each choice of a profile's options as one of its own."""
     if charts.is_release(resource) and charts.chart_name(resource) == HUB:
         values = charts.values(resource)
-        base = spawner_defaults(values)
         if follows_catalogue(values):
             return
+        base = spawner_defaults(values)
         namespace = charts.namespace(resource)
         listed = items(at(values, "singleuser.profileList"))
         yield Profile(place="values.singleuser", name="default", namespace=namespace, override=base)
@@ -83,12 +90,16 @@ def profiles(resource: Resource) -> Iterator[Profile]:
         label = str(labels_of(resource)[LABEL])
         namespace = label if label not in ("", "true") else namespace_of(resource)
         for key, text in at(resource.props, "data", {}).items():
-            yield from _of_list(items(parsed(text)), f"data.{key}", namespace, {})
+            listed = parsed(text)
+            if not isinstance(listed, list):
+                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}, which is no list of profiles")
+            yield from _of_list(listed, f"data.{key}", namespace, {})
     elif is_catalogue(resource):
         for key, text in at(resource.props, "data", {}).items():
             document = parsed(text)
-            if isinstance(document, Mapping):
-                yield from _of_catalogue(document, f"data.{key}")
+            if not isinstance(document, Mapping):
+                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}, which is no catalogue")
+            yield from _of_catalogue(document, f"data.{key}")
 
 
 def is_catalogue(resource: Resource) -> bool:
@@ -152,8 +163,10 @@ def _of_list(listed: list[Any], place: str, namespace: str | None, base: Mapping
             continue
         name = str(profile.get("slug") or profile.get("display_name") or index)
         override = _overridden(base, profile.get("kubespawner_override"))
-        yield _profile(f"{place}.{index}", name, namespace, override)
-        for option, described in (profile.get("profile_options") or {}).items():
+        options = profile.get("profile_options") or {}
+        typed = tuple(option for option, described in options.items() if _takes_images(described))
+        yield _profile(f"{place}.{index}", name, namespace, override, typed)
+        for option, described in options.items():
             for choice, chosen in (described.get("choices") or {}).items():
                 yield _profile(
                     f"{place}.{index}.profile_options.{option}.choices.{choice}",
@@ -188,8 +201,21 @@ def _of_catalogue(document: Mapping[str, Any], place: str) -> Iterator[Profile]:
             )
 
 
-def _profile(place: str, name: str, namespace: str | None, override: Mapping[str, Any]) -> Profile:
-    return Profile(place=place, name=name, namespace=override.get("namespace") or namespace, override=override)
+def _takes_images(option: Mapping[str, Any]) -> bool:
+    unlisted = at(option, "unlisted_choice", {})
+    return unlisted.get("enabled") is True and "image" in set(at(unlisted, "kubespawner_override", {}))
+
+
+def _profile(
+    place: str, name: str, namespace: str | None, override: Mapping[str, Any], typed: tuple[str, ...] = ()
+) -> Profile:
+    return Profile(
+        place=place,
+        name=name,
+        namespace=override.get("namespace") or namespace,
+        override=override,
+        typed_images=typed,
+    )
 
 
 def _overridden(base: Mapping[str, Any], above: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 import pulumi
+from pulumi_policy.proxy import UnknownValueError
 
 import contracts
-from policies.reading.resources import NotYetKnown, Resource, Stack, at, is_type, items, parsed
+from policies.reading.resources import NotDecided, Resource, Stack, Undecided, at, is_type, items, parsed, undecided_by
 
 RELEASE_TYPES = ("kubernetes:helm.sh/v3:Release", "kubernetes:helm.sh/v3:Chart", "kubernetes:helm.sh/v4:Chart")
 
@@ -75,25 +76,39 @@ def _defaults(chart: str) -> Values:
 
 def _files(release: Resource) -> Iterator[Values]:
     for asset in items(release.props.get("valueYamlFiles")):
-        text = None
-        if isinstance(asset, pulumi.StringAsset):
-            text = asset.text
-        elif isinstance(asset, pulumi.FileAsset):
-            try:
-                with open(asset.path, encoding="utf-8") as file:  # noqa: PTH123 - a path as the program gave it
-                    text = file.read()
-            except OSError:
-                text = None  # elsewhere than where the pack runs: `unread_files` tells of it
-        document = parsed(text) if text else None
-        if isinstance(document, Mapping):
+        document = _file(asset)
+        if document is not None:
             yield document
 
 
-def unread_files(release: Resource) -> Iterator[NotYetKnown]:
+def _file(asset: Any) -> Values | None:
+    """The values of a file; None where it is elsewhere than where the pack runs, or has no values."""
+    text = None
+    if isinstance(asset, pulumi.StringAsset):
+        text = asset.text
+    elif isinstance(asset, pulumi.FileAsset):
+        try:
+            with open(asset.path, encoding="utf-8") as file:  # noqa: PTH123 - a path as the program gave it
+                text = file.read()
+        except OSError:
+            return None
+    if text is None:
+        return None
+    document = parsed(text)
+    return document if isinstance(document, Mapping) else None if text.strip() else {}
+
+
+def unread_files(release: Resource) -> Iterator[Undecided]:
     """The files of values that cannot be read from here."""
-    readable = sum(1 for _ in _files(release))
-    if readable < len(items(release.props.get("valueYamlFiles"))):
-        yield NotYetKnown("valueYamlFiles")
+    try:
+        assets = items(release.props.get("valueYamlFiles"))
+    except UnknownValueError as error:
+        yield undecided_by(error)
+        return
+    for index, asset in enumerate(assets):
+        if _file(asset) is None:
+            named = f" ({asset.path})" if isinstance(asset, pulumi.FileAsset) else ""
+            yield NotDecided(f"valueYamlFiles.{index}{named} of {release.name} cannot be read here")
 
 
 def _merged(below: Any, above: Any) -> Any:

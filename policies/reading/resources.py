@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import yaml
-from pulumi_policy.proxy import UnknownValueError
+from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
 # libyaml's, where PyYAML has it, is ten times as fast.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -50,14 +51,37 @@ class NotYetKnown:
 
     place: str
 
-    @classmethod
-    def of(cls, error: UnknownValueError, resource: Resource | None = None) -> NotYetKnown:
-        """The place that reading ran into."""
-        place = ".".join(error.props)
-        return cls(f"{place} of {resource.name}" if resource else place)
-
     def __str__(self) -> str:
         return self.place
+
+
+@dataclass(frozen=True)
+class NotDecided:
+    """What no policy can read, now or later. `why` is a sentence: it names the resource and the part."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+
+Undecided: TypeAlias = NotYetKnown | NotDecided
+
+
+class NotDecidedError(UnknownValueError):
+    """Raised by reading what no policy can read. It ends a check as an unknown value does."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(UNKNOWN_STRING_VALUE, [])
+        self.message = self.why = why
+
+
+def undecided_by(error: UnknownValueError, resource: Resource | None = None) -> Undecided:
+    """What a check of `resource` ran into."""
+    if isinstance(error, NotDecidedError):
+        return NotDecided(error.why)
+    place = ".".join(error.props)
+    return NotYetKnown(f"{place} of {resource.name}" if resource else place)
 
 
 class Stack:
@@ -144,6 +168,24 @@ def parsed(text: str) -> Any:
         return None
 
 
+def secret_texts(secret: Resource) -> Iterator[tuple[str, Any]]:
+    """The values of a Secret's keys, each with its place, in plain; NotYetKnown for what is not known.
+
+    The kubernetes provider keeps `stringData` as `data`, which is base64.
+    """
+    for field in ("stringData", "data"):
+        for place, value in leaves(at(secret.props, field, {}), field):
+            yield place, _from_base64(value) if field == "data" and isinstance(value, str) else value
+
+
+def _from_base64(text: str) -> str:
+    try:
+        plain = base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return text
+    return SecretText(plain) if isinstance(text, SecretText) else plain
+
+
 def made_from(resource: Any, key: str, source: Resource) -> bool:
     """Whether a property of a resource of a stack is made from another resource, which a preview knows too."""
     dependencies = resource.property_dependencies.get(key) or resource.dependencies
@@ -162,6 +204,12 @@ def at(value: Any, path: str, default: Any = None) -> Any:
 def items(value: Any) -> list[Any]:
     """A list's items; none for what is no list."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else []
+
+
+def entries(value: Any) -> list[tuple[str, Any]]:
+    """The items of a list or a mapping, each with its index or key; none for what is neither."""
+    keyed = value.items() if isinstance(value, Mapping) else enumerate(items(value))
+    return [(str(key), item) for key, item in keyed]
 
 
 def texts(value: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """The part of the aws command that a kubeconfig of EKS needs, where the real one is not installed.
 
 `aws eks get-token --cluster-name NAME` prints an ExecCredential, and `aws eks update-kubeconfig --name NAME` writes a
-context that calls it. Anything else is refused. Loads no more of botocore than it must: kubectl and the Kubernetes
+context that calls it. `aws --version` answers like a recent AWS CLI 2: the eks plugin asks it first. Anything else is
+refused. Loads no more of botocore than it must: kubectl and the Kubernetes
 provider run `get-token` once a process and wait for it.
 """
 
@@ -11,12 +12,15 @@ import argparse
 import base64
 import json
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+# Of the AWS CLI of which the commands here take the options.
+_VERSION = "2.31.0"
 _CLUSTER_HEADER = "x-k8s-aws-id"
 _PREFIX = "k8s-aws-v1."
 _URL_SECONDS = 60
@@ -105,6 +109,8 @@ def _arguments() -> argparse.ArgumentParser:
     everywhere.add_argument("--region")
     everywhere.add_argument("--output", choices=["json"])
     parser = argparse.ArgumentParser(prog="aws", description=__doc__, parents=[everywhere])
+    version = f"aws-cli/{_VERSION} Python/{platform.python_version()} {platform.system()} source/gpulab-rehearsal"
+    parser.add_argument("--version", action="version", version=version)
     eks = parser.add_subparsers(dest="service", required=True).add_parser("eks", parents=[everywhere])
     commands = eks.add_subparsers(dest="command", required=True)
     token = commands.add_parser("get-token", parents=[everywhere])

@@ -20,6 +20,7 @@ import settings
 from components.keycloak import BOOTSTRAP_USER
 from components.realm import REALM, Addresses, realm, realm_secrets
 from components.realm_job import import_environment
+from components.realm_secrets import FOLDER
 from settings import Identity
 
 TOKEN_SECONDS = 30
@@ -99,13 +100,17 @@ class KeycloakLab:
         if self.config_cli is None:
             realm_importer.apply(self, document, secrets)
             return secrets
-        file = self.folder / "realm.json"
-        file.write_text(json.dumps(document), encoding="utf-8")
+        # The files as the Job's pod has them: a folder of the realm's secrets, and one of keycloak-config-cli's own.
+        file, folder, own = self.folder / "realm.json", self.folder / "secrets", self.folder / "settings"
+        file.write_text(json.dumps(document).replace(FOLDER, str(folder)), encoding="utf-8")
+        for place, files in ((folder, secrets), (own, {"keycloak.password": self.password})):
+            place.mkdir(exist_ok=True)
+            for name, content in files.items():
+                (place / name).write_text(content, encoding="utf-8")
         environment = {
             "PATH": os.environ["PATH"],
             **import_environment(self.url, f"file:{file}"),
-            "KEYCLOAK_PASSWORD": self.password,
-            **secrets,
+            "SPRING_CONFIG_IMPORT": f"configtree:{own}/",
         }
         command = ["java", "-jar", str(self.config_cli)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

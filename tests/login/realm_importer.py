@@ -16,7 +16,7 @@ from components.realm import REALM
 if TYPE_CHECKING:
     from keycloak_lab import KeycloakLab
 
-_PLACEHOLDER = re.compile(r"\$\(env:(\w+)\)")
+_PLACEHOLDER = re.compile(r"\$\(file:UTF-8:[^)]*/(\w+)\)")
 _PARTS = (
     *("roles", "groups", "clients", "scopeMappings", "clientScopeMappings", "components", "users"),
     *("authenticationFlows", "authenticatorConfig", "browserFlow", "identityProviders", "identityProviderMappers"),

@@ -23,7 +23,7 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
 from policies.catalogue import POLICIES
-from policies.rules import NotYetKnownError
+from policies.rules import UndecidedError
 from tests.unit.engine_mocks import EngineMocks
 
 HERE = Path(__file__).parent
@@ -66,7 +66,8 @@ def node_pool(name: str = "gpu", **template: Any) -> PolicyResource:
 
 
 def examined(policy: str | Policy, *resources: PolicyResource, **limits: Any) -> dict[str, list[str]]:
-    """What a policy says of resources: by the resource's name, "" for the stack. `unknown` has what was not known."""
+    """What a policy says of resources: by the resource's name, "" for the stack. `unknown` has what was not
+    decided."""
     chosen = BY_NAME[policy] if isinstance(policy, str) else policy
     found: dict[str, list[str]] = {}
 
@@ -79,7 +80,7 @@ def examined(policy: str | Policy, *resources: PolicyResource, **limits: Any) ->
     def run(args: Any, default: str) -> None:
         try:
             chosen.validate(args, report_of(default))  # type: ignore[attr-defined]
-        except NotYetKnownError as error:
+        except UndecidedError as error:
             found.setdefault("unknown", []).append(error.message)
 
     if isinstance(chosen, ResourceValidationPolicy):

@@ -101,6 +101,15 @@ def test_what_is_not_known_is_an_advice_and_names_its_place(analyzer):
     assert "not yet known: sqsManagedSseEnabled" in said.message
 
 
+def test_what_no_policy_can_read_is_an_advice_about_its_resource(analyzer):
+    nitro = {"key": "karpenter.k8s.aws/instance-hypervisor", "operator": "In", "values": ["nitro"]}
+    spec = {"template": {"spec": {"requirements": [nitro]}}}
+    said = analyzed(analyzer, "kubernetes:karpenter.sh/v1:NodePool", {"metadata": {"name": "x"}, "spec": spec})
+    assert said["gpu-pool-taint"].enforcementLevel == proto.ADVISORY
+    assert said["gpu-pool-taint"].message.count("not decided: ") == 1
+    assert "NodePool" in said["gpu-pool-taint"].urn
+
+
 def test_a_violation_says_what_to_do(analyzer):
     said = analyzed(analyzer, *QUEUE)["sqs-encryption"]
     assert BY_NAME["sqs-encryption"].remediation_steps in said.message

@@ -20,6 +20,7 @@ import pytest
 
 from rehearsal.control_plane import ControlPlane
 from rehearsal.pods import until
+from rehearsal.providers.kubernetes.client import ApiError, Cluster
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
 from rehearsal.providers.serving import (
     UNKNOWN,
@@ -31,6 +32,7 @@ from rehearsal.providers.serving import (
     Request,
     ResourceType,
 )
+from tests.policies.fixes import FIXES, STATIC_POOL
 
 pytestmark = pytest.mark.seconds(60)
 
@@ -470,11 +472,23 @@ class TestReleases:
         assert pool.id == "cpu"
         with pytest.raises(Refused, match=r"spec\.weight"):
             stack.preview(NODE_POOL, "heavy", {"spec": {"template": template, "weight": 1000}})
+        self.admits_what_policies_ask_for(stack.provider.cluster)
         definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodepools.karpenter.sh"
         owner = cluster.request("GET", definition)["metadata"]["annotations"]["meta.helm.sh/release-name"]
         assert owner == "karpenter-crd"
         release.delete()
         assert pool.refresh() is None
+
+    @staticmethod
+    def admits_what_policies_ask_for(cluster: Cluster) -> None:
+        """The definitions' rules in CEL too, which tests/policies/test_fixes.py cannot ask."""
+        for fix in FIXES:
+            for manifest in (fix.refused, fix.fixed):
+                cluster.create(manifest, field_manager="tests", dry_run=True)
+        cluster.create(STATIC_POOL, field_manager="tests", dry_run=True)
+        limited = {**STATIC_POOL, "spec": {**STATIC_POOL["spec"], "limits": {"nvidia.com/gpu": "8"}}}
+        with pytest.raises(ApiError, match=r"only 'limits\.nodes' is supported on static NodePools"):
+            cluster.create(limited, field_manager="tests", dry_run=True)
 
     def test_each_upgrade_is_a_revision_and_old_ones_go(self, stack: Stack, cluster: ControlPlane) -> None:
         namespace = stack.namespace()

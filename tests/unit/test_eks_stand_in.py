@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 import pulumi
 import pytest
 
-from rehearsal.providers.eks import contract
+from rehearsal.providers.eks import aws_cli, contract
 from rehearsal.providers.eks.addons import Addon, VpcCniAddon, cni_configuration
 from rehearsal.providers.eks.cluster import Cluster, kubeconfig_for
 from rehearsal.providers.eks.node_group import ManagedNodeGroup, ami_type, operating_system
 from rehearsal.providers.eks.provider import EksProvider
 from rehearsal.providers.eks.resources import LaunchTemplate, Role
 from rehearsal.providers.eks.roles import trust_policy
+from rehearsal.workspace import PROJECT
 
 CLUSTER: dict[str, Any] = {
     "name": "lab",
@@ -26,6 +30,11 @@ CLUSTER: dict[str, Any] = {
     "skipDefaultSecurityGroups": True,
 }
 ROLE_ARN = "arn:aws:iam::123456789012:role/nodes"
+
+
+def write_command(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def without(inputs: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -448,6 +457,28 @@ class TestProvider:
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(pulumi.InputPropertiesError, match="aws CLI"):
             EksProvider().construct("lab", "eks:index:Cluster", CLUSTER)
+
+    @pytest.mark.parametrize(
+        ("printed", "refused"),
+        [
+            ("aws-cli/2.31.0 Python/3.13.7 Linux/6.1 exe/x86_64", ""),
+            ("aws-cli/2.6.9 Python/3.9.11 Linux/6.1 exe/x86_64", "At least v2.7.0 of aws-cli is required"),
+            ("aws-cli/1.23.9 Python/3.8.8 Darwin/20.5.0", "At least v1.24.0 of aws-cli is required"),
+            ("usage: aws", "Invalid Version"),
+        ],
+    )
+    def test_cluster_needs_an_aws_command_that_is_new_enough(self, printed, refused, monkeypatch, tmp_path):
+        write_command(tmp_path / "aws", f"echo '{printed}'")
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert refused in (aws_cli.refusal() or "")
+        assert bool(refused) == bool(aws_cli.refusal())
+
+    def test_the_rehearsals_own_aws_command_is_new_enough(self, monkeypatch, tmp_path):
+        """The real plugin asks for its version before it makes a cluster."""
+        run = f"PYTHONPATH={shlex.quote(str(PROJECT))} exec {shlex.quote(sys.executable)} -m rehearsal.aws.cli"
+        write_command(tmp_path / "aws", f'{run} "$@"')
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert aws_cli.refusal() is None
 
 
 def test_kubeconfig_asks_the_aws_command_for_a_token():

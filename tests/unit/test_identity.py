@@ -42,7 +42,7 @@ PASSWORD = "random:index/randomPassword:RandomPassword"
 CLUSTER_TYPE = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 MAIL_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mail-AbCdEf"
-PLACEHOLDER = re.compile(r"\$\(env:([A-Z0-9_]+)\)")
+PLACEHOLDER = re.compile(r"\$\(file:UTF-8:([/A-Za-z0-9_-]+)\)")
 
 
 def identity(**sections: Any) -> IdentitySettings:
@@ -161,25 +161,51 @@ def test_the_job_has_a_value_for_every_placeholder_of_its_realm(mocks):
     deploy(mocks, args(identity(**WITH_SECRETS)))
     _, pod = job_of(mocks)
     (container,) = pod["containers"]
-    (volume,) = pod["volumes"]
-    (config_map,) = [
-        one for one in mocks.all(CONFIG_MAP) if one.inputs["metadata"]["name"] == volume["configMap"]["name"]
-    ]
-    (document,) = config_map.inputs["data"].values()
-    (source,) = container["envFrom"]
     variables = {one["name"]: one for one in container["env"]}
-    assert set(PLACEHOLDER.findall(document)) == {
-        *secret_of(mocks, source["secretRef"]["name"]),
-        *(variables.keys() & set(PLACEHOLDER.findall(document))),
-    }
-    assert variables["LDAP_BIND_PASSWORD"]["valueFrom"] == {"secretKeyRef": {"name": "directory", "key": "bind"}}
-    location = variables["IMPORT_FILES_LOCATIONS"]["value"].removeprefix("file:")
-    (mount,) = container["volumeMounts"]
-    assert location in [f"{mount['mountPath']}/{file}" for file in config_map.inputs["data"]]
-    bootstrap = variables["KEYCLOAK_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    files = files_of(mocks, pod)
+    document = files[variables["IMPORT_FILES_LOCATIONS"]["value"].removeprefix("file:")]
     keycloaks = {one["name"]: one for one in yaml.safe_load(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
-    assert bootstrap == keycloaks["KC_BOOTSTRAP_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    bootstrap = keycloaks["KC_BOOTSTRAP_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
+    own = variables["SPRING_CONFIG_IMPORT"]["value"].removeprefix("configtree:")
+    password = f"{own}keycloak.password"
+    assert files.pop(password) == (bootstrap["name"], bootstrap["key"])
+    secrets = {path: source for path, source in files.items() if isinstance(source, tuple)}
+    assert secrets.keys() == set(PLACEHOLDER.findall(document))
+    assert ("directory", "bind") in secrets.values()
     assert variables["KEYCLOAK_USER"]["value"] == keycloaks["KC_BOOTSTRAP_ADMIN_USERNAME"]["value"]
+
+
+def files_of(mocks: EngineMocks, pod: dict[str, Any]) -> dict[str, Any]:
+    """What the container of a pod has as files, by path: a text, or the Secret and its key."""
+    (container,) = pod["containers"]
+    folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    found: dict[str, Any] = {}
+    for volume in pod["volumes"]:
+        folder = folders[volume["name"]]
+        if "configMap" in volume:
+            (held,) = [
+                one for one in mocks.all(CONFIG_MAP) if one.inputs["metadata"]["name"] == volume["configMap"]["name"]
+            ]
+            found |= {f"{folder}/{name}": text for name, text in held.inputs["data"].items()}
+        for source in volume.get("projected", {}).get("sources", []):
+            secret = source["secret"]
+            listed = secret.get("items") or [{"key": key, "path": key} for key in secret_of(mocks, secret["name"])]
+            found |= {f"{folder}/{one['path']}": (secret["name"], one["key"]) for one in listed}
+    return found
+
+
+def test_the_job_has_no_secret_in_its_environment_and_writes_nothing_but_temporary_files(mocks):
+    deploy(mocks, args(identity(**WITH_SECRETS)))
+    _, pod = job_of(mocks)
+    (container,) = pod["containers"]
+    assert "envFrom" not in container
+    assert all("valueFrom" not in variable for variable in container["env"])
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert [mount["mountPath"] for mount in container["volumeMounts"] if not mount["readOnly"]] == ["/tmp"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    modes = {volume["projected"]["defaultMode"] for volume in pod["volumes"] if "projected" in volume}
+    assert modes == {0o440}
+    assert pod["securityContext"]["fsGroup"] == container["securityContext"]["runAsUser"]
 
 
 def test_no_secret_is_in_the_realm_the_values_or_the_job(mocks):

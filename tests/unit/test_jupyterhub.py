@@ -98,8 +98,9 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(lab: 
     held = secrets[values["hub"]["existingSecret"]].inputs["stringData"]
     assert held["hub.config.JupyterHub.cookie_secret"] == "hex of gpulab-dev-hub-cookies"
     assert held["hub.config.CryptKeeper.keys"] == "hex of gpulab-dev-hub-auth-state"
-    source = values["hub"]["extraEnv"]["OAUTH_CLIENT_SECRET"]["valueFrom"]["secretKeyRef"]
-    client_secret = held[source["key"]]
+    # The chart mounts the Secret, and the hub reads the file.
+    assert "extraEnv" not in values["hub"]
+    client_secret = held[hub_config.CLIENT_SECRET.name]
     assert client_secret == "generated for gpulab-dev-identity-client-jupyterhub-secret"
     text = json.dumps(values)
     assert [one for one in held.values() if one in text] == []
@@ -123,8 +124,8 @@ def test_release_asks_helm_to_go_back_when_an_upgrade_fails(lab: EngineMocks) ->
     assert release.inputs["cleanupOnFail"] is True
     assert release.inputs["version"] == contracts.chart("jupyterhub").version
     assert release.inputs["namespace"] == HUB_NAMESPACE
-    # Else the chart's own budget would stay beside ours, which the API server refuses.
-    assert release.inputs["allowNullValues"] is True
+    # Deprecated: the plugin keeps nulls, and warns of it.
+    assert "allowNullValues" not in release.inputs
 
 
 def test_each_content_has_a_config_map_whose_name_comes_never_again(lab: EngineMocks) -> None:

@@ -25,7 +25,7 @@ STACKS = {
     "prod": PROJECT / "Pulumi.prod.yaml",
     "everything": PROJECT / "tests" / "stacks" / "everything.happy.yaml",
 }
-PLACEHOLDER = re.compile(r"\$\(env:([A-Z][A-Z0-9_]*)\)")
+PLACEHOLDER = re.compile(r"\$\(file:UTF-8:/run/secrets/keycloak-realm/([A-Z][A-Z0-9_]*)\)")
 SECRET_FIELDS = {"secret", "clientSecret", "bindCredential", "password"}
 
 

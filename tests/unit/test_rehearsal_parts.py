@@ -12,6 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+import contracts
 from rehearsal import plugins, workspace
 from rehearsal.checks import DoesNotHold, destroyed_in_order, identities_come_first
 from rehearsal.engine import Engine, Result, Step, _Lines
@@ -166,6 +167,23 @@ def test_the_copied_stack_file_has_the_config_and_not_the_users_encryption(tmp_p
     made.change_config("gpulab:lifecycle", unlock=True)
     changed = yaml.safe_load(made.stack_file.read_text(encoding="utf-8"))["config"]
     assert changed == {"gpulab:owner": "Zoë", "gpulab:lifecycle": {"unlock": True}}
+
+
+def test_the_real_kubernetes_plugin_is_told_where_each_chart_lies(tmp_path: Path) -> None:
+    """It knows neither folders of charts nor recorded ones; what the stack file says of a chart stays."""
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "pulumi-resource-kubernetes").write_text("#!/bin/sh\n", encoding="utf-8")
+    for name in ("karpenter", "jupyterhub"):
+        chart = tmp_path / "charts" / name
+        chart.mkdir(parents=True)
+        version = contracts.chart(name).version
+        (chart / "Chart.yaml").write_text(f"name: {name}\nversion: {version}\n", encoding="utf-8")
+    config = {"gpulab:charts": {"karpenter": {"repository": "oci://mirror.example.com"}}}
+    made = make(tmp_path, config, plugins=plugins.given(given), charts=[tmp_path / "charts"])
+    told = yaml.safe_load(made.stack_file.read_text(encoding="utf-8"))["config"]["gpulab:charts"]
+    assert told["karpenter"] == {"repository": "oci://mirror.example.com"}
+    assert told["jupyterhub"] == {"path": str(tmp_path / "charts" / "jupyterhub")}
 
 
 def test_a_given_plugin_takes_the_place_of_its_stand_in(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from components import team_network, team_quota, team_rbac, volumes
 from components.hub.people import hub_groups
+from components.hub.quantities import amount
 from components.realm_providers import directory_groups
 from components.team_buckets import buckets_policy
 from components.team_data import TeamDataProvider
@@ -72,7 +73,7 @@ def test_nothing_of_a_team_is_published() -> None:
 @given(cpu=st.integers(1, 1000), memory=st.integers(1, 4000))
 def test_a_container_that_says_nothing_has_less_than_the_whole_quota(cpu: int, memory: int) -> None:
     (limits,) = team_quota.limit_range(Quota.model_validate({"cpu": cpu, "memory": memory, "notebooks": 1}))["limits"]
-    assert limits["max"] == {"cpu": str(cpu), "memory": f"{memory}Gi"}
+    assert {name: amount(value) for name, value in limits["max"].items()} == {"cpu": cpu, "memory": memory * 2**30}
     assert limits["default"]["memory"] == "1Gi"
     # A default limit of CPU below what a notebook requests would have it refused.
     assert limits["default"]["cpu"] == limits["max"]["cpu"]

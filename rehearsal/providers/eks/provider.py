@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import pulumi
 from pulumi.provider import CallResult, ConstructResult, Provider
 
-from rehearsal.providers.eks import contract, resources
+from rehearsal.providers.eks import aws_cli, contract, resources
 from rehearsal.providers.eks.addons import Addon, VpcCniAddon
 from rehearsal.providers.eks.cluster import Cluster, cluster_kubeconfig
 from rehearsal.providers.eks.node_group import ManagedNodeGroup
@@ -53,8 +52,8 @@ class EksProvider(Provider):
                 f"the rehearsal's eks provider models {', '.join(sorted(_COMPONENTS))} only",
                 [],
             )
-        if kind is Cluster and not shutil.which("aws"):
-            raise pulumi.InputPropertiesError("the aws CLI, which the cluster's kubeconfig calls, is not on PATH", [])
+        if kind is Cluster and (refused := aws_cli.refusal()):
+            raise pulumi.InputPropertiesError(refused, [])
         component = kind(name, inputs, options)
         return ConstructResult(urn=component.urn, state=component.state)
 

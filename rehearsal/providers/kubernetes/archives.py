@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ from rehearsal.providers.serving import Refused
 FOLDERS, DOWNLOADS = "GPULAB_CHARTS", "GPULAB_CHART_DOWNLOADS"
 
 _PULL_SECONDS = 60
+_VERSION_IN_NAME = re.compile(r"-v?[0-9]+\.[0-9].*\.tgz$|\.tgz$")
 _pulled: dict[tuple[str, str], Path | None] = {}
 _pulling = threading.Lock()
 
@@ -56,6 +59,33 @@ class Archive:
         """Its default values."""
         return yaml.safe_load(self._read("values.yaml") or "") or {}
 
+    def load(self) -> None:
+        """Reads all of it, as Helm does before it renders anything. Raises Refused.
+
+        An archive that is cut short is none, and so is a chart without the charts that it depends on.
+        """
+        wanted = {one["name"] for one in self.metadata.get("dependencies") or []}
+        missing = sorted(wanted - self._dependencies())
+        if missing:
+            raise Refused(
+                f"found in Chart.yaml, but missing in charts/ directory: {', '.join(missing)}; check the chart name and"
+                " repository configuration.",
+                "chart",
+            )
+
+    def _dependencies(self) -> set[str]:
+        """The names of the charts in its charts/ folder. Reads an archive to its end."""
+        if self.path.is_dir():
+            names = {path.name for path in (self.path / "charts").glob("*")}
+        else:
+            try:
+                with tarfile.open(self.path) as tar:
+                    parts = [member.name.removeprefix("./").split("/") for member in tar]
+            except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+                raise Refused(f"{self.path} is no chart archive: {error}", "chart") from error
+            names = {inside[2] for inside in parts if len(inside) > 2 and inside[1] == "charts"}
+        return {_VERSION_IN_NAME.sub("", name) for name in names}
+
     def _read(self, file: str) -> str | None:
         """The text of a file at the chart's top; None where there is none."""
         if self.path.is_dir():
@@ -68,7 +98,7 @@ class Archive:
                     if member.name.removeprefix("./").partition("/")[2] == file:
                         content = tar.extractfile(member)
                         return content.read().decode() if content else None
-        except tarfile.TarError as error:
+        except (tarfile.TarError, EOFError, zlib.error) as error:
             raise Refused(f"{self.path} is no chart archive: {error}", "chart") from error
         return None
 
@@ -80,10 +110,13 @@ def at(reference: str) -> Archive | None:
     return Archive(path.resolve()) if is_chart else None
 
 
-def find(name: str, version: str) -> Archive | None:
-    """The chart `name` in the folders of `GPULAB_CHARTS`. Raises Refused for one that is there at other versions."""
+def find(name: str, version: str, folders: Iterable[Path] | None = None) -> Archive | None:
+    """The chart `name` in folders, by default those of `GPULAB_CHARTS`.
+
+    Raises Refused for one that is there at other versions.
+    """
     others = []
-    for folder in _folders():
+    for folder in _folders() if folders is None else folders:
         archives = [folder / f"{name}-{prefix}{version.removeprefix('v')}.tgz" for prefix in ("", "v")]
         for path in (*archives, folder / name):
             if found := at(str(path)):
@@ -103,7 +136,7 @@ def pull(reference: str, version: str, repository: str | None) -> Archive | None
         return None
     with _pulling:
         if (reference, version) not in _pulled:
-            _pulled[reference, version] = _pull(helm, Path(folder), reference, version, repository)
+            _pulled[reference, version] = pull_into(Path(folder), helm, reference, version, repository)
         path = _pulled[reference, version]
     return Archive(path) if path else None
 
@@ -119,7 +152,8 @@ def _folders() -> Iterator[Path]:
             yield Path(folder)
 
 
-def _pull(helm: str, folder: Path, reference: str, version: str, repository: str | None) -> Path | None:
+def pull_into(folder: Path, helm: str, reference: str, version: str, repository: str | None) -> Path | None:
+    """The chart's archive in `folder`, as `helm pull` brings it; None where its repository does not give it."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pulling-") as pulling:
         command = [helm, "pull", reference, "--version", version, "--destination", pulling]

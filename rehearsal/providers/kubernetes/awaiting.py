@@ -65,6 +65,8 @@ def until_ready(cluster: Cluster, inputs: Object, live: Object, request: Request
         return not reasons
 
     kind = live["apiVersion"], live["kind"]
+    if awaiter is _claim and not live["spec"].get("storageClassName"):
+        request.provider.warn(request.urn, f'no storage class found for "{objects.name_of(live)}"')
     try:
         request.wait(
             ready,

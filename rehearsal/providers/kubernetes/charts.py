@@ -42,6 +42,7 @@ class ArchivedChart:
 
     def check_values(self, values: Mapping[str, Any]) -> list[Refused]:
         """By the chart's schema; of a chart that has none by the contract of its version, if there is one."""
+        self._archive.load()
         if self._archive.schema is not None:
             return chart_values.check(values, self._archive.defaults, self._archive.schema)
         if self._contract and archives.same_version(self.version, self._contract.version):

@@ -37,6 +37,10 @@ _TYPES: Mapping[str, type] = {
     **dict.fromkeys(("maxHistory", "timeout"), int),
     **dict.fromkeys(("repositoryOpts", "values"), dict),
 }
+# The plugin's words, since 4.30.0.
+_DEPRECATED = (
+    "`allowNullValues` is deprecated and has no effect; null values in Helm chart values are preserved by default."
+)
 _REPOSITORY_OPTIONS = frozenset({"repo", "caFile", "certFile", "keyFile", "username", "password"})
 # What the plugin takes too, but what makes no sense without the chart's archive or a file of the program's.
 _UNMODELLED = frozenset({"manifest", "postrender", "valueYamlFiles"})
@@ -69,6 +73,8 @@ class Release(ResourceType):
         news["namespace"] = news.get("namespace") or self._provider.namespace
         if news.get("skipAwait") is not True:
             news.setdefault("timeout", _TIMEOUT_SECONDS)
+        if news.get("allowNullValues") is True:
+            request.provider.warn(request.urn, _DEPRECATED)
         chart = news.get("chart")
         if isinstance(chart, str) and not failures:
             found = _find(news)
@@ -202,17 +208,9 @@ def _find(inputs: Properties) -> Chart:
 
 
 def _values(inputs: Properties) -> dict[str, Any]:
-    """The values as Helm gets them: what is null is left out, unless the program asked for it."""
+    """The values as Helm gets them, with what is null: it takes a default of the chart's away."""
     values = inputs.get("values")
-    if not isinstance(values, dict):
-        return {}
-    return values if inputs.get("allowNullValues") is True else _without_nulls(values)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+    return values if isinstance(values, dict) else {}
 
 
 def _outputs(inputs: Properties, revision: Revision) -> Properties:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from rehearsal.providers.serving import (
@@ -16,7 +16,7 @@ from rehearsal.providers.serving import (
     changed_paths,
 )
 
-from . import awaiting, deleting, kinds, objects, ownership
+from . import awaiting, deleting, kinds, normalizing, objects, ownership
 from .client import ApiError, Cluster, NoSuchKind
 from .objects import Object
 
@@ -53,7 +53,7 @@ class KubernetesObject(ResourceType):
             objects.assign_name(obj, olds, request)
             if not metadata.get("namespace") and self._is_namespaced():
                 metadata["namespace"] = self._provider.namespace
-        return obj
+        return normalizing.normalized(obj) if objects.is_known(obj) else obj
 
     def _is_namespaced(self) -> bool:
         """Whether objects of this kind live in a namespace; taken for granted of a kind that is not there yet."""
@@ -66,6 +66,9 @@ class KubernetesObject(ResourceType):
 
     def difference(self, old_inputs: Properties, inputs: Properties, olds: Properties) -> Difference:
         """Compares the inputs; replaces in place of the old object only where both have the name the program chose."""
+        if objects.is_known(inputs):
+            # What an older release of this provider kept as the program wrote it differs in nothing.
+            old_inputs, inputs = normalizing.normalized(old_inputs), normalizing.normalized(inputs)
         changes = list(changed_paths(old_inputs, inputs))
         settings = self._provider.settings
         replacing = kinds.replacing_paths(
@@ -231,6 +234,7 @@ class SecretObject(KubernetesObject):
     """`v1/Secret`, whose values are secret in the state whatever the program said."""
 
     secret_outputs: ClassVar[frozenset[str]] = frozenset({"data", "stringData"})
+    copies: ClassVar[Mapping[str, str]] = {"data": "stringData"}
 
 
 def _retried(make: Callable[[], Object], request: Request) -> Object:

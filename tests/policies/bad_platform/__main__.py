@@ -56,7 +56,7 @@ node_pool(
         "startupTaints": [{"key": "example.com/not-ready", "effect": "NoSchedule"}],
         "terminationGracePeriod": "1h",
     },
-    limits={"nvidia.com/gpu": "4"},
+    limits={"nvidia.com/gpu": "4", "nvidia.com/mig-1g.10gb": "1"},
 )
 custom(
     "shares",
@@ -83,7 +83,14 @@ k8s.core.v1.Namespace("hub", metadata={"name": "hub"}, opts=in_cluster)
 k8s.core.v1.ResourceQuota(
     "team",
     metadata={"name": "team", "namespace": "team"},
-    spec={"hard": {"requests.cpu": "64", "requests.nvidia.com/gpu": "8", "limits.nvidia.com/gpu": "8"}},
+    spec={
+        "hard": {
+            "requests.cpu": "64",
+            "requests.nvidia.com/gpu": "8",
+            "limits.nvidia.com/gpu": "8",
+            "requests.nvidia.com/mig-1g.10gb": "7",
+        }
+    },
     opts=in_cluster,
 )
 PROFILES = [
@@ -136,7 +143,10 @@ k8s.apps.v1.Deployment(
                         "name": "jobs",
                         "image": "example.com/jobs",
                         "securityContext": {"privileged": True},
-                        "env": [{"name": "DB_PASSWORD", "value": "changeme"}],
+                        "env": [
+                            {"name": "DB_PASSWORD", "value": "changeme"},
+                            {"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "api", "key": "key"}}},
+                        ],
                     }
                 ],
             },

@@ -163,7 +163,14 @@ k8s.core.v1.ConfigMap(
     data={"people.json": json.dumps(REALM), "clientSecretName": "hub-client"},
     opts=in_cluster,
 )
-CONFINED: Any = {"privileged": False, "allowPrivilegeEscalation": False, "runAsUser": 1000}
+CONFINED: Any = {
+    "privileged": False,
+    "allowPrivilegeEscalation": False,
+    "runAsUser": 1000,
+    "readOnlyRootFilesystem": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+MODEST: Any = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}}
 k8s.apps.v1.Deployment(
     "jobs",
     metadata={"name": "jobs", "namespace": "team"},
@@ -178,11 +185,12 @@ k8s.apps.v1.Deployment(
                         "name": "jobs",
                         "image": "example.com/jobs:1.4.2",
                         "securityContext": CONFINED,
-                        "env": [
-                            {"name": "DB_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}}
-                        ],
+                        "resources": MODEST,
+                        "env": [{"name": "DB_PASSWORD_FILE", "value": "/run/secrets/db/password"}],
+                        "volumeMounts": [{"name": "db", "mountPath": "/run/secrets/db", "readOnly": True}],
                     }
                 ],
+                "volumes": [{"name": "db", "secret": {"secretName": "db"}}],
             },
         },
     },
@@ -194,7 +202,12 @@ k8s.core.v1.Pod(
     spec={
         "tolerations": ON_GPU_NODES[:1],
         "containers": [
-            {"name": "cuda", "image": "nvidia/cuda:13.0.1", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+            {
+                "name": "cuda",
+                "image": "nvidia/cuda:13.0.1",
+                "securityContext": CONFINED,
+                "resources": {**MODEST, "limits": {**MODEST["limits"], "nvidia.com/gpu": "1"}},
+            }
         ],
     },
     opts=in_cluster,

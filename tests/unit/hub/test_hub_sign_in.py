@@ -18,9 +18,11 @@ from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
 import settings
+from components.hub import config as hub_config
 from components.hub import github
 from components.hub.authenticator import KeycloakAuthenticator, ReportHandler
 from components.hub.config import configure
+from components.jupyterhub_values import CLIENT_SECRET_KEY
 from components.realm import Addresses, realm
 from settings.identity import OWN_CLIENTS
 
@@ -83,6 +85,17 @@ def test_browsers_go_to_the_public_name_and_the_hub_stays_inside(tmp_path: Path)
         assert public.startswith("https://auth.example.com/realms/gpulab/")
     for inside in (found.token_url, found.userdata_url, found.broker_url):
         assert inside.startswith("http://inside/")
+
+
+def test_the_clients_secret_is_the_file_that_the_chart_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hub_config.CLIENT_SECRET.name == CLIENT_SECRET_KEY
+    file = tmp_path / CLIENT_SECRET_KEY
+    file.write_text("of the Secret", encoding="utf-8")
+    monkeypatch.setattr(hub_config, "CLIENT_SECRET", file)
+    monkeypatch.setenv("OAUTH_CLIENT_SECRET", "of the environment")
+    assert authenticator(tmp_path).client_secret == "of the Secret"
+    file.unlink()
+    assert authenticator(tmp_path).client_secret == "of the environment"
 
 
 def test_what_the_chart_has_set_stays(tmp_path: Path) -> None:

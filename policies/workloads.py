@@ -1,0 +1,89 @@
+"""Workloads: what the pods that a program describes itself may write, call, use and see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.reading.pods import containers, namespace_of, pod_spec
+from policies.reading.resources import Resource, at, is_kind, items
+from policies.rules import LOW, MEDIUM, Found, Limits, best_practices, cis, resource_policy
+
+_WORKLOADS = is_kind("Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob")
+_PODS = "Security: Pod security"
+_SYSTEM = "kube-system"
+
+
+def _containers(workload: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The containers, each with its place and name; none of the cluster's own."""
+    if namespace_of(workload) != _SYSTEM:
+        for place, container in containers(pod_spec(workload) or {}):
+            yield f"{place} ({container.get('name')})", container
+
+
+@resource_policy(
+    "workload-writable-root",
+    "A container's own files cannot be changed while it runs",
+    fix="Set securityContext.readOnlyRootFilesystem to true, and mount an emptyDir where it has to write",
+    severity=LOW,
+    concerns=_WORKLOADS,
+    framework=best_practices(f"{_PODS}, configure your images with read-only root file system"),
+)
+def workload_writable_root(workload: Resource, _limits: Limits) -> Iterator[Found]:
+    """Whoever gets in brings tools along, and changes what is run next."""
+    for place, container in _containers(workload):
+        if at(container, "securityContext.readOnlyRootFilesystem") is not True:
+            yield f"{place} can write to its root file system"
+
+
+@resource_policy(
+    "workload-seccomp",
+    "A container has a seccomp profile",
+    fix="Set securityContext.seccompProfile.type to RuntimeDefault, of the pod or of the container",
+    severity=MEDIUM,
+    concerns=_WORKLOADS,
+    framework=best_practices("Security: Runtime security, seccomp"),
+)
+def workload_seccomp(workload: Resource, _limits: Limits) -> Iterator[Found]:
+    """Without one it may make every system call that the kernel has, unless its node's kubelet says otherwise."""
+    shared = at(pod_spec(workload), "securityContext.seccompProfile.type")
+    for place, container in _containers(workload):
+        profile = at(container, "securityContext.seccompProfile.type", shared)
+        if profile not in ("RuntimeDefault", "Localhost"):
+            yield f"{place} has {'no seccomp profile' if profile is None else f'the seccomp profile {profile}'}"
+
+
+@resource_policy(
+    "workload-resources",
+    "A container says what it asks for and how much memory it may have",
+    fix="Set resources.requests of cpu and memory, and resources.limits of memory",
+    severity=MEDIUM,
+    concerns=_WORKLOADS,
+    framework=best_practices(f"{_PODS}, set requests and limits for each container"),
+)
+def workload_resources(workload: Resource, _limits: Limits) -> Iterator[Found]:
+    """It may run where there is no room, and takes memory from its neighbours. A limit is a request too."""
+    for place, container in _containers(workload):
+        limits = set(at(container, "resources.limits", {}))
+        asked = limits | set(at(container, "resources.requests", {}))
+        missing = [f"requests.{name}" for name in ("cpu", "memory") if name not in asked]
+        missing += ["limits.memory"] if "memory" not in limits else []
+        if missing:
+            yield f"{place} has no {' and no '.join(missing)}"
+
+
+@resource_policy(
+    "secret-in-environment",
+    "A container has its secrets as files",
+    fix="Mount the Secret as a volume, in place of env[].valueFrom.secretKeyRef and envFrom[].secretRef",
+    severity=LOW,
+    concerns=_WORKLOADS,
+    framework=cis("4.4.1"),
+)
+def secret_in_environment(workload: Resource, _limits: Limits) -> Iterator[Found]:
+    """Each process that it starts inherits them, and what prints its environment tells them."""
+    for place, container in _containers(workload):
+        named = [one.get("name") for one in items(container.get("env")) if at(one, "valueFrom.secretKeyRef", {})]
+        named += [at(one, "secretRef.name") for one in items(container.get("envFrom")) if at(one, "secretRef", {})]
+        if named:
+            yield f"{place} has secrets in its environment: {', '.join(map(str, named))}"
