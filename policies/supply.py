@@ -86,7 +86,7 @@ def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:
 @resource_policy(
     "unpinned-node-image",
     "Nodes have one version of their image",
-    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260810",
+    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260930",
     severity=MEDIUM,
     concerns=is_kind("EC2NodeClass"),
     framework=karpenter_docs("NodeClasses: spec.amiSelectorTerms"),

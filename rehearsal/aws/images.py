@@ -22,7 +22,7 @@ from rehearsal.aws.versions import VERSIONS
 _AMAZON_EKS = "602401143452"
 _BOTTLEROCKET = "092701018921"
 # The one release that the rehearsal has; names are in the form of the real ones.
-_RELEASED = "20260810"
+_RELEASED = "20260930"
 _BOTTLEROCKET_RELEASE = "1.44.0-5e1bb4a3"
 
 

@@ -163,7 +163,7 @@ k8s.apps.v1.DaemonSet(
             "metadata": {"labels": {"app": "plugin"}},
             "spec": {
                 "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.3"}],
+                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"}],
             },
         },
     },

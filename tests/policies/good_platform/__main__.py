@@ -94,7 +94,7 @@ custom(
     "karpenter.k8s.aws/v1",
     "EC2NodeClass",
     {
-        "amiSelectorTerms": [{"alias": "al2023@v20260810"}],
+        "amiSelectorTerms": [{"alias": "al2023@v20260930"}],
         "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "encrypted": True}}],
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
     },
@@ -207,7 +207,7 @@ k8s.apps.v1.DaemonSet(
             "metadata": {"labels": {"app": "plugin"}},
             "spec": {
                 "tolerations": ON_GPU_NODES,
-                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.3"}],
+                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"}],
             },
         },
     },
