@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 import contracts
 from components.charts import release_args
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
+from components.images import with_digests
 from components.pod_identity import trust_policy
 
 if TYPE_CHECKING:
@@ -30,13 +31,17 @@ RELEASE_TIMEOUT = 600
 
 @dataclass(frozen=True, kw_only=True)
 class LoadBalancerControllerArgs:
-    """What the controller has to know. `charts` is the stack file's `gpulab:charts`."""
+    """What the controller has to know. `charts` is the stack file's `gpulab:charts`.
+
+    Its image is taken by its digest with `by_digest`, where contracts have one.
+    """
 
     cluster_name: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
     region: str
     partition: pulumi.Input[str]
     vpc_id: pulumi.Input[str]
+    by_digest: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -79,7 +84,12 @@ class LoadBalancerController(pulumi.ComponentResource):
             name,
             name=CHART,
             namespace=NAMESPACE,
-            values=controller_values(cluster_name=args.cluster_name, region=args.region, vpc_id=args.vpc_id),
+            values=with_digests(
+                CHART,
+                controller_values(cluster_name=args.cluster_name, region=args.region, vpc_id=args.vpc_id),
+                args.charts,
+                by_digest=args.by_digest,
+            ),
             timeout=RELEASE_TIMEOUT,
             # A first install that fails is taken away, an upgrade rolled back: the next `up` starts from what ran.
             atomic=True,
