@@ -201,7 +201,7 @@ k8s.helm.v3.Release(
 k8s.helm.v3.Release(
     "blueprint",
     chart="jupyterhub",
-    version="4.4.0",
+    version="4.4.2",
     namespace="hub",
     values={"proxy": {"secretToken": "0123456789abcdef0123456789abcdef"}},
     opts=in_cluster,

@@ -236,7 +236,7 @@ k8s.rbac.v1.Role(
 k8s.helm.v3.Release(
     "hub",
     chart="jupyterhub",
-    version="4.4.0",
+    version="4.4.2",
     namespace="hub",
     repository_opts={"repo": "https://hub.jupyter.org/helm-chart/"},
     values={
