@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Tests that rehearse wait most of the time: two workers a core (tests/conftest.py). Those of `make unit` never wait.
 SPREAD := --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock clean
+.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock outdated clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -17,7 +17,9 @@ $(INSTALLED): requirements-dev.txt
 	@test ! -L $(VENV) || { echo "$(VENV) is a link: its environment is somebody else's; remove the link first"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpulab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	@# The lock is whole: pip need not look for more, and would not know of the override in pyproject.toml.
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  --requirement requirements-dev.txt
 	@touch $@
 
 setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehearsal ready
@@ -61,6 +63,9 @@ lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
 	  pyproject.toml --output-file requirements.txt
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml --group rehearsal --group hub --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+outdated: $(INSTALLED)  ## Each pin beside the newest that is served, security first; WRITE=1 records digests of images
+	$(RUN) -m ci.outdated $(if $(filter-out 0,$(WRITE)),--write)
 
 clean:  ## Removes the Python environment; the toolchain's cache stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,7 @@ import pulumi_random as random
 
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
+from components.images import pinned, with_digests
 from settings.identity import DATABASE, FINAL_SNAPSHOT
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ PASSWORD_LENGTH = 40
 
 POSTGRES = "17"
 """The major version; RDS and CloudNativePG follow its minor ones in the maintenance window and with the image."""
-CLUSTER_IMAGE = "ghcr.io/cloudnative-pg/postgresql:17.6"
+CLUSTER_IMAGE = "postgresql"
 
 # UTC, at night in Europe and America, apart from each other as RDS asks.
 BACKUP_WINDOW = "03:00-04:00"
@@ -35,6 +36,7 @@ MAINTENANCE_WINDOW = "sun:04:30-sun:05:30"
 CREATE_TIMEOUT = "60m"
 
 CLUSTER = "keycloak-db"
+OPERATOR = "cloudnative-pg"
 OPERATOR_NAMESPACE = "cnpg-system"
 
 
@@ -174,7 +176,7 @@ class RdsDatabase(pulumi.ComponentResource):
 
 
 def before_upgrade(identifier: str, version: str) -> str:
-    """The name of the snapshot before a version: `gpulab-prod-keycloak-before-26-5-6`."""
+    """The name of the snapshot before a version: `gpulab-prod-keycloak-before-26-8-2`."""
     return f"{identifier}-before-{version.replace('.', '-')}"
 
 
@@ -183,12 +185,14 @@ class ClusterDatabaseArgs:
     """What the servers are made of.
 
     `storage` is in GiB; `instances` are servers, one of which is written to. `protect` keeps Pulumi from deleting them.
+    Images are taken by their digests with `by_digest`, where contracts have them.
     """
 
     namespace: pulumi.Input[str]
     instances: int
     storage: int
     protect: bool = False
+    by_digest: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -203,12 +207,12 @@ class ClusterDatabase(pulumi.ComponentResource):
         password = generated_password(f"{name}-password", child)
         operator = kubernetes.helm.v3.Release(
             f"{name}-operator",
-            name="cloudnative-pg",
+            name=OPERATOR,
             namespace=OPERATOR_NAMESPACE,
             create_namespace=True,
-            values=operator_values(),
+            values=with_digests(OPERATOR, operator_values(), args.charts, by_digest=args.by_digest),
             opts=child,
-            **release_args("cloudnative-pg", args.charts),
+            **release_args(OPERATOR, args.charts),
         )
         secret = kubernetes.core.v1.Secret(
             f"{name}-owner",
@@ -222,7 +226,12 @@ class ClusterDatabase(pulumi.ComponentResource):
             api_version="postgresql.cnpg.io/v1",
             kind="Cluster",
             metadata={"name": CLUSTER, "namespace": args.namespace},
-            spec=cluster_spec(instances=args.instances, storage=args.storage, secret=secret.metadata.name),
+            spec=cluster_spec(
+                instances=args.instances,
+                storage=args.storage,
+                secret=secret.metadata.name,
+                by_digest=args.by_digest,
+            ),
             # Only a running operator takes the servers away.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[operator], protect=args.protect),
         )
@@ -231,11 +240,11 @@ class ClusterDatabase(pulumi.ComponentResource):
         self.register_outputs({"host": host, "port": PORT, "database": DATABASE})
 
 
-def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str]) -> dict[str, Any]:
+def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str], by_digest: bool = False) -> dict[str, Any]:
     """The `spec` of a Cluster (postgresql.cnpg.io/v1). It has TLS on by default."""
     return {
         "instances": instances,
-        "imageName": CLUSTER_IMAGE,
+        "imageName": pinned(CLUSTER_IMAGE, by_digest=by_digest),
         "storage": {"size": f"{storage}Gi"},
         "bootstrap": {"initdb": {"database": DATABASE, "owner": USERNAME, "secret": {"name": secret}}},
         "postgresql": {"pg_hba": ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]},

@@ -15,10 +15,12 @@ import pulumi_kubernetes as k8s
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu_sharing import GPU_COUNT_LABEL, NODE_POOL_LABEL, is_managed, operator_values, tolerations
+from components.images import with_digests
 
 if TYPE_CHECKING:
     from settings import ChartSource, NodePool
 
+CHART = "gpu-operator"
 NAMESPACE = "gpu-operator"
 
 # Seconds: a hook pulls an image before the operator and node feature discovery start.
@@ -53,12 +55,13 @@ class GpuArgs:
     """What the operator is set up by.
 
     `pools` and `charts` are the stack file's. `monitored`: the cluster has the definitions of ServiceMonitors, without
-    which the operator would wait for them.
+    which the operator makes none. Images are taken by their digests with `by_digest`, where contracts have them.
     """
 
     pools: Mapping[str, NodePool]
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
     monitored: bool = False
+    by_digest: bool = False
 
 
 class Gpu(pulumi.ComponentResource):
@@ -88,15 +91,16 @@ class Gpu(pulumi.ComponentResource):
                 spec={"limits": [DEFAULT_RESOURCES]},
                 opts=child,
             )
+            values = gpu_operator_values(args.pools, monitored=args.monitored)
             self.release = k8s.helm.v3.Release(
                 name,
-                name="gpu-operator",
+                name=CHART,
                 namespace=namespace.metadata.name,
-                values=gpu_operator_values(args.pools, monitored=args.monitored),
+                values=with_digests(CHART, values, args.charts, by_digest=args.by_digest),
                 timeout=RELEASE_TIMEOUT,
                 atomic=True,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[limits]),
-                **release_args("gpu-operator", args.charts),
+                **release_args(CHART, args.charts),
             )
         self.register_outputs({"release": self.release.name if self.release else None})
 

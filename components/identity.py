@@ -13,7 +13,6 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
 
-import contracts
 from components.database import (
     ClusterDatabase,
     ClusterDatabaseArgs,
@@ -28,6 +27,7 @@ from components.keycloak import (
     DISCOVERY_PATHS,
     HEALTH_PATH,
     HEALTH_PORT,
+    KEYCLOAK_VERSION,
     NAMESPACE,
     PASSWORD_KEY,
     PUBLIC_PATHS,
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from settings.identity import PasswordPolicy
     from settings.secret_reference import SecretReference
 
-KEYCLOAK_VERSION = contracts.chart("keycloakx").app_version or ""
 FIRST_PASSWORDS = "first-passwords"
 
 # The rule of the load balancer; it stays with the service.
@@ -133,6 +132,7 @@ class Identity(pulumi.ComponentResource):
                 replicas=settings.keycloak.replicas,
                 memory=settings.keycloak.memory,
                 image=settings.keycloak.image,
+                by_digest=args.production,
                 charts=args.charts,
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=secrets),
@@ -179,6 +179,7 @@ class Identity(pulumi.ComponentResource):
                 secrets=given,
                 references=references,
                 key=bootstrap,
+                by_digest=args.production,
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[keycloak]),
         )
@@ -194,6 +195,7 @@ class Identity(pulumi.ComponentResource):
                 instances=database.instances,
                 storage=database.storage,
                 protect=args.protect,
+                by_digest=args.production,
                 charts=args.charts,
             )
             return ClusterDatabase(name, in_cluster, opts=child).connection

@@ -1,8 +1,93 @@
-"""Names of container images, and how they change when they come through a mirror."""
+"""Names of container images: which the platform runs, by which digest, and how they come through a mirror."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import contracts
+
+if TYPE_CHECKING:
+    from settings import ChartSource
+
 DOCKER_HUB = "docker.io"
+
+
+@dataclass(frozen=True)
+class ChartImage:
+    """Where a chart's values say which image to run: in the mapping at `path`.
+
+    Its name are the values of the keys `name`, with slashes between them, and its tag is that of the key `tag`. Where
+    they are left out, the name is `repository`, and the tag is what `version` makes of the chart.
+    """
+
+    path: str
+    name: tuple[str, ...] = ("repository",)
+    tag: str = "tag"
+    repository: str = ""
+    version: Callable[[contracts.Chart], str] = lambda chart: chart.app_version or chart.version
+
+
+def _of_the_operator(part: str) -> ChartImage:
+    return ChartImage(part, name=("repository", "image"), tag="version", version=lambda chart: chart.version)
+
+
+CHART_IMAGES: Mapping[str, Sequence[ChartImage]] = {
+    "aws-load-balancer-controller": (ChartImage("image"),),
+    "cloudnative-pg": (ChartImage("image"),),
+    "gpu-operator": (
+        *map(_of_the_operator, ("operator", "validator", "devicePlugin", "gfd", "dcgmExporter", "migManager")),
+        ChartImage(
+            "node-feature-discovery.image",
+            repository="registry.k8s.io/nfd/node-feature-discovery",
+            version=lambda chart: f"v{chart.dependencies['node-feature-discovery']}",
+        ),
+    ),
+    "jupyterhub": tuple(
+        ChartImage(path, ("name",)) for path in ("hub.image", "proxy.chp.image", "prePuller.pause.image")
+    ),
+}
+"""What runs of each chart, as our values have it. Karpenter's chart names a digest by itself, and Keycloak is ours."""
+
+
+def pinned(name: str, *, by_digest: bool) -> str:
+    """An image of the platform's own choice, NAME:TAG. `by_digest` adds the digest where contracts have one."""
+    reference = contracts.image(name)
+    digest = contracts.image_digest(reference) if by_digest else None
+    return f"{reference}@{digest}" if digest else reference
+
+
+def name_and_tag(reference: str) -> tuple[str, str]:
+    """`quay.io/x/y:1.2@sha256:…` as `quay.io/x/y` and `1.2@sha256:…`, which charts put together again."""
+    name, at, digest = reference.partition("@")
+    name, _, tag = name.rpartition(":")
+    return name, f"{tag}{at}{digest}"
+
+
+def chart_images(chart: str) -> dict[ChartImage, str]:
+    """The images of a chart at the version of its contract, NAME:TAG."""
+    contract = contracts.chart(chart)
+    return {image: _reference(contract, image) for image in CHART_IMAGES.get(chart, ())}
+
+
+def with_digests(
+    chart: str, values: Mapping[str, Any], sources: Mapping[str, ChartSource], *, by_digest: bool
+) -> dict[str, Any]:
+    """The values of a release, with the digest behind the tag of each image that contracts have one for.
+
+    The name in the values stays: a mirror's image has the same digest. A chart at a path (`sources` is the stack file's
+    `gpulab:charts`) may be of another version, and runs what it names.
+    """
+    source = sources.get(chart)
+    wanted = dict(values)
+    if not by_digest or (source is not None and source.path is not None):
+        return wanted
+    for image, reference in chart_images(chart).items():
+        if digest := contracts.image_digest(reference):
+            _, tag = name_and_tag(f"{reference}@{digest}")
+            wanted = _with(wanted, [*image.path.split("."), image.tag], tag)
+    return wanted
 
 
 def mirrored(image: str, mirror: str | None) -> str:
@@ -19,3 +104,16 @@ def mirrored(image: str, mirror: str | None) -> str:
     elif registry == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     return f"{mirror}/{path}"
+
+
+def _reference(chart: contracts.Chart, image: ChartImage) -> str:
+    found: Any = chart.values
+    for key in image.path.split("."):
+        found = found.get(key) or {}
+    name = "/".join(str(found[key]) for key in image.name if key in found) or image.repository
+    return f"{name}:{found.get(image.tag) or image.version(chart)}"
+
+
+def _with(values: Mapping[str, Any], path: Sequence[str], value: str) -> dict[str, Any]:
+    key, *rest = path
+    return {**values, key: _with(values.get(key) or {}, rest, value) if rest else value}

@@ -14,7 +14,7 @@ import pulumi
 import contracts
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu_sharing import tolerations
-from components.images import mirrored
+from components.images import mirrored, with_digests
 from components.jupyterhub_network import hub_policy, proxy_policy
 from components.node_pools import POOL_LABEL
 from components.notebook_catalogue import CATALOGUE_LABEL, hub_of
@@ -75,7 +75,7 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
     hub, settings = hub_of(args.settings), args.settings
     mirror = hub.registry.mirror if hub.registry else None
     cidr, reaches_database = settings.network.cidr, args.database_url is not None
-    return {
+    values: dict[str, Any] = {
         "imagePullSecrets": [PULL_SECRET] if hub.registry and hub.registry.pull_secret else [],
         # Its Role lets the hub read every Secret of its namespace.
         "rbac": {"create": False},
@@ -146,6 +146,7 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
         # The hub's own service ends notebooks, each by its profile.
         "cull": {"enabled": False},
     }
+    return with_digests(CHART, values, settings.charts, by_digest=settings.lifecycle.kind == "production")
 
 
 def cpu_images(settings: Settings, mirror: str | None) -> list[str]:

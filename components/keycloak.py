@@ -12,11 +12,16 @@ import pulumi_kubernetes as kubernetes
 
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
+from components.images import name_and_tag, pinned
 from components.realm import REALM, Addresses
 
 if TYPE_CHECKING:
     from components.database import Connection
     from settings import ChartSource
+
+IMAGE = "keycloak"
+# The chart's own is older, and has holes that are known.
+KEYCLOAK_VERSION = name_and_tag(pinned(IMAGE, by_digest=False))[1]
 
 NAMESPACE = "identity"
 NAME = "keycloak"
@@ -51,6 +56,7 @@ RELEASE_TIMEOUT = 900
 class KeycloakArgs:
     """What Keycloak is started with. `memory` is in GiB; `image` replaces Keycloak's own, at the same version.
 
+    Keycloak's own is taken by its digest with `by_digest`, where contracts have one.
     `secrets` are the Secrets with the passwords of the database and of the bootstrap administrator.
     """
 
@@ -60,6 +66,7 @@ class KeycloakArgs:
     replicas: int
     memory: int
     image: str | None = None
+    by_digest: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -104,8 +111,12 @@ def start_options(addresses: Addresses) -> list[str]:
 def keycloak_values(args: KeycloakArgs) -> dict[str, Any]:
     """The values of the chart `keycloakx`. Its default command starts nothing, and its path is not Keycloak's."""
     memory = f"{args.memory}Gi"
-    values: dict[str, Any] = {
+    repository, tag = name_and_tag(pinned(IMAGE, by_digest=args.by_digest))
+    if args.image is not None:
+        repository, tag = args.image, KEYCLOAK_VERSION
+    return {
         "fullnameOverride": NAME,
+        "image": {"repository": repository, "tag": tag},
         "replicas": args.replicas,
         "command": ["/opt/keycloak/bin/kc.sh", *start_options(args.addresses)],
         "http": {"relativePath": "/"},
@@ -132,9 +143,6 @@ def keycloak_values(args: KeycloakArgs) -> dict[str, Any]:
         "enableServiceLinks": False,
         "securityContext": restricted(),
     }
-    if args.image is not None:
-        values["image"] = {"repository": args.image}
-    return values
 
 
 def environment() -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import pulumi_kubernetes as k8s
 import contracts
 from components.charts import release_args
 from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
+from components.images import with_digests
 from components.pod_identity import trust_policy
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class LoadBalancerControllerArgs:
     """What the controller has to know. `charts` is the stack file's `gpulab:charts`.
 
     `controller_after` is what its pods need to run: system nodes and the Pod Identity agent.
+    Its image is taken by its digest with `by_digest`, where contracts have one.
     """
 
     cluster_name: pulumi.Input[str]
@@ -40,6 +42,7 @@ class LoadBalancerControllerArgs:
     region: str
     partition: pulumi.Input[str]
     vpc_id: pulumi.Input[str]
+    by_digest: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
     controller_after: Sequence[pulumi.Resource] = ()
 
@@ -83,7 +86,12 @@ class LoadBalancerController(pulumi.ComponentResource):
             name,
             name=CHART,
             namespace=NAMESPACE,
-            values=controller_values(cluster_name=args.cluster_name, region=args.region, vpc_id=args.vpc_id),
+            values=with_digests(
+                CHART,
+                controller_values(cluster_name=args.cluster_name, region=args.region, vpc_id=args.vpc_id),
+                args.charts,
+                by_digest=args.by_digest,
+            ),
             timeout=RELEASE_TIMEOUT,
             # A first install that fails is taken away, an upgrade rolled back: the next `up` starts from what ran.
             atomic=True,

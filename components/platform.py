@@ -218,8 +218,12 @@ class Platform(pulumi.ComponentResource):
         )
         # Both go before the pools' nodes do.
         beside_pools = after(in_cluster, node_pools)
-        Gpu(f"{name}-gpu", GpuArgs(pools=settings.node_pools, charts=settings.charts), opts=beside_pools)
-        Warm(f"{name}-warm", WarmArgs(pools=settings.node_pools), opts=beside_pools)
+        Gpu(
+            f"{name}-gpu",
+            GpuArgs(pools=settings.node_pools, charts=settings.charts, by_digest=production),
+            opts=beside_pools,
+        )
+        Warm(f"{name}-warm", WarmArgs(pools=settings.node_pools, by_digest=production), opts=beside_pools)
 
         self.volume_gate = VolumeGate(
             f"{name}-volumes",
@@ -292,6 +296,7 @@ class Platform(pulumi.ComponentResource):
                     region=settings.region,
                     partition=partition,
                     vpc_id=network.vpc_id,
+                    by_digest=production,
                     charts=settings.charts,
                     # As Karpenter's, its pods run on the system nodes.
                     controller_after=[cluster],

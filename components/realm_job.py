@@ -13,14 +13,15 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import SYSTEM_TOLERATION
+from components.images import pinned
 from components.keycloak import BOOTSTRAP_SECRET, BOOTSTRAP_USER, PASSWORD_KEY, restricted
 from components.realm_secrets import FOLDER
 
 if TYPE_CHECKING:
     from settings.secret_reference import SecretReference
 
-# Release v6.5.0, built for the newest Keycloak that it knows; it goes with every 26.5.
-IMAGE = "docker.io/adorsys/keycloak-config-cli:6.5.0-26.5.4"
+# Built for the newest Keycloak that it knows, which is older than ours: tests apply the realm with it.
+IMAGE = "keycloak-config-cli"
 IMAGE_USER = 65534
 
 REALM_FILE = "realm.json"
@@ -45,7 +46,8 @@ class RealmJobArgs:
     """What is applied.
 
     `realm` is the document. `secrets` are the values of its variables, `references` the Kubernetes Secrets of others.
-    `key` makes the Job's name: it keeps the secrets from being guessed from it.
+    `key` makes the Job's name: it keeps the secrets from being guessed from it. `by_digest`: so is the image taken,
+    where contracts have its digest.
     """
 
     namespace: pulumi.Input[str]
@@ -54,6 +56,7 @@ class RealmJobArgs:
     secrets: Mapping[str, pulumi.Input[str]]
     references: Mapping[str, SecretReference]
     key: pulumi.Input[str]
+    by_digest: bool = False
 
 
 class RealmJob(pulumi.ComponentResource):
@@ -65,10 +68,11 @@ class RealmJob(pulumi.ComponentResource):
         super().__init__("gpulab:index:RealmJob", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         document = json.dumps(args.realm, indent=1)
+        image = pinned(IMAGE, by_digest=args.by_digest)
         references = {variable: reference.model_dump() for variable, reference in args.references.items()}
         suffix = pulumi.Output.unsecret(
             pulumi.Output.all(key=args.key, secrets=pulumi.Output.all(**args.secrets)).apply(
-                lambda known: fingerprint(known["key"], document, references, known["secrets"])
+                lambda known: fingerprint(known["key"], image, document, references, known["secrets"])
             )
         )
         secret = kubernetes.core.v1.Secret(
@@ -92,7 +96,11 @@ class RealmJob(pulumi.ComponentResource):
             name,
             metadata={"name": pulumi.Output.concat("keycloak-realm-", suffix), "namespace": args.namespace},
             spec=job_spec(
-                config_map=realm.metadata.name, secret=secret.metadata.name, url=args.url, references=args.references
+                image=image,
+                config_map=realm.metadata.name,
+                secret=secret.metadata.name,
+                url=args.url,
+                references=args.references,
             ),
             opts=pulumi.ResourceOptions(
                 parent=self, custom_timeouts=pulumi.CustomTimeouts(create=f"{DEADLINE}s", update=f"{DEADLINE}s")
@@ -101,9 +109,9 @@ class RealmJob(pulumi.ComponentResource):
         self.register_outputs({"job": self.job.metadata.name})
 
 
-def fingerprint(key: str, document: str, references: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
-    """Ten characters that change with the realm and with every secret, and say nothing of either without the key."""
-    content = json.dumps([IMAGE, document, dict(references), dict(secrets)], sort_keys=True)
+def fingerprint(key: str, image: str, document: str, references: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """Ten characters that change with image, realm and every secret, and say nothing of them without the key."""
+    content = json.dumps([image, document, dict(references), dict(secrets)], sort_keys=True)
     return hmac.new(key.encode(), content.encode(), hashlib.sha256).hexdigest()[:10]
 
 
@@ -128,6 +136,7 @@ def import_environment(url: str, location: str) -> dict[str, str]:
 
 def job_spec(
     *,
+    image: str,
     config_map: pulumi.Input[str],
     secret: pulumi.Input[str],
     url: str,
@@ -145,7 +154,7 @@ def job_spec(
     }
     container = {
         "name": "keycloak-config-cli",
-        "image": IMAGE,
+        "image": image,
         "env": [{"name": name, "value": value} for name, value in settings.items()],
         "volumeMounts": [
             {"name": name, "mountPath": folder, "readOnly": name != "tmp"} for name, (folder, _) in volumes.items()

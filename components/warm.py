@@ -17,6 +17,7 @@ import pulumi_kubernetes as k8s
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu import ON_SYSTEM_NODES
 from components.gpu_sharing import tolerations
+from components.images import mirrored, pinned
 from components.manifests import Spec
 from components.node_pools import POOL_LABEL
 from components.quantities import canonical
@@ -33,8 +34,8 @@ PRIORITY = -10
 NAME_LABEL = "app.kubernetes.io/name"
 
 # Of the registry that the stack file names. kubectl works with API servers one minor version older and newer.
-PAUSE_IMAGE = "pause:3.10.1"
-KUBECTL_IMAGE = "kubectl:v1.34.2"
+PAUSE_IMAGE = "pause"
+KUBECTL_IMAGE = "kubectl"
 # An unprivileged user's, that of distroless images.
 UID = 65532
 # Seconds after its time in which a job may still begin, when the controller was away.
@@ -43,9 +44,13 @@ STARTING_DEADLINE = 600
 
 @dataclass(frozen=True, kw_only=True)
 class WarmArgs:
-    """The stack file's pools, of which some may have `gpu.warm`."""
+    """The stack file's pools, of which some may have `gpu.warm`.
+
+    Images are taken by their digests with `by_digest`, where contracts have them.
+    """
 
     pools: Mapping[str, NodePool]
+    by_digest: bool = False
 
 
 class Warm(pulumi.ComponentResource):
@@ -85,14 +90,15 @@ class Warm(pulumi.ComponentResource):
                         # A node takes minutes, and one that cannot be had is no reason for the rest to fail.
                         "annotations": {"pulumi.com/skipAwait": "true"},
                     },
-                    spec=placeholders_spec(pool_name, args.pools[pool_name], warm),
+                    spec=placeholders_spec(pool_name, args.pools[pool_name], warm, by_digest=args.by_digest),
                     opts=pulumi.ResourceOptions.merge(within, scheduled),
                 )
                 if warm.schedule:
-                    self._scale(f"{name}-{pool_name}", placeholders_name(pool_name), warm, within)
+                    jobs = scaling_specs(placeholders_name(pool_name), warm, by_digest=args.by_digest)
+                    self._scale(f"{name}-{pool_name}", placeholders_name(pool_name), jobs, within)
         self.register_outputs({"pools": list(kept)})
 
-    def _scale(self, name: str, deployment: str, warm: WarmSettings, within: pulumi.ResourceOptions) -> None:
+    def _scale(self, name: str, deployment: str, jobs: Mapping[str, Spec], within: pulumi.ResourceOptions) -> None:
         """The jobs that bring a pool's placeholders and take them away, with what they may do."""
         metadata: Spec = {"name": deployment, "namespace": NAMESPACE}
         k8s.core.v1.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=within)
@@ -104,7 +110,7 @@ class Warm(pulumi.ComponentResource):
             subjects=[{"kind": "ServiceAccount", "name": deployment, "namespace": NAMESPACE}],
             opts=pulumi.ResourceOptions.merge(within, pulumi.ResourceOptions(depends_on=[role])),
         )
-        for moment, spec in scaling_specs(deployment, warm).items():
+        for moment, spec in jobs.items():
             k8s.batch.v1.CronJob(
                 f"{name}-{moment}",
                 metadata={"name": f"{deployment}-{moment}", "namespace": NAMESPACE},
@@ -118,7 +124,7 @@ def placeholders_name(pool_name: str) -> str:
     return f"warm-{pool_name}"
 
 
-def placeholders_spec(pool_name: str, pool: NodePool, warm: WarmSettings) -> Spec:
+def placeholders_spec(pool_name: str, pool: NodePool, warm: WarmSettings, *, by_digest: bool = False) -> Spec:
     """The `spec` of a pool's Deployment of placeholders. With a schedule it begins with none: the schedule decides."""
     labels = {NAME_LABEL: placeholders_name(pool_name)}
     (resource,) = shares(pool)
@@ -143,7 +149,7 @@ def placeholders_spec(pool_name: str, pool: NodePool, warm: WarmSettings) -> Spe
                 "containers": [
                     {
                         "name": "placeholder",
-                        "image": f"{warm.registry}/{PAUSE_IMAGE}",
+                        "image": mirrored(pinned(PAUSE_IMAGE, by_digest=by_digest), warm.registry),
                         "resources": {"requests": asked, "limits": asked},
                         "securityContext": _CONFINED,
                     }
@@ -162,10 +168,11 @@ def scaler_rules(deployment: str) -> list[Spec]:
     ]
 
 
-def scaling_specs(deployment: str, warm: WarmSettings) -> dict[str, Spec]:
+def scaling_specs(deployment: str, warm: WarmSettings, *, by_digest: bool = False) -> dict[str, Spec]:
     """The `spec`s of the CronJobs of a schedule: `start` brings the placeholders, `end` takes them away."""
     if warm.schedule is None:
         return {}
+    image = mirrored(pinned(KUBECTL_IMAGE, by_digest=by_digest), warm.registry)
     moments = {"start": (warm.schedule.start, warm.replicas), "end": (warm.schedule.end, 0)}
     return {
         moment: {
@@ -177,14 +184,14 @@ def scaling_specs(deployment: str, warm: WarmSettings) -> dict[str, Spec]:
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
             "jobTemplate": {
-                "spec": {"backoffLimit": 4, "template": {"spec": _scaling_pod(deployment, warm.registry, replicas)}}
+                "spec": {"backoffLimit": 4, "template": {"spec": _scaling_pod(deployment, image, replicas)}}
             },
         }
         for moment, (schedule, replicas) in moments.items()
     }
 
 
-def _scaling_pod(deployment: str, registry: str, replicas: int) -> Spec:
+def _scaling_pod(deployment: str, image: str, replicas: int) -> Spec:
     asked = {"cpu": "10m", "memory": "64Mi"}
     return {
         "serviceAccountName": deployment,
@@ -197,7 +204,7 @@ def _scaling_pod(deployment: str, registry: str, replicas: int) -> Spec:
         "containers": [
             {
                 "name": "scale",
-                "image": f"{registry}/{KUBECTL_IMAGE}",
+                "image": image,
                 "command": ["kubectl", "scale", f"deployment/{deployment}", f"--replicas={replicas}"],
                 "resources": {"requests": asked, "limits": {"memory": asked["memory"]}},
                 "securityContext": _CONFINED,

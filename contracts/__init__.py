@@ -139,6 +139,8 @@ class Chart:
     """The chart's default values."""
     schema: Mapping[str, Any] | None
     """The JSON Schema of its values, for the charts that have one."""
+    dependencies: Mapping[str, str]
+    """The versions of the charts that it holds, by name."""
 
     @property
     def crds(self) -> tuple[Mapping[str, Any], ...]:
@@ -212,12 +214,38 @@ def chart(name: str) -> Chart:
         repository=facts["repository"],
         values=facts["values"],
         schema=facts["schema"],
+        dependencies={one["name"]: one["version"] for one in facts["dependencies"]},
     )
 
 
 def chart_name(given: str) -> str:
     """The name of a chart without its repository, folder or version: `karpenter` of `charts/karpenter-1.14.1.tgz`."""
     return _ARCHIVE.sub("", given.rstrip("/").rpartition("/")[2])
+
+
+def image(name: str) -> str:
+    """The container image that the platform runs under that name, with its tag; KeyError when the contracts have none.
+
+    What a chart runs by itself is in the chart's values.
+    """
+    return image_pins()[name]
+
+
+@cache
+def image_pins() -> Mapping[str, str]:
+    """Every image of the platform's own choice, by name."""
+    return MappingProxyType(_read("images.json")["images"])
+
+
+def image_digest(reference: str) -> str | None:
+    """What the image with that tag (`quay.io/keycloak/keycloak:26.8.2`) is, `sha256:…`; None where it is not known."""
+    return image_digests().get(reference)
+
+
+@cache
+def image_digests() -> Mapping[str, str]:
+    """The digests that are known, by the image with its tag."""
+    return MappingProxyType({tag: found["digest"] for tag, found in _read("images.json")["digests"].items()})
 
 
 @cache

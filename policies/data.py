@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.stateful import verdict
-from policies.encryption import BUCKETS, CLUSTER
+from policies.encryption import CLUSTER
 from policies.lifecycle import default_tags
 from policies.reading import releases as charts
 from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, items, made_from, number, texts

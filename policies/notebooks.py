@@ -89,9 +89,10 @@ def notebook_sudo(resource: Resource, _limits: Limits) -> Iterator[Found]:
 )
 def notebook_visible_devices(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """It would get GPUs that it did not ask for, and that quotas do not count, beside whoever has them."""
-    for place, override in _overrides(resource):
-        if str(_environment(override).get("NVIDIA_VISIBLE_DEVICES", "void")) not in ("void", "none"):
+    for place, override in overrides(resource):
+        if str(environment(override).get("NVIDIA_VISIBLE_DEVICES", "void")) not in ("void", "none"):
             yield f"{place}: NVIDIA_VISIBLE_DEVICES is set"
+    yield from set_in_python(resource, SPAWNER)
 
 
 @resource_policy(

@@ -108,7 +108,7 @@ def unpinned_chart(release: Resource, _limits: Limits) -> Iterator[Found]:
 @resource_policy(
     "unpinned-node-image",
     "Nodes have one version of their image",
-    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260810; or an image by its id, with spec.amiFamily,"
+    fix="Name a version in spec.amiSelectorTerms[].alias: al2023@v20260930; or an image by its id, with spec.amiFamily,"
     " which is the only way for Windows",
     severity=MEDIUM,
     concerns=is_kind("EC2NodeClass"),

@@ -17,20 +17,22 @@ from pathlib import Path
 
 from rich.console import Console
 
+import contracts
+
 from .cache import cache_folder, locked
 from .downloads import get, verify
 from .tools import ToolMissing
 
-KEYCLOAK = "26.5.6"
-"""The version of the chart that the platform installs (contracts/charts/keycloakx.json, appVersion)."""
+KEYCLOAK = "26.7.3"
+"""The newest that Maven serves, up to the image that the platform runs (contracts/images.json)."""
 
-CONFIG_CLI = "6.5.0"
-CONFIG_CLI_BUILT_FOR = "26.5.4"
+# The tag of its image: its release, and the Keycloak that it was built for.
+CONFIG_CLI, _, CONFIG_CLI_BUILT_FOR = contracts.image("keycloak-config-cli").rpartition(":")[2].partition("-")
 
 # Maven gets it from where its own settings say, so that a mirror serves here too.
 _MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _KEYCLOAK_ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{KEYCLOAK}:tar.gz"
-_KEYCLOAK_SHA256 = "fa3dd5df90b9ac006712c2f0991be4e8a6cb30ac538e0439ce2f45fc40f4c692"
+_KEYCLOAK_SHA256 = "77657f30b7e90d70f727712ce1c967f430fd6a5e9f458d32d8c6df0635345f47"
 _CONFIG_CLI_URL = (
     f"https://github.com/adorsys/keycloak-config-cli/releases/download/v{CONFIG_CLI}"
     f"/keycloak-config-cli-{CONFIG_CLI_BUILT_FOR}.jar"

@@ -12,7 +12,7 @@ from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSiz
 from settings.section import Facts, Findings, Section, rule
 from settings.values import Check, whole
 
-DEFAULT_AMI_ALIAS = "al2023@v20260810"
+DEFAULT_AMI_ALIAS = "al2023@v20260930"
 """The image of pools that name none."""
 
 _MOST_USD = 1000
@@ -76,7 +76,7 @@ class Ami(Section):
     """The nodes' image, pinned, so that a new one comes with a change of the stack file and never by itself."""
 
     family: Literal["AL2023", "Bottlerocket"] = Field(description="Operating system.")
-    alias: str = Field(description="Family and version: al2023@v20260810 or bottlerocket@v1.52.0.")
+    alias: str = Field(description="Family and version: al2023@v20260930 or bottlerocket@v1.52.0.")
 
     @property
     def release(self) -> str:

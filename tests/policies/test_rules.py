@@ -199,7 +199,7 @@ REFUSED_AND_ACCEPTED = {
     "a range of versions": (
         "unpinned-chart",
         resource("kubernetes:helm.sh/v3:Release", {"chart": "x", "version": "~1.2"}),
-        resource("kubernetes:helm.sh/v3:Release", {"chart": "x", "version": "v26.3.3"}),
+        resource("kubernetes:helm.sh/v3:Release", {"chart": "x", "version": "v26.7.0"}),
     ),
     "an internal load balancer": (
         "public-service",

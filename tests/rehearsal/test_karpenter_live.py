@@ -115,7 +115,7 @@ def test_newer_image_waits_for_the_maintenance_window(lab: Lab, pods: Callable[.
     until(lambda: lab.is_ready("aged"), "the pool is ready")
     pod = pods("notebook", gpus=1, pool="aged", lasting=True)
     node = lab.runs(pod)
-    lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": "al2023@v20260901"}])
+    lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": "al2023@v20991231"}])
     claims = place(NODE_CLAIMS, node["metadata"]["labels"]["kubernetes.io/hostname"])
     until(lambda: "NodePoolDrifted" in str(lab.kubernetes.get(claims)), "the node is out of date")
     until(lambda: "reason Drifted" in lab.events("aged-rehearsal"), "Karpenter says that the budget holds it")

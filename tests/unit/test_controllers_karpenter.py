@@ -48,7 +48,7 @@ def node_class(**spec: Any) -> dict[str, Any]:
         "metadata": {"name": "gpu", "uid": "5678", "generation": 2},
         "spec": {
             "role": "node",
-            "amiSelectorTerms": [{"alias": "al2023@v20260810"}],
+            "amiSelectorTerms": [{"alias": "al2023@v20260930"}],
             "subnetSelectorTerms": [{"tags": {"karpenter.sh/discovery": "lab"}}],
             "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeType": "gp3", "volumeSize": "200Gi"}}],
             "tags": {"Owner": "ml"},

@@ -19,7 +19,7 @@ from rehearsal.controllers.releases import Release
 SHARED = gpu_pool(gpu={"sharing": "time-slicing", "replicas": 4})
 SLICED = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})
 OPERATOR = Release("gpu-operator", gpu_operator_values({"shared": SHARED, "sliced": SLICED}))
-AL2023: dict[str, Any] = {"spec": {"amiSelectorTerms": [{"alias": "al2023@v20260810"}]}}
+AL2023: dict[str, Any] = {"spec": {"amiSelectorTerms": [{"alias": "al2023@v20260930"}]}}
 
 
 def resources(labels: dict[str, str], name: str = "g5.xlarge", operator: Release | None = OPERATOR) -> dict[str, str]:

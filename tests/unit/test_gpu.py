@@ -84,10 +84,23 @@ def test_mig_manager_runs_where_there_are_slices_alone() -> None:
 
 @pytest.mark.parametrize("monitored", [True, False])
 def test_metrics_are_scraped_where_there_is_a_monitoring_stack(monitored: bool) -> None:
-    """Without the definition of ServiceMonitors the operator would never be ready."""
+    """From v26.7.0 on the chart asks for a ServiceMonitor by itself, whose definition comes with that stack."""
     values = gpu_operator_values({"gpu": gpu_pool()}, monitored=monitored)
     assert values["dcgmExporter"]["enabled"]
     assert values["dcgmExporter"]["serviceMonitor"]["enabled"] is monitored
+
+
+def test_the_device_plugin_serves_gpus_and_no_dra_driver() -> None:
+    """The operator takes one way only; quotas, shares and MIG profiles are those of the device plugin."""
+    effective = {**contracts.chart("gpu-operator").values, **gpu_operator_values({"gpu": gpu_pool()})}
+    assert effective["clusterPolicy"]["deployCR"]
+    assert not effective["gpuCluster"]["deployCR"]
+
+
+def test_the_definitions_that_its_hooks_manage_come_with_the_chart() -> None:
+    """The hooks apply and remove all of them, whichever way is taken."""
+    names = {crd["metadata"]["name"] for crd in contracts.chart("gpu-operator").crds}
+    assert {"clusterpolicies.nvidia.com", "gpuclusters.nvidia.com", "nvidiadrivers.nvidia.com"} <= names
 
 
 def test_release_is_pinned_and_taken_back_when_it_fails(mocks: Any) -> None:

@@ -245,7 +245,7 @@ def test_a_job_has_a_new_name_for_a_new_realm_or_a_new_secret_and_for_nothing_el
 
 
 def test_a_jobs_name_says_nothing_of_a_secret_to_who_lacks_the_key():
-    names = {fingerprint(key, "realm", {}, {"MAIL_PASSWORD": "guessable"}) for key in ("key", "other")}
+    names = {fingerprint(key, "image", "realm", {}, {"MAIL_PASSWORD": "guessable"}) for key in ("key", "other")}
     assert len(names) == 2
 
 
@@ -426,5 +426,16 @@ def test_a_key_that_a_secret_has_not_is_told_without_the_secret(text: str):
     assert "hunter2" not in str(refusal.value)
 
 
-def test_the_tests_run_the_version_that_the_chart_installs():
-    assert contracts.chart("keycloakx").app_version == java_tools.KEYCLOAK
+def test_the_tests_run_the_newest_keycloak_that_can_be_had_up_to_the_platforms():
+    tested, installed, charts = (
+        tuple(map(int, version.split(".")))
+        for version in (java_tools.KEYCLOAK, KEYCLOAK_VERSION, contracts.chart("keycloakx").app_version or "")
+    )
+    assert charts <= tested <= installed
+    assert tested[0] == installed[0]
+
+
+def test_an_image_of_ones_own_has_keycloaks_version_and_no_digest_of_keycloaks(mocks):
+    deploy(mocks, args(identity(keycloak={"image": "registry.example.com/keycloak"}), production=True))
+    image = mocks.one(RELEASE).inputs["values"]["image"]
+    assert image == {"repository": "registry.example.com/keycloak", "tag": KEYCLOAK_VERSION}

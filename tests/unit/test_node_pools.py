@@ -41,7 +41,7 @@ def pool(**changed: Any) -> NodePool:
         "expireAfter": "720h",
         "terminationGracePeriod": "10m",
         "consolidation": {"policy": "WhenEmpty", "after": "5m"},
-        "ami": {"family": "AL2023", "alias": "al2023@v20260810"},
+        "ami": {"family": "AL2023", "alias": "al2023@v20260930"},
     }
     return NodePool.model_validate({**section, **changed})
 

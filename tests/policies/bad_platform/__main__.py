@@ -173,7 +173,7 @@ k8s.apps.v1.DaemonSet(
             "metadata": {"labels": {"app": "plugin"}},
             "spec": {
                 "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.3"}],
+                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"}],
             },
         },
     },
@@ -211,7 +211,7 @@ k8s.helm.v3.Release(
 k8s.helm.v3.Release(
     "blueprint",
     chart="jupyterhub",
-    version="4.4.0",
+    version="4.4.2",
     namespace="hub",
     values={"proxy": {"secretToken": "0123456789abcdef0123456789abcdef"}},
     opts=in_cluster,

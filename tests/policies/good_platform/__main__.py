@@ -94,7 +94,7 @@ custom(
     "karpenter.k8s.aws/v1",
     "EC2NodeClass",
     {
-        "amiSelectorTerms": [{"alias": "al2023@v20260810"}],
+        "amiSelectorTerms": [{"alias": "al2023@v20260930"}],
         "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "encrypted": True}}],
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
     },
@@ -221,7 +221,7 @@ k8s.apps.v1.DaemonSet(
             "metadata": {"labels": {"app": "plugin"}},
             "spec": {
                 "tolerations": ON_GPU_NODES,
-                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.3"}],
+                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"}],
             },
         },
     },
@@ -250,7 +250,7 @@ k8s.rbac.v1.Role(
 k8s.helm.v3.Release(
     "hub",
     chart="jupyterhub",
-    version="4.4.0",
+    version="4.4.2",
     namespace="hub",
     repository_opts={"repo": "https://hub.jupyter.org/helm-chart/"},
     values={
