@@ -25,7 +25,7 @@ from tests.reports.made_up import large_preview
 
 HERE = Path(__file__).parent
 STORED = HERE / "previews"
-CASES = HERE.parent / "cases" / "reports"
+CASES = HERE.parent / "cases"
 FILE_SYSTEM = "aws:efs/fileSystem:FileSystem::gpulab-dev-storage"
 
 
@@ -523,7 +523,6 @@ def test_an_unreadable_preview_raises() -> None:
         read(" \n", "lab")
 
 
-CASES = HERE.parent / "cases"
 CLUSTER = "aws:eks/cluster:Cluster"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from settings import NodePool
 
-BOTTLEROCKET = {"family": "Bottlerocket", "alias": "bottlerocket@v1.54.0"}
+BOTTLEROCKET = {"family": "Bottlerocket", "alias": "bottlerocket@v1.66.0"}
 P4D: dict[str, Any] = {"categories": [], "families": ["p4d"], "minGeneration": 4, "gpus": {"min": 8, "max": 8}}
 
 

@@ -17,7 +17,7 @@ POOLS: dict[str, Any] = {
         "gpus": {"min": 1, "max": 1},
         "limits": {"gpus": 2},
         "gpu": {"imageCache": CACHE},
-        "ami": {"family": "Bottlerocket", "alias": "bottlerocket@v1.54.0"},
+        "ami": {"family": "Bottlerocket", "alias": "bottlerocket@v1.66.0"},
     },
 }
 

@@ -150,7 +150,7 @@ class TestAnInterruptedRunBefore:
             if list(command[:-1]) != [sys.executable, "-m", "reports.interrupted"]:
                 return started(command, given)
             out, error = io.StringIO(), io.StringIO()
-            with mock.patch("sys.stdin", io.StringIO(given)), redirect_stdout(out), redirect_stderr(error):
+            with mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode()))), redirect_stdout(out), redirect_stderr(error):
                 code = reports.interrupted.main([command[-1]])
             return subprocess.CompletedProcess(command, code, out.getvalue(), error.getvalue())
 
