@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 import contracts
+from policies.reading.resources import SecretText
 from tests.policies.conftest import UNKNOWN, examined, kubernetes, node_pool, release, resource, text
 
 TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
@@ -221,6 +224,46 @@ def test_one_is_refused_and_the_other_accepted(case):
     policy, refused, accepted = REFUSED_AND_ACCEPTED[case]
     assert examined(policy, refused)
     assert examined(policy, accepted) == {}
+
+
+def made_from(source, made, key):
+    """The same, with its property `key` made from another resource."""
+    made.dependencies = [source]
+    made.property_dependencies = {key: [source]}
+    return made
+
+
+@pytest.mark.parametrize("hex_", ["0a1b2c3d4e5f", UNKNOWN])
+def test_what_is_the_id_of_a_resource_is_no_secret_and_may_end_a_name(hex_):
+    suffix = resource("random:index/randomId:RandomId", {"byteLength": 6, "hex": hex_}, "suffix")
+    database = "aws:rds/instance:Instance"
+    name = resource(database, {"finalSnapshotIdentifier": f"lab-{hex_}"})
+    password = resource(database, {"password": SecretText(hex_) if hex_ != UNKNOWN else UNKNOWN})
+    policy = "secret-from-resource-id"
+    assert "RandomId suffix" in examined(policy, suffix, made_from(suffix, password, "password"))["one"][0]
+    assert examined(policy, suffix, made_from(suffix, name, "finalSnapshotIdentifier")) == {}
+    assert examined("secret-as-resource-id", suffix) == {}
+
+
+def test_a_secret_that_the_api_server_encoded_is_known_by_what_it_was():
+    suffix = resource("random:index/randomString:RandomString", {"length": 16, "result": "abcdefghijklmnop"})
+    data = {"password": SecretText(base64.b64encode(b"abcdefghijklmnop").decode())}
+    made = made_from(suffix, kubernetes("Secret", data=data, metadata={"name": "people"}), "stringData")
+    assert "people" in examined("secret-from-resource-id", suffix, made)
+
+
+def test_of_several_sources_a_preview_does_not_know_which_the_secret_is_made_from():
+    suffix = resource("random:index/randomId:RandomId", {"hex": UNKNOWN}, "suffix")
+    password = resource("random:index/randomPassword:RandomPassword", {"result": UNKNOWN}, "password")
+    made = made_from(suffix, release("x", {"name": UNKNOWN, "password": UNKNOWN}), "values")
+    made.property_dependencies["values"].append(password)
+    assert "values.password" in examined("secret-from-resource-id", suffix, password, made)["unknown"][0]
+
+
+def test_random_bytes_are_for_secrets_and_are_refused():
+    assert examined("secret-as-resource-id", resource("random:index/randomBytes:RandomBytes", {"length": 32}))
+    token = resource("random:index/randomId:RandomId", {"byteLength": 32}, secret_outputs=["hex"])
+    assert "hex is said to be secret" in examined("secret-as-resource-id", token)["one"][0]
 
 
 PROFILE = {"slug": "x", "kubespawner_override": {"node_selector": {"gpulab.dev/pool": "gpu"}}}

@@ -1,4 +1,4 @@
-"""The recipes of docs/destroy.md, as the document has them: no test can hold on to a line that it has no more."""
+"""The recipes of docs/, as the documents have them: no test can hold on to a line that there is no more."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rehearsal.phases import Rehearsal
 from rehearsal.processes import MARK
 from rehearsal.workspace import PROJECT
 
-DOCUMENT = PROJECT / "docs" / "destroy.md"
+DOCUMENTS = sorted((PROJECT / "docs").glob("*.md"))
 _RECIPE = re.compile(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", re.DOTALL)
 
 
 def recipes() -> dict[str, list[str]]:
     """The lines of each recipe by its name."""
-    text = DOCUMENT.read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     found = {name: lines.splitlines() for name, lines in _RECIPE.findall(text)}
     assert len(found) == text.count("<!-- recipe:"), "a recipe's mark stands before no block of sh, or twice"
     return found

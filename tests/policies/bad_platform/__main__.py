@@ -7,6 +7,7 @@ import json
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as k8s
+import pulumi_random as random
 
 production = aws.Provider("production", region="us-east-1", default_tags={"tags": {"Lifecycle": "production"}})
 forgotten = aws.Provider(
@@ -121,6 +122,12 @@ k8s.core.v1.ConfigMap(
         "clientSecret": "hunter2hunter2",
     },
     opts=in_cluster,
+)
+token = random.RandomId(
+    "token", byte_length=16, opts=pulumi.ResourceOptions(additional_secret_outputs=["hex", "b64Std"])
+)
+k8s.core.v1.Secret(
+    "token", metadata={"name": "token", "namespace": "team"}, string_data={"token": token.hex}, opts=in_cluster
 )
 k8s.apps.v1.Deployment(
     "jobs",

@@ -163,6 +163,12 @@ k8s.core.v1.ConfigMap(
     opts=in_cluster,
 )
 CONFINED: Any = {"privileged": False, "allowPrivilegeEscalation": False, "runAsUser": 1000}
+k8s.core.v1.Secret(
+    "token",
+    metadata={"name": "token", "namespace": "team"},
+    string_data={"token": random.RandomPassword("token", length=40).result},
+    opts=in_cluster,
+)
 k8s.apps.v1.Deployment(
     "jobs",
     metadata={"name": "jobs", "namespace": "team"},
@@ -365,7 +371,7 @@ aws.rds.Instance(
     storage_encrypted=True,
     publicly_accessible=False,
     skip_final_snapshot=False,
-    final_snapshot_identifier="people-final",
+    final_snapshot_identifier=random.RandomId("people", byte_length=4).hex.apply(lambda end: f"people-final-{end}"),
     backup_retention_period=14,
     opts=protected,
 )
