@@ -221,11 +221,16 @@ def file_system_performance(settings: EfsSettings) -> dict[str, Any]:
 
 
 def file_system_policy(file_system_arn: str) -> str:
-    """Who may use the file system: whoever reaches a mount target, to mount and write, by TLS, and never as root.
+    """Who may use the file system: whoever reaches a mount target, by an access point and TLS, and never as root.
 
-    Source: "Using IAM to control file system data access", EFS user guide. Which directory, and as whom, the access
-    points say.
+    Which directory, and as whom, the access points say: without one a client mounts `/` and is any user it names.
+    AWS Backup restores by EFS's API and mounts nothing. The EFS CSI driver mounts `/` only to delete the directory of
+    a volume that it made itself (`deleteAccessPointRootDir`, off in the addon), and the platform has no such volumes.
+    Sources: "Using IAM to control file system data access" and "Using access points in IAM policies", EFS user guide:
+    an identity policy allows a mount too, so only a Deny holds for everybody. A `Not` operator also matches where the
+    key is missing.
     """
+    access_points = {"elasticfilesystem:AccessPointArn": f"{file_system_arn.rpartition(':')[0]}:access-point/*"}
     return json.dumps(
         {
             "Version": "2012-10-17",
@@ -236,7 +241,18 @@ def file_system_policy(file_system_arn: str) -> str:
                     "Principal": {"AWS": "*"},
                     "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
                     "Resource": file_system_arn,
-                    "Condition": {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}},
+                    "Condition": {
+                        "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
+                        "StringLike": access_points,
+                    },
+                },
+                {
+                    "Sid": "NothingWithoutAccessPoint",
+                    "Effect": "Deny",
+                    "Principal": {"AWS": "*"},
+                    "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+                    "Resource": file_system_arn,
+                    "Condition": {"StringNotLike": access_points},
                 },
                 {
                     "Sid": "NoRoot",

@@ -10,6 +10,7 @@ from components.node_pools import uses_own_disks
 
 from .checks import NotTried, Subject, require
 from .controllers.twins import is_twin
+from .file_mounts import refusal
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _EFS_DRIVER, _EBS_DRIVER = "efs.csi.aws.com", "ebs.csi.aws.com"
@@ -77,11 +78,13 @@ def file_system_is_reachable(subject: Subject) -> str:
             ports = (rule.get("FromPort"), rule.get("ToPort"))
             require(ports == (_NFS, _NFS), f"{target['MountTargetId']} admits the ports {ports}")
             require(admitted == {group} and not rule["IpRanges"], f"{target['MountTargetId']} admits {rule}")
-    policy = json.loads(efs.describe_file_system_policy(FileSystemId=id)["Policy"])
-    denied = json.dumps([statement for statement in policy["Statement"] if statement["Effect"] == "Deny"])
+    policy = efs.describe_file_system_policy(FileSystemId=id)["Policy"]
+    denied = json.dumps([one for one in json.loads(policy)["Statement"] if one["Effect"] == "Deny"])
     for word in ("aws:SecureTransport", "elasticfilesystem:ClientRootAccess"):
         require(word in denied, f"the policy of {id} denies nothing about {word}")
-    return f"{id}: encrypted, mounted by TLS alone, in {', '.join(sorted(zones))}, from the nodes"
+    require(refusal(policy, id, {}) is not None, f"the policy of {id} admits a mount of / without an access point")
+    zones_told = ", ".join(sorted(zones))
+    return f"{id}: encrypted, mounted by TLS and access points alone, in {zones_told}, from the nodes"
 
 
 def backups_are_taken(subject: Subject) -> str:
@@ -109,10 +112,11 @@ def backups_are_taken(subject: Subject) -> str:
 
 
 def volumes_lead_somewhere(subject: Subject) -> str:
-    """Each volume on EFS is bound, and its handle names a file system and an access point that are there."""
+    """Each volume on EFS is bound, its handle names an access point that is there, and EFS lets nodes mount it."""
+    efs = subject.account.client("efs")
     points = {
         point["AccessPointId"]: point
-        for page in subject.account.client("efs").get_paginator("describe_access_points").paginate()
+        for page in efs.get_paginator("describe_access_points").paginate()
         for point in page["AccessPoints"]
     }
     volumes = [
@@ -120,6 +124,11 @@ def volumes_lead_somewhere(subject: Subject) -> str:
         for one in _items(subject, "/api/v1/persistentvolumes")
         if one["spec"].get("csi", {}).get("driver") == _EFS_DRIVER
     ]
+    arns = {id: point["AccessPointArn"] for id, point in points.items()}
+    policies = {
+        id: efs.describe_file_system_policy(FileSystemId=id)["Policy"]
+        for id in {point["FileSystemId"] for point in points.values()}
+    }
     for volume in volumes:
         name, handle = volume["metadata"]["name"], volume["spec"]["csi"]["volumeHandle"]
         require(volume["status"]["phase"] == "Bound", f"PersistentVolume {name} is {volume['status']['phase']}")
@@ -128,6 +137,8 @@ def volumes_lead_somewhere(subject: Subject) -> str:
         require(points[point]["FileSystemId"] == file_system, f"{point} of {name} is of another file system")
         # The driver mounts no other ("Volume capability not supported").
         require(volume["spec"]["accessModes"] == ["ReadWriteMany"], f"{name} has {volume['spec']['accessModes']}")
+        refused = refusal(policies[file_system], handle, arns)
+        require(refused is None, f"PersistentVolume {name} can't be mounted: {refused}")
         user = points[point]["PosixUser"]
         require(user["Uid"] != 0, f"{point} of {name} acts as root")
     if not volumes:

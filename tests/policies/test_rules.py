@@ -30,6 +30,13 @@ def allow(action, on="*", **more):
     return {"Effect": "Allow", "Action": action, "Resource": on, **more}
 
 
+MOUNT = "elasticfilesystem:ClientMount"
+
+
+def file_system(*statements):
+    return resource("aws:efs/fileSystemPolicy:FileSystemPolicy", {"policy": text({"Statement": list(statements)})})
+
+
 def hub(version="4.4.0", load_roles=None, **config):
     return release("jupyterhub", {"hub": {"config": config, "loadRoles": load_roles or {}}}, version=version)
 
@@ -147,6 +154,39 @@ REFUSED_AND_ACCEPTED = {
         resource(
             "aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"protocol": "-1", "cidrBlocks": ["10.0.0.0/8"]}]}
         ),
+    ),
+    "a Deny keeps from the root whoever is allowed to mount": (
+        "file-system-root-mounted",
+        file_system(allow(MOUNT, Principal="*")),
+        file_system(
+            allow(MOUNT, Principal="*"),
+            {
+                **allow("*", Principal={"AWS": "*"}, Condition={"Null": {"elasticfilesystem:AccessPointArn": "true"}}),
+                "Effect": "Deny",
+            },
+        ),
+    ),
+    "a condition that no access point has to meet": (
+        "file-system-root-mounted",
+        file_system(
+            allow(
+                MOUNT,
+                Principal={"AWS": ["*"]},
+                Condition={"StringLikeIfExists": {"elasticfilesystem:AccessPointArn": "*"}},
+            )
+        ),
+        file_system(
+            allow(
+                ["elasticfilesystem:ClientWrite", MOUNT],
+                Principal={"AWS": "*"},
+                Condition={"StringLike": {"elasticfilesystem:accessPointArn": "*"}},
+            )
+        ),
+    ),
+    "a role of one's own may see all of it": (
+        "file-system-root-mounted",
+        file_system(allow("elasticfilesystem:*", Principal="*")),
+        file_system(allow("elasticfilesystem:*", Principal={"AWS": "arn:aws:iam::123456789012:role/migration"})),
     ),
     "a service's every action": ("iam-action-wildcard", role(allow("s3:*")), role(allow("s3:Get*"))),
     "everything but a few": (

@@ -20,6 +20,7 @@ from components.storage import (
     file_system_performance,
     file_system_policy,
 )
+from rehearsal.file_mounts import MOUNT, REFUSED, WRITE, refusal
 from settings import Storage as Settings
 from settings.schedules import aws_backup_cron
 from settings.storage import Backup, Efs, Gp3
@@ -200,12 +201,33 @@ def test_files_are_for_those_who_come_by_tls_and_not_as_root() -> None:
     assert all(one["Resource"] == arn for one in statements)
     (allowed,) = [one for one in statements if one["Effect"] == "Allow"]
     assert set(allowed["Action"]) == {"elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"}
-    assert allowed["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
     denied = {json.dumps(one["Action"]): one.get("Condition") for one in statements if one["Effect"] == "Deny"}
-    assert denied == {
-        '"elasticfilesystem:ClientRootAccess"': None,
-        '"*"': {"Bool": {"aws:SecureTransport": "false"}},
-    }
+    assert denied['"elasticfilesystem:ClientRootAccess"'] is None
+    assert denied['"*"'] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("action", [MOUNT, WRITE])
+@pytest.mark.parametrize(
+    ("handle", "admitted"),
+    [("fs-1::fsap-1", True), ("fs-1", False), ("fs-1:/teams", False), ("fs-1::fsap-gone", False)],
+)
+def test_files_are_for_those_who_come_by_an_access_point(action: str, handle: str, admitted: bool) -> None:
+    owner = "arn:aws-us-gov:elasticfilesystem:us-gov-west-1:123456789012"
+    policy = file_system_policy(f"{owner}:file-system/fs-1")
+    found = refusal(policy, handle, {"fsap-1": f"{owner}:access-point/fsap-1"}, action)
+    assert found == (None if admitted else REFUSED)
+
+
+def test_who_may_mount_by_an_identity_policy_needs_an_access_point_too() -> None:
+    """A Deny alone holds for everybody."""
+    without_allow = json.loads(file_system_policy("arn:aws:elasticfilesystem:us-east-1:1:file-system/fs-1"))
+    anything = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:*"}
+    policy = json.dumps({"Statement": [*without_allow["Statement"], anything]})
+    assert refusal(policy, "fs-1", {}) == REFUSED
+
+
+def test_a_file_system_without_a_policy_admits_everybody() -> None:
+    assert refusal(None, "fs-1", {}) is None
 
 
 def test_grants_of_the_key_are_for_aws_services_alone() -> None:

@@ -259,8 +259,9 @@ aws.ec2.SecurityGroup(
 )
 aws.ebs.Volume("disk", availability_zone="us-east-1a", size=10, opts=on_aws)
 file_system = aws.efs.FileSystem("homes", opts=on_aws)
+mounts = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:Client*"}
 aws.efs.FileSystemPolicy(
-    "homes", file_system_id=file_system.id, policy=json.dumps({**anybody, "Statement": []}), opts=on_aws
+    "homes", file_system_id=file_system.id, policy=json.dumps({**anybody, "Statement": [mounts]}), opts=on_aws
 )
 aws.rds.Instance(
     "people",
