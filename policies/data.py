@@ -23,6 +23,7 @@ from policies.rules import (
 
 _STATE = best_practices("Reliability: Data plane, persistent storage")
 
+_DATABASE_IN_CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 STATEFUL = (
     "aws:efs/fileSystem:FileSystem",
     "aws:rds/instance:Instance",
@@ -30,7 +31,7 @@ STATEFUL = (
     "aws:backup/vault:Vault",
     "aws:kms/key:Key",
     "aws:fsx/lustreFileSystem:LustreFileSystem",
-    "kubernetes:postgresql.cnpg.io/v1:Cluster",
+    _DATABASE_IN_CLUSTER,
     CLUSTER,
     *BUCKETS,
 )
@@ -59,7 +60,8 @@ def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]
 @stack_policy(
     "data-without-backup",
     "A file system and a database have backups",
-    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database",
+    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database, and "
+    "spec.backup of one of CloudNativePG",
     severity=HIGH,
     framework=_STATE,
     limits={"days": {"type": "integer", "default": 1, "description": "How many days backups are kept at least."}},
@@ -68,6 +70,9 @@ def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
     """What somebody deletes in a notebook is gone, encrypted and protected as it was."""
     for database in stack.of_type(*_DATABASES):
         yield from about(database, _database_backups(database, limits["days"]))
+    for in_cluster in stack.of_type(_DATABASE_IN_CLUSTER):
+        if not (at(in_cluster.props, "spec.backup", {}) or at(in_cluster.props, "spec.plugins", [])):
+            yield Finding(in_cluster, "nothing backs it up")
     for file_system in stack.of_type(_FILE_SYSTEM):
         yield from about(file_system, _file_system_backups(file_system, stack))
 

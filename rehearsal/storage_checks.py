@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from components.node_pools import uses_own_disks
+from components.volumes import CLAIM_TAG, HOME_CLAIM
 
 from .checks import NotTried, Subject, require
 from .controllers.twins import is_twin
@@ -16,6 +18,8 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _EFS_DRIVER, _EBS_DRIVER = "efs.csi.aws.com", "ebs.csi.aws.com"
 _NFS = 2049
 _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+_DATABASE, _SCHEDULE = (f"kubernetes:postgresql.cnpg.io/v1:{kind}" for kind in ("Cluster", "ScheduledBackup"))
+_NAMESPACE_TAG = "kubernetes.io/created-for/pvc/namespace"
 _DRIVERS = {"aws-ebs-csi-driver": _EBS_DRIVER, "aws-efs-csi-driver": _EFS_DRIVER}
 
 
@@ -88,7 +92,10 @@ def file_system_is_reachable(subject: Subject) -> str:
 
 
 def backups_are_taken(subject: Subject) -> str:
-    """The plan backs the file system up, into our vault, for as long as asked; or there is no plan, as asked."""
+    """The plan backs up the file system and every home that is a volume, into our vault, for as long as asked.
+
+    A database in the cluster has backups of its own. Or there is no plan, as asked.
+    """
     backup, wanted = subject.account.client("backup"), subject.settings.storage.backup
     plans = backup.list_backup_plans()["BackupPlansList"]
     if not wanted.enabled:
@@ -100,15 +107,75 @@ def backups_are_taken(subject: Subject) -> str:
     days = rule["Lifecycle"]["DeleteAfterDays"]
     require(days == wanted.retention_days, f"backups are kept for {days} days, {wanted.retention_days} are asked for")
     backup.describe_backup_vault(BackupVaultName=rule["TargetBackupVaultName"])
-    selected = [
-        resource
-        for one in backup.list_backup_selections(BackupPlanId=plan["BackupPlanId"])["BackupSelectionsList"]
-        for resource in backup.get_backup_selection(BackupPlanId=plan["BackupPlanId"], SelectionId=one["SelectionId"])[
+    selections = [
+        backup.get_backup_selection(BackupPlanId=plan["BackupPlanId"], SelectionId=one["SelectionId"])[
             "BackupSelection"
-        ]["Resources"]
+        ]
+        for one in backup.list_backup_selections(BackupPlanId=plan["BackupPlanId"])["BackupSelectionsList"]
     ]
-    require([arn.rpartition("/")[2] for arn in selected] == [_file_system(subject)], f"the plan selects {selected}")
-    return f"{rule['ScheduleExpression']} into {rule['TargetBackupVaultName']}, kept for {days} days"
+    id = _file_system(subject)
+    (system,) = subject.account.client("efs").describe_file_systems(FileSystemId=id)["FileSystems"]
+    require(any(selects(one, system["FileSystemArn"], {}) for one in selections), f"no selection of the plan has {id}")
+    homes = _homes(subject, system["FileSystemArn"].split(":")[1])
+    for name, (arn, tags) in homes.items():
+        require(any(selects(one, arn, tags) for one in selections), f"no selection of the plan has {arn}, {name}")
+    database = _database_backups(subject)
+    what = ", ".join([id, *([f"{len(homes)} homes on volumes"] if homes else []), *database])
+    return f"{what}: {rule['ScheduleExpression']} into {rule['TargetBackupVaultName']}, kept for {days} days"
+
+
+def selects(selection: Mapping[str, Any], arn: str, tags: Mapping[str, str]) -> bool:
+    """Whether AWS Backup backs a resource up by a selection: one of its resources matches, and each condition holds.
+
+    Source: "Assign resources with AWS CLI", AWS Backup developer guide.
+    """
+    named = any(fnmatchcase(arn, pattern) for pattern in selection.get("Resources") or ["*"])
+    left_out = any(fnmatchcase(arn, pattern) for pattern in selection.get("NotResources") or [])
+    conditions = selection.get("Conditions") or {}
+    return (
+        named
+        and not left_out
+        and all(
+            (fnmatchcase(value, one["ConditionValue"]) if "Like" in operator else value == one["ConditionValue"])
+            != ("Not" in operator)
+            for operator, listed in conditions.items()
+            for one in listed
+            for value in [tags.get(one["ConditionKey"].removeprefix("aws:ResourceTag/"), "")]
+        )
+    )
+
+
+def _homes(subject: Subject, partition: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """The ARN and the tags of the volume of each home that is a claim, by the claim's name."""
+    ec2, settings = subject.account.client("ec2"), subject.settings
+    if settings.storage.homes != "per-person":
+        return {}
+    owner = subject.account.client("sts").get_caller_identity()["Account"]
+    found = {}
+    for page in ec2.get_paginator("describe_volumes").paginate():
+        for volume in page["Volumes"]:
+            tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+            name = tags.get(CLAIM_TAG, "")
+            if name.startswith(HOME_CLAIM):
+                arn = f"arn:{partition}:ec2:{settings.region}:{owner}:volume/{volume['VolumeId']}"
+                found[f"{tags.get(_NAMESPACE_TAG)}/{name}"] = (arn, tags)
+    return found
+
+
+def _database_backups(subject: Subject) -> list[str]:
+    """The buckets into which databases in the cluster are backed up, each of them there and scheduled."""
+    clusters = [one for one in subject.resources if one["type"] == _DATABASE]
+    scheduled = {one["inputs"]["spec"]["cluster"]["name"] for one in subject.resources if one["type"] == _SCHEDULE}
+    found = []
+    for one in clusters:
+        name, spec = one["inputs"]["metadata"]["name"], one["inputs"]["spec"]
+        place = spec.get("backup", {}).get("barmanObjectStore", {}).get("destinationPath", "")
+        require(name in scheduled and place.startswith("s3://"), f"the database {name} has no backups")
+        bucket = place.removeprefix("s3://").partition("/")[0]
+        status = subject.account.client("s3").get_bucket_versioning(Bucket=bucket).get("Status")
+        require(status == "Enabled", f"the bucket {bucket} of {name} keeps no versions")
+        found.append(f"{name} to {bucket}")
+    return found
 
 
 def volumes_lead_somewhere(subject: Subject) -> str:

@@ -251,6 +251,11 @@ REFUSED_AND_ACCEPTED = {
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0}),
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0, "clusterIdentifier": "x"}),
     ),
+    "a database in the cluster has backups of its own": (
+        "data-without-backup",
+        kubernetes("Cluster", {"instances": 1}, api="postgresql.cnpg.io/v1"),
+        kubernetes("Cluster", {"backup": {"barmanObjectStore": {}}}, api="postgresql.cnpg.io/v1"),
+    ),
     "a default class is for no homes": (
         "storage-class-deletes-homes",
         kubernetes("StorageClass", metadata={"name": "team-homes"}, provisioner="efs.csi.aws.com"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 from rehearsal.phases import Rehearsal
 from rehearsal.processes import MARK
@@ -49,3 +52,15 @@ def follow_well(rehearsal: Rehearsal, lines: list[str]) -> str:
     done = follow(rehearsal, lines)
     assert done.returncode == 0, f"{lines}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
+    """The rehearsal's own `aws` knows what a kubeconfig needs, no more; its other tools stay."""
+    real = shutil.which("aws", path=rehearsal.workspace.users_environment["PATH"])
+    script = folder / "bin" / "aws"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {real} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    environment = dict(rehearsal.workspace.environment)
+    environment["PATH"] = f"{script.parent}{os.pathsep}{environment['PATH']}"
+    rehearsal.workspace = replace(rehearsal.workspace, environment=environment)
