@@ -347,6 +347,28 @@ def test_a_line_that_waits_does_so_in_any_shell_and_not_for_ever(
     assert said[0].endswith(" --query length(MountTargets) --output text --region us-east-1")
 
 
+@pytest.mark.parametrize(("rounds", "fails", "status"), [(0, False, 0), (2, False, 0), (2, True, 1)])
+def test_a_line_that_empties_a_bucket_does_so_in_any_shell_and_ends_where_it_may_not(
+    rounds: int, fails: bool, status: int, account: Planting, tmp_path: Path
+) -> None:
+    """With an `aws` that lists an object so many times, and may or may not delete it."""
+    account.s3.put_object(Bucket=bucket_of_backups(account), Key="one")
+    (emptying,) = [line for line in account.look(DEV).script if "list-object-versions" in line]
+    calls, listed_object = tmp_path / "calls", '[{"Key": "a b", "VersionId": "1"}]'
+    counted = f"$(grep -c list-object-versions {calls})"
+    answer = f"if [ {counted} -gt {rounds} ]; then echo '[]'; else echo '{listed_object}'; fi"
+    body = f'echo "$@" >> {calls}; case "$2" in list-*) {answer} ;; *) exit {int(fails)} ;; esac'
+    (tmp_path / "aws").write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    (tmp_path / "aws").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    assert subprocess.run(["/bin/sh", "-c", emptying], env=environment, check=False).returncode == status
+    deleted = [line for line in calls.read_text(encoding="utf-8").splitlines() if "delete-objects" in line]
+    assert len(deleted) == (1 if fails else rounds)
+    for line in deleted:
+        document = line.partition("--delete ")[2].partition(" --region")[0]
+        assert json.loads(document) == {"Objects": json.loads(listed_object), "Quiet": True}
+
+
 def test_records_that_lead_to_the_clusters_load_balancer_are_the_stacks_and_others_in_its_zone_are_not(
     account: Planting,
 ) -> None:
