@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from components.bucket_access import deny_http
+
 # "Enable access logs for your Application Load Balancer", Elastic Load Balancing user guide.
 LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
 
@@ -96,14 +98,7 @@ def access_logs_policy(bucket_arn: str, account_id: str) -> str:
                     "Action": "s3:PutObject",
                     "Resource": f"{bucket_arn}/AWSLogs/{account_id}/*",
                 },
-                {
-                    "Sid": "DenyHTTP",
-                    "Effect": "Deny",
-                    "Principal": "*",
-                    "Action": "s3:*",
-                    "Resource": [bucket_arn, f"{bucket_arn}/*"],
-                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                },
+                deny_http(bucket_arn),
             ],
         }
     )

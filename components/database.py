@@ -13,6 +13,7 @@ import pulumi_random as random
 
 from components.charts import release_args
 from components.cluster import SYSTEM_TOLERATION
+from components.database_backups import DatabaseBackups, DatabaseBackupsArgs
 from components.images import pinned, with_digests
 from settings.identity import DATABASE, FINAL_SNAPSHOT
 
@@ -35,6 +36,7 @@ MAINTENANCE_WINDOW = "sun:04:30-sun:05:30"
 # RDS takes 10 to 15 minutes for an instance, longer with a standby; a snapshot before an upgrade as well.
 CREATE_TIMEOUT = "60m"
 
+API_VERSION = "postgresql.cnpg.io/v1"
 CLUSTER = "keycloak-db"
 OPERATOR = "cloudnative-pg"
 OPERATOR_NAMESPACE = "cnpg-system"
@@ -186,6 +188,7 @@ class ClusterDatabaseArgs:
 
     `storage` is in GiB; `instances` are servers, one of which is written to. `protect` keeps Pulumi from deleting them.
     Images are taken by their digests with `by_digest`, where contracts have them.
+    `backups`: None for none.
     """
 
     namespace: pulumi.Input[str]
@@ -193,6 +196,7 @@ class ClusterDatabaseArgs:
     storage: int
     protect: bool = False
     by_digest: bool = False
+    backups: DatabaseBackupsArgs | None = None
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
 
 
@@ -200,6 +204,7 @@ class ClusterDatabase(pulumi.ComponentResource):
     """PostgreSQL in the cluster, by CloudNativePG: its operator, and a Cluster of it on the default StorageClass."""
 
     connection: Connection
+    backups: DatabaseBackups | None = None
 
     def __init__(self, name: str, args: ClusterDatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpulab:index:ClusterDatabase", name, None, opts)
@@ -221,20 +226,45 @@ class ClusterDatabase(pulumi.ComponentResource):
             string_data={"username": USERNAME, "password": password},
             opts=child,
         )
+        if args.backups:
+            self.backups = DatabaseBackups(
+                f"{name}-backups",
+                args.backups,
+                opts=child,
+                database=DATABASE,
+                # CloudNativePG gives the servers an account of the Cluster's name.
+                service_account=CLUSTER,
+            )
+        spec = cluster_spec(
+            instances=args.instances,
+            storage=args.storage,
+            secret=secret.metadata.name,
+            by_digest=args.by_digest,
+        )
+        if args.backups and self.backups:
+            spec |= backup_spec(self.backups.bucket_name, args.backups.region, args.backups.retention_days)
         cluster = kubernetes.apiextensions.CustomResource(
             name,
-            api_version="postgresql.cnpg.io/v1",
+            api_version=API_VERSION,
             kind="Cluster",
             metadata={"name": CLUSTER, "namespace": args.namespace},
-            spec=cluster_spec(
-                instances=args.instances,
-                storage=args.storage,
-                secret=secret.metadata.name,
-                by_digest=args.by_digest,
+            spec=spec,
+            # Only a running operator takes the servers away, and the last of their log goes to the bucket before.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[operator, *(self.backups.ready if self.backups else [])],
+                protect=args.protect,
             ),
-            # Only a running operator takes the servers away.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[operator], protect=args.protect),
         )
+        if args.backups:
+            kubernetes.apiextensions.CustomResource(
+                f"{name}-schedule",
+                api_version=API_VERSION,
+                kind="ScheduledBackup",
+                metadata={"name": CLUSTER, "namespace": args.namespace},
+                spec=scheduled_backup_spec(cluster.metadata["name"], args.backups.schedule),  # type: ignore[index]
+                opts=child,
+            )
         host = pulumi.Output.concat(cluster.metadata["name"], "-rw")  # type: ignore[index]
         self.connection = Connection(host=host, port=PORT, database=DATABASE, username=USERNAME, password=password)
         self.register_outputs({"host": host, "port": PORT, "database": DATABASE})
@@ -250,6 +280,38 @@ def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str], by_
         "postgresql": {"pg_hba": ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]},
         "affinity": {"tolerations": [SYSTEM_TOLERATION]},
         "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+    }
+
+
+def backup_spec(bucket: pulumi.Input[str], region: str, retention_days: int) -> dict[str, Any]:
+    """What a Cluster's `spec` has beside, so that its log (WAL) and its backups go to a bucket.
+
+    By CloudNativePG's own support of object stores, which goes with its version 1.31; the plugin that follows it needs
+    cert-manager. The credentials are the pod's (EKS Pod Identity, which barman's boto3 knows). The region also has
+    running servers replaced: a pod that is older than its role's association has no credentials.
+    """
+    return {
+        "backup": {
+            "retentionPolicy": f"{retention_days}d",
+            "barmanObjectStore": {
+                "destinationPath": pulumi.Output.concat("s3://", bucket),
+                "s3Credentials": {"inheritFromIAMRole": True},
+                "data": {"compression": "gzip"},
+                "wal": {"compression": "gzip"},
+            },
+        },
+        "env": [{"name": "AWS_DEFAULT_REGION", "value": region}],
+    }
+
+
+def scheduled_backup_spec(cluster: pulumi.Input[str], schedule: str) -> dict[str, Any]:
+    """The `spec` of a ScheduledBackup, whose schedule begins with the second; the first backup is taken at once."""
+    return {
+        "schedule": f"0 {schedule}",
+        "immediate": True,
+        "cluster": {"name": cluster},
+        "method": "barmanObjectStore",
+        "backupOwnerReference": "cluster",
     }
 
 

@@ -21,6 +21,7 @@ from components.database import (
     RdsDatabaseArgs,
     generated_password,
 )
+from components.database_backups import DatabaseBackupsArgs
 from components.keycloak import (
     BOOTSTRAP_SECRET,
     DATABASE_SECRET,
@@ -68,7 +69,7 @@ class IdentityArgs:
     Without a domain, `addresses` are those of `kubectl port-forward`. `teams` have groups, beside those that the
     settings name. The database is in `subnet_ids`, and reached from nodes in `node_security_group_id`. `production` has
     a snapshot taken of it before Keycloak is upgraded, `protect` keeps it from being deleted. With `kubectl` people
-    sign in to the Kubernetes API too.
+    sign in to the Kubernetes API too. `backups` are those of a database in the cluster.
     """
 
     settings: IdentitySettings
@@ -79,6 +80,7 @@ class IdentityArgs:
     node_security_group_id: pulumi.Input[str]
     production: bool = False
     protect: bool = False
+    backups: DatabaseBackupsArgs | None = None
     teams: Collection[str] = ()
     kubectl: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class Identity(pulumi.ComponentResource):
     """The realm as tools in the cluster have it."""
     client_secrets: dict[str, pulumi.Output[str]]
     published: PublishedService
+    retained: dict[str, pulumi.Output[str]]
+    """What a destroy keeps: how AWS names it."""
 
     def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpulab:index:Identity", name, None, opts)
@@ -107,6 +111,7 @@ class Identity(pulumi.ComponentResource):
             metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
             opts=child,
         ).metadata.name
+        self.retained = {}
         database = self._database(f"{name}-database", args, namespace)
 
         bootstrap = generated_password(f"{name}-bootstrap", child)
@@ -196,9 +201,13 @@ class Identity(pulumi.ComponentResource):
                 storage=database.storage,
                 protect=args.protect,
                 by_digest=args.production,
+                backups=args.backups,
                 charts=args.charts,
             )
-            return ClusterDatabase(name, in_cluster, opts=child).connection
+            made = ClusterDatabase(name, in_cluster, opts=child)
+            if made.backups and args.backups and args.backups.retain:
+                self.retained["databaseBackups"] = made.backups.bucket_name
+            return made.connection
         on_rds = RdsDatabaseArgs(
             identifier=f"{args.cluster_name}-{DATABASE}",
             database=DATABASE,

@@ -159,8 +159,8 @@ class Hub(pulumi.ComponentResource):
         """
         child = pulumi.ResourceOptions(parent=self)
         data: dict[str, pulumi.Input[str]] = {
-            COOKIE_SECRET_KEY: random.RandomBytes(f"{name}-cookies", length=_KEY_BYTES, opts=child).hex,
-            CRYPT_KEYS_KEY: random.RandomBytes(f"{name}-auth-state", length=_KEY_BYTES, opts=child).hex,
+            COOKIE_SECRET_KEY: random_key(f"{name}-cookies", child),
+            CRYPT_KEYS_KEY: random_key(f"{name}-auth-state", child),
             CLIENT_SECRET_KEY: args.client_secret,
         }
         if args.database is not None:
@@ -253,6 +253,23 @@ def hub_modules() -> dict[str, str]:
     return {
         path.name: path.read_text(encoding="utf-8") for path in sorted(MODULES.iterdir()) if path.suffix in _OF_A_MODULE
     }
+
+
+def random_key(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """32 random bytes as hex digits, the form in which JupyterHub takes both keys.
+
+    A RandomPassword, since its ID is `none`: that of RandomBytes is the bytes themselves, and no ID is encrypted in a
+    state. What `ignore_changes` names is not as here where the key was imported (docs/upgrades.md).
+    """
+    kept = pulumi.ResourceOptions(ignore_changes=["lower", "upper", "overrideSpecial"])
+    return random.RandomPassword(
+        name,
+        length=2 * _KEY_BYTES,
+        lower=False,
+        upper=False,
+        override_special="abcdef",
+        opts=pulumi.ResourceOptions.merge(opts, kept),
+    ).result
 
 
 def secrets_checksum(held: dict[str, pulumi.Input[str]]) -> pulumi.Output[str]:

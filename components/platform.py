@@ -14,6 +14,7 @@ from components.certificate import Certificate, CertificateArgs
 from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
 from components.cluster_sign_in import ClusterSignIn, ClusterSignInArgs
 from components.database import RdsDatabase
+from components.database_backups import database_backups
 from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
 from components.identity import Identity, IdentityArgs
@@ -268,6 +269,7 @@ class Platform(pulumi.ComponentResource):
                     node_security_group_id=cluster.security_group_id,
                     production=production,
                     protect=settings.lifecycle.protects,
+                    backups=database_backups(settings, cluster, storage),
                     teams=settings.teams,
                     kubectl=settings.cluster.oidc,
                     charts=settings.charts,
@@ -284,7 +286,7 @@ class Platform(pulumi.ComponentResource):
 
         self.kubernetes_provider = cluster.provider
         self.file_system_id = storage.file_system_id
-        self.retained = storage.retained
+        self.retained = {**storage.retained, **(identity.retained if identity else {})}
         self.urls = {}
         if zone and load_balancer:
             certificate = Certificate(name, CertificateArgs(domain=zone.domain, zone_id=zone.zone_id), opts=on_aws)

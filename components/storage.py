@@ -11,6 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.csi_drivers import CsiDrivers, CsiDriversArgs
+from components.volumes import home_volume_tags
 from settings.schedules import aws_backup_cron
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Storage(pulumi.ComponentResource):
         file_system: aws.efs.FileSystem,
         protected: pulumi.ResourceOptions,
     ) -> aws.backup.Vault:
-        """AWS Backup of the file system, into a vault of ours."""
+        """AWS Backup of the file system, and of homes that are volumes, into a vault of ours."""
         child = pulumi.ResourceOptions(parent=self)
         vault = aws.backup.Vault(name, kms_key_arn=key.arn, force_destroy=args.force_destroy, opts=protected)
         role = aws.iam.Role(
@@ -202,6 +203,16 @@ class Storage(pulumi.ComponentResource):
             resources=[file_system.arn],
             opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=permissions)),
         )
+        if args.settings.homes == "per-person":
+            aws.backup.Selection(
+                f"{name}-homes",
+                plan_id=plan.id,
+                iam_role_arn=role.arn,
+                # By its type: then the region's settings for EBS in AWS Backup do not matter.
+                resources=[pulumi.Output.format("arn:{0}:ec2:*:*:volume/*", args.partition)],
+                conditions=[home_volumes(args.cluster_name)],
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=permissions)),
+            )
         return vault
 
 
@@ -221,11 +232,16 @@ def file_system_performance(settings: EfsSettings) -> dict[str, Any]:
 
 
 def file_system_policy(file_system_arn: str) -> str:
-    """Who may use the file system: whoever reaches a mount target, to mount and write, by TLS, and never as root.
+    """Who may use the file system: whoever reaches a mount target, by an access point and TLS, and never as root.
 
-    Source: "Using IAM to control file system data access", EFS user guide. Which directory, and as whom, the access
-    points say.
+    Which directory, and as whom, the access points say: without one a client mounts `/` and is any user it names.
+    AWS Backup restores by EFS's API and mounts nothing. The EFS CSI driver mounts `/` only to delete the directory of
+    a volume that it made itself (`deleteAccessPointRootDir`, off in the addon), and the platform has no such volumes.
+    Sources: "Using IAM to control file system data access" and "Using access points in IAM policies", EFS user guide:
+    an identity policy allows a mount too, so only a Deny holds for everybody. A `Not` operator also matches where the
+    key is missing.
     """
+    access_points = {"elasticfilesystem:AccessPointArn": f"{file_system_arn.rpartition(':')[0]}:access-point/*"}
     return json.dumps(
         {
             "Version": "2012-10-17",
@@ -236,7 +252,18 @@ def file_system_policy(file_system_arn: str) -> str:
                     "Principal": {"AWS": "*"},
                     "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
                     "Resource": file_system_arn,
-                    "Condition": {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}},
+                    "Condition": {
+                        "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
+                        "StringLike": access_points,
+                    },
+                },
+                {
+                    "Sid": "NothingWithoutAccessPoint",
+                    "Effect": "Deny",
+                    "Principal": {"AWS": "*"},
+                    "Action": ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+                    "Resource": file_system_arn,
+                    "Condition": {"StringNotLike": access_points},
                 },
                 {
                     "Sid": "NoRoot",
@@ -256,6 +283,18 @@ def file_system_policy(file_system_arn: str) -> str:
             ],
         }
     )
+
+
+def home_volumes(cluster_name: str) -> aws.backup.SelectionConditionArgsDict:
+    """The conditions that pick the volumes of homes, all of which have to hold.
+
+    Source: "Assign resources with AWS CLI", AWS Backup developer guide.
+    """
+    fixed, patterns = home_volume_tags(cluster_name)
+    return {
+        "string_equals": [{"key": f"aws:ResourceTag/{key}", "value": value} for key, value in fixed.items()],
+        "string_likes": [{"key": f"aws:ResourceTag/{key}", "value": value} for key, value in patterns.items()],
+    }
 
 
 def backup_rule(settings: BackupSettings, vault_name: pulumi.Input[str]) -> aws.backup.PlanRuleArgsDict:

@@ -30,6 +30,12 @@ NOMINAL_SIZE = f"{NOMINAL_GIB}Gi"
 _DIRECTORY_MODE = "2775"
 # Of Pulumi's kubernetes provider: what it waits for in place of its own rules.
 UNTIL_BOUND = {"pulumi.com/waitFor": "jsonpath={.status.phase}=Bound"}
+
+HOME_CLAIM = "home-"
+"""How the names of claims begin where homes are per person."""
+CLAIM_TAG = "kubernetes.io/created-for/pvc/name"
+"""The tag with a claim's name that the EBS CSI driver gives the claim's volume."""
+
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?|\{username\}")
 
 ZONE_BOUND = (
@@ -141,7 +147,15 @@ def claim(namespace: str, volume: TeamVolume) -> dict[str, Any]:
 
 def home_claim_name(person: str) -> str:
     """The name of a person's claim where homes are per person. `person` is a slug, or KubeSpawner's {username}."""
-    return f"home-{_checked(person)}"
+    return f"{HOME_CLAIM}{_checked(person)}"
+
+
+def home_volume_tags(cluster_name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The tags that tell the EC2 volumes of such claims: those with a fixed value, and those with a pattern.
+
+    The EBS CSI driver puts them on each volume that it makes (its docs/tagging.md), so that older ones have them too.
+    """
+    return {f"kubernetes.io/cluster/{cluster_name}": "owned"}, {CLAIM_TAG: f"{HOME_CLAIM}*"}
 
 
 def home_claim(namespace: str, person: str, storage: Storage) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from policies.rules import (
 
 _STATE = best_practices("Reliability: Data plane, persistent storage")
 
-_KUBERNETES_DATABASES = ("kubernetes:postgresql.cnpg.io/v1:Cluster",)
+_DATABASE_IN_CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
 def is_stateful(type_: str) -> bool:
@@ -34,7 +34,7 @@ def is_stateful(type_: str) -> bool:
     Objects of Kubernetes come and go with their cluster; of them only databases are asked for.
     """
     of_aws = type_.startswith("aws:") and verdict(type_) == "data"
-    return of_aws or type_ == CLUSTER or type_ in _KUBERNETES_DATABASES
+    return of_aws or type_ in (CLUSTER, _DATABASE_IN_CLUSTER)
 
 
 _DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
@@ -59,7 +59,8 @@ def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]
 @stack_policy(
     "data-without-backup",
     "A file system and a database have backups",
-    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database",
+    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database, and "
+    "spec.backup of one of CloudNativePG",
     severity=HIGH,
     framework=_STATE,
     limits={"days": {"type": "integer", "default": 1, "description": "How many days backups are kept at least."}},
@@ -68,6 +69,9 @@ def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
     """What somebody deletes in a notebook is gone, encrypted and protected as it was."""
     for database in stack.of_type(*_DATABASES):
         yield from about(database, _database_backups(database, limits["days"]))
+    for in_cluster in stack.of_type(_DATABASE_IN_CLUSTER):
+        if not (at(in_cluster.props, "spec.backup", {}) or at(in_cluster.props, "spec.plugins", [])):
+            yield Finding(in_cluster, "nothing backs it up")
     for file_system in stack.of_type(_FILE_SYSTEM):
         yield from about(file_system, _file_system_backups(file_system, stack))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.encryption import CLUSTER
+from policies.reading import documents
 from policies.reading import releases as charts
 from policies.reading.resources import (
     NotDecided,
@@ -18,6 +20,7 @@ from policies.reading.resources import (
     kind_of,
     mappings,
     number,
+    parsed,
     texts,
 )
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
@@ -285,6 +288,50 @@ def database_public(database: Resource, _limits: Limits) -> Iterator[Found]:
     """It gets a public address."""
     if database.props.get("publiclyAccessible") is True:
         yield "publiclyAccessible is true"
+
+
+@resource_policy(
+    "file-system-root-mounted",
+    "Nobody mounts the root of a file system",
+    fix="Add to policy a statement with Effect Deny, Action elasticfilesystem:ClientMount and Condition StringNotLike "
+    "elasticfilesystem:AccessPointArn arn:aws:elasticfilesystem:REGION:ACCOUNT:access-point/*",
+    severity=HIGH,
+    concerns=is_type("aws:efs/fileSystemPolicy:FileSystemPolicy"),
+    framework=best_practices("Security: Data encryption and secrets management, use EFS access points"),
+)
+def file_system_root_mounted(policy: Resource, _limits: Limits) -> Iterator[Found]:
+    """NFS believes a client about who it is: only an access point says which directory it sees, and as whom."""
+    given = at(parsed(str(policy.props.get("policy") or "{}")), "Statement")
+    found = [one for one in ([given] if isinstance(given, Mapping) else items(given)) if _is_of_mounts(one)]
+    denied = (at(one, "Condition", {}) for one in found if one.get("Effect") == "Deny")
+    # With another condition beside it, a Deny leaves somebody out.
+    if any(len(one) == 1 and _about_access_points(one, _WITHOUT) for one in denied):
+        return
+    for one in found:
+        if one.get("Effect") == "Allow" and not _about_access_points(at(one, "Condition", {}), _WITH):
+            yield f"{documents.name_of(one)} admits anybody to every directory, as any user"
+
+
+# The condition operators that hold only with an access point, and those that hold without one.
+_WITH = {"stringequals": "", "stringlike": "", "arnequals": "", "arnlike": "", "null": "false"}
+_WITHOUT = {"stringnotequals": "", "stringnotlike": "", "arnnotequals": "", "arnnotlike": "", "null": "true"}
+
+
+def _is_of_mounts(statement: documents.Statement) -> bool:
+    """Whether a statement is about anybody's mounts."""
+    mount = "elasticfilesystem:clientmount"
+    return "*" in documents.principals(statement) and any(
+        fnmatchcase(mount, one.lower()) for one in documents.actions(statement)
+    )
+
+
+def _about_access_points(condition: Mapping[str, Any], operators: Mapping[str, str]) -> bool:
+    for operator, keys in condition.items():
+        wanted = operators.get(operator.lower())
+        for key, value in keys.items():
+            if wanted is not None and key.lower() == "elasticfilesystem:accesspointarn":
+                return not wanted or wanted == str(value).lower()
+    return False
 
 
 @resource_policy(

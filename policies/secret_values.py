@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from policies.reading.resources import (
     NotYetKnown,
     Resource,
     SecretText,
+    Stack,
     at,
     either,
     is_kind,
@@ -26,7 +28,18 @@ from policies.reading.resources import (
     secret_texts,
     undecided_by,
 )
-from policies.rules import CRITICAL, HIGH, Found, Limits, best_practices, cis, resource_policy
+from policies.rules import (
+    CRITICAL,
+    HIGH,
+    Finding,
+    Found,
+    Limits,
+    about,
+    best_practices,
+    cis,
+    resource_policy,
+    stack_policy,
+)
 
 _SECRETS = best_practices("Security: Data encryption and secrets management, secrets management")
 # The last words of keys whose values are secrets: clientSecret, KC_DB_PASSWORD, api_key.
@@ -74,6 +87,19 @@ _AWS_SECRETS: Mapping[str, tuple[str, ...]] = {
     "aws:rds/cluster:Cluster": ("masterPassword",),
     "aws:secretsmanager/secretVersion:SecretVersion": ("secretString",),
     "aws:ssm/parameter:Parameter": ("value",),
+}
+
+
+_RANDOM_BYTES = "random:index/randomBytes:RandomBytes"
+# Their value is their ID, and no ID is encrypted in a state: internal/provider/resource_*.go of Terraform's random
+# provider 3.9, computeRandomBytesID of pulumi-random 4.21. The ID of a RandomPassword is "none".
+_KNOWN_BY_THEIR_VALUE: Mapping[str, tuple[str, ...]] = {
+    _RANDOM_BYTES: ("base64", "hex"),
+    "random:index/randomId:RandomId": ("b64Std", "b64Url", "dec", "hex"),
+    "random:index/randomString:RandomString": ("result",),
+    "random:index/randomUuid:RandomUuid": ("result",),
+    "random:index/randomUuid4:RandomUuid4": ("result",),
+    "random:index/randomUuid7:RandomUuid7": ("result",),
 }
 
 
@@ -216,3 +242,68 @@ def secret_in_configmap(config: Resource, _limits: Limits) -> Iterator[Found]:
             yield f"data.{key} holds a secret"
         elif isinstance(value, SecretText):
             yield f"data.{key} is made of a Pulumi secret"
+
+
+@resource_policy(
+    "secret-as-resource-id",
+    "No secret is the ID of a resource",
+    fix="Make it a RandomPassword, whose ID is `none`: 64 hex digits are length=64, upper=False, lower=False, "
+    'override_special="abcdef"',
+    severity=CRITICAL,
+    concerns=is_type(*_KNOWN_BY_THEIR_VALUE),
+    framework=_SECRETS,
+)
+def secret_as_resource_id(resource: Resource, _limits: Limits) -> Iterator[Found]:
+    """Pulumi encrypts properties, never IDs: the value lies open in the state, in exports and in event logs.
+
+    RandomBytes is there for secrets alone. The others make names too, and are one where a program says that their
+    outputs are secret.
+    """
+    if resource.resource_type == _RANDOM_BYTES:
+        yield "RandomBytes has its bytes as its ID, which no state encrypts"
+    elif said := resource.opts.additional_secret_outputs:
+        yield f"{', '.join(said)} is said to be secret, and is its ID too, which no state encrypts"
+
+
+@stack_policy(
+    "secret-from-resource-id",
+    "No secret is made from the ID of a resource",
+    fix="Make it a RandomPassword, whose ID is `none`; a RandomId and a RandomString are for names",
+    severity=CRITICAL,
+    framework=_SECRETS,
+)
+def secret_from_resource_id(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """A RandomId as the end of a name is fine; as a password it lies open in the state as its ID."""
+    if open_values := {one.urn: one for one in stack.of_type(*_KNOWN_BY_THEIR_VALUE)}:
+        for resource in stack.resources:
+            if _CONCERNED(resource.resource_type):
+                yield from about(resource, _made_of(resource, open_values))
+
+
+def _made_of(resource: Any, open_values: Mapping[str, Any]) -> Iterator[Found]:
+    """Which secrets of a resource are made of such values; a preview knows only what a property depends on."""
+    for place, value in _secrets(resource):
+        key = re.split(r"[.\[]", place, maxsplit=1)[0]
+        sources = resource.property_dependencies.get(key) or resource.dependencies
+        used = [open_values[one.urn] for one in sources if one.urn in open_values]
+        if isinstance(value, NotYetKnown):
+            if used and len(used) == len(sources):
+                yield f"{place} is made from {_named(used)}"
+            elif used:
+                yield value
+        elif isinstance(value, str):
+            held = [one for one in used if any(text in value for text in _spellings(one))]
+            if held:
+                yield f"{place} is made from {_named(held)}"
+
+
+def _spellings(source: Any) -> Iterator[str]:
+    """The texts that such a value is written as, as the data of a Secret too."""
+    for key in _KNOWN_BY_THEIR_VALUE[source.resource_type]:
+        text = _value(source.props, key) if key in set(source.props) else None
+        if isinstance(text, str) and text:
+            yield from (text, base64.b64encode(text.encode()).decode())
+
+
+def _named(sources: list[Any]) -> str:
+    return ", ".join(f"{one.resource_type.rpartition(':')[2]} {one.name}" for one in sources)

@@ -6,7 +6,8 @@ import base64
 import gzip
 import json
 import subprocess
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from .checks import DoesNotHold, Subject, require
 from .processes import MARK
 
 _GENERATED = {
-    "random:index/randomPassword:RandomPassword": ("result",),
+    "random:index/randomPassword:RandomPassword": ("result", "bcryptHash"),
     "random:index/randomBytes:RandomBytes": ("hex", "base64"),
 }
 # A shorter text would be found anywhere.
@@ -30,24 +31,41 @@ _KINDS = {
     "Event": "/api/v1/events",
     "Job": "/apis/batch/v1/jobs",
 }
+# What Go writes of these in a JSON text, as the engine does in a state.
+_GO_ESCAPES = str.maketrans({one: f"\\u{ord(one):04x}" for one in "<>&"})
 _HELM_SECRETS = "/api/v1/secrets?labelSelector=owner%3Dhelm"
 
 
 def no_secret_in_plain_text(subject: Subject) -> str:
-    """Neither in the state, nor in logs, exports, Helm values or objects of the cluster that are no Secrets."""
+    """Neither in the state, nor in logs, exports, Helm values or objects of the cluster that are no Secrets.
+
+    It names every place: a secret that stands open in one often stands in more.
+    """
     secrets = {
         **_generated(subject),
         **values(subject.account, subject.settings.identity, subject.settings.running_hub),
     }
     for name, value in secrets.items():
         require(len(value) >= _SHORTEST, f"{name} is too short a secret")
+    spelled = {name: _spellings(value) for name, value in secrets.items()}
     looked = 0
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for place, text in _places(subject):
         looked += 1
-        found = [name for name, value in secrets.items() if value in text]
-        if found:
-            raise DoesNotHold(f"{place} has in plain text: {', '.join(found)}")
+        for name, spellings in spelled.items():
+            if any(one in text for one in spellings):
+                found[name].append(place)
+    if found:
+        told = (f"{name} in {', '.join(places)}" for name, places in found.items())
+        raise DoesNotHold(f"in plain text: {'; '.join(told)}")
     return f"{len(secrets)} secrets, looked for in {looked} files and objects"
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it is, in a JSON text of Python's or Go's, and in base64."""
+    within_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+    encoded = base64.b64encode(secret.encode()).decode()
+    return {secret, within_json, within_json.translate(_GO_ESCAPES), encoded}
 
 
 def _generated(subject: Subject) -> dict[str, str]:
@@ -57,7 +75,11 @@ def _generated(subject: Subject) -> dict[str, str]:
         command, cwd=subject.workspace.folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
     require(done.returncode == 0, f"`pulumi stack export --show-secrets` ended with {done.returncode}")
-    resources = json.loads(done.stdout)["deployment"]["resources"]
+    return generated(json.loads(done.stdout)["deployment"]["resources"])
+
+
+def generated(resources: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The secrets that the resources of an exported state generated, by the resource's name and the output."""
     return {
         f"{one['urn'].rpartition('::')[2]} ({spelling})": _plain(one["outputs"][spelling])
         for one in resources

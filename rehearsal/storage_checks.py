@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from components.node_pools import uses_own_disks
+from components.volumes import CLAIM_TAG, HOME_CLAIM
 
 from .checks import NotTried, Subject, require
 from .controllers.twins import is_twin
+from .file_mounts import refusal
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _EFS_DRIVER, _EBS_DRIVER = "efs.csi.aws.com", "ebs.csi.aws.com"
 _NFS = 2049
 _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+_DATABASE, _SCHEDULE = (f"kubernetes:postgresql.cnpg.io/v1:{kind}" for kind in ("Cluster", "ScheduledBackup"))
+_NAMESPACE_TAG = "kubernetes.io/created-for/pvc/namespace"
 _DRIVERS = {"aws-ebs-csi-driver": _EBS_DRIVER, "aws-efs-csi-driver": _EFS_DRIVER}
 
 
@@ -77,15 +82,20 @@ def file_system_is_reachable(subject: Subject) -> str:
             ports = (rule.get("FromPort"), rule.get("ToPort"))
             require(ports == (_NFS, _NFS), f"{target['MountTargetId']} admits the ports {ports}")
             require(admitted == {group} and not rule["IpRanges"], f"{target['MountTargetId']} admits {rule}")
-    policy = json.loads(efs.describe_file_system_policy(FileSystemId=id)["Policy"])
-    denied = json.dumps([statement for statement in policy["Statement"] if statement["Effect"] == "Deny"])
+    policy = efs.describe_file_system_policy(FileSystemId=id)["Policy"]
+    denied = json.dumps([one for one in json.loads(policy)["Statement"] if one["Effect"] == "Deny"])
     for word in ("aws:SecureTransport", "elasticfilesystem:ClientRootAccess"):
         require(word in denied, f"the policy of {id} denies nothing about {word}")
-    return f"{id}: encrypted, mounted by TLS alone, in {', '.join(sorted(zones))}, from the nodes"
+    require(refusal(policy, id, {}) is not None, f"the policy of {id} admits a mount of / without an access point")
+    zones_told = ", ".join(sorted(zones))
+    return f"{id}: encrypted, mounted by TLS and access points alone, in {zones_told}, from the nodes"
 
 
 def backups_are_taken(subject: Subject) -> str:
-    """The plan backs the file system up, into our vault, for as long as asked; or there is no plan, as asked."""
+    """The plan backs up the file system and every home that is a volume, into our vault, for as long as asked.
+
+    A database in the cluster has backups of its own. Or there is no plan, as asked.
+    """
     backup, wanted = subject.account.client("backup"), subject.settings.storage.backup
     plans = backup.list_backup_plans()["BackupPlansList"]
     if not wanted.enabled:
@@ -97,22 +107,83 @@ def backups_are_taken(subject: Subject) -> str:
     days = rule["Lifecycle"]["DeleteAfterDays"]
     require(days == wanted.retention_days, f"backups are kept for {days} days, {wanted.retention_days} are asked for")
     backup.describe_backup_vault(BackupVaultName=rule["TargetBackupVaultName"])
-    selected = [
-        resource
-        for one in backup.list_backup_selections(BackupPlanId=plan["BackupPlanId"])["BackupSelectionsList"]
-        for resource in backup.get_backup_selection(BackupPlanId=plan["BackupPlanId"], SelectionId=one["SelectionId"])[
+    selections = [
+        backup.get_backup_selection(BackupPlanId=plan["BackupPlanId"], SelectionId=one["SelectionId"])[
             "BackupSelection"
-        ]["Resources"]
+        ]
+        for one in backup.list_backup_selections(BackupPlanId=plan["BackupPlanId"])["BackupSelectionsList"]
     ]
-    require([arn.rpartition("/")[2] for arn in selected] == [_file_system(subject)], f"the plan selects {selected}")
-    return f"{rule['ScheduleExpression']} into {rule['TargetBackupVaultName']}, kept for {days} days"
+    id = _file_system(subject)
+    (system,) = subject.account.client("efs").describe_file_systems(FileSystemId=id)["FileSystems"]
+    require(any(selects(one, system["FileSystemArn"], {}) for one in selections), f"no selection of the plan has {id}")
+    homes = _homes(subject, system["FileSystemArn"].split(":")[1])
+    for name, (arn, tags) in homes.items():
+        require(any(selects(one, arn, tags) for one in selections), f"no selection of the plan has {arn}, {name}")
+    database = _database_backups(subject)
+    what = ", ".join([id, *([f"{len(homes)} homes on volumes"] if homes else []), *database])
+    return f"{what}: {rule['ScheduleExpression']} into {rule['TargetBackupVaultName']}, kept for {days} days"
+
+
+def selects(selection: Mapping[str, Any], arn: str, tags: Mapping[str, str]) -> bool:
+    """Whether AWS Backup backs a resource up by a selection: one of its resources matches, and each condition holds.
+
+    Source: "Assign resources with AWS CLI", AWS Backup developer guide.
+    """
+    named = any(fnmatchcase(arn, pattern) for pattern in selection.get("Resources") or ["*"])
+    left_out = any(fnmatchcase(arn, pattern) for pattern in selection.get("NotResources") or [])
+    conditions = selection.get("Conditions") or {}
+    return (
+        named
+        and not left_out
+        and all(
+            (fnmatchcase(value, one["ConditionValue"]) if "Like" in operator else value == one["ConditionValue"])
+            != ("Not" in operator)
+            for operator, listed in conditions.items()
+            for one in listed
+            for value in [tags.get(one["ConditionKey"].removeprefix("aws:ResourceTag/"), "")]
+        )
+    )
+
+
+def _homes(subject: Subject, partition: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """The ARN and the tags of the volume of each home that is a claim, by the claim's name."""
+    ec2, settings = subject.account.client("ec2"), subject.settings
+    if settings.storage.homes != "per-person":
+        return {}
+    owner = subject.account.client("sts").get_caller_identity()["Account"]
+    found = {}
+    for page in ec2.get_paginator("describe_volumes").paginate():
+        for volume in page["Volumes"]:
+            tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+            name = tags.get(CLAIM_TAG, "")
+            if name.startswith(HOME_CLAIM):
+                arn = f"arn:{partition}:ec2:{settings.region}:{owner}:volume/{volume['VolumeId']}"
+                found[f"{tags.get(_NAMESPACE_TAG)}/{name}"] = (arn, tags)
+    return found
+
+
+def _database_backups(subject: Subject) -> list[str]:
+    """The buckets into which databases in the cluster are backed up, each of them there and scheduled."""
+    clusters = [one for one in subject.resources if one["type"] == _DATABASE]
+    scheduled = {one["inputs"]["spec"]["cluster"]["name"] for one in subject.resources if one["type"] == _SCHEDULE}
+    found = []
+    for one in clusters:
+        name, spec = one["inputs"]["metadata"]["name"], one["inputs"]["spec"]
+        place = spec.get("backup", {}).get("barmanObjectStore", {}).get("destinationPath", "")
+        require(name in scheduled and place.startswith("s3://"), f"the database {name} has no backups")
+        bucket = place.removeprefix("s3://").partition("/")[0]
+        status = subject.account.client("s3").get_bucket_versioning(Bucket=bucket).get("Status")
+        require(status == "Enabled", f"the bucket {bucket} of {name} keeps no versions")
+        found.append(f"{name} to {bucket}")
+    return found
 
 
 def volumes_lead_somewhere(subject: Subject) -> str:
-    """Each volume on EFS is bound, and its handle names a file system and an access point that are there."""
+    """Each volume on EFS is bound, its handle names an access point that is there, and EFS lets nodes mount it."""
+    efs = subject.account.client("efs")
     points = {
         point["AccessPointId"]: point
-        for page in subject.account.client("efs").get_paginator("describe_access_points").paginate()
+        for page in efs.get_paginator("describe_access_points").paginate()
         for point in page["AccessPoints"]
     }
     volumes = [
@@ -120,6 +191,11 @@ def volumes_lead_somewhere(subject: Subject) -> str:
         for one in _items(subject, "/api/v1/persistentvolumes")
         if one["spec"].get("csi", {}).get("driver") == _EFS_DRIVER
     ]
+    arns = {id: point["AccessPointArn"] for id, point in points.items()}
+    policies = {
+        id: efs.describe_file_system_policy(FileSystemId=id)["Policy"]
+        for id in {point["FileSystemId"] for point in points.values()}
+    }
     for volume in volumes:
         name, handle = volume["metadata"]["name"], volume["spec"]["csi"]["volumeHandle"]
         require(volume["status"]["phase"] == "Bound", f"PersistentVolume {name} is {volume['status']['phase']}")
@@ -128,6 +204,8 @@ def volumes_lead_somewhere(subject: Subject) -> str:
         require(points[point]["FileSystemId"] == file_system, f"{point} of {name} is of another file system")
         # The driver mounts no other ("Volume capability not supported").
         require(volume["spec"]["accessModes"] == ["ReadWriteMany"], f"{name} has {volume['spec']['accessModes']}")
+        refused = refusal(policies[file_system], handle, arns)
+        require(refused is None, f"PersistentVolume {name} can't be mounted: {refused}")
         user = points[point]["PosixUser"]
         require(user["Uid"] != 0, f"{point} of {name} acts as root")
     if not volumes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from settings import Settings
 from settings.stack import PROJECT
 
-from .account import Held
+from .account import Held, tag_map
 
 # Tags whose values are a cluster's name: of EKS, its controllers and drivers, Karpenter.
 _CLUSTER_TAGS = (
@@ -23,6 +23,8 @@ _CLUSTER_TAGS = (
     "karpenter.sh/discovery",
 )
 _CLUSTER_KEY = "kubernetes.io/cluster/"
+BACKUP_TAG = "aws:backup:source-resource"
+"""Of a snapshot that is a recovery point of AWS Backup: EC2 refuses to delete it."""
 _VALIDATION = ".acm-validations.aws."
 
 
@@ -117,7 +119,7 @@ class _Judge:
 
 
 def _goes_with_its_owner(held: Held) -> bool:
-    """Whether nobody has to delete it, or can: it goes with its VPC, its zone, its database or its instance."""
+    """Whether nobody has to delete it, or can: it goes with its VPC, zone, database, instance or backup vault."""
     raw = held.raw
     if held.kind == "DBSnapshots":
         return raw.get("SnapshotType") == "automated"
@@ -130,7 +132,8 @@ def _goes_with_its_owner(held: Held) -> bool:
         return raw.get("GroupName") == "default"
     if held.kind == "RouteTables":
         return any(one.get("Main") for one in raw.get("Associations", []))
-    return held.kind == "ResourceRecordSets" and raw.get("Type") in ("NS", "SOA")
+    of_backups = held.kind == "Snapshots" and BACKUP_TAG in tag_map(raw.get("Tags"))
+    return of_backups or (held.kind == "ResourceRecordSets" and raw.get("Type") in ("NS", "SOA"))
 
 
 def _has(name: str, cluster: str) -> bool:

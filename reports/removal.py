@@ -21,7 +21,14 @@ class Gone:
     path: str
 
 
-Step = Command | Gone
+@dataclass(frozen=True)
+class Emptied:
+    """Deletes every version of all objects in a bucket, some hundreds at a time: the CLI has no command for it."""
+
+    bucket: str
+
+
+Step = Command | Gone | Emptied
 Steps = Iterator[Step]
 
 ACTIONS = (
@@ -37,11 +44,18 @@ ACTIONS = (
     "iam:ListInstanceProfilesForRole",
     "iam:ListPolicyVersions",
     "iam:ListRolePolicies",
+    "s3:GetBucketVersioning",
 )
 """The IAM actions that it takes to say what is in a thing; none of them removes anything."""
 _DELETION_WINDOW_DAYS = 7  # the shortest that KMS takes
 # As often, and as many seconds apart, as most waiters of the CLI try (botocore, data/ec2/…/waiters-2.json).
 _TRIES, _SECONDS = 40, 15
+_EMPTYING = (
+    "(while objects=$(aws s3api list-object-versions --bucket {bucket} --max-items 500 --query "
+    "'[Versions,DeleteMarkers][].{{Key:Key,VersionId:VersionId}}' --output json --region {region}) "
+    '&& [ "$objects" != "[]" ]; do aws s3api delete-objects --bucket {bucket} --delete '
+    '"{{\\"Objects\\":$objects,\\"Quiet\\":true}}" --region {region} || exit 1; done)'
+)
 
 
 def rank(held: Held) -> int:
@@ -66,6 +80,8 @@ def commands(account: Account, held: Held, snapshot: str | None = None) -> list[
 
 def _line(account: Account, step: Step) -> str:
     """A line for any shell; one that waits fails like the CLI's waiters, and leaves no variable behind."""
+    if isinstance(step, Emptied):
+        return _EMPTYING.format(bucket=shlex.quote(step.bucket), region=account.region)
     if not isinstance(step, Gone):
         return shlex.join([*step, "--region", account.region])
     query = ["--query", f"length({step.path})", "--output", "text"]
@@ -288,6 +304,8 @@ def _zone(account: Account, held: Held) -> Steps:
 
 
 def _bucket(account: Account, held: Held) -> Steps:
+    if "Status" in account.client("s3").get_bucket_versioning(Bucket=held.id):
+        yield Emptied(held.id)
     yield ["aws", "s3", "rb", f"s3://{held.id}", "--force"]
 
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from components.volumes import home_claim_name
+from components.volumes import CLAIM_TAG, HOME_CLAIM
 from settings import Settings, hub, identity
 
 from .account import Held
 from .belonging import Ours
 
-_CLAIM_TAG = "kubernetes.io/created-for/pvc/name"
-_HOME = home_claim_name("{username}").partition("{")[0]
-
 
 def wished(found: Sequence[Ours], stack: Settings, also: Sequence[str] = ()) -> dict[Held, str]:
     """Of the stack's things those that are kept by wish, and whose wish it is.
 
-    `gpulab:storage.retain` keeps the file systems, their backup vaults, homes that are disks, and the keys of all these
-    with their aliases; `finalSnapshot` the last snapshot of a database. `also` are ids, or patterns of ids, that the
-    user wants to keep.
+    `gpulab:storage.retain` keeps the file systems, their backup vaults, the bucket with backups of a database, homes
+    that are disks, and the keys of all these with their aliases; `finalSnapshot` the last snapshot of a database.
+    `also` are ids, or patterns of ids, that the user wants to keep.
     """
     kept = {one.held: "--keep" for one in found if any(fnmatchcase(one.held.id, pattern) for pattern in also)}
     if stack.storage.retain:
@@ -62,7 +59,9 @@ def _that_leave_a_snapshot(stack: Settings) -> dict[str, str]:
 def _is_data(one: Ours, stack: Settings) -> bool:
     if one.held.type in (("efs", "FileSystems"), ("backup", "BackupVaultList")):
         return True
-    is_home = one.tags.get(_CLAIM_TAG, "").startswith(_HOME)
+    if identity.BACKUPS_TAG in one.tags:
+        return True
+    is_home = one.tags.get(CLAIM_TAG, "").startswith(HOME_CLAIM)
     return one.held.kind == "Volumes" and is_home and stack.storage.homes == "per-person"
 
 

@@ -48,6 +48,9 @@ UserName = Annotated[str, matching(r"[a-z0-9][a-z0-9._@-]{0,62}", "lower-case le
 DATABASE = "keycloak"
 """What follows the cluster's name in that of Keycloak's database."""
 
+BACKUPS_TAG = "gpulab.dev/backups-of"
+"""The tag of a bucket with backups of a database in the cluster: whose they are."""
+
 FINAL_SNAPSHOT = "-final-"
 """What follows a database's name in that of its last snapshot, before an end that differs each time."""
 

@@ -120,5 +120,15 @@ def aws_backup_cron(schedule: str) -> str:
     return f"cron({minute} {hour} {day} {month.upper()} {weekday} *)"
 
 
+def longest_gap(schedule: str) -> int:
+    """Between two starts of a schedule of five fields lie at most so many days."""
+    _, _, days, months, weekdays = _values(schedule)
+    if len(months) < 12:
+        return 366
+    if len(days) < 31:
+        return 62  # the 31st of a month, and the next one after a month that has none
+    return 7 if len(weekdays) < 7 else 1
+
+
 Schedule = Annotated[str, Check(_schedule)]
 """A cron expression of five fields, or one of Karpenter's macros."""

@@ -140,18 +140,24 @@ class Gp3(Section):
 
 
 class Backup(Section):
-    """AWS Backup of the file system."""
+    """Backups: by AWS Backup of the file system and of homes per-person, by CloudNativePG of Keycloak's database."""
 
-    enabled: StrictBool = Field(default=True, description="Whether the file system is backed up.")
+    enabled: StrictBool = Field(
+        default=True,
+        description="Whether there are backups of the file system, of homes per-person, and of Keycloak's database "
+        "where it is in the cluster (cloudnative-pg); one on RDS has backupDays of its own.",
+    )
     schedule: Annotated[str, Check(_backup_schedule)] = Field(
         default="0 3 * * *", description="When, in UTC: a cron expression of five fields, once an hour at most."
     )
     retention_days: Annotated[StrictInt, whole(1, _LONGEST_RETENTION_DAYS, "days")] = Field(
-        default=35, description="Days that a backup is kept."
+        default=35,
+        description="Days that a backup is kept. A database in the cluster can be restored to any second of them.",
     )
     cold_storage_days: Annotated[StrictInt, whole(1, _LONGEST_RETENTION_DAYS, "days")] | None = Field(
         default=None,
-        description="Days after which a backup moves to cold storage, where it stays 90 days at least; none: never.",
+        description="Days after which a backup of the file system moves to cold storage, where it stays 90 days at "
+        "least; none: never.",
     )
 
     @rule
@@ -217,7 +223,7 @@ class Storage(Section):
     home_size: VolumeSize | None = Field(default=None, description="GiB of each home; for homes per-person.")
     efs: Efs = Field(default=Efs(), description="The file system of homes and shared volumes.")
     gp3: Gp3 = Field(default=Gp3(), description="The volumes of claims of the classes gp3 and gp3-retain.")
-    backup: Backup = Field(default=Backup(), description="AWS Backup of the file system.")
+    backup: Backup = Field(default=Backup(), description="What is backed up, when, and for how long it is kept.")
     volumes: dict[VolumeName, Volume] = Field(
         default=DEFAULT_VOLUMES,
         description="What notebooks mount beside the home, by name; shared, datasets and models by default.",
@@ -225,8 +231,8 @@ class Storage(Section):
     )
     retain: StrictBool = Field(
         default=False,
-        description="Whether a destroy keeps the file system, its policy, its key and the backup vault, which then go "
-        "on to cost.",
+        description="Whether a destroy keeps the file system, its policy, its key, the backup vault and the bucket "
+        "with backups of Keycloak's database, which then go on to cost.",
     )
 
     @rule

@@ -15,10 +15,12 @@ from moto.backup.models import Plan, Vault
 from moto.backup.responses import BackupResponse
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
 from moto.efs.models import efs_backends
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 
+from rehearsal.aws.snapshots import SOURCE_TAG
 from rehearsal.aws.storage_limits import lifecycle_problems
 
 
@@ -116,23 +118,39 @@ class Response(BackupResponse):
         return EmptyResult()
 
     def start_backup_job(self) -> ActionResult:
-        """Makes a backup of a file system; it is complete at once."""
+        """Makes a backup of a file system or of a volume; it is complete at once."""
         vault, resource = self._vault(), self._get_param("ResourceArn")
-        systems = efs_backends[self.current_account][self.region].file_systems_by_id.values()
-        if resource not in (system.file_system_arn for system in systems):
-            raise ResourceNotFoundException(f"Resource {resource} was not found")
         job = str(uuid.uuid4())
-        arn = f"arn:{self.backup_backend.partition}:backup:{self.region}:{self.current_account}:recovery-point:{job}"
+        arn, kind = self._snapshot(resource) or (self._copy(resource, job), "EFS")
         self._store.recovery_points.setdefault(vault.backup_vault_name, {})[arn] = {
             "RecoveryPointArn": arn,
             "BackupVaultName": vault.backup_vault_name,
             "ResourceArn": resource,
-            "ResourceType": "EFS",
+            "ResourceType": kind,
             "Status": "COMPLETED",
             "CreationDate": utcnow(),
         }
         vault.num_of_recovery_points += 1
         return ActionResult({"BackupJobId": job, "RecoveryPointArn": arn, "CreationDate": utcnow()})
+
+    def _copy(self, resource: str, job: str) -> str:
+        """A recovery point of a file system, which lies in the vault."""
+        systems = efs_backends[self.current_account][self.region].file_systems_by_id.values()
+        if resource not in (system.file_system_arn for system in systems):
+            raise ResourceNotFoundException(f"Resource {resource} was not found")
+        return f"arn:{self.backup_backend.partition}:backup:{self.region}:{self.current_account}:recovery-point:{job}"
+
+    def _snapshot(self, resource: str) -> tuple[str, str] | None:
+        """A recovery point of a volume, which is a snapshot in EC2 with the volume's tags; None for other resources."""
+        if ":volume/" not in resource:
+            return None
+        ec2 = ec2_backends[self.current_account][self.region]
+        id = resource.rpartition("/")[2]
+        if id not in ec2.volumes:
+            raise ResourceNotFoundException(f"Resource {resource} was not found")
+        made = ec2.create_snapshot(id, "This snapshot is created by the AWS Backup service.")
+        made.add_tags({**{tag["key"]: tag["value"] for tag in ec2.volumes[id].get_tags()}, SOURCE_TAG: resource})
+        return f"arn:{self.backup_backend.partition}:ec2:{self.region}::snapshot/{made.id}", "EBS"
 
     def list_recovery_points_by_backup_vault(self) -> ActionResult:
         points = self._store.recovery_points.get(self._vault().backup_vault_name, {})
@@ -143,6 +161,8 @@ class Response(BackupResponse):
         points = self._store.recovery_points.get(vault.backup_vault_name, {})
         if points.pop(arn, None) is None:
             raise ResourceNotFoundException(f"Recovery point {arn} was not found")
+        if ":snapshot/" in arn:
+            ec2_backends[self.current_account][self.region].delete_snapshot(arn.rpartition("/")[2])
         vault.num_of_recovery_points -= 1
         return EmptyResult()
 

@@ -1,15 +1,33 @@
-"""Whose snapshots are listed, which moto does not ask: its EC2 has over a thousand of Amazon's own images."""
+"""Whose snapshots are listed, and which can't be deleted: moto asks neither.
+
+Its EC2 has over a thousand of Amazon's own images.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
+
+SOURCE_TAG = "aws:backup:source-resource"
+"""The tag of a snapshot that AWS Backup took, with the ARN of the volume."""
 
 
 class OwnedSnapshots(EC2Response):
-    """moto's listing of snapshots, which honors `OwnerIds`."""
+    """moto's snapshots: the listing honors `OwnerIds`, and what AWS Backup took is AWS Backup's to delete."""
+
+    def delete_snapshot(self) -> Any:
+        """Refuses a recovery point of AWS Backup."""
+        id = self._get_param("SnapshotId")
+        if SOURCE_TAG in {tag["key"] for tag in self.ec2_backend.describe_tags({"resource-id": [id]})}:
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                "This snapshot is managed by the AWS Backup service and cannot be deleted via EC2 APIs. If you wish to "
+                "delete this snapshot, please do so via the Backup console.",
+            )
+        return super().delete_snapshot()
 
     def describe_snapshots(self) -> Any:
         """Those of the owners that are asked for (`self` or account ids); of all owners where none is named."""

@@ -47,6 +47,8 @@ class Snapshots:
             for snapshot in snapshots:
                 if "deletionTimestamp" in snapshot["metadata"]:
                     _release(world, snapshot)
+                elif snapshot["spec"]["source"].get("volumeSnapshotContentName"):
+                    _bind(world, snapshot)
                 elif not snapshot.get("status", {}).get("readyToUse"):
                     try:
                         _take(world, snapshot, class_of(snapshot, classes), cluster)
@@ -116,6 +118,24 @@ def _take(world: World, snapshot: Object, snapshot_class: Object, cluster: str) 
     world.kubernetes.patch(f"{own}/status", {"status": bound})
 
 
+def _bind(world: World, snapshot: Object) -> None:
+    """Binds a VolumeSnapshot to the content that somebody made for a snapshot that is there ("pre-provisioned")."""
+    content = world.kubernetes.get(place(CONTENTS, snapshot["spec"]["source"]["volumeSnapshotContentName"]))
+    own = {key: snapshot["metadata"][key] for key in ("name", "namespace")}
+    if snapshot.get("status", {}).get("readyToUse") or content is None:
+        return
+    reference = content["spec"]["volumeSnapshotRef"]
+    handle = content["spec"]["source"].get("snapshotHandle")
+    if {key: reference.get(key) for key in own} != own or content["spec"]["driver"] != DRIVER or not handle:
+        return
+    (found,) = world.aws.client("ec2").describe_snapshots(SnapshotIds=[handle])["Snapshots"]
+    bound = {"boundVolumeSnapshotContentName": content["metadata"]["name"]}
+    ready = {"readyToUse": True, "restoreSize": f"{found['VolumeSize']}Gi"}
+    path = place_of(SNAPSHOTS, snapshot)
+    with_finalizer(world, path, _FINALIZER)
+    world.kubernetes.patch(f"{path}/status", {"status": {**bound, **ready}})
+
+
 def _source(world: World, snapshot: Object) -> Object:
     name = snapshot["spec"]["source"].get("persistentVolumeClaimName", "")
     claim = world.kubernetes.get(place(CLAIMS, name, snapshot["metadata"]["namespace"]))
@@ -147,7 +167,7 @@ def _content(snapshot: Object, snapshot_class: Object, handle: str) -> dict[str,
 
 def _release(world: World, snapshot: Object) -> None:
     """Deletes the snapshot in EC2 by the policy of its content, then lets the object go."""
-    path = place(CONTENTS, content_name(snapshot))
+    path = place(CONTENTS, snapshot["spec"]["source"].get("volumeSnapshotContentName") or content_name(snapshot))
     content = world.kubernetes.get(path)
     if content is not None and content["spec"]["deletionPolicy"] == "Delete":
         try:

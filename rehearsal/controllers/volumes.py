@@ -81,11 +81,14 @@ class Volumes:
         claims, volumes = world.listed(CLAIMS), world.listed(VOLUMES)
         pending = [claim for claim in claims if is_pending(claim)]
         released = [volume for volume in volumes if is_to_go(volume)]
-        if not pending and not released:
+        kept = [volume for volume in volumes if is_kept(volume)]
+        if not pending and not released and not kept:
             return
         for addon in _addons(world):
             for volume in released:
                 _delete(world, volume)
+            for volume in kept:
+                without_finalizer(world, place_of(VOLUMES, volume), _FINALIZER)
             zones = {node["metadata"]["name"]: _zone_of(node) for node in world.listed(NODES)}
             classes = {one["metadata"]["name"]: one for one in world.listed(CLASSES)}
             made = {volume["metadata"]["name"] for volume in volumes}
@@ -108,10 +111,22 @@ def is_pending(claim: Object) -> bool:
 
 def is_to_go(volume: Object) -> bool:
     """Whether the driver deletes a PersistentVolume: one of its own, whose claim has gone, with the policy Delete."""
-    annotations = volume["metadata"].get("annotations") or {}
     deletes = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
     released = volume.get("status", {}).get("phase") == "Released"
-    return annotations.get(_PROVISIONED_BY) == DRIVER and deletes and released
+    return _is_own(volume) and deletes and released
+
+
+def is_kept(volume: Object) -> bool:
+    """Whether the driver lets go of a PersistentVolume that it held until its volume is deleted: it never is.
+
+    So it is once somebody changes the policy to Retain (KEP-2644, "Honor PersistentVolume Reclaim Policy").
+    """
+    deletes = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+    return _is_own(volume) and not deletes and _FINALIZER in volume["metadata"].get("finalizers", [])
+
+
+def _is_own(volume: Object) -> bool:
+    return (volume["metadata"].get("annotations") or {}).get(_PROVISIONED_BY) == DRIVER
 
 
 def plan(
@@ -214,7 +229,7 @@ def persistent_volume(provision: Provision, volume_id: str) -> Object:
         "metadata": {
             "name": provision.name,
             "annotations": {_PROVISIONED_BY: DRIVER},
-            "finalizers": [_FINALIZER],
+            "finalizers": [_FINALIZER] if storage_class.get("reclaimPolicy", "Delete") == "Delete" else [],
         },
         "spec": {
             "capacity": {"storage": f"{provision.size}Gi"},

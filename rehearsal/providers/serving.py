@@ -488,7 +488,8 @@ class _Servicer(provider_pb2_grpc.ResourceProviderServicer):
                 return provider_pb2.ReadResponse(id="")
             live_inputs, outputs = found
             return provider_pb2.ReadResponse(
-                id=request.id,
+                # What a resource is imported by need not be its id.
+                id=outputs.get("id", request.id) if not olds else request.id,
                 inputs=encode(live_inputs, input_secrets),
                 properties=encode(outputs, output_secrets),
             )

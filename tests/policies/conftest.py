@@ -32,10 +32,16 @@ BY_NAME = {policy.name: policy for policy in POLICIES}
 
 
 def resource(
-    type_: str, props: Mapping[str, Any], name: str = "one", *, protect: bool = False, provider: Any = None
+    type_: str,
+    props: Mapping[str, Any],
+    name: str = "one",
+    *,
+    protect: bool = False,
+    provider: Any = None,
+    secret_outputs: Sequence[str] = (),
 ) -> PolicyResource:
     """A resource with these inputs (camelCase); `UNKNOWN` stands for what a preview does not know."""
-    options = PolicyResourceOptions(protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), [])
+    options = PolicyResourceOptions(protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), list(secret_outputs))
     urn = f"urn:pulumi:test::test::{type_}::{name}"
     known = unknown_checking_proxy(dict(props))
     return PolicyResource(type_, known, urn, name, options, provider, None, [], {})
@@ -114,7 +120,16 @@ def as_policies_see(mocks: EngineMocks) -> list[PolicyResource]:
     for one in mocks.resources:
         used = providers.get(one.provider.rpartition("::")[0])
         provider = PolicyProviderResource(used.type, used.inputs, used.urn, used.name) if used else None
-        found[one.urn] = resource(one.type, one.inputs, one.name, protect=one.protect, provider=provider)
+        # What was drawn is no input.
+        props = {**one.outputs, **one.inputs} if one.type.startswith("random:") else one.inputs
+        found[one.urn] = resource(
+            one.type,
+            props,
+            one.name,
+            protect=one.protect,
+            provider=provider,
+            secret_outputs=one.additional_secret_outputs,
+        )
         found[one.urn].urn = one.urn
     for one in mocks.resources:
         found[one.urn].dependencies = [found[urn] for urn in one.dependencies if urn in found]

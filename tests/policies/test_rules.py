@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from pulumi_policy import EnforcementLevel
 
 import contracts
+from policies.reading.resources import SecretText
 from tests.policies.conftest import BY_NAME, UNKNOWN, examined, kubernetes, node_pool, release, resource, text
 
 TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
@@ -35,6 +37,13 @@ def role(*statements):
 
 def allow(action, on="*", **more):
     return {"Effect": "Allow", "Action": action, "Resource": on, **more}
+
+
+MOUNT = "elasticfilesystem:ClientMount"
+
+
+def file_system(*statements):
+    return resource("aws:efs/fileSystemPolicy:FileSystemPolicy", {"policy": text({"Statement": list(statements)})})
 
 
 def hub(version="4.4.0", load_roles=None, **config):
@@ -167,6 +176,39 @@ REFUSED_AND_ACCEPTED = {
             "aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"protocol": "-1", "cidrBlocks": ["10.0.0.0/8"]}]}
         ),
     ),
+    "a Deny keeps from the root whoever is allowed to mount": (
+        "file-system-root-mounted",
+        file_system(allow(MOUNT, Principal="*")),
+        file_system(
+            allow(MOUNT, Principal="*"),
+            {
+                **allow("*", Principal={"AWS": "*"}, Condition={"Null": {"elasticfilesystem:AccessPointArn": "true"}}),
+                "Effect": "Deny",
+            },
+        ),
+    ),
+    "a condition that no access point has to meet": (
+        "file-system-root-mounted",
+        file_system(
+            allow(
+                MOUNT,
+                Principal={"AWS": ["*"]},
+                Condition={"StringLikeIfExists": {"elasticfilesystem:AccessPointArn": "*"}},
+            )
+        ),
+        file_system(
+            allow(
+                ["elasticfilesystem:ClientWrite", MOUNT],
+                Principal={"AWS": "*"},
+                Condition={"StringLike": {"elasticfilesystem:accessPointArn": "*"}},
+            )
+        ),
+    ),
+    "a role of one's own may see all of it": (
+        "file-system-root-mounted",
+        file_system(allow("elasticfilesystem:*", Principal="*")),
+        file_system(allow("elasticfilesystem:*", Principal={"AWS": "arn:aws:iam::123456789012:role/migration"})),
+    ),
     "a service's every action": ("iam-action-wildcard", role(allow("s3:*")), role(allow("s3:Get*"))),
     "everything but a few": (
         "iam-action-wildcard",
@@ -235,6 +277,11 @@ REFUSED_AND_ACCEPTED = {
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0}),
         resource("aws:rds/instance:Instance", {"backupRetentionPeriod": 0, "clusterIdentifier": "x"}),
     ),
+    "a database in the cluster has backups of its own": (
+        "data-without-backup",
+        kubernetes("Cluster", {"instances": 1}, api="postgresql.cnpg.io/v1"),
+        kubernetes("Cluster", {"backup": {"barmanObjectStore": {}}}, api="postgresql.cnpg.io/v1"),
+    ),
     "a default class is for no homes": (
         "storage-class-deletes-homes",
         kubernetes("StorageClass", metadata={"name": "team-homes"}, provisioner="efs.csi.aws.com"),
@@ -248,6 +295,46 @@ def test_one_is_refused_and_the_other_accepted(case):
     policy, refused, accepted = REFUSED_AND_ACCEPTED[case]
     assert examined(policy, refused)
     assert examined(policy, accepted) == {}
+
+
+def made_from(source, made, key):
+    """The same, with its property `key` made from another resource."""
+    made.dependencies = [source]
+    made.property_dependencies = {key: [source]}
+    return made
+
+
+@pytest.mark.parametrize("hex_", ["0a1b2c3d4e5f", UNKNOWN])
+def test_what_is_the_id_of_a_resource_is_no_secret_and_may_end_a_name(hex_):
+    suffix = resource("random:index/randomId:RandomId", {"byteLength": 6, "hex": hex_}, "suffix")
+    database = "aws:rds/instance:Instance"
+    name = resource(database, {"finalSnapshotIdentifier": f"lab-{hex_}"})
+    password = resource(database, {"password": SecretText(hex_) if hex_ != UNKNOWN else UNKNOWN})
+    policy = "secret-from-resource-id"
+    assert "RandomId suffix" in examined(policy, suffix, made_from(suffix, password, "password"))["one"][0]
+    assert examined(policy, suffix, made_from(suffix, name, "finalSnapshotIdentifier")) == {}
+    assert examined("secret-as-resource-id", suffix) == {}
+
+
+def test_a_secret_that_the_api_server_encoded_is_known_by_what_it_was():
+    suffix = resource("random:index/randomString:RandomString", {"length": 16, "result": "abcdefghijklmnop"})
+    data = {"password": SecretText(base64.b64encode(b"abcdefghijklmnop").decode())}
+    made = made_from(suffix, kubernetes("Secret", data=data, metadata={"name": "people"}), "stringData")
+    assert "people" in examined("secret-from-resource-id", suffix, made)
+
+
+def test_of_several_sources_a_preview_does_not_know_which_the_secret_is_made_from():
+    suffix = resource("random:index/randomId:RandomId", {"hex": UNKNOWN}, "suffix")
+    password = resource("random:index/randomPassword:RandomPassword", {"result": UNKNOWN}, "password")
+    made = made_from(suffix, release("x", {"name": UNKNOWN, "password": UNKNOWN}), "values")
+    made.property_dependencies["values"].append(password)
+    assert "values.password" in examined("secret-from-resource-id", suffix, password, made)["unknown"][0]
+
+
+def test_random_bytes_are_for_secrets_and_are_refused():
+    assert examined("secret-as-resource-id", resource("random:index/randomBytes:RandomBytes", {"length": 32}))
+    token = resource("random:index/randomId:RandomId", {"byteLength": 32}, secret_outputs=["hex"])
+    assert "hex is said to be secret" in examined("secret-as-resource-id", token)["one"][0]
 
 
 PROFILE = {"slug": "x", "kubespawner_override": {"node_selector": {"gpulab.dev/pool": "gpu"}}}

@@ -1,23 +1,25 @@
-"""The recipes of a document, by default docs/destroy.md: no test can hold on to a line that it has no more."""
+"""The recipes of docs/, as the documents have them: no test can hold on to a line that there is no more."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from rehearsal.phases import Rehearsal
 from rehearsal.processes import MARK
 from rehearsal.workspace import PROJECT
 
-DOCUMENT = PROJECT / "docs" / "destroy.md"
+DOCUMENTS = sorted((PROJECT / "docs").glob("*.md"))
 _RECIPE = re.compile(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", re.DOTALL)
 
 
-def recipes(document: Path = DOCUMENT) -> dict[str, list[str]]:
+def recipes() -> dict[str, list[str]]:
     """The lines of each recipe by its name."""
-    text = document.read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     found = {name: lines.splitlines() for name, lines in _RECIPE.findall(text)}
     assert len(found) == text.count("<!-- recipe:"), "a recipe's mark stands before no block of sh, or twice"
     return found
@@ -50,3 +52,15 @@ def follow_well(rehearsal: Rehearsal, lines: list[str]) -> str:
     done = follow(rehearsal, lines)
     assert done.returncode == 0, f"{lines}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
+    """The rehearsal's own `aws` knows what a kubeconfig needs, no more; its other tools stay."""
+    real = shutil.which("aws", path=rehearsal.workspace.users_environment["PATH"])
+    script = folder / "bin" / "aws"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {real} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
+    environment = dict(rehearsal.workspace.environment)
+    environment["PATH"] = f"{script.parent}{os.pathsep}{environment['PATH']}"
+    rehearsal.workspace = replace(rehearsal.workspace, environment=environment)

@@ -212,6 +212,27 @@ def test_backups_read_back_as_they_were_made(aws: SimulatedAws) -> None:
     assert aws.replaced_by(selection, {**selection.inputs, "resources": ["*"]})
 
 
+def test_a_selection_by_tags_reads_back_as_it_was_made(aws: SimulatedAws) -> None:
+    *_, plan, selection = make_backup(aws)
+    conditions = [
+        {
+            "stringEquals": [{"key": "aws:ResourceTag/team", "value": "ml"}],
+            "stringLikes": [{"key": "aws:ResourceTag/home", "value": "home-*"}],
+        }
+    ]
+    volumes = {"resources": ["arn:aws:ec2:*:*:volume/*"], "conditions": conditions}
+    by_tags = aws.create(
+        SELECTION, {"planId": plan.id, "iamRoleArn": selection.inputs["iamRoleArn"], **volumes}, name="by-tags"
+    )
+    assert aws.drift(by_tags) == {}
+    backup = aws.provider.cloud().client("backup")
+    found = backup.get_backup_selection(BackupPlanId=plan.id, SelectionId=by_tags.id)["BackupSelection"]
+    assert found["Conditions"] == {
+        "StringEquals": [{"ConditionKey": "aws:ResourceTag/team", "ConditionValue": "ml"}],
+        "StringLike": [{"ConditionKey": "aws:ResourceTag/home", "ConditionValue": "home-*"}],
+    }
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

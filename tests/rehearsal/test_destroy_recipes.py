@@ -25,7 +25,7 @@ from rehearsal.providers.kubernetes.deleting import LONGEST
 from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods, labs
 from tests.rehearsal.labs import SharedLab, small_stack
-from tests.rehearsal.recipes import follow, follow_well, recipes
+from tests.rehearsal.recipes import follow, follow_well, recipes, with_real_aws
 from tests.reports.aws_lines import CommandLine
 
 pytestmark = pytest.mark.seconds(200)
@@ -84,7 +84,7 @@ def run_pod(kubernetes: Kubernetes) -> None:
 
 def test_the_document_has_a_test_for_each_of_its_recipes() -> None:
     here = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
-    assert [name for name in recipes() if f'["{name}"]' not in here] == []
+    assert [name for name in recipes() if f'"{name}"' not in here] == []
 
 
 def test_a_state_in_a_folder_whose_attributes_were_cut_off_loads_again(toolchain: Toolchain, tmp_path: Path) -> None:
@@ -179,18 +179,6 @@ def test_a_cluster_that_was_deleted_by_hand(lab_with_people: Rehearsal, tmp_path
 def removals(printed: str) -> list[str]:
     """The lines that a leftover report ends with."""
     return [line.strip() for line in printed.splitlines() if line.startswith(("  aws ", "  (tries="))]
-
-
-def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
-    """The rehearsal's own `aws` knows what a kubeconfig needs, no more; its other tools stay."""
-    real = shutil.which("aws", path=rehearsal.workspace.users_environment["PATH"])
-    script = folder / "bin" / "aws"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {real} "$@"\n', encoding="utf-8")
-    script.chmod(0o755)
-    environment = dict(rehearsal.workspace.environment)
-    environment["PATH"] = f"{script.parent}{os.pathsep}{environment['PATH']}"
-    rehearsal.workspace = replace(rehearsal.workspace, environment=environment)
 
 
 def end_api_server(rehearsal: Rehearsal) -> None:

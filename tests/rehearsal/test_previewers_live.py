@@ -15,7 +15,8 @@ READ = (
     "configmaps", "limitranges", "namespaces", "persistentvolumeclaims", "persistentvolumes", "resourcequotas",
     "secrets", "serviceaccounts", "batch/jobs", "elbv2.k8s.aws/targetgroupbindings", "karpenter.k8s.aws/ec2nodeclasses",
     "karpenter.sh/nodeoverlays", "karpenter.sh/nodepools", "networking.k8s.io/networkpolicies",
-    "postgresql.cnpg.io/clusters", f"{RBAC}/clusterrolebindings", f"{RBAC}/clusterroles", f"{RBAC}/rolebindings",
+    "postgresql.cnpg.io/clusters", "postgresql.cnpg.io/scheduledbackups", f"{RBAC}/clusterrolebindings",
+    f"{RBAC}/clusterroles", f"{RBAC}/rolebindings",
     "scheduling.k8s.io/priorityclasses", "snapshot.storage.k8s.io/volumesnapshotclasses",
     "storage.k8s.io/storageclasses", "admissionregistration.k8s.io/validatingadmissionpolicies",
 )  # fmt: skip

@@ -58,7 +58,7 @@ def engine(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def follow(engine: Engine, recipe: str, *command: str) -> Result:
     """The lines of a recipe that configure the stack, and then a command in the place of `pulumi up`."""
-    *configuring, up = recipes(PROJECT / "docs" / "private-clusters.md")[recipe]
+    *configuring, up = recipes()[recipe]
     assert up == "pulumi up"
     for line in configuring:
         done = subprocess.run(

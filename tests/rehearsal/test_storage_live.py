@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from components import volumes
 from rehearsal import pods
 from rehearsal.checks import destroyed_in_order
-from rehearsal.controllers.snapshots import SNAPSHOTS
+from rehearsal.controllers.snapshots import CONTENTS, SNAPSHOTS
 from rehearsal.controllers.world import Kubernetes, Object, place
 from rehearsal.engine import Result
 from rehearsal.run import Options, Rehearsal
@@ -24,13 +24,13 @@ from rehearsal.toolchain import Toolchain
 from settings import Storage
 from tests.rehearsal import bare_pods
 from tests.rehearsal.labs import changed, lab
+from tests.rehearsal.recipes import follow_well, recipes, with_real_aws
 
 pytestmark = pytest.mark.seconds(150)
 
 PROGRAM = Path(__file__).parent / "programs" / "team"
 TEAM, NAMESPACE = "ml", "team-ml"
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-PER_PERSON = Storage.model_validate({"homes": "per-person", "homeSize": 20})
 CLAIMS, VOLUMES, PODS, NODES = (
     f"/api/v1/{plural}" for plural in ("persistentvolumeclaims", "persistentvolumes", "pods", "nodes")
 )
@@ -61,9 +61,8 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
 
 
 def notebook(person: str, zone: str, storage: Storage) -> Object:
-    """A notebook of a data scientist, as the hub will start it, with every volume of the team, a disk and scratch."""
+    """A notebook of a data scientist, as the hub will start it, with its home, every volume of the team and scratch."""
     scratch = volumes.scratch(10)
-    disk = {"name": "disk", "persistentVolumeClaim": {"claimName": volumes.home_claim_name(person)}}
     mounts = volumes.pod_mounts(TEAM, "data-scientist", person, storage)
     return {
         "apiVersion": "v1",
@@ -76,10 +75,10 @@ def notebook(person: str, zone: str, storage: Storage) -> Object:
                     "name": "notebook",
                     "image": "jupyter/base-notebook",
                     "resources": scratch.resources,
-                    "volumeMounts": [*mounts, scratch.mount, {"name": "disk", "mountPath": "/home/disk"}],
+                    "volumeMounts": [*mounts, scratch.mount],
                 }
             ],
-            "volumes": [*volumes.pod_volumes(TEAM, person, storage), scratch.volume, disk],
+            "volumes": [*volumes.pod_volumes(TEAM, person, storage), scratch.volume],
         },
     }
 
@@ -144,7 +143,7 @@ def start_notebooks(kubernetes: Kubernetes, storage: Storage) -> dict[str, Objec
     """A notebook in each zone: the disk that each of them got, by person."""
     people = {f"person-{zone[-1]}": zone for zone in ZONES}
     for person, zone in people.items():
-        claim = volumes.home_claim(NAMESPACE, person, PER_PERSON)
+        claim = volumes.home_claim(NAMESPACE, person, storage)
         run_notebook(kubernetes, person, zone, storage, claim=claim)
     disks = {}
     for person, zone in people.items():
@@ -162,7 +161,7 @@ def start_notebooks(kubernetes: Kubernetes, storage: Storage) -> dict[str, Objec
 def move_disk(kubernetes: Kubernetes, ec2: Any, disk: Object, storage: Storage) -> None:
     """A snapshot takes person-b's disk into another zone."""
     take_snapshot(kubernetes, "person-b")
-    claim = volumes.home_claim(NAMESPACE, "moved", PER_PERSON)
+    claim = volumes.home_claim(NAMESPACE, "moved", storage)
     claim["spec"]["dataSource"] = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "person-b"}
     run_notebook(kubernetes, "moved", "us-east-1c", storage, claim=claim)
     until(lambda: claim_of(kubernetes, "home-moved")["spec"].get("volumeName"), "the disk is restored")
@@ -172,6 +171,39 @@ def move_disk(kubernetes: Kubernetes, ec2: Any, disk: Object, storage: Storage) 
     (made,) = ec2.describe_volumes(VolumeIds=[handle_of(restored)])["Volumes"]
     (taken,) = ec2.describe_snapshots(Filters=[{"Name": "volume-id", "Values": [handle_of(disk)]}])["Snapshots"]
     assert made["SnapshotId"] == taken["SnapshotId"]
+
+
+def restore_home(team: Rehearsal, kubernetes: Kubernetes, storage: Storage, folder: Path) -> None:
+    """Person-c's home from a backup, by the recipes of docs/backup.md; what is over goes, as they say."""
+    backup, ec2 = team.account.client("backup"), team.account.client("ec2")
+    old = disk_of(kubernetes, "person-c")
+    (vault,) = backup.list_backup_vaults()["BackupVaultList"]
+    identity = team.account.client("sts").get_caller_identity()["Account"]
+    made = backup.start_backup_job(
+        BackupVaultName=vault["BackupVaultName"],
+        ResourceArn=f"arn:aws:ec2:{team.settings.region}:{identity}:volume/{handle_of(old)}",
+        IamRoleArn=f"arn:aws:iam::{identity}:role/backup",
+    )
+    kubernetes.delete(place(PODS, "person-c", NAMESPACE))
+    until(lambda: kubernetes.get(place(PODS, "person-c", NAMESPACE)) is None, "the notebook has stopped")
+    claim = volumes.home_claim_name("person-c")
+    quick = team.workspace
+    with_real_aws(team, folder)
+    named = f"export NAMESPACE={NAMESPACE} CLAIM={claim} CLUSTER={team.settings.cluster.name}"
+    found = recipes()["find-a-home-in-the-backups"]
+    follow_well(team, [named, *found, *recipes()["home-from-a-backup"]])
+    team.workspace = quick
+
+    pod = place(PODS, "person-c", NAMESPACE)
+    bare_pods.run(kubernetes, pod, notebook("person-c", "us-east-1a", storage), seconds=PATIENCE_SECONDS)
+    restored = disk_of(kubernetes, "person-c")
+    (volume,) = ec2.describe_volumes(VolumeIds=[handle_of(restored)])["Volumes"]
+    assert volume["SnapshotId"] == made["RecoveryPointArn"].rpartition("/")[2]
+    (kept,) = ec2.describe_volumes(VolumeIds=[handle_of(old)])["Volumes"]
+    kubernetes.delete(place(SNAPSHOTS, f"{claim}-restored", NAMESPACE))
+    kubernetes.delete(place(CONTENTS, f"{NAMESPACE}-{claim}-restored"))
+    kubernetes.delete(place(VOLUMES, old["metadata"]["name"]))
+    ec2.delete_volume(VolumeId=kept["VolumeId"])
 
 
 def destroy_with_a_slow_disk(team: Rehearsal, kubernetes: Kubernetes, disk: Object) -> Result:
@@ -192,7 +224,7 @@ def destroy_with_a_slow_disk(team: Rehearsal, kubernetes: Kubernetes, disk: Obje
     return results[0]
 
 
-def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal) -> None:
+def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal, tmp_path: Path) -> None:
     team.up()
     kubernetes, ec2 = Kubernetes(team.plane.kubeconfig), team.account.client("ec2")
     storage = team.settings.storage
@@ -208,6 +240,8 @@ def test_volumes_follow_the_notebook_and_go_before_their_drivers(team: Rehearsal
         assert disk["KmsKeyId"] == key
         assert {"Key": "Owner", "Value": "ml-platform@example.com"} in disk["Tags"]
     move_disk(kubernetes, ec2, disks["person-b"], storage)
+    if team.workspace.has_real_aws:
+        restore_home(team, kubernetes, storage, tmp_path)
 
     team.check()
     assert [check.detail for check in team.report.checks if check.ok is False] == []

@@ -22,6 +22,10 @@ _WAITING = re.compile(
     r'\(tries=1; until \[ "\$\((aws .*)\)" = 0 \]; '
     r"do \[ \$tries -lt (\d+) \] \|\| exit 1; tries=\$\(\(tries \+ 1\)\); sleep \d+; done\)"
 )
+_EMPTYING = re.compile(
+    r"\(while objects=\$\((aws s3api list-object-versions .*)\) && \[ \"\$objects\" != \"\[\]\" \]; "
+    r"do aws s3api delete-objects --bucket (\S+) --delete \"(.*)\" --region \S+ \|\| exit 1; done\)"
+)
 _IN_A_VPC = ("DeleteSecurityGroup", "DeleteSubnet")
 
 
@@ -69,6 +73,8 @@ class CommandLine:
         for line in lines:
             if waiting := _WAITING.fullmatch(line):
                 self._wait(waiting[1], int(waiting[2]))
+            elif emptying := _EMPTYING.fullmatch(line):
+                self._empty(shlex.split(emptying[1]), emptying[2], emptying[3])
             else:
                 self._command(line)
 
@@ -77,6 +83,13 @@ class CommandLine:
             if self._command(command) == 0:
                 return
         raise AssertionError(f"still there after {tries} tries: {command}")
+
+    def _empty(self, listing: list[str], bucket: str, delete: str) -> None:
+        """Lists and deletes until nothing is listed."""
+        client, query = self._account.client("s3"), listing[listing.index("--query") + 1]
+        while objects := jmespath.search(query, client.list_object_versions(Bucket=bucket, MaxKeys=2)):
+            text = delete.replace('\\"', '"').replace("$objects", json.dumps(objects))
+            client.delete_objects(Bucket=bucket, Delete=json.loads(text))
 
     def _command(self, line: str) -> Any:
         words = shlex.split(line)
@@ -93,7 +106,7 @@ class CommandLine:
     def _remove_bucket(self, bucket: str) -> None:
         client = self._account.client("s3")
         for one in self._account.pages("s3", "list_objects_v2", "Contents", Bucket=bucket):
-            client.delete_object(Bucket=bucket, Key=one["Key"])
+            client.delete_object(Bucket=bucket, Key=one["Key"])  # of a bucket with versions that hides them
         client.delete_bucket(Bucket=bucket)
 
     def _waiter(self, service: str, waiter: str, *options: str) -> None:

@@ -277,12 +277,27 @@ def the_rest(account: Planting) -> None:
     account.s3.create_bucket(Bucket="gpulab-dev-alb-logs")
     account.s3.put_bucket_tagging(Bucket="gpulab-dev-alb-logs", Tagging={"TagSet": listed(OURS)})
     account.s3.put_object(Bucket="gpulab-dev-alb-logs", Key="one")
+    backups = bucket_of_backups(account)
+    for key in ("one", "two", "three", "one"):
+        account.s3.put_object(Bucket=backups, Key=key)
+    account.s3.delete_object(Bucket=backups, Key="two")
     data = {"BlockDeviceMappings": []}
     account.ec2.create_launch_template(
         LaunchTemplateName="gpulab-dev-system",
         LaunchTemplateData=data,
         TagSpecifications=account.tags("launch-template", OURS),
     )
+
+
+def bucket_of_backups(account: Planting) -> str:
+    """A bucket with versions, which has backups of a database."""
+    name = "gpulab-dev-identity-database-backups-1"
+    account.s3.create_bucket(Bucket=name)
+    account.s3.put_bucket_tagging(
+        Bucket=name, Tagging={"TagSet": listed({**OURS, "gpulab.dev/backups-of": "keycloak"})}
+    )
+    account.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    return name
 
 
 def policy(action: str) -> str:
@@ -338,6 +353,28 @@ def test_a_line_that_waits_does_so_in_any_shell_and_not_for_ever(
     assert said[0].endswith(" --query length(MountTargets) --output text --region us-east-1")
 
 
+@pytest.mark.parametrize(("rounds", "fails", "status"), [(0, False, 0), (2, False, 0), (2, True, 1)])
+def test_a_line_that_empties_a_bucket_does_so_in_any_shell_and_ends_where_it_may_not(
+    rounds: int, fails: bool, status: int, account: Planting, tmp_path: Path
+) -> None:
+    """With an `aws` that lists an object so many times, and may or may not delete it."""
+    account.s3.put_object(Bucket=bucket_of_backups(account), Key="one")
+    (emptying,) = [line for line in account.look(DEV).script if "list-object-versions" in line]
+    calls, listed_object = tmp_path / "calls", '[{"Key": "a b", "VersionId": "1"}]'
+    counted = f"$(grep -c list-object-versions {calls})"
+    answer = f"if [ {counted} -gt {rounds} ]; then echo '[]'; else echo '{listed_object}'; fi"
+    body = f'echo "$@" >> {calls}; case "$2" in list-*) {answer} ;; *) exit {int(fails)} ;; esac'
+    (tmp_path / "aws").write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    (tmp_path / "aws").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    assert subprocess.run(["/bin/sh", "-c", emptying], env=environment, check=False).returncode == status
+    deleted = [line for line in calls.read_text(encoding="utf-8").splitlines() if "delete-objects" in line]
+    assert len(deleted) == (1 if fails else rounds)
+    for line in deleted:
+        document = line.partition("--delete ")[2].partition(" --region")[0]
+        assert json.loads(document) == {"Objects": json.loads(listed_object), "Quiet": True}
+
+
 def test_records_that_lead_to_the_clusters_load_balancer_are_the_stacks_and_others_in_its_zone_are_not(
     account: Planting,
 ) -> None:
@@ -379,6 +416,7 @@ def test_with_retain_the_data_is_kept_with_its_key_and_nothing_else_is(account: 
         CreationToken="homes", Encrypted=True, KmsKeyId=key["Arn"], Tags=listed(OURS)
     )["FileSystemId"]
     account.backup.create_backup_vault(BackupVaultName="gpulab-dev", BackupVaultTags=OURS, EncryptionKeyArn=key["Arn"])
+    backups = bucket_of_backups(account)
     home = account.volume({**CLUSTER, "kubernetes.io/created-for/pvc/name": "home-ada"})
     scratch = account.volume({**CLUSTER, "kubernetes.io/created-for/pvc/name": "scratch"})
     report = account.look(stack)
@@ -388,6 +426,7 @@ def test_with_retain_the_data_is_kept_with_its_key_and_nothing_else_is(account: 
         f"efs FileSystems {file_system}",
         "kms Aliases alias/gpulab-dev-data",
         f"kms Keys {key['KeyId']}",
+        f"s3 Buckets {backups}",
     ]
     assert named(report.of("forgotten")) == [
         f"ec2 Volumes {scratch}", "kms Aliases alias/gpulab-dev-secrets", f"kms Keys {other['KeyId']}"
@@ -411,6 +450,24 @@ def test_a_last_snapshot_is_left_and_kept_where_the_stack_file_asks_for_one(acco
     assert len(kept) == 2
     assert all(one.held.id.startswith(f"{name}-final-") for one in kept)
     assert all(one.why.endswith(f"gpulab:{section}.database.finalSnapshot") for one in kept)
+
+
+def test_a_snapshot_of_aws_backup_goes_with_its_vault_and_ec2_refuses_to_delete_it(account: Planting) -> None:
+    volume = account.volume(CLUSTER)
+    account.backup.create_backup_vault(BackupVaultName="gpulab-dev-storage", BackupVaultTags=OURS)
+    role = account.role("gpulab-dev-backup", OURS)
+    made = account.backup.start_backup_job(
+        BackupVaultName="gpulab-dev-storage",
+        ResourceArn=f"arn:aws:ec2:us-east-1:123456789012:volume/{volume}",
+        IamRoleArn=account.iam.get_role(RoleName=role)["Role"]["Arn"],
+    )
+    snapshot = made["RecoveryPointArn"].rpartition("/")[2]
+    with pytest.raises(ClientError, match=r"InvalidParameterValue.*managed by the AWS Backup service"):
+        account.ec2.delete_snapshot(SnapshotId=snapshot)
+    report = account.look(DEV)
+    assert not [one for one in report.found if one.held.kind == "Snapshots"]
+    CommandLine(account.account).carry_out(report.script)
+    assert account.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
 
 
 def test_a_forgotten_database_leaves_no_snapshot_that_nobody_asks_for(account: Planting) -> None:

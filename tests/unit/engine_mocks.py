@@ -57,6 +57,7 @@ class Registered:
     deleted_with: str = ""
     custom_timeouts: dict[str, str] = field(default_factory=dict)
     ignore_changes: list[str] = field(default_factory=list)
+    additional_secret_outputs: list[str] = field(default_factory=list)
 
 
 class RecordingMonitor(pulumi_mocks.MockMonitor):
@@ -93,6 +94,7 @@ class RecordingMonitor(pulumi_mocks.MockMonitor):
                         if getattr(timeouts, step)
                     },
                     ignore_changes=list(request.ignoreChanges),
+                    additional_secret_outputs=list(request.additionalSecretOutputs),
                 )
             )
         return response
@@ -114,7 +116,6 @@ class EngineMocks(pulumi_mocks.Mocks):
         self.outputs: dict[str, Callable[[pulumi_mocks.MockResourceArgs], dict[str, Any]]] = {
             "random:index/randomPassword:RandomPassword": lambda resource: {"result": f"generated for {resource.name}"},
             "random:index/randomId:RandomId": lambda resource: {"hex": "0a1b2c3d"},
-            "random:index/randomBytes:RandomBytes": lambda resource: {"hex": f"hex of {resource.name}"},
             "aws:rds/instance:Instance": lambda resource: {"address": f"{resource.name}.rds.example.com"},
         }
         self.invokes: dict[str, dict[str, Any] | Callable[[dict[str, Any]], dict[str, Any]]] = {

@@ -147,3 +147,17 @@ def test_a_volume_goes_when_its_claim_has_gone(policy: str, phase: str, driver: 
         "status": {"phase": phase},
     }
     assert volumes.is_to_go(volume) is expected
+
+
+@pytest.mark.parametrize(("made_with", "policy", "held"), [("Delete", "Delete", False), ("Delete", "Retain", True)])
+def test_a_volume_whose_policy_was_changed_can_be_deleted_without_its_disk(
+    made_with: str, policy: str, held: bool
+) -> None:
+    volume = volumes.persistent_volume(made(claim("node-b"), reclaimPolicy=made_with), "vol-1")
+    volume["spec"]["persistentVolumeReclaimPolicy"] = policy
+    assert volumes.is_kept(volume) is held
+
+
+def test_a_volume_that_is_kept_from_the_first_is_never_held() -> None:
+    volume = volumes.persistent_volume(made(claim("node-b"), reclaimPolicy="Retain"), "vol-1")
+    assert volume["metadata"]["finalizers"] == []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ingress_mocks
+import jupyterhub.crypto
 import platform_lab
 import pytest
 from engine_mocks import EngineMocks, Registered
@@ -23,6 +24,8 @@ from components.realm import Addresses
 from components.team_names import HUB_NAMESPACE
 from components.volume_gate import DELETE_UNREACHABLE
 from components.warm import PRIORITY as PLACEHOLDER_PRIORITY
+from rehearsal.providers.random.provider import RandomProvider
+from rehearsal.providers.serving import Request
 from settings import Identity
 
 RELEASE, CONFIG_MAP, SECRET = (
@@ -31,7 +34,7 @@ RELEASE, CONFIG_MAP, SECRET = (
     "kubernetes:core/v1:Secret",
 )
 INSTANCE, SNAPSHOT = "aws:rds/instance:Instance", "aws:rds/snapshot:Snapshot"
-BYTES = "random:index/randomBytes:RandomBytes"
+PASSWORD = "random:index/randomPassword:RandomPassword"
 IMAGE = "quay.io/jupyter/base-notebook:2026-08-03"
 
 SECTIONS: dict[str, Any] = {
@@ -96,8 +99,8 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(lab: 
     secrets = in_hub(lab, SECRET)
     values = hub_release(lab).inputs["values"]
     held = secrets[values["hub"]["existingSecret"]].inputs["stringData"]
-    assert held["hub.config.JupyterHub.cookie_secret"] == "hex of gpulab-dev-hub-cookies"
-    assert held["hub.config.CryptKeeper.keys"] == "hex of gpulab-dev-hub-auth-state"
+    assert held["hub.config.JupyterHub.cookie_secret"] == "generated for gpulab-dev-hub-cookies"
+    assert held["hub.config.CryptKeeper.keys"] == "generated for gpulab-dev-hub-auth-state"
     # The chart mounts the Secret, and the hub reads the file.
     assert "extraEnv" not in values["hub"]
     client_secret = held[hub_config.CLIENT_SECRET.name]
@@ -114,8 +117,31 @@ def test_a_new_secret_of_any_kind_starts_the_hub_anew(lab: EngineMocks) -> None:
     assert len({annotation, *changed}) == 1 + len(held)
 
 
-def test_keys_are_as_long_as_jupyterhub_wants_them(lab: EngineMocks) -> None:
-    assert {one.inputs["length"] for one in lab.all(BYTES)} == {32}
+def keys(lab: EngineMocks) -> list[tuple[dict[str, Any], list[str]]]:
+    """The inputs of the hub's keys, and those of which changes are ignored. The mocks have floats for whole numbers."""
+    found = [lab.one(PASSWORD, name) for name in ("gpulab-dev-hub-cookies", "gpulab-dev-hub-auth-state")]
+    return [({**one.inputs, "length": int(one.inputs["length"])}, one.ignore_changes) for one in found]
+
+
+def test_keys_are_what_jupyterhub_wants_and_no_state_has_them_open(lab: EngineMocks) -> None:
+    kind, request = RandomProvider().resource_type(PASSWORD), Request(urn="", provider=RandomProvider())
+    for given, _ in keys(lab):
+        id, outputs = kind.create(kind.check(given, {}, request), request)
+        assert len(bytes.fromhex(outputs["result"])) == 32
+        assert jupyterhub.crypto._validate_key(outputs["result"]) == bytes.fromhex(outputs["result"])
+        assert id == "none"
+
+
+def test_a_key_of_before_can_be_imported_and_stays(lab: EngineMocks) -> None:
+    """By the recipe of docs/upgrades.md: what an import writes into the state is no reason for another key."""
+    kind, request = RandomProvider().resource_type(PASSWORD), Request(urn="", provider=RandomProvider())
+    for given, ignore_changes in keys(lab):
+        found = kind.read("0f" * 32, {}, {}, request)
+        assert found
+        inputs, outputs = found
+        ignored = {key: inputs[key] for key in ignore_changes if key in inputs}
+        asked = {key: value for key, value in given.items() if key not in ignore_changes}
+        assert kind.difference(inputs, kind.check({**asked, **ignored}, inputs, request), outputs).changes == []
 
 
 def test_release_asks_helm_to_go_back_when_an_upgrade_fails(lab: EngineMocks) -> None:

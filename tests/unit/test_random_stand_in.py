@@ -94,9 +94,15 @@ def test_a_seed_repeats_itself() -> None:
     assert set(first["results"]) == set(letters)
 
 
-def test_bytes_and_uuid() -> None:
-    _, outputs = create(BYTES, length=5)
-    assert base64.b64decode(outputs["base64"]).hex() == outputs["hex"]
+def test_bytes_are_their_own_id_which_no_state_encrypts() -> None:
+    """As pulumi-random has it: its recorded state of RandomBytes has the id fE+Jesqco6w20rpufjykBA==."""
+    id, outputs = create(BYTES, length=5)
+    assert id == outputs["base64"]
+    assert base64.b64decode(id).hex() == outputs["hex"]
+    assert "id" not in outputs
+
+
+def test_a_uuid_is_its_own_id() -> None:
     id, outputs = create(UUID)
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", id)
     assert outputs["result"] == id
@@ -113,6 +119,19 @@ def test_a_refresh_keeps_the_state() -> None:
     inputs = check(STRING, length=4)
     id, outputs = kind.create(inputs, request)
     assert kind.read(id, inputs, outputs, request) == (inputs, outputs)
+
+
+def test_a_text_is_imported_by_itself_and_a_password_has_no_more_of_it_in_its_id() -> None:
+    text = "0123456789abcdef"
+    for token, known_as in ((PASSWORD, "none"), (STRING, text)):
+        kind, request = kind_and_request(token)
+        found = kind.read(text, {}, {}, request)
+        assert found
+        inputs, outputs = found
+        assert outputs["result"] == text
+        assert outputs["id"] == known_as
+        assert kind.difference(inputs, check(token, length=16), outputs).changes == []
+        assert kind.difference(inputs, check(token, length=16, upper=False), outputs).replacing
 
 
 @pytest.mark.parametrize(

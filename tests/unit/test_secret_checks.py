@@ -14,9 +14,12 @@ import pytest
 from rehearsal import account_secrets, secret_checks
 from rehearsal.checks import DoesNotHold
 from rehearsal.final_snapshots import all_taken, final_snapshots
+from rehearsal.providers.random.provider import RandomProvider
+from rehearsal.providers.serving import Request
 from settings import Hub, Identity
 
 SECRET = "a-secret-of-the-tests"
+AWKWARD = 'a<b&"c"-and-more'
 
 
 class Plane:
@@ -63,6 +66,48 @@ def test_a_secret_in_a_file_is_found(subject: Any, path: str) -> None:
     with pytest.raises(DoesNotHold, match="bootstrap") as finding:
         secret_checks.no_secret_in_plain_text(subject)
     assert SECRET not in str(finding.value)
+
+
+def test_every_place_is_named(subject: Any) -> None:
+    for place in ("logs/02-up.log", "logs/03-preview.log", "dev.json"):
+        (subject.folder / place).write_text(SECRET, encoding="utf-8")
+    subject.outputs["password"] = SECRET
+    with pytest.raises(DoesNotHold) as finding:
+        secret_checks.no_secret_in_plain_text(subject)
+    for place in ("logs/02-up.log", "logs/03-preview.log", "dev.json", "the exports"):
+        assert place in str(finding.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        json.dumps(AWKWARD),
+        r"""before a\u003cb\u0026\"c\"-and-more after""",
+        base64.b64encode(AWKWARD.encode()).decode(),
+    ],
+)
+def test_a_secret_is_found_however_it_is_written(subject: Any, monkeypatch: Any, written: str) -> None:
+    monkeypatch.setattr(secret_checks, "_generated", lambda subject: {"bootstrap": AWKWARD})
+    (subject.folder / "dev.json").write_text(written, encoding="utf-8")
+    with pytest.raises(DoesNotHold, match="bootstrap in dev"):
+        secret_checks.no_secret_in_plain_text(subject)
+
+
+@pytest.mark.parametrize(("kind", "is_open"), [("Bytes", True), ("Password", False)])
+def test_a_secret_that_is_an_id_is_found_in_the_state(subject: Any, monkeypatch: Any, kind: str, is_open: bool) -> None:
+    """As the engine writes it: secret outputs encrypted, IDs as they are."""
+    token = f"random:index/random{kind}:Random{kind}"
+    made, request = RandomProvider().resource_type(token), Request(urn="", provider=RandomProvider())
+    id, outputs = made.create(made.check({"length": 32}, {}, request), request)
+    one = {"urn": f"urn:pulumi:dev::lab::{token}::key", "type": token, "id": id}
+    monkeypatch.setattr(secret_checks, "_generated", lambda _: secret_checks.generated([{**one, "outputs": outputs}]))
+    encrypted = {key: {"ciphertext": "v1:"} if key in made.secret_outputs else value for key, value in outputs.items()}
+    (subject.folder / "dev.json").write_text(json.dumps({**one, "outputs": encrypted}), encoding="utf-8")
+    if is_open:
+        with pytest.raises(DoesNotHold, match=r"key \(base64\) in dev.json"):
+            secret_checks.no_secret_in_plain_text(subject)
+    else:
+        secret_checks.no_secret_in_plain_text(subject)
 
 
 def test_a_secret_in_an_export_is_found(subject: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components import volumes
 from components.cluster import SYSTEM_TAINT
 from components.csi_drivers import (
     EBS_ADDON,
@@ -27,6 +28,11 @@ from components.storage import (
     file_system_performance,
     file_system_policy,
 )
+from rehearsal.controllers.volumes import Provision
+from rehearsal.controllers.volumes import tags as volume_tags
+from rehearsal.file_mounts import MOUNT, REFUSED, WRITE, refusal
+from rehearsal.providers.aws.backup import as_the_api_has_them
+from rehearsal.storage_checks import selects
 from settings import Storage as Settings
 from settings.schedules import aws_backup_cron
 from settings.storage import Backup, Efs, Gp3
@@ -196,6 +202,45 @@ def test_the_plan_backs_the_file_system_up_and_efs_itself_does_not(mocks, deploy
     assert mocks.one("aws:efs/backupPolicy:BackupPolicy").inputs["backupPolicy"] == {"status": "DISABLED"}
 
 
+HOME_TAGS = {
+    "kubernetes.io/cluster/gpulab-test": "owned",
+    "kubernetes.io/created-for/pvc/name": "home-ada",
+    "kubernetes.io/created-for/pvc/namespace": "team-ml",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, True),
+        ({"kubernetes.io/created-for/pvc/name": "hub-db-dir"}, False),
+        ({"kubernetes.io/cluster/gpulab-test": ""}, False),
+        ({"kubernetes.io/cluster/gpulab-test": "", "kubernetes.io/cluster/gpulab-test-2": "owned"}, False),
+    ],
+)
+def test_homes_that_are_volumes_are_backed_up_and_no_other_volumes(
+    mocks, deploy, changed: dict[str, str], expected: bool
+) -> None:
+    deploy({"homes": "per-person", "homeSize": 20})
+    selections = [one.inputs for one in mocks.all("aws:backup/selection:Selection")]
+    assert len(selections) == 2
+    asked = [
+        {"Resources": one["resources"], "Conditions": as_the_api_has_them(one.get("conditions") or [])}
+        for one in selections
+    ]
+    arn, tags = "arn:aws:ec2:us-east-1:123456789012:volume/vol-1", {**HOME_TAGS, **changed}
+    assert any(selects(one, arn, tags) for one in asked) is expected
+    assert not any(selects(one, "arn:aws:ec2:us-east-1:123456789012:instance/i-1", tags) for one in asked)
+
+
+def test_the_tags_of_homes_are_those_that_the_driver_gives(mocks, deploy) -> None:
+    settings = Settings.model_validate({"homes": "per-person", "homeSize": 20})
+    claim = volumes.home_claim("team-ml", "ada", settings)
+    claim["metadata"]["uid"] = "1234"
+    made = Provision(claim=claim, storage_class={}, zone=ZONES[0], size=20)
+    assert HOME_TAGS.items() <= volume_tags(made, "gpulab-test", {}).items()
+
+
 def test_backups_can_be_off(mocks, deploy) -> None:
     storage = deploy({"backup": {"enabled": False}})
     assert storage.backup_vault_name is None
@@ -208,12 +253,33 @@ def test_files_are_for_those_who_come_by_tls_and_not_as_root() -> None:
     assert all(one["Resource"] == arn for one in statements)
     (allowed,) = [one for one in statements if one["Effect"] == "Allow"]
     assert set(allowed["Action"]) == {"elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"}
-    assert allowed["Condition"] == {"Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"}}
     denied = {json.dumps(one["Action"]): one.get("Condition") for one in statements if one["Effect"] == "Deny"}
-    assert denied == {
-        '"elasticfilesystem:ClientRootAccess"': None,
-        '"*"': {"Bool": {"aws:SecureTransport": "false"}},
-    }
+    assert denied['"elasticfilesystem:ClientRootAccess"'] is None
+    assert denied['"*"'] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("action", [MOUNT, WRITE])
+@pytest.mark.parametrize(
+    ("handle", "admitted"),
+    [("fs-1::fsap-1", True), ("fs-1", False), ("fs-1:/teams", False), ("fs-1::fsap-gone", False)],
+)
+def test_files_are_for_those_who_come_by_an_access_point(action: str, handle: str, admitted: bool) -> None:
+    owner = "arn:aws-us-gov:elasticfilesystem:us-gov-west-1:123456789012"
+    policy = file_system_policy(f"{owner}:file-system/fs-1")
+    found = refusal(policy, handle, {"fsap-1": f"{owner}:access-point/fsap-1"}, action)
+    assert found == (None if admitted else REFUSED)
+
+
+def test_who_may_mount_by_an_identity_policy_needs_an_access_point_too() -> None:
+    """A Deny alone holds for everybody."""
+    without_allow = json.loads(file_system_policy("arn:aws:elasticfilesystem:us-east-1:1:file-system/fs-1"))
+    anything = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:*"}
+    policy = json.dumps({"Statement": [*without_allow["Statement"], anything]})
+    assert refusal(policy, "fs-1", {}) == REFUSED
+
+
+def test_a_file_system_without_a_policy_admits_everybody() -> None:
+    assert refusal(None, "fs-1", {}) is None
 
 
 def test_grants_of_the_key_are_for_aws_services_alone() -> None:

@@ -150,7 +150,8 @@ class TestAnInterruptedRunBefore:
             if list(command[:-1]) != [sys.executable, "-m", "reports.interrupted"]:
                 return started(command, given)
             out, error = io.StringIO(), io.StringIO()
-            with mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode()))), redirect_stdout(out), redirect_stderr(error):
+            typed = io.TextIOWrapper(io.BytesIO(given.encode()), encoding="utf-8")
+            with mock.patch("sys.stdin", typed), redirect_stdout(out), redirect_stderr(error):
                 code = reports.interrupted.main([command[-1]])
             return subprocess.CompletedProcess(command, code, out.getvalue(), error.getvalue())
 

@@ -160,6 +160,33 @@ class Plan(_BackupResource):
         cloud.client("backup").delete_backup_plan(BackupPlanId=id)
 
 
+# The provider's names of what has to hold of a resource's tags, and AWS Backup's.
+_CONDITIONS = {
+    "stringEquals": "StringEquals",
+    "stringLikes": "StringLike",
+    "stringNotEquals": "StringNotEquals",
+    "stringNotLikes": "StringNotLike",
+}
+
+
+def as_the_api_has_them(given: list[Properties]) -> dict[str, list[dict[str, str]]]:
+    """The conditions of a selection as AWS Backup takes them."""
+    return {
+        _CONDITIONS[operator]: [{"ConditionKey": one["key"], "ConditionValue": one["value"]} for one in pairs]
+        for block in given
+        for operator, pairs in block.items()
+    }
+
+
+def _conditions(selection: dict[str, Any]) -> Properties:
+    found = selection.get("Conditions") or {}
+    return {
+        name: [{"key": one["ConditionKey"], "value": one["ConditionValue"]} for one in found[operator]]
+        for name, operator in _CONDITIONS.items()
+        if found.get(operator)
+    }
+
+
 class Selection(AwsResource):
     """What a plan backs up, and the role that it does so with. Its id is the selection's; nothing of it can change."""
 
@@ -167,7 +194,7 @@ class Selection(AwsResource):
     force_new = frozenset({"iamRoleArn", "name", "planId", "resources", "notResources", "conditions", "selectionTags"})
     longest_name = 50
     name_pattern = r"[a-zA-Z0-9._-]{1,50}"
-    unmodelled = frozenset({"conditions", "selectionTags"})
+    unmodelled = frozenset({"selectionTags"})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         for where, arn in each(inputs, "resources[]"):
@@ -175,7 +202,11 @@ class Selection(AwsResource):
                 yield Refused(f"{where} must be an ARN, not {arn}", where)
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        optional = {"Resources": inputs.get("resources"), "NotResources": inputs.get("notResources")}
+        optional = {
+            "Resources": inputs.get("resources"),
+            "NotResources": inputs.get("notResources"),
+            "Conditions": as_the_api_has_them(inputs.get("conditions") or []),
+        }
         made = cloud.client("backup").create_backup_selection(
             BackupPlanId=inputs["planId"],
             BackupSelection={
@@ -195,6 +226,7 @@ class Selection(AwsResource):
             "iamRoleArn": selection["IamRoleArn"],
             "resources": selection.get("Resources"),
             "notResources": selection.get("NotResources") or [],
+            **({"conditions": [conditions]} if (conditions := _conditions(selection)) else {}),
         }
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:

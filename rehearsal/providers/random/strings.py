@@ -59,8 +59,18 @@ class RandomString(RandomValue):
             raise Refused(f"at least one of {', '.join(_CLASSES)} must be true")
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The text is its own id."""
-        text = _draw_text(inputs)
+        """A text as the inputs ask for."""
+        return self.known_as(_draw_text(inputs))
+
+    def imported(self, id: str) -> tuple[Properties, Properties]:
+        """What is imported is the text, as if nothing but its length had been asked for."""
+        switches = dict.fromkeys((*_CLASSES, "number"), True)
+        inputs = {"length": len(id), **switches, **dict.fromkeys((minimum for minimum, _ in _CLASSES.values()), 0)}
+        known_as, outputs = self.known_as(id)
+        return inputs, {**inputs, **outputs, "id": known_as}
+
+    def known_as(self, text: str) -> tuple[str, Properties]:
+        """The id and the outputs of a text: it is its own id."""
         return text, {"result": text}
 
 
@@ -71,11 +81,10 @@ class RandomPassword(RandomString):
     computed: ClassVar[frozenset[str]] = frozenset({"result", "bcryptHash"})
     secret_outputs: ClassVar[frozenset[str]] = computed
 
-    def draw(self, inputs: Properties) -> tuple[str, Properties]:
+    def known_as(self, text: str) -> tuple[str, Properties]:
         """The id says nothing about the password."""
-        password = _draw_text(inputs)
-        hashed = bcrypt.hashpw(password.encode()[:_BCRYPT_BYTES], bcrypt.gensalt(_BCRYPT_COST))
-        return "none", {"result": password, "bcryptHash": hashed.decode()}
+        hashed = bcrypt.hashpw(text.encode()[:_BCRYPT_BYTES], bcrypt.gensalt(_BCRYPT_COST))
+        return "none", {"result": text, "bcryptHash": hashed.decode()}
 
 
 def _draw_text(inputs: Properties) -> str:

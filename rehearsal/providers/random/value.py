@@ -24,9 +24,14 @@ _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "text", list: 
 
 
 class RandomValue(ResourceType):
-    """A random value. `takes` names its inputs, beside `keepers`: a map whose change draws a new value."""
+    """A random value. `takes` names its inputs, beside `keepers`: a map whose change draws a new value.
+
+    An id is open in every state, be the outputs of the same value secret or not.
+    """
 
     takes: ClassVar[dict[str, Input]]
+    # Of Terraform's types all but random_bytes have an attribute of that name.
+    outputs_have_id: ClassVar[bool] = True
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
         """Draws the value: its id, and the outputs that are no inputs."""
@@ -65,15 +70,17 @@ class RandomValue(ResourceType):
     def create(self, inputs: Properties, request: Request) -> tuple[str, Properties]:
         """Draws the value."""
         id, drawn = self.draw(inputs)
-        return id, {**inputs, **drawn}
+        return id, {**inputs, **drawn, **({"id": id} if self.outputs_have_id else {})}
 
     def read(
         self, id: str, inputs: Properties, olds: Properties, request: Request
     ) -> tuple[Properties, Properties] | None:
-        """The state: a random value lives nowhere else. Raises Refused on an import."""
-        if not olds:
-            raise Refused(f"the rehearsal does not model the import of {self.token}")
-        return inputs, olds
+        """The state: a random value lives nowhere else. On an import `id` says which value it is."""
+        return (inputs, olds) if olds else self.imported(id)
+
+    def imported(self, id: str) -> tuple[Properties, Properties]:
+        """The inputs and outputs of a value that is imported by `id`. Raises Refused."""
+        raise Refused(f"the rehearsal does not model the import of {self.token}")
 
     def update(
         self, id: str, inputs: Properties, olds: Properties, old_inputs: Properties, request: Request

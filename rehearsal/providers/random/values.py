@@ -42,12 +42,14 @@ class RandomBytes(RandomValue):
     token: ClassVar[str] = "random:index/randomBytes:RandomBytes"
     computed: ClassVar[frozenset[str]] = frozenset({"base64", "hex"})
     secret_outputs: ClassVar[frozenset[str]] = computed
+    outputs_have_id: ClassVar[bool] = False
     takes: ClassVar[dict[str, Input]] = {"length": Input(int, required=True, at_least=1)}
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The id says nothing about the bytes."""
+        """The bytes are their own id, which no state encrypts (computeRandomBytesID of pulumi-random)."""
         drawn = secrets.token_bytes(inputs["length"])
-        return "none", {"base64": base64.b64encode(drawn).decode(), "hex": drawn.hex()}
+        id = base64.b64encode(drawn).decode()
+        return id, {"base64": id, "hex": drawn.hex()}
 
 
 class RandomInteger(RandomValue):

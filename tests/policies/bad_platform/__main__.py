@@ -7,6 +7,7 @@ import json
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as k8s
+import pulumi_random as random
 
 production = aws.Provider("production", region="us-east-1", default_tags={"tags": {"Lifecycle": "production"}})
 forgotten = aws.Provider(
@@ -128,6 +129,12 @@ k8s.core.v1.ConfigMap(
         "clientSecret": "hunter2hunter2",
     },
     opts=in_cluster,
+)
+token = random.RandomId(
+    "token", byte_length=16, opts=pulumi.ResourceOptions(additional_secret_outputs=["hex", "b64Std"])
+)
+k8s.core.v1.Secret(
+    "token", metadata={"name": "token", "namespace": "team"}, string_data={"token": token.hex}, opts=in_cluster
 )
 k8s.apps.v1.Deployment(
     "jobs",
@@ -263,8 +270,9 @@ aws.ec2.SecurityGroup(
 )
 aws.ebs.Volume("disk", availability_zone="us-east-1a", size=10, opts=on_aws)
 file_system = aws.efs.FileSystem("homes", opts=on_aws)
+mounts = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:Client*"}
 aws.efs.FileSystemPolicy(
-    "homes", file_system_id=file_system.id, policy=json.dumps({**anybody, "Statement": []}), opts=on_aws
+    "homes", file_system_id=file_system.id, policy=json.dumps({**anybody, "Statement": [mounts]}), opts=on_aws
 )
 aws.rds.Instance(
     "people",

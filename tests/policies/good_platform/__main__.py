@@ -171,6 +171,12 @@ CONFINED: Any = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 MODEST: Any = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}}
+k8s.core.v1.Secret(
+    "token",
+    metadata={"name": "token", "namespace": "team"},
+    string_data={"token": random.RandomPassword("token", length=40).result},
+    opts=in_cluster,
+)
 k8s.apps.v1.Deployment(
     "jobs",
     metadata={"name": "jobs", "namespace": "team"},
@@ -380,7 +386,7 @@ aws.rds.Instance(
     storage_encrypted=True,
     publicly_accessible=False,
     skip_final_snapshot=False,
-    final_snapshot_identifier="people-final",
+    final_snapshot_identifier=random.RandomId("people", byte_length=4).hex.apply(lambda end: f"people-final-{end}"),
     backup_retention_period=14,
     opts=protected,
 )
