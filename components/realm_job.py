@@ -195,5 +195,5 @@ def _reference(named: tuple[str, SecretReference]) -> Any:
     return _keys(reference.kubernetes_secret, reference.key, variable)
 
 
-def _keys(secret: str | None, key: str, file: str) -> Any:
+def _keys(secret: str | None, key: str | None, file: str) -> Any:
     return {"name": secret, "items": [{"key": key, "path": file}]}

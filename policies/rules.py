@@ -88,7 +88,7 @@ class UndecidedError(UnknownValueError):
         self.advices: list[tuple[str, str | None]] = []
         if places:
             self.advices.append((f"not yet known: {', '.join(places)}; checked again in `pulumi up`", None))
-        for found, urn in dict.fromkeys((one.found, one.resource and one.resource.urn) for one in unknown):
+        for found, urn in dict.fromkeys((one.found, one.resource.urn if one.resource else None) for one in unknown):
             if isinstance(found, NotDecided):
                 self.advices.append((f"not decided: {found}", urn))
         self.message = ". ".join(message for message, _ in self.advices)

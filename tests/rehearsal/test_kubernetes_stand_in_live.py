@@ -458,7 +458,9 @@ class TestReleases:
     def karpenter(namespace: str, **inputs: Any) -> Properties:
         return {"chart": "karpenter", "name": "karpenter", "namespace": namespace, "skipCrds": True, **inputs}
 
-    def test_definitions_come_and_go_with_the_crd_chart(self, stack: Stack, cluster: ControlPlane) -> None:
+    def test_definitions_come_and_go_with_the_crd_chart(
+        self, stack: Stack, cluster: ControlPlane, provider: KubernetesProvider
+    ) -> None:
         inputs = {"chart": "karpenter-crd", "name": "karpenter-crd", "namespace": stack.namespace()}
         release = stack.create(RELEASE, "karpenter-crd", inputs)
         kind = "CustomResourceDefinition.apiextensions.k8s.io/apiextensions.k8s.io/v1"
@@ -472,7 +474,7 @@ class TestReleases:
         assert pool.id == "cpu"
         with pytest.raises(Refused, match=r"spec\.weight"):
             stack.preview(NODE_POOL, "heavy", {"spec": {"template": template, "weight": 1000}})
-        self.admits_what_policies_ask_for(stack.provider.cluster)
+        self.admits_what_policies_ask_for(provider.cluster)
         definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodepools.karpenter.sh"
         owner = cluster.request("GET", definition)["metadata"]["annotations"]["meta.helm.sh/release-name"]
         assert owner == "karpenter-crd"

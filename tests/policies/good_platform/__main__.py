@@ -205,7 +205,7 @@ k8s.apps.v1.Deployment(
 k8s.core.v1.Pod(
     "cuda",
     metadata={"name": "cuda", "namespace": "team"},
-    spec={
+    spec={  # type: ignore[arg-type]
         "tolerations": ON_GPU_NODES[:1],
         "containers": [
             {
