@@ -114,8 +114,8 @@ def _profile(profile: Profile, settings: Settings, hub: Hub) -> dict[str, Any]:
 
 
 def _pool(name: str, pool: NodePool) -> dict[str, Any]:
-    """A pool's limits, and what one pod can have on its largest machine (of each resource, on whichever has most)."""
-    types = pool.instance_types
+    """A pool's limits, and what a pod can have on the largest machine within them (of each, on whichever has most)."""
+    types = pool.types_within_limits
     largest: dict[str, Any] = {
         "cpu": max(map(vcpu_for_pods, types)),
         "memory": f"{int(max(map(memory_for_pods, types)))}Gi",
