@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Tests that rehearse wait most of the time: two workers a core (tests/conftest.py). Those of `make unit` never wait.
 SPREAD := --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock clean
+.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock outdated clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -63,6 +63,9 @@ lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
 	  pyproject.toml --output-file requirements.txt
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml --group rehearsal --group hub --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+outdated: $(INSTALLED)  ## Each pin beside the newest that is served, security first; WRITE=1 records digests of images
+	$(RUN) -m ci.outdated $(if $(filter-out 0,$(WRITE)),--write)
 
 clean:  ## Removes the Python environment; the toolchain's cache stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
