@@ -17,6 +17,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+import contracts
+
 from .cache import cache_folder, locked
 from .downloads import get, verify
 from .tools import ToolMissing
@@ -24,8 +26,8 @@ from .tools import ToolMissing
 KEYCLOAK = "26.7.3"
 """The newest that Maven serves, up to the image that the platform runs (contracts/images.json)."""
 
-CONFIG_CLI = "6.5.0"
-CONFIG_CLI_BUILT_FOR = "26.5.4"
+# The tag of its image: its release, and the Keycloak that it was built for.
+CONFIG_CLI, _, CONFIG_CLI_BUILT_FOR = contracts.image("keycloak-config-cli").rpartition(":")[2].partition("-")
 
 # Maven gets it from where its own settings say, so that a mirror serves here too.
 _MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
