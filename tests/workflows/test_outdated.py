@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_registry import FakeRegistry, fake_registry
@@ -40,9 +41,9 @@ def asking(registry: FakeRegistry) -> Registries:
     return Registries(github=registry.url, advisories=registry.url)
 
 
-def image(registry: FakeRegistry, **changed: str) -> Pin:
-    given = {"name": "keycloak", "version": "26.8.2", "repository": f"{registry.host}/keycloak/keycloak", **changed}
-    return Pin(kind="image", **given)
+def image(registry: FakeRegistry, **changed: Any) -> Pin:
+    pin = Pin(kind="image", name="keycloak", version="26.8.2", repository=f"{registry.host}/keycloak/keycloak")
+    return replace(pin, **changed)
 
 
 def test_newest_is_of_the_same_line_of_versions() -> None:
