@@ -141,7 +141,7 @@ class Ingress(pulumi.ComponentResource):
             aws.vpc.SecurityGroupIngressRule(
                 f"{name}-alb-open",
                 security_group_id=args.load_balancer.security_group_id,
-                description="HTTPS from anywhere, for open paths: the listener's rules have the ranges of the others",
+                description="HTTPS from anywhere, for open paths; rules of the listener have the ranges of the others",
                 ip_protocol="tcp",
                 from_port=HTTPS,
                 to_port=HTTPS,
