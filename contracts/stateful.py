@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from contracts import _read, chart_name
 
@@ -26,7 +26,7 @@ def verdict(type_: str, inputs: Mapping[str, Any] | None = None) -> Verdict:
             return "none"
         name = name.removesuffix("List")
     judged = _judged().get((provider, module.partition("/")[0], name), "unknown")
-    return judged if isinstance(judged, str) else _by_inputs(judged, inputs or {})
+    return _by_inputs(judged, inputs or {}) if isinstance(judged, Mapping) else cast("Verdict", judged)
 
 
 @cache
