@@ -41,7 +41,7 @@ def refusal(policy: str | None, handle: str, access_points: Mapping[str, str], a
     context = {
         "elasticfilesystem:AccessedViaMountTarget": "true",
         "aws:SecureTransport": "true",
-        **({_ACCESS_POINT: access_points[point]} if point in access_points else {}),
+        **({_ACCESS_POINT: access_points[point]} if point is not None and point in access_points else {}),
     }
     statements = json.loads(policy)["Statement"]
     effects = {
