@@ -36,10 +36,9 @@ def test_gpus_are_in_mig_mode_before_kubelet_starts() -> None:
     sliced = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})
     assert (user_data(sliced) or "").startswith("#!/bin/bash\n")
     both = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb", "imageCache": {"method": "soci"}})
-    message = email.message_from_string(user_data(both) or "")
-    parts = {part.get_content_type(): str(part.get_payload()) for part in message.walk()}
-    assert parts["text/x-shellscript"].strip() == (user_data(sliced) or "").strip()
-    config = yaml.safe_load(parts["application/node.eks.aws"])
+    parts = {part.get_content_type(): part for part in email.message_from_string(user_data(both) or "").walk()}
+    assert str(parts["text/x-shellscript"].get_payload()).strip() == (user_data(sliced) or "").strip()
+    config = yaml.safe_load(str(parts["application/node.eks.aws"].get_payload()))
     assert config["spec"]["featureGates"] == {"FastImagePull": True}
 
 
