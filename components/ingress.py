@@ -63,14 +63,15 @@ class Rule:
     cidrs: Sequence[str] = ()
 
     @property
-    def conditions(self) -> list[dict[str, Any]]:
+    def conditions(self) -> list[aws.lb.ListenerRuleConditionArgsDict]:
         """As ELB takes them: all of them have to be met."""
-        ranges = [{"source_ip": {"values": list(self.cidrs)}}] if self.cidrs else []
-        return [
+        found: list[aws.lb.ListenerRuleConditionArgsDict] = [
             {"host_header": {"values": [self.host]}},
             {"path_pattern": {"values": list(self.paths)}},
-            *ranges,
         ]
+        if self.cidrs:
+            found.append({"source_ip": {"values": list(self.cidrs)}})
+        return found
 
 
 class Ingress(pulumi.ComponentResource):

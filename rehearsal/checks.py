@@ -221,7 +221,7 @@ def _needed(resource: Mapping[str, Any], by_urn: Mapping[str, Mapping[str, Any]]
     waiting = [resource]
     while waiting:
         one = waiting.pop()
-        found = {urn for urn in (one.get("parent"), *one.get("dependencies", [])) if urn in by_urn} - seen
+        found = {urn for urn in (one.get("parent", ""), *one.get("dependencies", [])) if urn in by_urn} - seen
         seen |= found
         waiting += [by_urn[urn] for urn in found]
     return seen

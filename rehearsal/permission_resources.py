@@ -34,6 +34,8 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "SnapshotName": ("DBSnapshotIdentifier",),
     "SubnetGroupName": ("DBSubnetGroupName",),
 }
+# What a call may say, and ARNs leave out: rules of the default event bus are `rule/NAME`.
+_LEFT_OUT = frozenset({("EventBusName", "default")})
 # A parameter of these is a path or an address that ends with the name.
 _LAST_PART = frozenset({"AliasName", "QueueUrl"})
 
@@ -66,7 +68,8 @@ def _arn(template: str, parameters: Mapping[str, str], place: Place) -> str:
 
 def _said(variable: str, parameters: Mapping[str, str]) -> str:
     for name in (*_PARAMETERS.get(variable, ()), variable, f"{variable[0].lower()}{variable[1:]}"):
-        if value := parameters.get(name):
+        value = parameters.get(name)
+        if value and (variable, value) not in _LEFT_OUT:
             value = value.rpartition(":")[2] if value.startswith("arn:") else value
             return value.rpartition("/")[2] if name in _LAST_PART or value.startswith("key/") else value
     return "*"

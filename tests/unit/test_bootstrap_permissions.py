@@ -432,7 +432,11 @@ OIDC = {"identityProviderConfig.type": "oidc", "identityProviderConfig.name": "k
         ),
         ("iam:CreateRole", {"RoleName": "CLUSTER-system-1"}, f"{IAM}:role/CLUSTER-system-1"),
         ("iam:DeletePolicy", {"PolicyArn": f"{IAM}:policy/CLUSTER-x-1"}, f"{IAM}:policy/CLUSTER-x-1"),
-        ("events:PutTargets", {"Rule": "CLUSTER-spot-1"}, "arn:aws:events:us-east-1:123456789012:rule/CLUSTER-spot-1"),
+        (
+            "events:PutTargets",
+            {"Rule": "CLUSTER-spot-1", "EventBusName": "default"},
+            "arn:aws:events:us-east-1:123456789012:rule/CLUSTER-spot-1",
+        ),
         (
             "logs:CreateLogGroup",
             {"logGroupName": "/aws/eks/CLUSTER/cluster"},

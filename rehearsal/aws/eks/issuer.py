@@ -47,5 +47,5 @@ def _admitted(balancer: Any) -> list[str]:
     groups = [ec2.get_security_group_from_id(id) for id in balancer.security_groups or []]
     rules = [rule for group in groups if group for rule in group.ingress_rules]
     # A rule for every protocol has no ports.
-    admitting = [rule for rule in rules if rule.from_port is None or rule.from_port <= _HTTPS <= rule.to_port]
+    admitting = [rule for rule in rules if _HTTPS in range(rule.from_port or 0, (rule.to_port or _HTTPS) + 1)]
     return [rule.ip_range["CidrIp"] for rule in admitting if rule.ip_range.get("CidrIp")]
