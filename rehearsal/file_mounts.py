@@ -37,11 +37,11 @@ def refusal(policy: str | None, handle: str, access_points: Mapping[str, str], a
     if policy is None:
         return None
     _, _, place = handle.partition(":")
-    point = place.removeprefix(":") if place.startswith(":") else None
+    arn = access_points.get(place.removeprefix(":")) if place.startswith(":") else None
     context = {
         "elasticfilesystem:AccessedViaMountTarget": "true",
         "aws:SecureTransport": "true",
-        **({_ACCESS_POINT: access_points[point]} if point is not None and point in access_points else {}),
+        **({_ACCESS_POINT: arn} if arn else {}),
     }
     statements = json.loads(policy)["Statement"]
     effects = {
