@@ -82,7 +82,8 @@ class ClusterArgs:
     `administrators`, `viewers` and `previewers` are ARNs of IAM roles and users, `caller_arn` is the identity that runs
     the program, as `sts:GetCallerIdentity` gives it. The zones of `control_plane_subnet_ids` are fixed for the
     cluster's life. `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
-    `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach.
+    `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach;
+    `nodes_after` is what outlives these nodes, and the control plane does not wait for.
     `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
     the control plane.
     """
@@ -105,6 +106,7 @@ class ClusterArgs:
     protect: bool = False
     deletion_protection: bool = False
     node_tags: Mapping[str, str]
+    nodes_after: Sequence[pulumi.Resource] = ()
 
 
 class Cluster(pulumi.ComponentResource):
@@ -189,8 +191,8 @@ class Cluster(pulumi.ComponentResource):
         )
         control_plane = cluster.eks_cluster
 
-        # A DaemonSet, so it is complete without a node, and the first controller on the system nodes needs it.
-        agent = aws.eks.Addon(
+        # A DaemonSet, so it is complete without a node. Controllers depend on the whole component, and so on it.
+        aws.eks.Addon(
             f"{name}-pod-identity-agent",
             cluster_name=control_plane.name,
             addon_name="eks-pod-identity-agent",
@@ -198,7 +200,7 @@ class Cluster(pulumi.ComponentResource):
             resolve_conflicts_on_update="OVERWRITE",
             opts=child,
         )
-        node_group = self._system_node_group(name, args, cluster, after(cluster, agent))
+        node_group = self._system_node_group(name, args, cluster, after(cluster, *args.nodes_after))
         aws.eks.Addon(
             f"{name}-coredns",
             cluster_name=control_plane.name,

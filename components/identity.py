@@ -68,7 +68,8 @@ class IdentityArgs:
     Without a domain, `addresses` are those of `kubectl port-forward`. `teams` have groups, beside those that the
     settings name. The database is in `subnet_ids`, and reached from nodes in `node_security_group_id`. `production` has
     a snapshot taken of it before Keycloak is upgraded, `protect` keeps it from being deleted. With `kubectl` people
-    sign in to the Kubernetes API too.
+    sign in to the Kubernetes API too. `pods_after` is what the pods need to run; RDS waits for the network only, as it
+    takes the longest.
     """
 
     settings: IdentitySettings
@@ -82,13 +83,14 @@ class IdentityArgs:
     teams: Collection[str] = ()
     kubectl: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
+    pods_after: Sequence[pulumi.Resource] = ()
 
 
 class Identity(pulumi.ComponentResource):
     """Keycloak with the realm `gpulab`, and its database.
 
     `client_secrets` are those of the realm's clients, by client id; `published` is what the load balancer shows of it.
-    A tool depends on the component: before, nobody can sign in to it.
+    Before it is there, nobody can sign in to a tool.
     """
 
     realm_url: str
@@ -134,7 +136,7 @@ class Identity(pulumi.ComponentResource):
                 image=settings.keycloak.image,
                 charts=args.charts,
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=secrets),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*secrets, *args.pods_after]),
         )
 
         first_passwords = {
@@ -186,7 +188,7 @@ class Identity(pulumi.ComponentResource):
         self.register_outputs({"realm_url": self.realm_url, "internal_realm_url": self.internal_realm_url})
 
     def _database(self, name: str, args: IdentityArgs, namespace: pulumi.Input[str]) -> Connection:
-        database, child = args.settings.database, pulumi.ResourceOptions(parent=self)
+        database = args.settings.database
         if database.kind == "cloudnative-pg":
             in_cluster = ClusterDatabaseArgs(
                 namespace=namespace,
@@ -195,7 +197,8 @@ class Identity(pulumi.ComponentResource):
                 protect=args.protect,
                 charts=args.charts,
             )
-            return ClusterDatabase(name, in_cluster, opts=child).connection
+            pods = pulumi.ResourceOptions(parent=self, depends_on=list(args.pods_after))
+            return ClusterDatabase(name, in_cluster, opts=pods).connection
         on_rds = RdsDatabaseArgs(
             identifier=f"{args.cluster_name}-{DATABASE}",
             database=DATABASE,
@@ -211,7 +214,7 @@ class Identity(pulumi.ComponentResource):
             deletion_protection=args.protect,
             snapshot_before=KEYCLOAK_VERSION if args.production else None,
         )
-        return RdsDatabase(name, on_rds, opts=child).connection
+        return RdsDatabase(name, on_rds, opts=pulumi.ResourceOptions(parent=self)).connection
 
 
 def published_service(addresses: Addresses, namespace: pulumi.Input[str]) -> PublishedService:

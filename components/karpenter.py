@@ -7,7 +7,7 @@ The IAM statements, the queue and its rules are those of the CloudFormation temp
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ class KarpenterArgs:
 
     `charts` is the stack file's `gpulab:charts`. `isolated_vpc`: there is no way out of the VPC (`nat: none`), so the
     controller does not ask for prices, and node classes use the instance profile made here, as IAM cannot be reached.
+    `controller_after` is what its pods need to run: system nodes and the Pod Identity agent.
     """
 
     cluster_name: pulumi.Input[str]
@@ -66,14 +67,15 @@ class KarpenterArgs:
     account_id: pulumi.Input[str]
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
     isolated_vpc: bool = False
+    controller_after: Sequence[pulumi.Resource] = ()
 
 
 class Karpenter(pulumi.ComponentResource):
     """The controller with its role and interruption queue, and the role of the nodes that it makes.
 
-    Node pools depend on `release`: they have to be gone, and their nodes with them, while the controller runs. The
-    component itself has to depend on the system nodes and on the Pod Identity agent. `instance_profile_name` is None
-    unless the VPC is isolated: elsewhere Karpenter makes a profile for each node class, from `node_role_name`.
+    Node pools depend on the component: they have to be gone, and their nodes with them, while the controller runs.
+    `instance_profile_name` is None unless the VPC is isolated: elsewhere Karpenter makes a profile for each node class,
+    from `node_role_name`.
     """
 
     node_role_name: pulumi.Output[str]
@@ -200,6 +202,7 @@ class Karpenter(pulumi.ComponentResource):
                 child,
                 pulumi.ResourceOptions(
                     depends_on=[
+                        *args.controller_after,
                         crds,
                         association,
                         *permissions,

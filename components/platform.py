@@ -149,10 +149,12 @@ class Platform(pulumi.ComponentResource):
                 protect=settings.lifecycle.protects,
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
+                # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
+                # balancer outlives the nodes that it sends requests to. The control plane, which takes the longest of
+                # all, waits for its subnets only.
+                nodes_after=[network, *([load_balancer] if load_balancer else [])],
             ),
-            # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
-            # balancer outlives the nodes that it sends requests to.
-            opts=after(on_aws, network, *([load_balancer] if load_balancer else [])),
+            opts=on_aws,
         )
         in_cluster = pulumi.ResourceOptions(parent=self, providers=[aws_provider, cluster.provider])
         storage = Storage(
@@ -187,10 +189,10 @@ class Platform(pulumi.ComponentResource):
                 account_id=caller.account_id,
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
+                # Its pods run on the system nodes, and get their role's credentials there.
+                controller_after=[cluster],
             ),
-            # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
-            # volumes, which only a driver takes off them, and mounts, which end with their targets.
-            opts=after(in_cluster, cluster, storage),
+            opts=in_cluster,
         )
         node_pools = NodePools(
             f"{name}-pools",
@@ -201,8 +203,9 @@ class Platform(pulumi.ComponentResource):
                 instance_profile_name=karpenter.instance_profile_name,
                 tags=settings.node_tags,
             ),
-            # Only a running Karpenter takes a pool's nodes away.
-            opts=after(in_cluster, karpenter),
+            # Only a running Karpenter takes a pool's nodes away. These have volumes, which only a driver takes off
+            # them, and mounts, which end with their targets.
+            opts=after(in_cluster, karpenter, storage),
         )
         # Both go before the pools' nodes do.
         beside_pools = after(in_cluster, node_pools)
@@ -255,14 +258,16 @@ class Platform(pulumi.ComponentResource):
                     teams=settings.teams,
                     kubectl=settings.cluster.oidc,
                     charts=settings.charts,
+                    # They may run on the system nodes, and on those of Karpenter where these are full.
+                    pods_after=[node_pools],
                 ),
-                # Its pods may run on the system nodes, and on those of Karpenter where these are full.
-                opts=beside_pools,
+                opts=in_cluster,
             )
             published = [*published, identity.published]
             if settings.running_hub:
-                # It starts notebooks in the teams' namespaces, for people who sign in; its database may be a claim.
-                hub_opts = after(beside_pools, self.volume_gate, teams, identity)
+                # It starts notebooks in the teams' namespaces, and its database may be a claim. It asks nothing of
+                # Keycloak until somebody signs in, so both start at the same time.
+                hub_opts = after(beside_pools, self.volume_gate, teams)
                 hub = self._hub(f"{name}-hub", settings, network, cluster, identity, hub_opts)
                 published = [*published, hub.published]
 

@@ -19,6 +19,7 @@ from components.platform import permissions_boundary_transform
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
+PEOPLE: dict[str, Any] = {"gpulab:identity": {"administrators": ["ada@example.com"]}}
 UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock": True}}
 
 
@@ -104,15 +105,41 @@ def test_destruction_runs_from_node_pools_to_network(lab):
     assert drivers
     assert doors
     for part in (*drivers, *doors):
-        order = [gate, pool, node_class, karpenter, crds, part]
-        for first, second in itertools.pairwise(order):
+        for first, second in itertools.pairwise([gate, pool, node_class, part]):
             assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    for first, second in ((node_class, karpenter), (karpenter, crds)):
+        assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
     for first, second in itertools.pairwise([karpenter, dns, system_nodes, control_plane]):
         assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
     assert all(lab.needs(driver, system_nodes) for driver in drivers)
     # A route is no output of any subnet, and nodes that are being drained still need it.
     for part in resources_of(lab, "Network"):
-        assert lab.needs(control_plane, part), part.urn
+        assert lab.needs(system_nodes, part), part.urn
+
+
+def test_the_control_plane_waits_for_its_subnets_and_nothing_else_of_the_network(lab):
+    control_plane = lab.one("eks:index:Cluster")
+    waited_for = {r.type for r in resources_of(lab, "Network") if lab.needs(control_plane, r)}
+    assert waited_for == {"aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"}
+
+
+def test_what_aws_makes_slowly_starts_with_the_network(mocks, eks):
+    deploy(mocks, **PEOPLE)
+    (database,) = mocks.all("aws:rds/instance:Instance")
+    for early in (database, *mocks.all("aws:efs/fileSystem:FileSystem")):
+        assert not mocks.needs(early, mocks.one("eks:index:Cluster")), early.urn
+    keycloak = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-identity-keycloak")
+    assert mocks.needs(keycloak, database)
+    assert mocks.needs(keycloak, mocks.one("kubernetes:karpenter.sh/v1:NodePool"))
+
+
+def test_karpenter_waits_for_no_storage_and_its_role_and_queue_for_no_node(lab):
+    release = lab.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter")
+    assert not any(lab.needs(release, part) for part in resources_of(lab, "Storage"))
+    system_nodes = lab.one("eks:index:ManagedNodeGroup")
+    early = [r for r in resources_of(lab, "Karpenter") if r.urn != release.urn]
+    assert {r.type for r in early} >= {"aws:iam/role:Role", "aws:sqs/queue:Queue", "kubernetes:helm.sh/v3:Release"}
+    assert not [r.urn for r in early if lab.needs(r, system_nodes)]
 
 
 def test_nodes_can_join_until_the_last_pool_is_gone(lab):
