@@ -54,7 +54,7 @@ _NEW = (
     "ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateLaunchTemplate",
     "ec2:CreateNatGateway", "ec2:CreateNetworkInterface", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup",
     "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint",
-    # EKS asks whether whoever makes a node group with a launch template may start what it says.
+    # Of the NAT instance. And EKS asks it of whoever makes a node group with a launch template.
     "ec2:RunInstances",
     "elasticfilesystem:CreateFileSystem",
     "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup",
@@ -70,9 +70,10 @@ _OWN = (
     "ec2:*SecurityGroupRuleDescriptions*", "ec2:AttachInternetGateway", "ec2:CreateLaunchTemplateVersion",
     "ec2:CreateTags", "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteLaunchTemplate*",
     "ec2:DeleteNatGateway", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags", "ec2:DeleteVpc",
-    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyLaunchTemplate", "ec2:ModifySecurityGroupRules",
-    "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress",
-    "ec2:ReplaceRouteTableAssociation",
+    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyInstance*", "ec2:ModifyLaunchTemplate",
+    "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint",
+    "ec2:ReleaseAddress", "ec2:ReplaceRouteTableAssociation", "ec2:StartInstances", "ec2:StopInstances",
+    "ec2:TerminateInstances",
     "elasticfilesystem:*AccessPoint", "elasticfilesystem:*FileSystemPolicy", "elasticfilesystem:*MountTarget*",
     "elasticfilesystem:DeleteFileSystem", "elasticfilesystem:PutBackupPolicy",
     "elasticfilesystem:PutLifecycleConfiguration", "elasticfilesystem:TagResource", "elasticfilesystem:UntagResource",
@@ -84,8 +85,9 @@ _OWN = (
 )  # fmt: skip
 # What can't be told by the stack's tags, held to its region: the reason stands with each.
 _UNTAGGED = (
-    # Asked for by the association, which a NAT gateway takes with it.
-    "ec2:DisassociateAddress",
+    # Asked for by the association, which a NAT gateway takes with it; and by the interface that a NAT instance comes
+    # with.
+    "ec2:AssociateAddress", "ec2:DisassociateAddress",
     # Of EFS's mount targets, which has them made and deleted in its caller's name. None that is in use can be deleted.
     "ec2:DeleteNetworkInterface",
     # The image cache's snapshot comes from elsewhere.

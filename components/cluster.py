@@ -68,11 +68,15 @@ NEW_ENDPOINT_SECONDS = 90
 
 @dataclass(frozen=True, kw_only=True)
 class SystemNodesArgs:
-    """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB."""
+    """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB.
+
+    `spot`: EC2 may take a node back; the group starts another one then, and drains the one that goes.
+    """
 
     instance_types: Sequence[str]
     count: int
     volume_size: int
+    spot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +320,8 @@ class Cluster(pulumi.ComponentResource):
             version=args.version,
             ami_type=ami_type(args.system_nodes.instance_types),
             instance_types=list(args.system_nodes.instance_types),
+            # Left out for on-demand, which is EKS's own choice: a group that is there is replaced when it is given.
+            capacity_type="SPOT" if args.system_nodes.spot else None,
             node_role_arn=role.arn,
             subnet_ids=args.node_subnet_ids,
             # No autoscaler moves the group, so no size is left out of the comparison; EKS replaces one node at a time.

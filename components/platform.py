@@ -95,7 +95,6 @@ class Platform(pulumi.ComponentResource):
         partition = aws.get_partition_output(opts=asked).partition
         if pulumi.runtime.is_dry_run():
             quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, self, asked)
-        flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
         key_deletion_days = PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS
         # First of all: without its zone nothing here would ever be reached.
@@ -110,7 +109,8 @@ class Platform(pulumi.ComponentResource):
                 zones=settings.network.zones,
                 nat=settings.network.nat,
                 interface_endpoints=settings.network.endpoints,
-                flow_logs_retention_days=flow_logs.retention_days if flow_logs.enabled else None,
+                flow_logs_retention_days=settings.network.flow_logs.kept_days,
+                volume_tags=settings.node_tags,
             ),
             opts=on_aws,
         )
@@ -144,6 +144,7 @@ class Platform(pulumi.ComponentResource):
                     instance_types=settings.cluster.system_nodes.instance_types,
                     count=settings.cluster.system_nodes.count,
                     volume_size=settings.cluster.system_nodes.volume_size,
+                    spot=settings.cluster.system_nodes.capacity_type == "spot",
                 ),
                 key_deletion_window_days=key_deletion_days,
                 protect=settings.lifecycle.protects,
@@ -189,6 +190,7 @@ class Platform(pulumi.ComponentResource):
                 account_id=caller.account_id,
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
+                replicas=1 if settings.lifecycle.thrift else 2,
                 # Its pods run on the system nodes, and get their role's credentials there.
                 controller_after=[cluster],
             ),
@@ -258,8 +260,9 @@ class Platform(pulumi.ComponentResource):
                     teams=settings.teams,
                     kubectl=settings.cluster.oidc,
                     charts=settings.charts,
-                    # They may run on the system nodes, and on those of Karpenter where these are full.
-                    pods_after=[node_pools],
+                    # They may run on the system nodes, and on those of Karpenter where these are full; and their
+                    # database may be a claim.
+                    pods_after=[node_pools, self.volume_gate],
                 ),
                 opts=in_cluster,
             )

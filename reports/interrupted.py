@@ -69,6 +69,7 @@ _TAGGED: dict[str, tuple[str, str, str | None]] = {
     "aws:backup/plan:Plan": ("backup", "BackupPlansList", "name"),
     "aws:ec2/eip:Eip": ("ec2", "Addresses", None),
     "aws:ec2/flowLog:FlowLog": ("ec2", "FlowLogs", None),
+    "aws:ec2/instance:Instance": ("ec2", "Instances", None),
     "aws:ec2/internetGateway:InternetGateway": ("ec2", "InternetGateways", None),
     "aws:ec2/launchTemplate:LaunchTemplate": ("ec2", "LaunchTemplates", "name"),
     "aws:ec2/natGateway:NatGateway": ("ec2", "NatGateways", None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
@@ -31,6 +31,9 @@ _SYSTEM_VCPU, _SYSTEM_MEMORY_MIB = 2, 4096
 _PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
 _ASSUMED_ROLE = re.compile(r"arn:(aws[a-z-]*):sts::(\d{12}):assumed-role/([^/]+)/.+")
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+
+# All of one size, so that the pods fit whichever EC2 has most of: spot is steady with several types to choose from.
+_THRIFTY_TYPES = ("t4g.large", "m6g.large", "m7g.large")
 
 _PUBLIC_CIDRS_LIMIT = 40
 
@@ -125,12 +128,34 @@ class SystemNodes(Section):
     """The managed node group for what must run before Karpenter brings nodes, Karpenter included."""
 
     instance_types: Annotated[tuple[str, ...], DISTINCT, at_least_one("instance type")] = Field(
-        default=("m7i.large",), description="Instance types of one architecture, without GPUs, preferred first."
+        default=("m7i.large",),
+        description="Instance types of one architecture, without GPUs, preferred first; m7i.large by default, with "
+        f"lifecycle.thrift {', '.join(_THRIFTY_TYPES)}.",
+        json_schema_extra=without_default,
+    )
+    capacity_type: Literal["on-demand", "spot"] = Field(
+        default="on-demand",
+        description="spot, for labs: at a price that moves, and EC2 takes a node back with two minutes' notice; the "
+        "default with lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
     count: Annotated[StrictInt, whole(2, 20, "nodes")] = Field(default=2, description="Nodes, spread over the zones.")
     volume_size: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(
-        default=50, description="Root volume in GiB, gp3, encrypted."
+        default=50,
+        description="Root volume in GiB, gp3, encrypted; 50 by default, 30 with lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """A lab that is to cost little has small machines, as EC2 can spare them."""
+        thrifty = {"instanceTypes": list(_THRIFTY_TYPES), "capacityType": "spot", "volumeSize": 30}
+        return {**thrifty, **given} if facts.thrift else given
+
+    @rule
+    def _spot_for_labs_alone(self, facts: Facts) -> Findings:
+        if facts.production and self.capacity_type == "spot":
+            yield ("capacityType",), "is for labs: Karpenter and sign-in run on these nodes, take on-demand"
 
     @rule
     def _instance_types_of_the_catalogue(self, facts: Facts) -> Findings:
@@ -192,8 +217,8 @@ class Cluster(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Named after the stack by default."""
-        return {"name": f"gpulab-{facts.stack}", **given}
+        """Named after the stack by default. The system nodes' defaults depend on the lifecycle."""
+        return {"name": f"gpulab-{facts.stack}", "systemNodes": {}, **given}
 
     @rule
     def _one_role_a_principal(self, facts: Facts) -> Findings:

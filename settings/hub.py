@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.identity import Identity
+from settings.lifecycle import RDS_SPARED
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Duration, matching, seconds, whole, without_default
@@ -58,6 +59,11 @@ class HubDatabase(Section):
         production = {"kind": "rds", "multiAz": True, "finalSnapshot": True} if facts.production else {}
         complete = {**production, **given}
         return {"size": _SMALLEST_RDS_GIB, **complete} if complete.get("kind") == "rds" else complete
+
+    @rule
+    def _no_rds_where_it_is_spared(self, facts: Facts) -> Findings:
+        if facts.thrift and self.kind == "rds":
+            yield ("kind",), RDS_SPARED
 
     @rule
     def _size_that_rds_takes(self, facts: Facts) -> Findings:

@@ -16,6 +16,8 @@ from platform_lab import LAB, answering_eks, config, deploy, deployed
 import contracts
 from components.cluster import SYSTEM_TAINT
 from components.platform import permissions_boundary_transform
+from reports.idle_cost import idle_cost
+from reports.previews import Step
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
@@ -115,6 +117,35 @@ def test_destruction_runs_from_node_pools_to_network(lab):
     # A route is no output of any subnet, and nodes that are being drained still need it.
     for part in resources_of(lab, "Network"):
         assert lab.needs(system_nodes, part), part.urn
+
+
+def test_a_thrifty_lab_costs_less_than_20_cents_an_hour_while_nobody_uses_it(mocks, eks):
+    mocks.outputs["aws:ec2/instance:Instance"] = lambda made: {"primaryNetworkInterfaceId": f"eni of {made.name}"}
+    deploy(mocks, **{**PEOPLE, "gpulab:lifecycle": {**LAB["gpulab:lifecycle"], "thrift": True}})
+    as_aws = {
+        "eks:index:Cluster": "aws:eks/cluster:Cluster",
+        "eks:index:ManagedNodeGroup": "aws:eks/nodeGroup:NodeGroup",
+    }
+    cost = idle_cost(
+        [
+            Step(op="create", urn=r.urn, type=as_aws.get(r.type, r.type), parent=r.parent, new=r.inputs)
+            for r in mocks.resources
+        ]
+    )
+    assert not cost.unknown
+    assert 0.10 < cost.after < 0.20
+    # What the volumes of claims come to is not in it: the database's and the hub's.
+    assert not {"aws:rds/instance:Instance", "aws:ec2/natGateway:NatGateway"} & {r.type for r in mocks.resources}
+    nodes = mocks.one("eks:index:ManagedNodeGroup")
+    assert (nodes.inputs["capacityType"], nodes.inputs["amiType"]) == ("SPOT", "AL2023_ARM_64_STANDARD")
+    assert mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]["replicas"] == 1
+    assert mocks.one("kubernetes:postgresql.cnpg.io/v1:Cluster").inputs["spec"]["instances"] == 1
+    # Its volume is gone before the drivers are.
+    gate = next(r for r in mocks.resources if r.type.endswith(":VolumeGate"))
+    assert mocks.needs(mocks.one("kubernetes:postgresql.cnpg.io/v1:Cluster"), gate)
+    # Nodes get out through the instance until the last of them is gone.
+    for part in (mocks.one("aws:ec2/instance:Instance"), *mocks.all("aws:ec2/eip:Eip")):
+        assert mocks.needs(nodes, part), part.urn
 
 
 def test_the_control_plane_waits_for_its_subnets_and_nothing_else_of_the_network(lab):
