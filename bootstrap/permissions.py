@@ -14,6 +14,7 @@ from typing import Any
 
 from bootstrap.configuration import PROJECT as BOOTSTRAP
 from bootstrap.configuration import StackFacts
+from settings.images import cache_namespace
 from settings.stack import PROJECT
 
 Statement = dict[str, Any]
@@ -24,6 +25,7 @@ READ_ONLY = (
     "acm:Describe*", "acm:List*",
     "backup:Describe*", "backup:Get*", "backup:List*",
     "ec2:Describe*", "ec2:GetManagedPrefixListEntries", "ec2:GetSecurityGroupsForVpc",
+    "ecr:Describe*", "ecr:ListTagsForResource",
     "eks:Describe*", "eks:List*",
     "elasticfilesystem:Describe*", "elasticfilesystem:List*",
     "elasticloadbalancing:Describe*",
@@ -56,6 +58,8 @@ _NEW = (
     "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint",
     # Of the NAT instance. And EKS asks it of whoever makes a node group with a launch template.
     "ec2:RunInstances",
+    # It knows no resource. What it fills are repositories with the cluster's name.
+    "ecr:CreatePullThroughCacheRule",
     "elasticfilesystem:CreateFileSystem",
     "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup",
     "kms:CreateKey",
@@ -92,6 +96,8 @@ _UNTAGGED = (
     "ec2:DeleteNetworkInterface",
     # The image cache's snapshot comes from elsewhere.
     "ec2:DisableFastSnapshotRestores", "ec2:EnableFastSnapshotRestores",
+    # As when it is made.
+    "ecr:DeletePullThroughCacheRule",
     # A flow log into CloudWatch is one, and is of no type that has tags.
     "logs:CreateLogDelivery", "logs:DeleteLogDelivery",
     # The web ACL comes from elsewhere; these know no tags of the load balancer.
@@ -112,6 +118,10 @@ _NAMED = {
             "cluster/{name}", "access-entry/{name}/*", "addon/{name}/*", "nodegroup/{name}/*",
             "podidentityassociation/{name}/*",
         ),
+    ),
+    "ecr": (
+        ("CreateRepository", "DeleteRepository", "PutImageTagMutability", "TagResource", "UntagResource"),
+        ("repository/{cache}/*",),
     ),
     "events": (("Delete*", "Put*", "RemoveTargets", "TagResource", "UntagResource"), ("rule/{name}-*",)),
     "logs": (
@@ -225,7 +235,10 @@ def named_policy(account: Account, stack: StackFacts) -> str:
             statement(
                 f"Make{service.title()}",
                 [f"{service}:{verb}" for verb in verbs],
-                [account.arn(service, region, resource.format(name=name)) for resource in resources],
+                [
+                    account.arn(service, region, resource.format(name=name, cache=cache_namespace(name)))
+                    for resource in resources
+                ],
             )
             for service, (verbs, resources) in _NAMED.items()
         ),

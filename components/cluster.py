@@ -128,6 +128,7 @@ class Cluster(pulumi.ComponentResource):
     """Known once the endpoint was reached from here."""
     provider: kubernetes.Provider
     system_node_group: eks.ManagedNodeGroup
+    system_role_name: pulumi.Output[str]
     update_kubeconfig_command: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -313,6 +314,7 @@ class Cluster(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        self.system_role_name = role.name
         count = args.system_nodes.count
         return eks.ManagedNodeGroup(
             f"{name}-system",

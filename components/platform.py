@@ -17,6 +17,7 @@ from components.database import RdsDatabase
 from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
 from components.identity import Identity, IdentityArgs
+from components.image_cache import image_caches
 from components.ingress import Ingress, IngressArgs
 from components.jupyterhub import Hub, HubArgs, database_args
 from components.karpenter import Karpenter, KarpenterArgs
@@ -270,7 +271,9 @@ class Platform(pulumi.ComponentResource):
             if settings.running_hub:
                 # It starts notebooks in the teams' namespaces, and its database may be a claim. It asks nothing of
                 # Keycloak until somebody signs in, so both start at the same time.
-                hub_opts = after(beside_pools, self.volume_gate, teams)
+                pulls = {"system": cluster.system_role_name, "pools": karpenter.node_role_name}
+                caches = image_caches(f"{name}-images", settings, caller, pulls, on_aws)
+                hub_opts = after(beside_pools, self.volume_gate, teams, *caches)
                 hub = self._hub(f"{name}-hub", settings, network, cluster, identity, hub_opts)
                 published = [*published, hub.published]
 

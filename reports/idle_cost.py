@@ -19,6 +19,7 @@ _BY_USE = frozenset(
         "aws:backup/vault:Vault",
         "aws:cloudwatch/logGroup:LogGroup",
         "aws:ec2/vpc:Vpc",
+        "aws:ecr/repository:Repository",
         "aws:efs/fileSystem:FileSystem",
         "aws:s3/bucket:Bucket",
         "aws:s3/bucketV2:BucketV2",

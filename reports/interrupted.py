@@ -44,6 +44,8 @@ _NAMED: dict[str, str] = {
     "aws:cloudwatch/logGroup:LogGroup": "{name}",
     "aws:cloudwatch/eventRule:EventRule": "{name}",
     "aws:ec2/tag:Tag": "{resourceId},{key}",
+    "aws:ecr/pullThroughCacheRule:PullThroughCacheRule": "{ecrRepositoryPrefix}",
+    "aws:ecr/repository:Repository": "{name}",
     "aws:efs/backupPolicy:BackupPolicy": "{fileSystemId}",
     "aws:efs/fileSystemPolicy:FileSystemPolicy": "{fileSystemId}",
     "aws:eks/accessEntry:AccessEntry": "{clusterName}:{principalArn}",

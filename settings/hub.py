@@ -160,7 +160,10 @@ class Hub(Section):
     )
     registry: Registry | None = Field(default=None, description="A private registry that images come through.")
     pre_pull: StrictBool = Field(
-        default=True, description="Whether nodes that run CPU notebooks have the images of CPU profiles pulled at once."
+        default=False,
+        description="Whether nodes that run CPU notebooks have the images of CPU profiles pulled at once; by default "
+        "in production alone.",
+        json_schema_extra=without_default,
     )
     named_servers: Annotated[StrictInt, whole(0, 20)] = Field(
         default=3, description="Notebooks that a person may have beside the first one."
@@ -171,8 +174,11 @@ class Hub(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """The database's defaults depend on the lifecycle, even when it is not given."""
-        return {"database": {}, **given}
+        """The database's defaults depend on the lifecycle, even when it is not given.
+
+        A lab pays for the way of each image into each node, and waits only for those that somebody starts.
+        """
+        return {"database": {}, "prePull": bool(facts.production), **given}
 
     @rule
     def _time_to_start(self, facts: Facts) -> Findings:

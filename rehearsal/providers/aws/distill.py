@@ -55,6 +55,8 @@ RESOURCES = (
     "aws:ec2/tag:Tag",
     "aws:ec2/vpc:Vpc",
     "aws:ec2/vpcEndpoint:VpcEndpoint",
+    "aws:ecr/pullThroughCacheRule:PullThroughCacheRule",
+    "aws:ecr/repository:Repository",
     "aws:efs/accessPoint:AccessPoint",
     "aws:efs/backupPolicy:BackupPolicy",
     "aws:efs/fileSystem:FileSystem",
