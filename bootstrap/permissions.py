@@ -129,7 +129,8 @@ _NAMED = {
         ("log-group:*/{name}/*",),
     ),
     "rds": (
-        ("AddTagsToResource", "Create*", "Delete*", "Modify*", "RemoveTagsFromResource", "Reset*"),
+        ("AddTagsToResource", "Create*", "Delete*", "Modify*", "RemoveTagsFromResource", "Reset*",
+         "StartDBInstance", "StopDBInstance"),
         # An instance has an option group; without a word of one it is the default.
         ("db:{name}-*", "og:default:*", "pg:{name}-*", "snapshot:{name}-*", "subgrp:{name}-*"),
     ),

@@ -33,6 +33,12 @@ class Lifecycle(Section):
         "instance, PostgreSQL in the cluster. See docs/costs.md.",
     )
 
+    park_at_night: StrictBool = Field(
+        default=False,
+        description="Whether a workflow has the lab sleep at night and at the weekend, its notebooks ended and its "
+        "databases stopped. See docs/costs.md.",
+    )
+
     @property
     def protects(self) -> bool:
         """Whether stateful resources are protected from being deleted."""
@@ -62,6 +68,11 @@ class Lifecycle(Section):
     def _unlock_for_production_alone(self, facts: Facts) -> Findings:
         if self.kind == "lab" and self.unlock:
             yield ("unlock",), "is for production: nothing of a lab is protected, leave it out"
+
+    @rule
+    def _awake_in_production(self, facts: Facts) -> Findings:
+        if self.kind == "production" and self.park_at_night:
+            yield ("parkAtNight",), "is for labs: nobody could sign in at night, leave it out"
 
     @rule
     def _thrift_for_labs_alone(self, facts: Facts) -> Findings:
