@@ -13,6 +13,8 @@ from ci.actions import StepFailed
 
 _GROUP, _VERSION = "karpenter.sh", "v1"
 _REQUEST_SECONDS = 30
+# The client's own choice is a list of operations.
+_MERGE_PATCH = "application/merge-patch+json"
 
 
 class Reached:
@@ -28,7 +30,15 @@ class Reached:
 
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> None:
         """A merge patch of one of them."""
-        self._asked(self._karpenter.patch_cluster_custom_object, _GROUP, _VERSION, plural, name, body)
+        self._asked(
+            self._karpenter.patch_cluster_custom_object,
+            _GROUP,
+            _VERSION,
+            plural,
+            name,
+            body,
+            _content_type=_MERGE_PATCH,
+        )
 
     def delete(self, plural: str, name: str) -> None:
         """Has one of them go, and does not wait for it."""
