@@ -128,7 +128,7 @@ def test_a_thrifty_lab_costs_less_than_20_cents_an_hour_while_nobody_uses_it(moc
     }
     cost = idle_cost(
         [
-            Step(op="create", urn=r.urn, type=as_aws.get(r.type, r.type), parent=r.parent, new=r.inputs)
+            Step(op="create", urn=r.urn, type=as_aws.get(r.type) or r.type, parent=r.parent, new=r.inputs)
             for r in mocks.resources
         ]
     )
