@@ -215,7 +215,8 @@ _BEFORE = tuple(
         (r":Release .*-karpenter$", r":PodIdentityAssociation .*-karpenter$"),
         (r":Release .*-karpenter$", r"aws:sqs/queue:Queue "),
         (r":Job ", r":Release .*-keycloak$"),
-        (r":Release .*-keycloak$", r"aws:rds/instance:Instance "),
+        (r":Release .*-keycloak$", r"aws:rds/instance:Instance .*-identity-database$"),
+        (r":Release .*-hub$", r"aws:rds/instance:Instance .*-hub-database$"),
         # The release of Karpenter's CRDs has no pods.
         (r":Release (?!.*-karpenter-crd$)", r":NodeGroup "),
         (r":PersistentVolumeClaim ", r":VolumeGate "),
