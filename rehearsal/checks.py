@@ -247,7 +247,9 @@ _BEFORE = tuple(
         (r":NodeGroup ", r"aws:ec2/instance:Instance "),
         (r":NodeGroup ", r"aws:ec2/eip:Eip "),
         (r":NodeGroup ", r"aws:ec2/route:Route "),
-        (r":Cluster .*-eksCluster$", r":Subnet "),
+        # Its own subnets EC2 keeps as long as it is in them; those of the nodes may go beside it.
+        (r":NodeGroup ", r":Subnet "),
+        (r":Cluster .*-eksCluster$", r"aws:ec2/vpc:Vpc "),
         (r":Cluster .*-eksCluster$", r"aws:kms/key:Key "),
     )
 )
