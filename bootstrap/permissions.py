@@ -14,6 +14,7 @@ from typing import Any
 
 from bootstrap.configuration import PROJECT as BOOTSTRAP
 from bootstrap.configuration import StackFacts
+from settings.images import cache_namespace
 from settings.stack import PROJECT
 
 Statement = dict[str, Any]
@@ -24,6 +25,7 @@ READ_ONLY = (
     "acm:Describe*", "acm:List*",
     "backup:Describe*", "backup:Get*", "backup:List*",
     "ec2:Describe*", "ec2:GetManagedPrefixListEntries", "ec2:GetSecurityGroupsForVpc",
+    "ecr:Describe*", "ecr:ListTagsForResource",
     "eks:Describe*", "eks:List*",
     "elasticfilesystem:Describe*", "elasticfilesystem:List*",
     "elasticloadbalancing:Describe*",
@@ -54,8 +56,10 @@ _NEW = (
     "ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateLaunchTemplate",
     "ec2:CreateNatGateway", "ec2:CreateNetworkInterface", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup",
     "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint",
-    # EKS asks whether whoever makes a node group with a launch template may start what it says.
+    # Of the NAT instance. And EKS asks it of whoever makes a node group with a launch template.
     "ec2:RunInstances",
+    # It knows no resource. What it fills are repositories with the cluster's name.
+    "ecr:CreatePullThroughCacheRule",
     "elasticfilesystem:CreateFileSystem",
     "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup",
     "kms:CreateKey",
@@ -70,9 +74,10 @@ _OWN = (
     "ec2:*SecurityGroupRuleDescriptions*", "ec2:AttachInternetGateway", "ec2:CreateLaunchTemplateVersion",
     "ec2:CreateTags", "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteLaunchTemplate*",
     "ec2:DeleteNatGateway", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags", "ec2:DeleteVpc",
-    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyLaunchTemplate", "ec2:ModifySecurityGroupRules",
-    "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint", "ec2:ReleaseAddress",
-    "ec2:ReplaceRouteTableAssociation",
+    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyInstance*", "ec2:ModifyLaunchTemplate",
+    "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint",
+    "ec2:ReleaseAddress", "ec2:ReplaceRouteTableAssociation", "ec2:StartInstances", "ec2:StopInstances",
+    "ec2:TerminateInstances",
     "elasticfilesystem:*AccessPoint", "elasticfilesystem:*FileSystemPolicy", "elasticfilesystem:*MountTarget*",
     "elasticfilesystem:DeleteFileSystem", "elasticfilesystem:PutBackupPolicy",
     "elasticfilesystem:PutLifecycleConfiguration", "elasticfilesystem:TagResource", "elasticfilesystem:UntagResource",
@@ -84,12 +89,15 @@ _OWN = (
 )  # fmt: skip
 # What can't be told by the stack's tags, held to its region: the reason stands with each.
 _UNTAGGED = (
-    # Asked for by the association, which a NAT gateway takes with it.
-    "ec2:DisassociateAddress",
+    # Asked for by the association, which a NAT gateway takes with it; and by the interface that a NAT instance comes
+    # with.
+    "ec2:AssociateAddress", "ec2:DisassociateAddress",
     # Of EFS's mount targets, which has them made and deleted in its caller's name. None that is in use can be deleted.
     "ec2:DeleteNetworkInterface",
     # The image cache's snapshot comes from elsewhere.
     "ec2:DisableFastSnapshotRestores", "ec2:EnableFastSnapshotRestores",
+    # As when it is made.
+    "ecr:DeletePullThroughCacheRule",
     # A flow log into CloudWatch is one, and is of no type that has tags.
     "logs:CreateLogDelivery", "logs:DeleteLogDelivery",
     # The web ACL comes from elsewhere; these know no tags of the load balancer.
@@ -111,13 +119,18 @@ _NAMED = {
             "nodegroup/{name}/*", "podidentityassociation/{name}/*",
         ),
     ),
+    "ecr": (
+        ("CreateRepository", "DeleteRepository", "PutImageTagMutability", "TagResource", "UntagResource"),
+        ("repository/{cache}/*",),
+    ),
     "events": (("Delete*", "Put*", "RemoveTargets", "TagResource", "UntagResource"), ("rule/{name}-*",)),
     "logs": (
         ("Create*", "Delete*", "PutRetentionPolicy", "TagResource", "UntagResource"),
         ("log-group:*/{name}/*",),
     ),
     "rds": (
-        ("AddTagsToResource", "Create*", "Delete*", "Modify*", "RemoveTagsFromResource", "Reset*"),
+        ("AddTagsToResource", "Create*", "Delete*", "Modify*", "RemoveTagsFromResource", "Reset*",
+         "StartDBInstance", "StopDBInstance"),
         # An instance has an option group; without a word of one it is the default.
         ("db:{name}-*", "og:default:*", "pg:{name}-*", "snapshot:{name}-*", "subgrp:{name}-*"),
     ),
@@ -223,7 +236,10 @@ def named_policy(account: Account, stack: StackFacts) -> str:
             statement(
                 f"Make{service.title()}",
                 [f"{service}:{verb}" for verb in verbs],
-                [account.arn(service, region, resource.format(name=name)) for resource in resources],
+                [
+                    account.arn(service, region, resource.format(name=name, cache=cache_namespace(name)))
+                    for resource in resources
+                ],
             )
             for service, (verbs, resources) in _NAMED.items()
         ),

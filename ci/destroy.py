@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 
-from ci import actions, interrupted, pulumi
+from ci import actions, interrupted, parking, pulumi
 from ci.actions import StepFailed
 from ci.lifecycle import is_expired, today
 from ci.stacks import known
@@ -56,6 +56,8 @@ def main() -> int:
                 return 0
             done = pulumi.Done(0, "")
         else:
+            # Karpenter takes its nodes away, and drivers their volumes: they have to run.
+            parking.wake(stack)
             done = pulumi.run(stack, "destroy", "--yes", "--skip-preview", "--refresh")
             report(stack, "Destroy", done)
     except StepFailed as failed:

@@ -1,5 +1,7 @@
 """`python -m ci.drift`: whether the stack $STACK still is what its state and its stack file say; nothing is changed.
 
+A lab that is parked is not looked at.
+
 Exit status 1 when something differs, when the engine failed, and when the cluster did not answer.
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from ci import actions, pulumi
+from ci import actions, parking, pulumi
 from ci.actions import StepFailed
 from ci.preview import UNREACHABLE
 from ci.stacks import known
@@ -24,6 +26,9 @@ def compare(stack: str) -> list[str]:
     """What is not as it should be, a sentence each; the details go into the job's summary. Raises StepFailed."""
     if not pulumi.resource_count(stack):
         actions.summary(f"## {stack}: not deployed\n\nIts state holds no resources.\n")
+        return []
+    if parking.is_parked(stack):
+        actions.summary(f"## {stack}: parked\n\nWhat sleeps is not compared; `python -m ci.unpark {stack}` wakes it.\n")
         return []
     found = []
     for meaning, command in _COMPARISONS.items():

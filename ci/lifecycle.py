@@ -7,7 +7,7 @@ from pathlib import Path
 
 import settings
 from ci.actions import StepFailed
-from settings import Lifecycle, SettingsError, StackFileError
+from settings import Lifecycle, Settings, SettingsError, StackFileError
 
 
 def is_expired(stack: str, today: datetime.date) -> bool:
@@ -23,8 +23,13 @@ def today() -> datetime.date:
 
 def lifecycle(stack: str) -> Lifecycle:
     """The section of the stack's file. Raises StepFailed for a file that is wrong."""
+    return stack_of(stack).lifecycle
+
+
+def stack_of(stack: str) -> Settings:
+    """What the stack's file says. Raises StepFailed for a file that is wrong."""
     try:
         # Checked for the first of all days, on which no lab has expired: that alone is no mistake here.
-        return settings.check_stack_file(Path(f"Pulumi.{stack}.yaml"), stack, datetime.date.min).lifecycle
+        return settings.check_stack_file(Path(f"Pulumi.{stack}.yaml"), stack, datetime.date.min)
     except (SettingsError, StackFileError) as error:
         raise StepFailed(str(error)) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 
-from ci import actions, github, interrupted, pulumi
+from ci import actions, github, interrupted, parking, pulumi
 from ci.actions import StepFailed
 from ci.preview import UNREACHABLE
 from ci.stacks import known, stacks, touched
@@ -41,11 +41,15 @@ def refuse_overtaken(stack: str) -> None:
 
 
 def up(stack: str) -> pulumi.Done:
-    """Updates a stack. Raises StepFailed for one that was never initialised: that makes keys, which are committed."""
+    """Updates a stack, which is woken if it is parked.
+
+    Raises StepFailed for one that was never initialised: that makes keys, which are committed.
+    """
     state = pulumi.state(stack)
     if state is None:
         raise pulumi.no_state(stack)
     interrupted.settle(stack, state)
+    parking.wake(stack)
     return pulumi.run(stack, "up", "--yes", "--skip-preview", "--refresh", *pulumi.guarded(stack))
 
 

@@ -68,12 +68,14 @@ class SystemNodesArgs:
     """The nodes of CoreDNS, Karpenter and other controllers. One architecture; `volume_size` is in GiB.
 
     `release` is that of EKS's image, of the cluster's version: `1.36.4-20260930`.
+    `spot`: EC2 may take a node back; the group starts another one then, and drains the one that goes.
     """
 
     instance_types: Sequence[str]
     count: int
     volume_size: int
     release: str
+    spot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class ClusterArgs:
     cluster's life. `support_type` is what EKS does when the version's standard support ends: STANDARD or EXTENDED.
     `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
     `private_cidrs` reach it inside, beside the nodes: ranges of the VPC and of networks that are connected to it.
-    `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach.
+    `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach;
+    `nodes_after` is what outlives these nodes, and the control plane does not wait for.
     `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
     the control plane. `rehearsed`: AWS is simulated, and the API server is on this machine.
     """
@@ -111,6 +114,7 @@ class ClusterArgs:
     deletion_protection: bool = False
     node_tags: Mapping[str, str]
     rehearsed: bool = False
+    nodes_after: Sequence[pulumi.Resource] = ()
 
 
 class Cluster(pulumi.ComponentResource):
@@ -128,6 +132,7 @@ class Cluster(pulumi.ComponentResource):
     """Known once the endpoint was reached from here."""
     provider: kubernetes.Provider
     system_node_group: eks.ManagedNodeGroup
+    system_role_name: pulumi.Output[str]
     update_kubeconfig_command: pulumi.Output[str]
 
     def __init__(self, name: str, args: ClusterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -193,8 +198,8 @@ class Cluster(pulumi.ComponentResource):
         )
         control_plane = cluster.eks_cluster
 
-        # A DaemonSet, so it is complete without a node, and the first controller on the system nodes needs it.
-        agent = aws.eks.Addon(
+        # A DaemonSet, so it is complete without a node. Controllers depend on the whole component, and so on it.
+        aws.eks.Addon(
             f"{name}-pod-identity-agent",
             cluster_name=control_plane.name,
             addon_name="eks-pod-identity-agent",
@@ -202,7 +207,7 @@ class Cluster(pulumi.ComponentResource):
             resolve_conflicts_on_update="OVERWRITE",
             opts=child,
         )
-        node_group = self._system_node_group(name, args, cluster, after(cluster, agent))
+        node_group = self._system_node_group(name, args, cluster, after(cluster, *args.nodes_after))
         aws.eks.Addon(
             f"{name}-coredns",
             cluster_name=control_plane.name,
@@ -339,6 +344,7 @@ class Cluster(pulumi.ComponentResource):
             ],
             opts=child,
         )
+        self.system_role_name = role.name
         count = args.system_nodes.count
         return eks.ManagedNodeGroup(
             f"{name}-system",
@@ -348,6 +354,8 @@ class Cluster(pulumi.ComponentResource):
             release_version=args.system_nodes.release,
             ami_type=ami_type(args.system_nodes.instance_types),
             instance_types=list(args.system_nodes.instance_types),
+            # Left out for on-demand, which is EKS's own choice: a group that is there is replaced when it is given.
+            capacity_type="SPOT" if args.system_nodes.spot else None,
             node_role_arn=role.arn,
             subnet_ids=args.node_subnet_ids,
             # No autoscaler moves the group, so no size is left out of the comparison; EKS replaces one node at a time.

@@ -210,11 +210,16 @@ class ClusterDatabase(pulumi.ComponentResource):
         super().__init__("gpulab:index:ClusterDatabase", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         password = generated_password(f"{name}-password", child)
+        # One that Helm makes would stay behind.
+        namespace = kubernetes.core.v1.Namespace(
+            f"{name}-operator",
+            metadata={"name": OPERATOR_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+            opts=child,
+        )
         operator = kubernetes.helm.v3.Release(
             f"{name}-operator",
             name=OPERATOR,
-            namespace=OPERATOR_NAMESPACE,
-            create_namespace=True,
+            namespace=namespace.metadata.name,
             values=with_digests(OPERATOR, operator_values(), args.charts, by_digest=args.by_digest),
             opts=child,
             **release_args(OPERATOR, args.charts),

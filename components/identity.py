@@ -69,7 +69,8 @@ class IdentityArgs:
     Without a domain, `addresses` are those of `kubectl port-forward`. `teams` have groups, beside those that the
     settings name. The database is in `subnet_ids`, and reached from nodes in `node_security_group_id`. `production` has
     a snapshot taken of it before Keycloak is upgraded, `protect` keeps it from being deleted. With `kubectl` people
-    sign in to the Kubernetes API too. `backups` are those of a database in the cluster.
+    sign in to the Kubernetes API too. `backups` are those of a database in the cluster. `pods_after` is what the pods
+    need to run; RDS waits for the network only, as it takes the longest.
     """
 
     settings: IdentitySettings
@@ -84,13 +85,14 @@ class IdentityArgs:
     teams: Collection[str] = ()
     kubectl: bool = False
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
+    pods_after: Sequence[pulumi.Resource] = ()
 
 
 class Identity(pulumi.ComponentResource):
     """Keycloak with the realm `gpulab`, and its database.
 
     `client_secrets` are those of the realm's clients, by client id; `published` is what the load balancer shows of it.
-    A tool depends on the component: before, nobody can sign in to it.
+    Before it is there, nobody can sign in to a tool.
     """
 
     realm_url: str
@@ -140,7 +142,7 @@ class Identity(pulumi.ComponentResource):
                 by_digest=args.production,
                 charts=args.charts,
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=secrets),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*secrets, *args.pods_after]),
         )
 
         first_passwords = {
@@ -193,7 +195,7 @@ class Identity(pulumi.ComponentResource):
         self.register_outputs({"realm_url": self.realm_url, "internal_realm_url": self.internal_realm_url})
 
     def _database(self, name: str, args: IdentityArgs, namespace: pulumi.Input[str]) -> Connection:
-        database, child = args.settings.database, pulumi.ResourceOptions(parent=self)
+        database = args.settings.database
         if database.kind == "cloudnative-pg":
             in_cluster = ClusterDatabaseArgs(
                 namespace=namespace,
@@ -204,7 +206,8 @@ class Identity(pulumi.ComponentResource):
                 backups=args.backups,
                 charts=args.charts,
             )
-            made = ClusterDatabase(name, in_cluster, opts=child)
+            pods = pulumi.ResourceOptions(parent=self, depends_on=list(args.pods_after))
+            made = ClusterDatabase(name, in_cluster, opts=pods)
             if made.backups and args.backups and args.backups.retain:
                 self.retained["databaseBackups"] = made.backups.bucket_name
             return made.connection
@@ -223,7 +226,7 @@ class Identity(pulumi.ComponentResource):
             deletion_protection=args.protect,
             snapshot_before=KEYCLOAK_VERSION if args.production else None,
         )
-        return RdsDatabase(name, on_rds, opts=child).connection
+        return RdsDatabase(name, on_rds, opts=pulumi.ResourceOptions(parent=self)).connection
 
 
 def published_service(addresses: Addresses, namespace: pulumi.Input[str], *, kubectl: bool = False) -> PublishedService:

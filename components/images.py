@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import contracts
 
 if TYPE_CHECKING:
-    from settings import ChartSource
+    from settings import ChartSource, Settings
+
+Mirror: TypeAlias = str | Mapping[str, str] | None
+"""A registry with a path if it has one, or such a one for each registry that it stands for. None: no mirror."""
 
 DOCKER_HUB = "docker.io"
 
@@ -90,15 +93,25 @@ def with_digests(
     return wanted
 
 
-def mirrored(image: str, mirror: str | None) -> str:
+def mirror_of(settings: Settings) -> Mirror:
+    """What the stack's images of notebooks and of the hub come through."""
+    hub, cache = settings.running_hub, settings.image_cache
+    if hub and hub.registry and hub.registry.mirror:
+        return hub.registry.mirror
+    return cache.mirror if cache else None
+
+
+def mirrored(image: str, mirror: Mirror) -> str:
     """The image as the mirror has it: the mirror stands in the place of the image's registry.
 
-    `mirror` is a registry with a path if it has one; without one the image stays as it is. Names of Docker Hub's own
-    images, which have no user, get their `library/` there.
+    Without one the image stays as it is, and so does that of a registry for which there is none. Names of Docker Hub's
+    own images, which have no user, get their `library/` there.
     """
+    registry, _, path = image.partition("/")
+    if isinstance(mirror, Mapping):
+        return f"{mirror[registry]}/{path}" if registry in mirror else image
     if mirror is None:
         return image
-    registry, _, path = image.partition("/")
     if not path or not (set(registry) & {".", ":"} or registry == "localhost"):
         path = image if "/" in image else f"library/{image}"
     elif registry == DOCKER_HUB and "/" not in path:

@@ -14,7 +14,7 @@ import pulumi
 import contracts
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu_sharing import tolerations
-from components.images import mirrored, with_digests
+from components.images import Mirror, mirror_of, mirrored, with_digests
 from components.jupyterhub_network import hub_policy, proxy_policy
 from components.node_pools import POOL_LABEL
 from components.notebook_catalogue import CATALOGUE_LABEL, hub_of
@@ -46,6 +46,9 @@ DO_NOT_DISRUPT = {"karpenter.sh/do-not-disrupt": "true"}
 # A drain may take the one pod there is: else no node that has it could be renewed.
 DISRUPTION_BUDGET = {"enabled": True, "maxUnavailable": 1, "minAvailable": None}
 
+# The chart's own images, by where they are in its values.
+CHART_IMAGES = ("hub.image", "proxy.chp.image", "prePuller.pause.image")
+
 # Shell and pause alone run in the pods that pull images.
 _PULLER_RESOURCES = {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}}
 
@@ -73,7 +76,7 @@ def hub_url() -> str:
 def hub_values(args: HubValuesArgs) -> dict[str, Any]:
     """The values. A None in them takes a default of the chart's away."""
     hub, settings = hub_of(args.settings), args.settings
-    mirror = hub.registry.mirror if hub.registry else None
+    mirror = mirror_of(settings)
     cidr, reaches_database = settings.network.cidr, args.database_url is not None
     values: dict[str, Any] = {
         "imagePullSecrets": [PULL_SECRET] if hub.registry and hub.registry.pull_secret else [],
@@ -149,7 +152,13 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
     return with_digests(CHART, values, settings.charts, by_digest=settings.lifecycle.kind == "production")
 
 
-def cpu_images(settings: Settings, mirror: str | None) -> list[str]:
+def image_names(settings: Settings) -> list[str]:
+    """The images of notebooks, and of the chart itself, as their publishers call them."""
+    chart = [_default_image(path)["name"] for path in CHART_IMAGES]
+    return [*(profile.image for profile in settings.profiles.values()), *chart]
+
+
+def cpu_images(settings: Settings, mirror: Mirror) -> list[str]:
     """The images of profiles without GPUs, each once, the default's first."""
     profiles = sorted(settings.profiles.values(), key=lambda one: not one.default)
     return list(dict.fromkeys(mirrored(one.image, mirror) for one in profiles if one.gpu is None))
@@ -169,7 +178,7 @@ def _database(args: HubValuesArgs) -> dict[str, Any]:
     return {"type": "sqlite-pvc", "pvc": {"storage": storage, "storageClassName": GP3_CLASS}}
 
 
-def _puller_target(settings: Settings, mirror: str | None) -> dict[str, Any]:
+def _puller_target(settings: Settings, mirror: Mirror) -> dict[str, Any]:
     """Where images are pulled ahead, and the first of them. Notebooks get their image and nodes from their profile."""
     pools, images = notebook_pools(settings), cpu_images(settings, mirror)
     in_pools = {"key": POOL_LABEL, "operator": "In", "values": list(pools)}
@@ -179,7 +188,7 @@ def _puller_target(settings: Settings, mirror: str | None) -> dict[str, Any]:
     }
 
 
-def _pre_puller(settings: Settings, hub: Hub, mirror: str | None) -> dict[str, Any]:
+def _pre_puller(settings: Settings, hub: Hub, mirror: Mirror) -> dict[str, Any]:
     """CPU images, on nodes of the pools where CPU notebooks run, as each of them comes. A release waits for none."""
     pools, images = notebook_pools(settings), cpu_images(settings, mirror)
     return {
@@ -199,11 +208,15 @@ def _name_and_tag(image: str) -> dict[str, str]:
     return {"name": name, "tag": tag}
 
 
-def _image(path: str, mirror: str | None) -> dict[str, Any]:
+def _image(path: str, mirror: Mirror) -> dict[str, Any]:
     """An image of the chart's own through the mirror, at the chart's tag; nothing without a mirror."""
     if mirror is None:
         return {}
+    return {"image": {"name": mirrored(_default_image(path)["name"], mirror)}}
+
+
+def _default_image(path: str) -> dict[str, Any]:
     value: Any = contracts.chart(CHART).values
     for key in path.split("."):
         value = value[key]
-    return {"image": {"name": mirrored(value["name"], mirror)}}
+    return value

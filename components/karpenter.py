@@ -57,7 +57,8 @@ class KarpenterArgs:
 
     `charts` is the stack file's `gpulab:charts`. `isolated_vpc`: there is no way out of the VPC (`nat: none`), so the
     controller does not ask for prices, and node classes use the instance profile made here, as IAM cannot be reached.
-    `controller_after` is what its pods need to run: system nodes and the Pod Identity agent.
+    `controller_after` is what its pods need to run: system nodes and the Pod Identity agent. One of its `replicas`
+    works, any other waits to take over.
     """
 
     cluster_name: pulumi.Input[str]
@@ -67,6 +68,7 @@ class KarpenterArgs:
     account_id: pulumi.Input[str]
     charts: Mapping[str, ChartSource] = field(default_factory=dict)
     isolated_vpc: bool = False
+    replicas: int = 2
     controller_after: Sequence[pulumi.Resource] = ()
 
 
@@ -192,6 +194,7 @@ class Karpenter(pulumi.ComponentResource):
                 cluster_endpoint=args.cluster_endpoint,
                 queue_name=queue.name,
                 isolated_vpc=args.isolated_vpc,
+                replicas=args.replicas,
             ),
             timeout=RELEASE_TIMEOUT,
             # A first install that fails is taken away, an upgrade rolled back: the next `up` starts from what ran.
@@ -202,6 +205,7 @@ class Karpenter(pulumi.ComponentResource):
                 child,
                 pulumi.ResourceOptions(
                     depends_on=[
+                        *args.controller_after,
                         crds,
                         association,
                         *permissions,
@@ -237,14 +241,16 @@ def karpenter_values(
     cluster_endpoint: pulumi.Input[str],
     queue_name: pulumi.Input[str],
     isolated_vpc: bool,
+    replicas: int = 2,
 ) -> dict[str, Any]:
     """The values of the chart `karpenter`.
 
-    The chart's defaults say the rest: two replicas on different nodes, with the priority of a system component, that
+    The chart's defaults say the rest: replicas on different nodes, with the priority of a system component, that
     tolerate the system nodes' taint and never run on a node that has the label `karpenter.sh/nodepool`.
     """
     return {
         "serviceAccount": {"name": SERVICE_ACCOUNT},
+        "replicas": replicas,
         # The node's resolver: CoreDNS may be what waits for a node that only Karpenter can make.
         "dnsPolicy": "Default",
         "controller": {

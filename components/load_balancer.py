@@ -40,7 +40,7 @@ class LoadBalancerArgs:
 class LoadBalancer(pulumi.ComponentResource):
     """An application load balancer that answers nobody yet: listeners and rules are Ingress's, as is an open port 443.
 
-    The cluster depends on it, so that it outlives every node that it sends requests to. What it may reach is for
+    The system nodes depend on it, so that it outlives every node that it sends requests to. What it may reach is for
     Ingress to say: its security group lets nothing out.
     """
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pulumi
 import pulumi_aws as aws
 
 from components.cidr import zone_subnets
+from components.nat_instance import ANYWHERE, NatInstance, NatInstanceArgs
 
-ANYWHERE = "0.0.0.0/0"
 HTTPS = 443
 DISCOVERY_TAG = "karpenter.sh/discovery"
 
@@ -22,29 +22,31 @@ class NetworkArgs:
     """What the network is made of.
 
     `zones` is in the stack file's order, and a zone's place decides its addresses: append, never reorder.
-    `nat`: `single` (one gateway, in the first zone), `per-az` (one a zone) or `none` (no way out; then
-    `interface_endpoints` has to name all that nodes and controllers call). `interface_endpoints` are services by their
-    short name, such as `ecr.api`. `flow_logs_retention_days` is a retention that CloudWatch accepts, or None: no flow
-    logs.
+    `nat`: `single` (one gateway, in the first zone), `per-az` (one a zone), `instance` (a small machine in the place of
+    the one gateway) or `none` (no way out; then `interface_endpoints` has to name all that nodes and controllers call).
+    `interface_endpoints` are services by their short name, such as `ecr.api`. `flow_logs_retention_days` is a retention
+    that CloudWatch accepts, or None: no flow logs. `volume_tags` go to the NAT instance's volume, which the provider's
+    default tags do not reach.
     """
 
     cluster_name: str
     region: str
     cidr: str
     zones: Sequence[str]
-    nat: Literal["single", "per-az", "none"]
+    nat: Literal["single", "per-az", "instance", "none"]
     interface_endpoints: Sequence[str] = ()
     flow_logs_retention_days: int | None = None
+    volume_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Network(pulumi.ComponentResource):
     """A VPC with a public, a private and an intra subnet in each zone.
 
-    Public subnets hold load balancers and NAT gateways, private ones nodes and pods, intra ones (no default route) the
+    Public subnets hold load balancers and NAT, private ones nodes and pods, intra ones (no default route) the
     control plane's network interfaces. Lists of ids are in the order of the zones.
 
-    Whoever runs nodes depends on the whole component, not on its outputs alone: routes, NAT gateways and endpoints have
-    to outlive the nodes that reach the API through them, and no output says so.
+    Whoever runs nodes depends on the whole component, not on its outputs alone: routes, NAT and endpoints have to
+    outlive the nodes that reach the API through them, and no output says so.
     """
 
     vpc_id: pulumi.Output[str]
@@ -126,34 +128,11 @@ class Network(pulumi.ComponentResource):
             intra_subnets.append(intra)
             private_tables.append(private_table)
 
-        nat_gateways: list[aws.ec2.NatGateway] = []
-        for zone, public in zip(nat_zones(args), public_subnets, strict=False):
-            address = aws.ec2.Eip(
-                f"{name}-nat-{zone}",
-                domain="vpc",
-                tags={"Name": f"{name}-nat-{zone}"},
-                # EC2 lets an address go only while the VPC still has its internet gateway.
-                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[gateway])),
-            )
-            nat_gateways.append(
-                aws.ec2.NatGateway(
-                    f"{name}-{zone}",
-                    subnet_id=public.id,
-                    allocation_id=address.id,
-                    tags={"Name": f"{name}-{zone}"},
-                    # A NAT gateway without its way out drops what nodes still send while they are drained.
-                    opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[public_route])),
-                )
-            )
-        for index, (zone, table) in enumerate(zip(args.zones, private_tables, strict=True)):
-            if nat_gateways:
-                aws.ec2.Route(
-                    f"{name}-private-{zone}",
-                    route_table_id=table.id,
-                    destination_cidr_block=ANYWHERE,
-                    nat_gateway_id=nat_gateways[index if args.nat == "per-az" else 0].id,
-                    opts=child,
-                )
+        within = {"public": public_subnets, "gateway": gateway, "route": public_route}
+        if args.nat == "instance":
+            self.nat_addresses = self._nat_instance(name, args, vpc, private_tables, **within)
+        else:
+            self.nat_addresses = self._nat_gateways(name, args, private_tables, **within)
 
         # Free of charge, and image layers (ECR keeps them in S3) then bypass the NAT gateway's price a GB.
         aws.ec2.VpcEndpoint(
@@ -175,7 +154,6 @@ class Network(pulumi.ComponentResource):
         self.public_subnet_ids = [subnet.id for subnet in public_subnets]
         self.private_subnet_ids = [subnet.id for subnet in private_subnets]
         self.intra_subnet_ids = [subnet.id for subnet in intra_subnets]
-        self.nat_addresses = [nat.public_ip for nat in nat_gateways]
         self.register_outputs(
             {
                 "vpc_id": self.vpc_id,
@@ -186,6 +164,76 @@ class Network(pulumi.ComponentResource):
                 "nat_addresses": self.nat_addresses,
             }
         )
+
+    def _nat_gateways(
+        self,
+        name: str,
+        args: NetworkArgs,
+        private_tables: Sequence[aws.ec2.RouteTable],
+        *,
+        public: Sequence[aws.ec2.Subnet],
+        gateway: aws.ec2.InternetGateway,
+        route: aws.ec2.Route,
+    ) -> list[pulumi.Output[str]]:
+        """The NAT gateways, and the private subnets' way through them. Returns their addresses."""
+        child = pulumi.ResourceOptions(parent=self)
+        made: list[aws.ec2.NatGateway] = []
+        for zone, subnet in zip(nat_zones(args), public, strict=False):
+            address = aws.ec2.Eip(
+                f"{name}-nat-{zone}",
+                domain="vpc",
+                tags={"Name": f"{name}-nat-{zone}"},
+                # EC2 lets an address go only while the VPC still has its internet gateway.
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[gateway])),
+            )
+            made.append(
+                aws.ec2.NatGateway(
+                    f"{name}-{zone}",
+                    subnet_id=subnet.id,
+                    allocation_id=address.id,
+                    tags={"Name": f"{name}-{zone}"},
+                    # A NAT gateway without its way out drops what nodes still send while they are drained.
+                    opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[route])),
+                )
+            )
+        for index, (zone, table) in enumerate(zip(args.zones, private_tables, strict=True)):
+            if made:
+                aws.ec2.Route(
+                    f"{name}-private-{zone}",
+                    route_table_id=table.id,
+                    destination_cidr_block=ANYWHERE,
+                    nat_gateway_id=made[index if args.nat == "per-az" else 0].id,
+                    opts=child,
+                )
+        return [nat.public_ip for nat in made]
+
+    def _nat_instance(
+        self,
+        name: str,
+        args: NetworkArgs,
+        vpc: aws.ec2.Vpc,
+        private_tables: Sequence[aws.ec2.RouteTable],
+        *,
+        public: Sequence[aws.ec2.Subnet],
+        gateway: aws.ec2.InternetGateway,
+        route: aws.ec2.Route,
+    ) -> list[pulumi.Output[str]]:
+        """The same with an instance in the first zone."""
+        instance = NatInstance(
+            f"{name}-nat",
+            NatInstanceArgs(vpc_id=vpc.id, vpc_cidr=args.cidr, subnet_id=public[0].id, volume_tags=args.volume_tags),
+            # It has its way out as long as it runs.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[gateway, route]),
+        )
+        for zone, table in zip(args.zones, private_tables, strict=True):
+            aws.ec2.Route(
+                f"{name}-private-{zone}",
+                route_table_id=table.id,
+                destination_cidr_block=ANYWHERE,
+                network_interface_id=instance.network_interface_id,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        return [instance.public_address]
 
     def _interface_endpoints(
         self, name: str, args: NetworkArgs, vpc: aws.ec2.Vpc, subnets: Sequence[aws.ec2.Subnet]
@@ -253,7 +301,7 @@ class Network(pulumi.ComponentResource):
 
 def nat_zones(args: NetworkArgs) -> Sequence[str]:
     """The zones that have a NAT gateway, in the order of `args.zones`."""
-    return {"none": (), "single": args.zones[:1], "per-az": args.zones}[args.nat]
+    return {"none": (), "instance": (), "single": args.zones[:1], "per-az": args.zones}[args.nat]
 
 
 def flow_logs_trust_policy(log_group_arn: str) -> str:

@@ -105,7 +105,11 @@ class NodePools(pulumi.ComponentResource):
                 kind="NodePool",
                 metadata={
                     "name": pool_name,
-                    "annotations": {"pulumi.com/deletionPropagationPolicy": "foreground"},
+                    "annotations": {
+                        "pulumi.com/deletionPropagationPolicy": "foreground",
+                        # A limit that was changed by hand, or while a lab slept (ci/parking.py), gives way.
+                        "pulumi.com/patchForce": "true",
+                    },
                 },
                 spec=node_pool_spec(pool_name, pool),
                 opts=pulumi.ResourceOptions(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from components import volumes
 from components.gpu_choice import match_expressions
 from components.gpu_sharing import tolerations
-from components.images import mirrored
+from components.images import mirror_of, mirrored
 from components.keycloak import internal_url
 from components.node_pools import limits
 from components.realm import REALM, Addresses
@@ -101,7 +101,7 @@ def _profile(profile: Profile, settings: Settings, hub: Hub) -> dict[str, Any]:
         "description": profile.description,
         "roles": list(profile.roles),
         "default": profile.default,
-        "image": mirrored(profile.image, hub.registry.mirror if hub.registry else None),
+        "image": mirrored(profile.image, mirror_of(settings)),
         "env": profile.env,
         "startup": profile.startup,
         "cpu": profile.cpu,

@@ -18,6 +18,7 @@ from components.database_backups import database_backups
 from components.gpu import Gpu, GpuArgs
 from components.hosted_zone import HostedZone, find_hosted_zone
 from components.identity import Identity, IdentityArgs
+from components.image_cache import image_caches
 from components.ingress import Ingress, IngressArgs
 from components.jupyterhub import Hub, HubArgs, database_args
 from components.karpenter import Karpenter, KarpenterArgs
@@ -98,7 +99,6 @@ class Platform(pulumi.ComponentResource):
         caller = aws.get_caller_identity(opts=asked)
         partition = aws.get_partition_output(opts=asked).partition
         zone, control_plane = preflight(settings, caller.account_id, self, asked)
-        flow_logs = settings.network.flow_logs
         production = settings.lifecycle.kind == "production"
         key_deletion_days = PRODUCTION_KEY_DELETION_DAYS if production else LAB_KEY_DELETION_DAYS
 
@@ -111,7 +111,8 @@ class Platform(pulumi.ComponentResource):
                 zones=settings.network.zones,
                 nat=settings.network.nat,
                 interface_endpoints=settings.network.endpoints,
-                flow_logs_retention_days=flow_logs.retention_days if flow_logs.enabled else None,
+                flow_logs_retention_days=settings.network.flow_logs.kept_days,
+                volume_tags=settings.node_tags,
             ),
             opts=on_aws,
         )
@@ -155,16 +156,19 @@ class Platform(pulumi.ComponentResource):
                     count=settings.cluster.system_nodes.count,
                     volume_size=settings.cluster.system_nodes.volume_size,
                     release=settings.cluster.node_release,
+                    spot=settings.cluster.system_nodes.capacity_type == "spot",
                 ),
                 key_deletion_window_days=key_deletion_days,
                 protect=settings.lifecycle.protects,
                 deletion_protection=settings.lifecycle.protects,
                 node_tags=settings.node_tags,
                 rehearsed=is_rehearsed(caller.account_id),
+                # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
+                # balancer outlives the nodes that it sends requests to. The control plane, which takes the longest of
+                # all, waits for its subnets only.
+                nodes_after=[network, *([load_balancer] if load_balancer else [])],
             ),
-            # Nodes reach the API by routes and endpoints that no output of the network stands for, and the load
-            # balancer outlives the nodes that it sends requests to.
-            opts=after(on_aws, network, *([load_balancer] if load_balancer else [])),
+            opts=on_aws,
         )
         in_cluster = pulumi.ResourceOptions(parent=self, providers=[aws_provider, cluster.provider])
         storage = Storage(
@@ -199,9 +203,9 @@ class Platform(pulumi.ComponentResource):
                 account_id=caller.account_id,
                 charts=settings.charts,
                 isolated_vpc=settings.network.nat == "none",
-                # Its pods run on the system nodes, resolve names and get their role's credentials there. Its nodes have
-                # volumes, which only a driver takes off them, and mounts, which end with their targets.
-                controller_after=[cluster, storage],
+                replicas=1 if settings.lifecycle.thrift else 2,
+                # Its pods run on the system nodes, and get their role's credentials there.
+                controller_after=[cluster],
             ),
             opts=in_cluster,
         )
@@ -214,8 +218,9 @@ class Platform(pulumi.ComponentResource):
                 instance_profile_name=karpenter.instance_profile_name,
                 tags=settings.node_tags,
             ),
-            # Only a running Karpenter takes a pool's nodes away.
-            opts=after(in_cluster, karpenter),
+            # Only a running Karpenter takes a pool's nodes away. These have volumes, which only a driver takes off
+            # them, and mounts, which end with their targets.
+            opts=after(in_cluster, karpenter, storage),
         )
         # Both go before the pools' nodes do.
         beside_pools = after(in_cluster, node_pools)
@@ -273,14 +278,19 @@ class Platform(pulumi.ComponentResource):
                     teams=settings.teams,
                     kubectl=settings.cluster.oidc,
                     charts=settings.charts,
+                    # They may run on the system nodes, and on those of Karpenter where these are full; and their
+                    # database may be a claim.
+                    pods_after=[node_pools, self.volume_gate],
                 ),
-                # Its pods may run on the system nodes, and on those of Karpenter where these are full.
-                opts=beside_pools,
+                opts=in_cluster,
             )
             published = [*published, identity.published]
             if settings.running_hub:
-                # It starts notebooks in the teams' namespaces, for people who sign in; its database may be a claim.
-                hub_opts = after(beside_pools, self.volume_gate, teams, identity)
+                # It starts notebooks in the teams' namespaces, and its database may be a claim. It asks nothing of
+                # Keycloak until somebody signs in, so both start at the same time.
+                pulls = {"system": cluster.system_role_name, "pools": karpenter.node_role_name}
+                caches = image_caches(f"{name}-images", settings, caller, pulls, on_aws)
+                hub_opts = after(beside_pools, self.volume_gate, teams, *caches)
                 hub = self._hub(f"{name}-hub", settings, network, cluster, identity, hub_opts)
                 published = [*published, hub.published]
 

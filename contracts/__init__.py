@@ -290,6 +290,12 @@ class ServicePrices:
     """Of 730 hours, as AWS reckons."""
     postgres: Mapping[str, float]
     """An hour of a class of RDS instances for PostgreSQL, in one zone: `db.t4g.small`. Not all classes are known."""
+    spot_share: float
+    """What a spot instance is taken to cost, as a share of the on-demand price.
+
+    An assumption: spot prices move, and AWS says no more than that they are up to 90 % below; half is what an example
+    of us-east-1 in its user guides comes to.
+    """
 
 
 @cache
@@ -301,6 +307,7 @@ def service_prices() -> ServicePrices:
         an_hour=MappingProxyType(found["usdAnHour"]),
         a_month=MappingProxyType(found["usdAMonth"]),
         postgres=MappingProxyType(found["postgresUsdAnHour"]),
+        spot_share=found["spotShareAssumed"],
     )
 
 
@@ -384,6 +391,12 @@ def billing(type_: str) -> Billing | None:
 @cache
 def _billing() -> Mapping[str, Any]:
     return _read("aws/billing.json")
+
+
+@cache
+def nat_image() -> str:
+    """The name of the machine image of NAT instances: Amazon Linux 2023 for arm64, of one release."""
+    return _read("aws/nat-image.json")["name"]
 
 
 @cache

@@ -29,6 +29,7 @@ BILLED = frozenset(
         "ec2/natGateway:NatGateway",
         "ec2/vpc:Vpc",
         "ec2/vpcEndpoint:VpcEndpoint",
+        "ecr/repository:Repository",
         "efs/fileSystem:FileSystem",
         "eks/cluster:Cluster",
         "eks/nodeGroup:NodeGroup",

@@ -303,6 +303,15 @@ LISTINGS: tuple[Listing, ...] = (
     _EC2("describe_flow_logs", "FlowLogs", "FlowLogId", _TAGGED),
     _EC2("describe_snapshots", "Snapshots", "SnapshotId", _TAGGED, OwnerIds=["self"]),
     _EC2("describe_fast_snapshot_restores", "FastSnapshotRestores", "SnapshotId", _none),
+    _listing(
+        "ecr",
+        "describe_repositories",
+        "repositories",
+        "repositoryName",
+        _asked("list_tags_for_resource", "tags", resourceArn="repositoryArn"),
+        "ListTagsForResource",
+    ),
+    _listing("ecr", "describe_pull_through_cache_rules", "pullThroughCacheRules", "ecrRepositoryPrefix", _none),
     _listing("efs", "describe_file_systems", "FileSystems", "FileSystemId", _TAGGED),
     _listing("efs", "describe_access_points", "AccessPoints", "AccessPointId", _TAGGED),
     Listing(

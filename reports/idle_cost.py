@@ -146,12 +146,16 @@ def _node_group(facts: _Facts) -> tuple[float, str]:
     names = texts(facts.get("instanceTypes"))
     if not names:
         raise NoPrice("instanceTypes is not given")
-    if facts.get("capacityType", "ON_DEMAND") != "ON_DEMAND":
-        raise NoPrice("spot prices move")
     count = int(number(facts.get("scalingConfig.desiredSize")) or 0)
-    disk = _disk(facts)
-    each = _instance(names[0]) + disk
-    said = f"{count} {names[0]}" + (", with their volumes" if disk else ", without their volumes")
+    disk, price, said = _disk(facts), _instance(names[0]), f"{count} {names[0]}"
+    capacity_type = facts.get("capacityType", "ON_DEMAND")
+    if capacity_type == "SPOT":
+        share = contracts.service_prices().spot_share
+        price, said = price * share, f"{said} as spot, taken at {share:.0%} of the on-demand price"
+    elif capacity_type != "ON_DEMAND":
+        raise NoPrice(f"no price of {capacity_type} is known")
+    each = price + disk
+    said += ", with their volumes" if disk else ", without their volumes"
     return count * each, said
 
 
@@ -181,8 +185,11 @@ def _instance(name: str) -> float:
 
 
 def _ec2_instance(facts: _Facts) -> tuple[float, str]:
-    name = facts.get("instanceType", "")
-    return _instance(name), f"{name}, without its volumes"
+    name, root = facts.get("instanceType", ""), facts.get("rootBlockDevice", {})
+    size = number(at(root, "volumeSize")) if at(root, "volumeType") == "gp3" else None
+    if not size:
+        return _instance(name), f"{name}, without its volumes"
+    return _instance(name) + size * _monthly("gp3GiB"), f"{name} with {size:g} GiB of gp3"
 
 
 def _volume(facts: _Facts) -> tuple[float, str]:

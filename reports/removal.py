@@ -188,6 +188,10 @@ def _plan(account: Account, held: Held) -> Steps:
     yield ["aws", "backup", "delete-backup-plan", *plan]
 
 
+def _repository(account: Account, held: Held) -> Steps:
+    yield ["aws", "ecr", "delete-repository", "--repository-name", held.id, "--force"]
+
+
 def _nat_gateway(account: Account, held: Held) -> Steps:
     yield ["aws", "ec2", "delete-nat-gateway", "--nat-gateway-id", held.id]
     yield ["aws", "ec2", "wait", "nat-gateway-deleted", "--nat-gateway-ids", held.id]
@@ -329,6 +333,8 @@ _REMOVALS: Mapping[tuple[str, str], Callable[[Account, Held], Steps]] = {
     ("rds", "DBParameterGroups"): _aws("rds", "delete-db-parameter-group", "--db-parameter-group-name"),
     ("backup", "BackupPlansList"): _plan,
     ("backup", "BackupVaultList"): _vault,
+    ("ecr", "repositories"): _repository,
+    ("ecr", "pullThroughCacheRules"): _aws("ecr", "delete-pull-through-cache-rule", "--ecr-repository-prefix"),
     ("efs", "AccessPoints"): _aws("efs", "delete-access-point", "--access-point-id"),
     ("efs", "FileSystems"): _file_system,
     ("ec2", "FlowLogs"): _aws("ec2", "delete-flow-logs", "--flow-log-ids"),

@@ -38,6 +38,9 @@ _SSO_ROLE = "AWSReservedSSO_"
 _SSO_PATH = "/aws-reserved/sso.amazonaws.com/"
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
+# All of one size, so that the pods fit whichever EC2 has most of: spot is steady with several types to choose from.
+_THRIFTY_TYPES = ("t4g.large", "m6g.large", "m7g.large")
+
 _PUBLIC_CIDRS_LIMIT = 40
 # Of a security group's 60 rules (Amazon VPC quotas), which EKS, the load balancer and controllers need as well.
 _PRIVATE_CIDRS_LIMIT = 30
@@ -178,17 +181,39 @@ class SystemNodes(Section):
     """The managed node group for what must run before Karpenter brings nodes, Karpenter included."""
 
     instance_types: Annotated[tuple[str, ...], DISTINCT, at_least_one("instance type")] = Field(
-        default=("m7i.large",), description="Instance types of one architecture, without GPUs, preferred first."
+        default=("m7i.large",),
+        description="Instance types of one architecture, without GPUs, preferred first; m7i.large by default, with "
+        f"lifecycle.thrift {', '.join(_THRIFTY_TYPES)}.",
+        json_schema_extra=without_default,
+    )
+    capacity_type: Literal["on-demand", "spot"] = Field(
+        default="on-demand",
+        description="spot, for labs: at a price that moves, and EC2 takes a node back with two minutes' notice; the "
+        "default with lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
     count: Annotated[StrictInt, whole(2, 20, "nodes")] = Field(default=2, description="Nodes, spread over the zones.")
     volume_size: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(
-        default=50, description="Root volume in GiB, gp3, encrypted."
+        default=50,
+        description="Root volume in GiB, gp3, encrypted; 50 by default, 30 with lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
     release: Annotated[str, Check(_release)] | None = Field(
         default=None,
         description="Release of EKS's image of Amazon Linux 2023, such as 1.36.4-20260930; a new one replaces nodes "
         "one after another. By default the newest in contracts/ for the cluster's version.",
     )
+
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """A lab that is to cost little has small machines, as EC2 can spare them."""
+        thrifty = {"instanceTypes": list(_THRIFTY_TYPES), "capacityType": "spot", "volumeSize": 30}
+        return {**thrifty, **given} if facts.thrift else given
+
+    @rule
+    def _spot_for_labs_alone(self, facts: Facts) -> Findings:
+        if facts.production and self.capacity_type == "spot":
+            yield ("capacityType",), "is for labs: Karpenter and sign-in run on these nodes, take on-demand"
 
     @rule
     def _instance_types_of_the_catalogue(self, facts: Facts) -> Findings:
@@ -258,11 +283,14 @@ class Cluster(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Named after the stack by default. A lab pays for no extended support, unless its version is in it already."""
+        """Named after the stack by default. A lab pays for no extended support, unless its version is in it already.
+
+        The system nodes' defaults depend on the lifecycle.
+        """
         version = eks.versions().get(str(given.get("version")))
         extended = version and facts.today and not version.is_standard(facts.today)
         upgrade_policy = eks.STANDARD if facts.production is False and not extended else eks.EXTENDED
-        return {"name": f"gpulab-{facts.stack}", "upgradePolicy": upgrade_policy, **given}
+        return {"name": f"gpulab-{facts.stack}", "upgradePolicy": upgrade_policy, "systemNodes": {}, **given}
 
     @property
     def node_release(self) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.identity import Identity
+from settings.lifecycle import RDS_SPARED
 from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
@@ -62,6 +63,11 @@ class HubDatabase(Section):
     def _class_that_rds_has(self, facts: Facts) -> Findings:
         if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
             yield ("instanceClass",), problem
+
+    @rule
+    def _no_rds_where_it_is_spared(self, facts: Facts) -> Findings:
+        if facts.thrift and self.kind == "rds":
+            yield ("kind",), RDS_SPARED
 
     @rule
     def _size_that_rds_takes(self, facts: Facts) -> Findings:
@@ -158,7 +164,10 @@ class Hub(Section):
     )
     registry: Registry | None = Field(default=None, description="A private registry that images come through.")
     pre_pull: StrictBool = Field(
-        default=True, description="Whether nodes that run CPU notebooks have the images of CPU profiles pulled at once."
+        default=False,
+        description="Whether nodes that run CPU notebooks have the images of CPU profiles pulled at once; by default "
+        "in production alone.",
+        json_schema_extra=without_default,
     )
     named_servers: Annotated[StrictInt, whole(0, 20)] = Field(
         default=3, description="Notebooks that a person may have beside the first one."
@@ -169,8 +178,11 @@ class Hub(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """The database's defaults depend on the lifecycle, even when it is not given."""
-        return {"database": {}, **given}
+        """The database's defaults depend on the lifecycle, even when it is not given.
+
+        A lab pays for the way of each image into each node, and waits only for those that somebody starts.
+        """
+        return {"database": {}, "prePull": bool(facts.production), **given}
 
     @rule
     def _time_to_start(self, facts: Facts) -> Findings:

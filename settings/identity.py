@@ -14,6 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 from settings.identity_providers import Ldap, Provider, Text
 from settings.identity_values import Email, GroupPath, HostName, Role, team_of
 from settings.ingress import Ingress
+from settings.lifecycle import RDS_SPARED
 from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
@@ -177,7 +178,10 @@ class Database(Section):
     """The PostgreSQL server that keeps people, passwords (hashed) and sessions."""
 
     kind: Literal["rds", "cloudnative-pg"] = Field(
-        default="rds", description="rds: Amazon RDS. cloudnative-pg: in the cluster, on its volumes."
+        default="rds",
+        description="rds: Amazon RDS, the default. cloudnative-pg: in the cluster, on its volumes; the default with "
+        "lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
     instance_class: InstanceClass = Field(
         default="db.t4g.small",
@@ -209,14 +213,21 @@ class Database(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Production survives a zone and keeps a last snapshot."""
+        """Production survives a zone and keeps a last snapshot; a lab that is to cost little has no RDS."""
         production = {"instanceClass": "db.m7g.large", "multiAz": True, "finalSnapshot": True, "instances": 3}
+        if facts.thrift:
+            return {"kind": "cloudnative-pg", **given}
         return {**production, **given} if facts.production else given
 
     @rule
     def _class_that_rds_has(self, facts: Facts) -> Findings:
         if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
             yield ("instanceClass",), problem
+
+    @rule
+    def _no_rds_where_it_is_spared(self, facts: Facts) -> Findings:
+        if facts.thrift and self.kind == "rds":
+            yield ("kind",), RDS_SPARED
 
     @rule
     def _storage_that_grows(self, facts: Facts) -> Findings:

@@ -10,6 +10,9 @@ from pydantic import Field, StrictBool
 from settings.section import Facts, Findings, Section, rule
 from settings.values import Date
 
+RDS_SPARED = "is RDS, which lifecycle.thrift spares: leave kind out, or set thrift: false"
+"""What is wrong with a database on RDS in a lab that is to cost little."""
+
 
 class Lifecycle(Section):
     """How long the stack is meant to live."""
@@ -24,6 +27,17 @@ class Lifecycle(Section):
     unlock: StrictBool = Field(
         default=False, description="Lifts a production's protection, so that it can be destroyed."
     )
+    thrift: StrictBool = Field(
+        default=False,
+        description="Makes a lab that costs little while nobody uses it: spot system nodes, one Karpenter, a NAT "
+        "instance, PostgreSQL in the cluster. See docs/costs.md.",
+    )
+
+    park_at_night: StrictBool = Field(
+        default=False,
+        description="Whether a workflow has the lab sleep at night and at the weekend, its notebooks ended and its "
+        "databases stopped. See docs/costs.md.",
+    )
 
     @property
     def protects(self) -> bool:
@@ -31,8 +45,8 @@ class Lifecycle(Section):
         return self.kind == "production" and not self.unlock
 
     def told(self, facts: Facts) -> Facts:
-        """Later sections have other defaults in production."""
-        return dataclasses.replace(facts, production=self.kind == "production")
+        """Later sections have other defaults in production, and in a lab that is to cost little."""
+        return dataclasses.replace(facts, production=self.kind == "production", thrift=self.thrift)
 
     @rule
     def _expires_for_labs_alone(self, facts: Facts) -> Findings:
@@ -54,3 +68,13 @@ class Lifecycle(Section):
     def _unlock_for_production_alone(self, facts: Facts) -> Findings:
         if self.kind == "lab" and self.unlock:
             yield ("unlock",), "is for production: nothing of a lab is protected, leave it out"
+
+    @rule
+    def _awake_in_production(self, facts: Facts) -> Findings:
+        if self.kind == "production" and self.park_at_night:
+            yield ("parkAtNight",), "is for labs: nobody could sign in at night, leave it out"
+
+    @rule
+    def _thrift_for_labs_alone(self, facts: Facts) -> Findings:
+        if self.kind == "production" and self.thrift:
+            yield ("thrift",), "is for labs: spot nodes and one NAT instance are no ground for production, leave it out"

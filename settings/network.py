@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
 from settings.section import Facts, Findings, Section, rule
-from settings.values import DISTINCT, Check, RetentionDays, matching
+from settings.values import DISTINCT, Check, RetentionDays, matching, without_default
 
 ENDPOINTS_WITHOUT_NAT = (
     "eks",
@@ -72,6 +73,11 @@ class FlowLogs(Section):
     enabled: StrictBool = Field(default=False, description="Whether the VPC's traffic is logged to CloudWatch Logs.")
     retention_days: RetentionDays = Field(default=30, description="Days that the flow logs are kept.")
 
+    @property
+    def kept_days(self) -> int | None:
+        """Days that there are flow logs of; None: none are made."""
+        return self.retention_days if self.enabled else None
+
 
 class Network(Section):
     """The VPC: a public, a private and an intra subnet in each zone."""
@@ -83,9 +89,11 @@ class Network(Section):
         description="Two to four availability zones of aws:region, in the order in which their subnets are laid out.",
         json_schema_extra={"minItems": 2, "maxItems": 4},
     )
-    nat: Literal["single", "per-az", "none"] = Field(
+    nat: Literal["single", "per-az", "instance", "none"] = Field(
         default="single",
-        description="NAT gateways: single, one for all zones; per-az, one in each; none, AWS through endpoints alone.",
+        description="NAT gateways: single, one for all zones, the default; per-az, one in each; none, AWS through "
+        "endpoints alone. instance, for labs: a small machine in a gateway's place, the default with lifecycle.thrift.",
+        json_schema_extra=without_default,
     )
     interface_endpoints: Annotated[tuple[Service, ...], DISTINCT] = Field(
         default=(),
@@ -104,6 +112,11 @@ class Network(Section):
         needed = ENDPOINTS_WITHOUT_NAT if self.nat == "none" else ()
         return tuple(dict.fromkeys([*needed, *self.interface_endpoints]))
 
+    @classmethod
+    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+        """A lab that is to cost little has no NAT gateway."""
+        return {"nat": "instance", **given} if facts.thrift else given
+
     def told(self, facts: Facts) -> Facts:
         """Node pools are in the network's zones."""
         return dataclasses.replace(facts, zones=tuple(dict.fromkeys(self.zones)))
@@ -112,6 +125,13 @@ class Network(Section):
     def _two_to_four_zones(self, facts: Facts) -> Findings:
         if not 2 <= len(self.zones) <= 4:
             yield ("zones",), f"must list 2 to 4 availability zones, and lists {len(self.zones)}"
+
+    @rule
+    def _nat_that_fits_the_lifecycle(self, facts: Facts) -> Findings:
+        if facts.production and self.nat == "instance":
+            yield ("nat",), "is for labs: while the one instance is replaced nothing gets out, take single or per-az"
+        if facts.thrift and self.nat in ("single", "per-az"):
+            yield ("nat",), "is a NAT gateway, which lifecycle.thrift spares: leave nat out, or set thrift: false"
 
     @rule
     def _zones_of_the_region(self, facts: Facts) -> Findings:

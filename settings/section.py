@@ -40,6 +40,7 @@ class Facts:
     today: datetime.date | None = None
     region: str | None = None
     production: bool | None = None
+    thrift: bool | None = None
     zones: tuple[str, ...] | None = None
 
 

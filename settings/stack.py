@@ -16,6 +16,7 @@ from settings.cluster import Cluster
 from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
+from settings.images import ImageCache, Images, cache_namespace
 from settings.ingress import Ingress
 from settings.keycloak_findings import keycloak_findings
 from settings.lifecycle import Lifecycle
@@ -129,6 +130,7 @@ class StackSettings(Section):
     hub: Hub | None = Field(
         default=None, description="JupyterHub. It is there in any case when there are teams and an identity section."
     )
+    images: Images = Field(default=Images(), description="Where images of notebooks and of the hub come from: cache.")
     permissions_boundary: Annotated[str, Check(_policy_arn)] | None = Field(
         default=None,
         description="ARN of the IAM policy that bounds every role of the stack, as bootstrap/ makes it (none).",
@@ -192,6 +194,11 @@ class StackSettings(Section):
         yield from hub_findings(self.hub, self.identity, has_teams=bool(self.teams), has_profiles=bool(self.profiles))
 
     @rule
+    def _one_mirror(self, facts: Facts) -> Findings:
+        if self.images.cache and self.hub and self.hub.registry and self.hub.registry.mirror:
+            yield ("images", "cache"), "is a second mirror beside hub.registry.mirror: leave one of them out"
+
+    @rule
     def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
         if self.identity is not None:
             yield from domain_findings(self.identity, self.ingress)
@@ -238,6 +245,7 @@ class Settings:
     overcommit: bool = False
     profiles: dict[str, Profile] = field(default_factory=dict)
     permissions_boundary: str | None = None
+    images: Images = field(default_factory=Images)
     hub: Hub | None = None
     """As the stack file has it; see `running_hub`. Where one runs, there are teams and an identity too."""
     warnings: tuple[Mistake, ...] = ()
@@ -247,6 +255,14 @@ class Settings:
     def running_hub(self) -> Hub | None:
         """The settings of the hub that there is; None without one."""
         return self.hub if self.hub and self.hub.enabled else None
+
+    @property
+    def image_cache(self) -> ImageCache | None:
+        """The cache that images come through; None without one."""
+        if not self.images.cache:
+            return None
+        account = self.images.account or self.cluster.administrators[0].split(":")[4]
+        return ImageCache(account=account, region=self.region, namespace=cache_namespace(self.cluster.name))
 
     @property
     def resource_tags(self) -> dict[str, str]:

@@ -52,11 +52,11 @@ def take(collection: str, name: str) -> None:
     call("DELETE", f"{collection}/{name}", fine=(404,))
 
 
-def call(method: str, path: str, body: dict[str, Any] | None = None, fine: tuple[int, ...] = ()) -> None:
-    """One request; answers with a status in `fine` are no error. Raises OSError."""
+def call(method: str, path: str, body: dict[str, Any] | None = None, fine: tuple[int, ...] = ()) -> str:
+    """The answer to a request; one with a status in `fine` is no error, and empty. Raises OSError."""
     server = known()
     if server is None:
-        return
+        return ""
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     request = Request(
         server.url + path,
@@ -66,7 +66,8 @@ def call(method: str, path: str, body: dict[str, Any] | None = None, fine: tuple
     )
     try:
         with urlopen(request, timeout=_TIMEOUT_SECONDS, context=server.tls) as answer:
-            answer.read()
+            return answer.read().decode()
     except HTTPError as error:
-        if error.code not in fine:
-            raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
+        if error.code in fine:
+            return ""
+        raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error

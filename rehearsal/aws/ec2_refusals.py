@@ -21,11 +21,12 @@ from moto.ec2.exceptions import (
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 
 from rehearsal.aws.fast_restores import FastRestores
+from rehearsal.aws.images import AmazonLinux
 from rehearsal.aws.snapshots import OwnedSnapshots
 from rehearsal.aws.turns import OneChangeAtATime
 
 
-class Response(OneChangeAtATime, FastRestores, OwnedSnapshots):
+class Response(OneChangeAtATime, AmazonLinux, FastRestores, OwnedSnapshots):
     """moto's EC2; what changes a network is looked at first, one request at a time."""
 
     def asked(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""EKS's machine images: AMIs in moto's EC2 and the public SSM parameters that name them.
+"""Amazon's machine images: EKS's, as AMIs in moto's EC2 and the SSM parameters that name them, and a plain one.
 
 The parameters' names: https://docs.aws.amazon.com/eks/latest/userguide/retrieve-ami-id.html.
 """
@@ -16,14 +16,17 @@ from typing import Any
 from moto.core.utils import utcnow
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami
+from moto.ec2.responses import EC2Response
 from moto.ssm import models
 
+import contracts
 from contracts import eks
 from rehearsal.aws.versions import DEFAULT_VERSION, versions
 
 # Who publishes the images, in us-east-1 and most other regions.
 _AMAZON_EKS = "602401143452"
 _BOTTLEROCKET = "092701018921"
+_AMAZON_LINUX = "137112412989"
 # The one release of Bottlerocket that the rehearsal has.
 _BOTTLEROCKET_RELEASE = "1.44.0-5e1bb4a3"
 
@@ -42,7 +45,7 @@ class Image:
     @property
     def id(self) -> str:
         """An id that stays the same from run to run."""
-        return f"ami-0{hashlib.sha256(self.name.encode()).hexdigest()[:16]}"
+        return _id(self.name)
 
 
 # Managed node groups' AMI types, by variant: (SSM path under the version, architecture).
@@ -112,24 +115,42 @@ def architecture_of(ami_type: str) -> str:
 
 def register(account_id: str, region: str, made: Image) -> str:
     """Makes sure that EC2 knows the image, and gives its id."""
-    ec2 = ec2_backends[account_id][region]
-    if made.id not in ec2.amis:
+    owner = _BOTTLEROCKET if made.bottlerocket else _AMAZON_EKS
+    return _publish(account_id, region, made.name, made.architecture, owner)
+
+
+def _publish(account_id: str, region: str, name: str, architecture: str, owner: str) -> str:
+    ec2, id = ec2_backends[account_id][region], _id(name)
+    if id not in ec2.amis:
         ami: Any = Ami(
             ec2,
-            made.id,
-            name=made.name,
-            owner_id=_BOTTLEROCKET if made.bottlerocket else _AMAZON_EKS,
+            id,
+            name=name,
+            owner_id=owner,
             owner_alias="amazon",
             public=True,
             virtualization_type="hvm",
-            architecture=made.architecture,
+            architecture=architecture,
             root_device_name="/dev/xvda",
             root_device_type="ebs",
             hypervisor="xen",
-            image_location=f"amazon/{made.name}",
+            image_location=f"amazon/{name}",
         )
-        ec2.amis[made.id] = ami
-    return made.id
+        ec2.amis[id] = ami
+    return id
+
+
+def _id(name: str) -> str:
+    return f"ami-0{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+class AmazonLinux(EC2Response):
+    """moto's listing of images, with the release of Amazon Linux that NAT instances are started from."""
+
+    def describe_images(self) -> Any:
+        """Those that are asked for."""
+        _publish(self.current_account, self.region, contracts.nat_image(), "arm64", _AMAZON_LINUX)
+        return super().describe_images()
 
 
 class ParameterDict(models.ParameterDict):

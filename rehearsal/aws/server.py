@@ -47,6 +47,7 @@ from rehearsal.aws import (
     api_server,
     backup,
     ec2_refusals,
+    ecr,
     efs,
     eks,
     elb,
@@ -72,7 +73,9 @@ class Application:
     """moto's WSGI application, and the rehearsal's own paths in front of it."""
 
     def __init__(self) -> None:
-        for added in (acm, backup, ec2_refusals, efs, eks, elb, iam, identity, images, quotas, rds, route53, s3, wafv2):
+        for added in (
+            acm, backup, ec2_refusals, ecr, efs, eks, elb, iam, identity, images, quotas, rds, route53, s3, wafv2,
+        ):  # fmt: skip
             added.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._calls = Calls()

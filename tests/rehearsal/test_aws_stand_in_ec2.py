@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from aws_support import DEFAULT_TAGS, Made, SimulatedAws, simulated_aws
 
+import contracts
+from rehearsal.providers.aws import functions
 from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused
 
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
@@ -16,6 +18,7 @@ TABLE, ROUTE = "aws:ec2/routeTable:RouteTable", "aws:ec2/route:Route"
 ASSOCIATION = "aws:ec2/routeTableAssociation:RouteTableAssociation"
 GATEWAY, NAT, EIP = "aws:ec2/internetGateway:InternetGateway", "aws:ec2/natGateway:NatGateway", "aws:ec2/eip:Eip"
 ENDPOINT, TEMPLATE = "aws:ec2/vpcEndpoint:VpcEndpoint", "aws:ec2/launchTemplate:LaunchTemplate"
+INSTANCE, GET_AMI = "aws:ec2/instance:Instance", "aws:ec2/getAmi:getAmi"
 DEFAULT_GROUP, TAG, FLOW_LOG = (
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
     "aws:ec2/tag:Tag",
@@ -75,6 +78,31 @@ class Network:
         self.gateway  # noqa: B018 - a public one needs a way out
         return {"subnetId": self.subnet.id, "allocationId": self.address.id}
 
+    def instance(self, **more: Any) -> Properties:
+        filters = [{"name": "name", "values": [contracts.nat_image()]}]
+        image = functions.call(self.aws.provider, GET_AMI, {"owners": ["amazon"], "filters": filters})
+        return {
+            "ami": image["id"],
+            "instanceType": "t4g.micro",
+            "subnetId": self.subnet.id,
+            "vpcSecurityGroupIds": [self.group.id],
+            "sourceDestCheck": False,
+            "userData": "#!/bin/bash",
+            "userDataReplaceOnChange": True,
+            "metadataOptions": {"httpEndpoint": "enabled", "httpTokens": "required", "httpPutResponseHopLimit": 1},
+            "maintenanceOptions": {"autoRecovery": "default"},
+            "rootBlockDevice": {"volumeType": "gp3", "volumeSize": 4, "encrypted": True},
+            "volumeTags": {"Owner": "ml"},
+            **more,
+        }
+
+    def addressed(self) -> Made:
+        """An instance with an address of its own, which has to be in a VPC with a way out."""
+        self.gateway  # noqa: B018
+        made = self.aws.create(INSTANCE, self.instance())
+        self.aws.create(EIP, {"instance": made.id}, name="of an instance")
+        return made
+
     def interface_endpoint(self, **more: Any) -> Properties:
         return {
             "vpcId": self.vpc.id,
@@ -102,6 +130,20 @@ ROUND_TRIPS: dict[str, tuple[str, Callable[[Network], Properties], Callable[[Net
     ),
     "gateway": (GATEWAY, lambda n: {"vpcId": n.vpc.id}, lambda n: {"tags": {"Name": "x"}}),
     "address": (EIP, lambda n: {"domain": "vpc"}, lambda n: {"tags": {"Name": "x"}}),
+    "instance": (INSTANCE, Network.instance, lambda n: {"sourceDestCheck": True, "tags": {"Name": "x"}}),
+    "address of an instance": (
+        EIP,
+        lambda n: {"domain": "vpc", "instance": n.aws.create(INSTANCE, n.instance()).id},
+        lambda n: {"instance": n.aws.create(INSTANCE, n.instance(), name="newer").id},
+    ),
+    "route to an instance": (
+        ROUTE,
+        lambda n: {"routeTableId": n.table.id, "destinationCidrBlock": "0.0.0.0/0", "gatewayId": n.gateway.id},
+        lambda n: {
+            "gatewayId": None,
+            "networkInterfaceId": n.aws.create(INSTANCE, n.instance()).outputs["primaryNetworkInterfaceId"],
+        },
+    ),
     "nat": (NAT, Network.nat, lambda n: {"tags": {"Name": "x"}}),
     "private nat": (
         NAT,
@@ -450,6 +492,20 @@ def creating(
         ),
         (deleting("address", (NAT, Network.nat)), "InvalidIPAddress.InUse"),
         (deleting("gateway", (NAT, Network.nat)), "DependencyViolation"),
+        (
+            creating(
+                ROUTE,
+                lambda n: {
+                    "routeTableId": n.table.id,
+                    "destinationCidrBlock": "0.0.0.0/0",
+                    "networkInterfaceId": "eni-0",
+                },
+            ),
+            "InvalidNetworkInterfaceID.NotFound",
+        ),
+        (lambda n: (n.addressed(), n.aws.delete(n.gateway)), "DependencyViolation"),
+        (deleting("subnet", (INSTANCE, Network.instance)), "DependencyViolation"),
+        (deleting("group", (INSTANCE, Network.instance)), "DependencyViolation"),
         (deleting("vpc", (GATEWAY, lambda n: {"vpcId": n.vpc.id})), "DependencyViolation"),
         (deleting("vpc", (GROUP, lambda n: {"vpcId": n.vpc.id})), "DependencyViolation"),
         (
@@ -472,6 +528,20 @@ def test_a_template_gets_a_version_a_change(aws: SimulatedAws) -> None:
     aws.update(made, {"instanceType": "m7i.xlarge", "updateDefaultVersion": True})
     assert (made.outputs["latestVersion"], made.outputs["defaultVersion"]) == (2, 2)
     assert aws.replaced_by(made, {"instanceType": "m7i.large", "name": "chosen"}) == {"name"}
+
+
+def test_a_new_image_or_first_script_is_a_new_instance(aws: SimulatedAws, network: Network) -> None:
+    given = network.instance()
+    made = aws.create(INSTANCE, given)
+    assert aws.replaced_by(made, {**given, "ami": "ami-0"}) == {"ami"}
+    assert aws.replaced_by(made, {**given, "userData": "#!/bin/sh"}) == {"userData"}
+    assert aws.replaced_by(made, {**given, "userDataReplaceOnChange": False, "userData": "#!/bin/sh"}) == set()
+
+
+def test_an_image_that_nobody_publishes_is_refused(aws: SimulatedAws) -> None:
+    asked = {"owners": ["amazon"], "filters": [{"name": "name", "values": ["al2023-ami-minimal-0"]}]}
+    with pytest.raises(Refused, match="Your query returned no results"):
+        functions.call(aws.provider, GET_AMI, asked)
 
 
 def test_what_cannot_be_changed_replaces(aws: SimulatedAws, network: Network) -> None:

@@ -70,7 +70,9 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
         seconds=PATIENCE,
     )
     # Somebody takes an edge for superfluous; the state learns of it with the next update.
-    change(project / "components" / "platform.py", r"after\(in_cluster, karpenter\)", "after(in_cluster, cluster)")
+    change(
+        project / "components" / "platform.py", r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, storage)"
+    )
     rehearsal.up()
 
     environment = {**rehearsal.workspace.environment, LONGEST: "20"}
@@ -107,10 +109,10 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
         },
     )
     (volume,) = (one for one in kubernetes.list(VOLUMES) if one["spec"]["claimRef"]["namespace"] == NAMESPACE)
-    # The gate and Karpenter no longer wait for the drivers.
+    # The gate and the pools no longer wait for the drivers.
     components = project / "components"
     change(components / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
-    change(components / "platform.py", r"controller_after=\[cluster, storage\]", "controller_after=[cluster]")
+    change(components / "platform.py", r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, karpenter)")
     change(components / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
     rehearsal.up()
     with pytest.raises(PhaseFailed, match=volume["metadata"]["name"]):

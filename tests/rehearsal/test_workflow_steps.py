@@ -97,6 +97,27 @@ def test_it_goes_up_and_then_nothing_drifts(runner: Runner) -> None:
     assert "no drift" in runner.summary
 
 
+def test_a_lab_that_sleeps_has_no_nodes_and_wakes_as_it_was(runner: Runner) -> None:
+    eks = runner.rehearsal.account.client("eks")
+    named = {"clusterName": "gpulab-lab"}
+    (group,) = eks.list_nodegroups(**named)["nodegroups"]
+
+    def system_nodes() -> int:
+        return eks.describe_nodegroup(**named, nodegroupName=group)["nodegroup"]["scalingConfig"]["desiredSize"]
+
+    done = runner.step("park")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert system_nodes() == 0
+    assert runner.step("drift").returncode == 0
+    assert "parked" in runner.summary
+    done = runner.step("unpark")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert system_nodes() == 2
+    done = runner.step("drift")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "no drift" in runner.summary
+
+
 def test_what_was_changed_behind_its_back_is_drift_and_stays_as_it_is(runner: Runner) -> None:
     logs = runner.rehearsal.account.client("logs")
     group = "/aws/eks/gpulab-lab/cluster"

@@ -274,6 +274,11 @@ def the_rest(account: Planting) -> None:
     account.ec2.create_snapshot(VolumeId=volume, TagSpecifications=account.tags("snapshot", CLUSTER))
     key = account.kms.create_key(Tags=[{"TagKey": key, "TagValue": value} for key, value in OURS.items()])
     account.kms.create_alias(AliasName="alias/gpulab-dev-data-1", TargetKeyId=key["KeyMetadata"]["KeyId"])
+    ecr = account.account.client("ecr")
+    ecr.create_repository(repositoryName="gpulab-dev/quay/jupyter/base-notebook", tags=listed(OURS))
+    manifest = '{"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}'
+    ecr.put_image(repositoryName="gpulab-dev/quay/jupyter/base-notebook", imageManifest=manifest, imageTag="1")
+    ecr.create_pull_through_cache_rule(ecrRepositoryPrefix="gpulab-dev/quay", upstreamRegistryUrl="quay.io")
     account.s3.create_bucket(Bucket="gpulab-dev-alb-logs")
     account.s3.put_bucket_tagging(Bucket="gpulab-dev-alb-logs", Tagging={"TagSet": listed(OURS)})
     account.s3.put_object(Bucket="gpulab-dev-alb-logs", Key="one")
@@ -318,6 +323,7 @@ def test_the_lines_remove_everything_in_their_order_and_nothing_of_others(accoun
         "Keys", "LaunchTemplates", "LoadBalancers", "NatGateways", "NetworkInterfaces", "OpenIDConnectProviderList",
         "Policies", "QueueUrls", "Roles", "RouteTables", "Rules", "SecurityGroups", "Snapshots", "Subnets",
         "TargetGroups", "Volumes", "VpcEndpoints", "Vpcs", "clusters", "logGroups",
+        "pullThroughCacheRules", "repositories",
     }  # fmt: skip
     CommandLine(account.account).carry_out(report.script)
     after = account.look(DEV)

@@ -125,6 +125,7 @@ class EngineMocks(pulumi_mocks.Mocks):
                 "id": self.account_id,
                 "userId": "AROATEST:platform-admin",
             },
+            "aws:ec2/getAmi:getAmi": lambda asked: {"id": f"ami of {asked['filters'][0]['values'][0]}"},
             "aws:index/getPartition:getPartition": {
                 "partition": "aws",
                 "id": "aws",

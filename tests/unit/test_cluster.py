@@ -240,10 +240,9 @@ def test_dns_runs_on_the_system_nodes_and_goes_before_them(mocks, eks):
     assert mocks.needs(dns, system_nodes(mocks))
 
 
-def test_nodes_join_a_cluster_that_has_network_and_pod_identity(mocks, eks):
+def test_nodes_join_a_cluster_that_is_there_with_the_permissions_to_join(mocks, eks):
     deploy(mocks)
     assert mocks.needs(system_nodes(mocks), control_plane(mocks))
-    assert mocks.needs(system_nodes(mocks), mocks.one("aws:eks/addon:Addon", "lab-pod-identity-agent"))
     for attachment in mocks.all("aws:iam/rolePolicyAttachment:RolePolicyAttachment"):
         assert mocks.needs(system_nodes(mocks), attachment)
 

@@ -388,6 +388,11 @@ def test_in_the_cluster_the_operator_outlives_its_servers(mocks):
     (keycloak,) = [one for one in mocks.all(RELEASE) if one.inputs["name"] == "keycloak"]
     assert mocks.needs(cluster, operator)
     assert mocks.needs(keycloak, cluster)
+    # A namespace that Helm makes outlives the release.
+    assert operator.inputs["namespace"] in [
+        one.inputs["metadata"]["name"] for one in mocks.all("kubernetes:core/v1:Namespace")
+    ]
+    assert "createNamespace" not in operator.inputs
     values = keycloak.inputs["values"]["database"]
     assert values["hostname"] == f"{CLUSTER}-rw"
     owner = cluster.inputs["spec"]["bootstrap"]["initdb"]["secret"]["name"]

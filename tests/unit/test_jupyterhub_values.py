@@ -159,9 +159,21 @@ def test_an_image_by_its_digest_is_put_together_again_by_the_template() -> None:
     assert f"{image['name']}:{image['tag']}" == digest
 
 
-@pytest.mark.parametrize("hub", [{"prePull": False}, {}])
-def test_images_are_pulled_ahead_if_they_are_asked_for(hub: dict[str, Any]) -> None:
-    assert values(hub=hub)["prePuller"]["continuous"]["enabled"] is (hub == {})
+@pytest.mark.parametrize(
+    ("hub", "lifecycle", "pulled"),
+    [
+        ({}, {"kind": "lab", "expires": "2027-12-31"}, False),
+        ({"prePull": True}, {"kind": "lab", "expires": "2027-12-31"}, True),
+        ({}, {"kind": "production"}, True),
+        ({"prePull": False}, {"kind": "production"}, False),
+    ],
+)
+def test_images_are_pulled_ahead_in_production_or_if_it_is_asked_for(
+    hub: dict[str, Any], lifecycle: dict[str, Any], pulled: bool
+) -> None:
+    identity = {"administrators": ["ada@example.com"]}
+    found = values(hub=hub, lifecycle=lifecycle, identity=identity)
+    assert found["prePuller"]["continuous"]["enabled"] is pulled
 
 
 def test_every_image_comes_through_the_mirror_with_its_secret() -> None:

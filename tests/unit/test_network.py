@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import contracts
 from components.network import ANYWHERE, DISCOVERY_TAG, HTTPS, Network, NetworkArgs
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
@@ -19,11 +20,16 @@ ASSOCIATION = "aws:ec2/routeTableAssociation:RouteTableAssociation"
 NAT = "aws:ec2/natGateway:NatGateway"
 EIP = "aws:ec2/eip:Eip"
 ENDPOINT = "aws:ec2/vpcEndpoint:VpcEndpoint"
+GATEWAY = "aws:ec2/internetGateway:InternetGateway"
+INSTANCE = "aws:ec2/instance:Instance"
+INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 
 
 @pytest.fixture
 def deploy(mocks) -> Callable[..., Network]:
     mocks.outputs[NAT] = lambda nat: {"publicIp": f"address of {nat.name}"}
+    mocks.outputs[INSTANCE] = lambda instance: {"primaryNetworkInterfaceId": f"interface of {instance.name}"}
     return lambda **changes: mocks.deploy(lambda: Network("lab", replace(ARGS, **changes)))
 
 
@@ -31,7 +37,7 @@ def default_gateways(mocks, subnet_id: str) -> list[str]:
     """What the default routes of a subnet's table point to."""
     (table,) = (a.inputs["routeTableId"] for a in mocks.all(ASSOCIATION) if a.inputs["subnetId"] == subnet_id)
     return [
-        route.inputs.get("natGatewayId") or route.inputs["gatewayId"]
+        route.inputs.get("natGatewayId") or route.inputs.get("networkInterfaceId") or route.inputs["gatewayId"]
         for route in mocks.all(ROUTE)
         if route.inputs["routeTableId"] == table and route.inputs["destinationCidrBlock"] == ANYWHERE
     ]
@@ -41,7 +47,7 @@ def subnet_of(mocks, resource_id: str):
     return next(subnet for subnet in mocks.all(SUBNET) if subnet.id == resource_id)
 
 
-@pytest.mark.parametrize("nat", ["single", "per-az", "none"])
+@pytest.mark.parametrize("nat", ["single", "per-az", "instance", "none"])
 def test_every_subnet_has_exactly_one_route_table(mocks, deploy, nat) -> None:
     deploy(nat=nat)
     assert sorted(a.inputs["subnetId"] for a in mocks.all(ASSOCIATION)) == sorted(s.id for s in mocks.all(SUBNET))
@@ -88,6 +94,36 @@ def test_single_all_private_subnets_share_the_one_gateway(mocks, deploy) -> None
     for subnet_id in map(mocks.value, network.private_subnet_ids):
         assert default_gateways(mocks, subnet_id) == [nat.id]
     assert [mocks.value(address) for address in network.nat_addresses] == [nat.outputs["publicIp"]]
+
+
+def test_a_nat_instance_forwards_what_the_vpc_sends_and_lets_nobody_in(mocks, deploy) -> None:
+    mocks.outputs[EIP] = lambda address: {"publicIp": f"address of {address.name}"}
+    network = deploy(nat="instance", volume_tags={"Owner": "ml"})
+    instance, address = mocks.one(INSTANCE), mocks.one(EIP)
+    assert not mocks.all(NAT)
+    for subnet_id in map(mocks.value, network.private_subnet_ids):
+        assert default_gateways(mocks, subnet_id) == [instance.outputs["primaryNetworkInterfaceId"]]
+    assert default_gateways(mocks, instance.inputs["subnetId"]) == [mocks.one(GATEWAY).id]
+    assert (address.inputs["instance"], mocks.value(network.nat_addresses[0])) == (instance.id, "address of lab-nat")
+    # With the check on, EC2 drops every packet that is to be forwarded.
+    assert instance.inputs["sourceDestCheck"] is False
+    assert contracts.instance_types()[instance.inputs["instanceType"]].arch in contracts.nat_image()
+    assert instance.inputs["metadataOptions"]["httpTokens"] == "required"
+    assert instance.inputs["rootBlockDevice"]["encrypted"] is True
+    assert instance.inputs["volumeTags"]["Owner"] == "ml"
+    assert "iamInstanceProfile" not in instance.inputs
+    (group,) = instance.inputs["vpcSecurityGroupIds"]
+    admitted = [rule.inputs for rule in mocks.all(INGRESS) if rule.inputs["securityGroupId"] == group]
+    assert [(rule["cidrIpv4"], rule["ipProtocol"]) for rule in admitted] == [(ARGS.cidr, "-1")]
+
+
+def test_a_nat_instance_has_its_way_out_as_long_as_it_runs(mocks, deploy) -> None:
+    deploy(nat="instance")
+    instance = mocks.one(INSTANCE)
+    for needed in (mocks.one(ROUTE, "lab-public"), mocks.one(GATEWAY), *mocks.all(EGRESS), *mocks.all(INGRESS)):
+        assert mocks.needs(instance, needed)
+    assert all(mocks.needs(mocks.one(ROUTE, f"lab-private-{zone}"), instance) for zone in ZONES)
+    assert mocks.needs(mocks.one(EIP), mocks.one(GATEWAY))
 
 
 def test_none_costs_no_address_and_leaves_no_way_out(mocks, deploy) -> None:

@@ -16,9 +16,12 @@ from platform_lab import LAB, answering_eks, config, deploy, deployed
 import contracts
 from components.cluster import SYSTEM_TAINT
 from components.platform import permissions_boundary_transform
+from reports.idle_cost import idle_cost
+from reports.previews import Step
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}
+PEOPLE: dict[str, Any] = {"gpulab:identity": {"administrators": ["ada@example.com"]}}
 UNLOCKED: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production", "unlock": True}}
 
 
@@ -104,15 +107,70 @@ def test_destruction_runs_from_node_pools_to_network(lab):
     assert drivers
     assert doors
     for part in (*drivers, *doors):
-        order = [gate, pool, node_class, karpenter, crds, part]
-        for first, second in itertools.pairwise(order):
+        for first, second in itertools.pairwise([gate, pool, node_class, part]):
             assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
+    for first, second in ((node_class, karpenter), (karpenter, crds)):
+        assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
     for first, second in itertools.pairwise([karpenter, dns, system_nodes, control_plane]):
         assert lab.needs(first, second), f"{second.urn} has to outlive {first.urn}"
     assert all(lab.needs(driver, system_nodes) for driver in drivers)
     # A route is no output of any subnet, and nodes that are being drained still need it.
     for part in resources_of(lab, "Network"):
-        assert lab.needs(control_plane, part), part.urn
+        assert lab.needs(system_nodes, part), part.urn
+
+
+def test_a_thrifty_lab_costs_less_than_20_cents_an_hour_while_nobody_uses_it(mocks, eks):
+    mocks.outputs["aws:ec2/instance:Instance"] = lambda made: {"primaryNetworkInterfaceId": f"eni of {made.name}"}
+    deploy(mocks, **{**PEOPLE, "gpulab:lifecycle": {**LAB["gpulab:lifecycle"], "thrift": True}})
+    as_aws = {
+        "eks:index:Cluster": "aws:eks/cluster:Cluster",
+        "eks:index:ManagedNodeGroup": "aws:eks/nodeGroup:NodeGroup",
+    }
+    cost = idle_cost(
+        [
+            Step(op="create", urn=r.urn, type=as_aws.get(r.type) or r.type, parent=r.parent, new=r.inputs)
+            for r in mocks.resources
+        ]
+    )
+    assert not cost.unknown
+    assert 0.10 < cost.after < 0.20
+    # What the volumes of claims come to is not in it: the database's and the hub's.
+    assert not {"aws:rds/instance:Instance", "aws:ec2/natGateway:NatGateway"} & {r.type for r in mocks.resources}
+    nodes = mocks.one("eks:index:ManagedNodeGroup")
+    assert (nodes.inputs["capacityType"], nodes.inputs["amiType"]) == ("SPOT", "AL2023_ARM_64_STANDARD")
+    assert mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter").inputs["values"]["replicas"] == 1
+    assert mocks.one("kubernetes:postgresql.cnpg.io/v1:Cluster").inputs["spec"]["instances"] == 1
+    # Its volume is gone before the drivers are.
+    gate = next(r for r in mocks.resources if r.type.endswith(":VolumeGate"))
+    assert mocks.needs(mocks.one("kubernetes:postgresql.cnpg.io/v1:Cluster"), gate)
+    # Nodes get out through the instance until the last of them is gone.
+    for part in (mocks.one("aws:ec2/instance:Instance"), *mocks.all("aws:ec2/eip:Eip")):
+        assert mocks.needs(nodes, part), part.urn
+
+
+def test_the_control_plane_waits_for_its_subnets_and_nothing_else_of_the_network(lab):
+    control_plane = lab.one("eks:index:Cluster")
+    waited_for = {r.type for r in resources_of(lab, "Network") if lab.needs(control_plane, r)}
+    assert waited_for == {"aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"}
+
+
+def test_what_aws_makes_slowly_starts_with_the_network(mocks, eks):
+    deploy(mocks, **PEOPLE)
+    (database,) = mocks.all("aws:rds/instance:Instance")
+    for early in (database, *mocks.all("aws:efs/fileSystem:FileSystem")):
+        assert not mocks.needs(early, mocks.one("eks:index:Cluster")), early.urn
+    keycloak = mocks.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-identity-keycloak")
+    assert mocks.needs(keycloak, database)
+    assert mocks.needs(keycloak, mocks.one("kubernetes:karpenter.sh/v1:NodePool"))
+
+
+def test_karpenter_waits_for_no_storage_and_its_role_and_queue_for_no_node(lab):
+    release = lab.one("kubernetes:helm.sh/v3:Release", "gpulab-dev-karpenter")
+    assert not any(lab.needs(release, part) for part in resources_of(lab, "Storage"))
+    system_nodes = lab.one("eks:index:ManagedNodeGroup")
+    early = [r for r in resources_of(lab, "Karpenter") if r.urn != release.urn]
+    assert {r.type for r in early} >= {"aws:iam/role:Role", "aws:sqs/queue:Queue", "kubernetes:helm.sh/v3:Release"}
+    assert not [r.urn for r in early if lab.needs(r, system_nodes)]
 
 
 def test_nodes_can_join_until_the_last_pool_is_gone(lab):

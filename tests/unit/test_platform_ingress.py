@@ -94,7 +94,8 @@ def test_destruction_runs_from_bindings_to_the_controller_and_from_the_cluster_t
         (binding, controller),
         (controller, system_nodes),
         (controller, control_plane),
-        (control_plane, balancer),
+        (system_nodes, control_plane),
+        (system_nodes, balancer),
         *((balancer, one) for one in public.all("aws:ec2/subnet:Subnet")),
         *((balancer, one) for one in public.all("aws:ec2/internetGateway:InternetGateway")),
     ):
@@ -126,6 +127,10 @@ def test_a_certificate_does_not_hold_up_the_cluster(public):
     validation = public.one("aws:acm/certificateValidation:CertificateValidation")
     assert not public.needs(public.one("eks:index:Cluster"), validation)
     assert not public.needs(validation, public.one("eks:index:Cluster"))
+
+
+def test_the_load_balancer_does_not_hold_up_the_control_plane(public):
+    assert not public.needs(public.one("eks:index:Cluster"), public.one(BALANCER))
 
 
 @pytest.mark.parametrize("unlock", [True, False])

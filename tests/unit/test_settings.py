@@ -192,7 +192,7 @@ def test_unknown_key_names_the_nearest_known_one(path, hint):
 
 def test_unknown_key_like_no_other_names_all():
     message = mistakes({("gpulab:lifecycle", "xyzzy"): 1})["gpulab:lifecycle.xyzzy"]
-    assert message == "is unknown: known are kind, expires, unlock"
+    assert message == "is unknown: known are kind, expires, unlock, thrift, parkAtNight"
 
 
 def test_default_cluster_name_is_checked_as_any_other():

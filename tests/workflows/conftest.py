@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from step_bench import COMMIT, PROJECT, Bench, fake_programs
 
+from ci import parking
+
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
@@ -24,4 +26,6 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     monkeypatch.setenv("GITHUB_REPOSITORY", COMMIT["GITHUB_REPOSITORY"])
     monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
+    # The account is not asked whether a lab sleeps: test_parking.py has one.
+    monkeypatch.setattr(parking, "is_parked", lambda stack: False)
     return made

@@ -108,9 +108,9 @@ def test_a_stack_is_changed_by_one_job_at_a_time_and_in_its_environment() -> Non
         (file, name): job
         for file, name, job in JOBS
         for step in job.get("steps", [])
-        if step.get("run") in (".venv/bin/python -m ci.up", ".venv/bin/python -m ci.destroy")
+        if str(step.get("run")).removeprefix(".venv/bin/python -m ci.") in ("up", "destroy", "park", "unpark")
     }
-    assert {file for file, _ in changing} == {"deploy.yml", "destroy.yml"}
+    assert {file for file, _ in changing} == {"deploy.yml", "destroy.yml", "park.yml"}
     for job in changing.values():
         stack = job["environment"]
         assert job["concurrency"] == {"group": f"stack-{stack}", "cancel-in-progress": False}

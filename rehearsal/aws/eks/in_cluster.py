@@ -6,6 +6,8 @@ Where no API server is known (see `api_server`) nothing is made.
 from __future__ import annotations
 
 import contextlib
+import json
+import time
 from typing import Any
 
 import contracts
@@ -14,6 +16,7 @@ from rehearsal.aws import api_server
 _DRIVERS = "/apis/storage.k8s.io/v1/csidrivers"
 _CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_SERVED_SECONDS, _LOOK_SECONDS = 60, 0.1
 _SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 _EKS_CLASS = "gp2"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -42,9 +45,27 @@ def end() -> None:
 
 
 def install(addon: str) -> None:
-    """Makes an addon's objects. Raises OSError when the API server does not take them."""
+    """Makes an addon's objects, and waits for the kinds among them. Raises OSError when the API server fails it."""
     for collection, obj in _objects(addon):
         api_server.put(collection, obj)
+    for collection, obj in _objects(addon):
+        if collection == _DEFINITIONS and api_server.known():
+            _wait_for_kind(obj["spec"])
+
+
+def _wait_for_kind(definition: dict[str, Any]) -> None:
+    """An addon is active once its controller runs, and that is long after the API server serves its kinds."""
+    deadline = time.monotonic() + _SERVED_SECONDS
+    kind, versions = definition["names"]["kind"], [one["name"] for one in definition["versions"] if one["served"]]
+    while not all(kind in _kinds(definition["group"], version) for version in versions):
+        if time.monotonic() > deadline:
+            raise OSError(f"the API server does not serve {kind} after {_SERVED_SECONDS} s")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _kinds(group: str, version: str) -> set[str]:
+    text = api_server.call("GET", f"/apis/{group}/{version}", fine=(404,))
+    return {one["kind"] for one in json.loads(text)["resources"]} if text else set()
 
 
 def uninstall(addon: str) -> None:

@@ -42,6 +42,7 @@ RESOURCES = (
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
     "aws:ec2/eip:Eip",
     "aws:ec2/flowLog:FlowLog",
+    "aws:ec2/instance:Instance",
     "aws:ec2/internetGateway:InternetGateway",
     "aws:ec2/launchTemplate:LaunchTemplate",
     "aws:ec2/natGateway:NatGateway",
@@ -54,6 +55,8 @@ RESOURCES = (
     "aws:ec2/tag:Tag",
     "aws:ec2/vpc:Vpc",
     "aws:ec2/vpcEndpoint:VpcEndpoint",
+    "aws:ecr/pullThroughCacheRule:PullThroughCacheRule",
+    "aws:ecr/repository:Repository",
     "aws:efs/accessPoint:AccessPoint",
     "aws:efs/backupPolicy:BackupPolicy",
     "aws:efs/fileSystem:FileSystem",
@@ -99,6 +102,7 @@ RESOURCES = (
 )
 
 FUNCTIONS = (
+    "aws:ec2/getAmi:getAmi",
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
     "aws:ec2/getSubnet:getSubnet",
     "aws:eks/getAddonVersion:getAddonVersion",

@@ -12,18 +12,28 @@ _NAT_SECONDS = 300
 
 
 class Eip(Ec2Resource):
-    """An Elastic address that a NAT gateway or a load balancer takes; it associates itself with nothing."""
+    """An Elastic address, of the instance that it names or for a NAT gateway or load balancer to take."""
 
     token = "aws:ec2/eip:Eip"
     defaults = {"domain": "vpc"}
     choices = {"domain": ("vpc",)}
     force_new = frozenset({"domain", "address", "publicIpv4Pool", "networkBorderGroup"})
-    unmodelled = frozenset({"address", "customerOwnedIpv4Pool", "instance", "ipamPoolId", "networkInterface"})
+    unmodelled = frozenset({"address", "customerOwnedIpv4Pool", "ipamPoolId", "networkInterface"})
     shared = frozenset({"associationId", "networkInterface", "privateIp", "privateDns", "instance"})
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
         made = cloud.ec2.allocate_address(Domain=inputs["domain"], TagSpecifications=tagged("elastic-ip", inputs))
         return made["AllocationId"]
+
+    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
+        if instance := inputs.get("instance"):
+            cloud.ec2.associate_address(AllocationId=id, InstanceId=instance, AllowReassociation=True)
+
+    def change(
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
+    ) -> None:
+        self._take_from(cloud, id, olds)
+        self.complete(cloud, id, inputs, request)
 
     def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
         address = only(cloud.ec2.describe_addresses(AllocationIds=[id])["Addresses"])
@@ -47,7 +57,15 @@ class Eip(Ec2Resource):
         }
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
+        self._take_from(cloud, id, olds)
         when_free(request, lambda: cloud.ec2.release_address(AllocationId=id))
+
+    @staticmethod
+    def _take_from(cloud: Cloud, id: str, olds: Properties) -> None:
+        """Takes the address from an instance that has it."""
+        address = only(cloud.ec2.describe_addresses(AllocationIds=[id])["Addresses"]) if olds.get("instance") else None
+        if address and address.get("AssociationId"):
+            cloud.ec2.disassociate_address(AssociationId=address["AssociationId"])
 
 
 class NatGateway(Ec2Resource):

@@ -184,6 +184,30 @@ def get_cluster(cloud: Cloud, args: Properties) -> Properties:
     }
 
 
+@function("aws:ec2/getAmi:getAmi")
+def get_ami(cloud: Cloud, args: Properties) -> Properties:
+    """The one machine image that fits."""
+    filters = [{"Name": one["name"], "Values": one["values"]} for one in args.get("filters", [])]
+    images = cloud.ec2.describe_images(
+        Owners=args.get("owners", []), Filters=filters, IncludeDeprecated=bool(args.get("includeDeprecated"))
+    )["Images"]
+    if args.get("mostRecent"):
+        images = sorted(images, key=lambda image: image["CreationDate"])[-1:]
+    if len(images) != 1:
+        found = "more than one result" if images else "no results"
+        raise Refused(f"Your query returned {found}. Please change your search criteria and try again.")
+    (image,) = images
+    return {
+        "id": image["ImageId"],
+        "imageId": image["ImageId"],
+        "architecture": image["Architecture"],
+        "name": image["Name"],
+        "ownerId": image["OwnerId"],
+        "rootDeviceName": image["RootDeviceName"],
+        "region": cloud.region,
+    }
+
+
 @function("aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings")
 def get_instance_type_offerings(cloud: Cloud, args: Properties) -> Properties:
     """Which instance types are to be had in which places, in three lists of one order."""

@@ -1,0 +1,96 @@
+"""The Kubernetes API of a cluster by its name in EKS, as whoever runs the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import kubernetes
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from ci.actions import StepFailed
+
+_GROUP, _VERSION = "karpenter.sh", "v1"
+_REQUEST_SECONDS = 30
+# The client's own choice is a list of operations.
+_MERGE_PATCH = "application/merge-patch+json"
+
+
+class Reached:
+    """See `ci.parking.Cluster`."""
+
+    def __init__(self, client: kubernetes.client.ApiClient) -> None:
+        self._karpenter: Any = kubernetes.client.CustomObjectsApi(client)
+        self._pods: Any = kubernetes.client.CoreV1Api(client)
+
+    def list(self, plural: str) -> list[dict[str, Any]]:
+        """Karpenter's objects of a kind."""
+        return self._asked(self._karpenter.list_cluster_custom_object, _GROUP, _VERSION, plural)["items"]
+
+    def patch(self, plural: str, name: str, body: dict[str, Any]) -> None:
+        """A merge patch of one of them."""
+        self._asked(
+            self._karpenter.patch_cluster_custom_object,
+            _GROUP,
+            _VERSION,
+            plural,
+            name,
+            body,
+            _content_type=_MERGE_PATCH,
+        )
+
+    def delete(self, plural: str, name: str) -> None:
+        """Has one of them go, and does not wait for it."""
+        self._asked(self._karpenter.delete_cluster_custom_object, _GROUP, _VERSION, plural, name)
+
+    def end_pods(self, namespace: str, selector: str) -> int:
+        """Has pods end, with the time that each has for it; how many there were."""
+        found = self._asked(self._pods.list_namespaced_pod, namespace, label_selector=selector).items
+        self._asked(self._pods.delete_collection_namespaced_pod, namespace, label_selector=selector)
+        return len(found)
+
+    @staticmethod
+    def _asked(call: Any, *arguments: Any, **named: Any) -> Any:
+        try:
+            return call(*arguments, **named, _request_timeout=_REQUEST_SECONDS)
+        except ApiException as error:
+            raise StepFailed(f"the cluster refuses: {error.status} {error.reason}: {error.body}") from error
+        except HTTPError as error:
+            raise StepFailed(
+                f"the cluster does not answer: {error}. The step has to run where `pulumi up` does"
+            ) from error
+
+
+def reached(session: boto3.Session, cluster_name: str) -> Reached:
+    """The API of a cluster, with tokens of the `aws` CLI."""
+    found = session.client("eks").describe_cluster(name=cluster_name)["cluster"]
+    command = ["eks", "get-token", "--cluster-name", cluster_name, "--region", session.region_name]
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "it",
+        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+        "clusters": [
+            {
+                "name": "it",
+                "cluster": {
+                    "server": found["endpoint"],
+                    "certificate-authority-data": found["certificateAuthority"]["data"],
+                },
+            }
+        ],
+        "users": [
+            {
+                "name": "it",
+                "user": {
+                    "exec": {
+                        "apiVersion": "client.authentication.k8s.io/v1beta1",
+                        "command": "aws",
+                        "args": [*command, "--output", "json"],
+                    }
+                },
+            }
+        ],
+    }
+    return Reached(kubernetes.config.new_client_from_config_dict(kubeconfig))

@@ -1,0 +1,41 @@
+"""`python -m ci.sleepers`: the labs whose stack files say `lifecycle.parkAtNight`, as the step's output `stacks`.
+
+With $STACK set, that one alone, whatever its file says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ci import actions
+from ci.actions import StepFailed
+from ci.lifecycle import is_expired, lifecycle, today
+from ci.stacks import known, stacks
+
+
+def main() -> int:
+    """Runs the step and returns its exit status."""
+    found, unknown = [], []
+    try:
+        if one := os.environ.get("STACK"):
+            found = [known(one)]
+        else:
+            for stack in stacks():
+                try:
+                    # One that is past its day is for destroy.yml.
+                    found += [stack] if lifecycle(stack).park_at_night and not is_expired(stack, today()) else []
+                except StepFailed as failed:
+                    unknown.append(stack)
+                    actions.error(f"whether {stack} is to be parked is not known: {failed}")
+    except StepFailed as failed:
+        actions.error(str(failed))
+        return 1
+    actions.output("stacks", json.dumps(found))
+    print(f"stacks: {', '.join(found) or 'none'}", flush=True)
+    return 1 if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
