@@ -34,8 +34,8 @@ class ImageCacheArgs:
     cache: ImageCacheSettings
     images: Sequence[str]
     node_role_names: Mapping[str, pulumi.Input[str]]
-    account_id: pulumi.Input[str]
-    partition: pulumi.Input[str]
+    account_id: str
+    partition: str
 
 
 class ImageCache(pulumi.ComponentResource):
@@ -43,6 +43,7 @@ class ImageCache(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ImageCacheArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpulab:index:ImageCache", name, None, opts)
+        require_account(args.account_id, args.cache)
         child = pulumi.ResourceOptions(parent=self)
         for upstream, short in UPSTREAMS.items():
             aws.ecr.PullThroughCacheRule(
@@ -61,10 +62,7 @@ class ImageCache(pulumi.ComponentResource):
                 force_delete=True,
                 opts=child,
             )
-        policy = pulumi.Output.all(
-            partition=args.partition,
-            account_id=pulumi.Output.from_input(args.account_id).apply(lambda id: checked_account(id, args.cache)),
-        ).apply(lambda known: fill_policy(known["partition"], args.cache))
+        policy = fill_policy(args.partition, args.cache)
         for purpose, role_name in args.node_role_names.items():
             aws.iam.RolePolicy(f"{name}-{purpose}", role=role_name, policy=policy, opts=child)
         self.register_outputs({})
@@ -73,7 +71,7 @@ class ImageCache(pulumi.ComponentResource):
 def image_caches(
     name: str,
     settings: Settings,
-    caller: pulumi.Output[aws.GetCallerIdentityResult],
+    caller: aws.GetCallerIdentityResult,
     node_role_names: Mapping[str, pulumi.Input[str]],
     opts: pulumi.ResourceOptions,
 ) -> list[ImageCache]:
@@ -85,7 +83,7 @@ def image_caches(
         images=image_names(settings),
         node_role_names=node_role_names,
         account_id=caller.account_id,
-        partition=caller.arn.apply(lambda arn: arn.split(":")[1]),
+        partition=caller.arn.split(":")[1],
     )
     return [ImageCache(name, args, opts=opts)]
 
@@ -94,14 +92,13 @@ class WrongAccountError(pulumi.RunError):
     """Images would be looked for in the registry of another account. The message says what to do about it."""
 
 
-def checked_account(account_id: str, cache: ImageCacheSettings) -> str:
-    """The account's number. Raises WrongAccountError where it is not the one in the images' names."""
+def require_account(account_id: str, cache: ImageCacheSettings) -> None:
+    """Raises WrongAccountError where the program's account is not the one in the images' names."""
     if account_id != cache.account:
         raise WrongAccountError(
             f"gpulab:images.cache: images would be pulled from the account {cache.account}, and this is {account_id}: "
             f'set gpulab:images.account: "{account_id}"'
         )
-    return account_id
 
 
 def fill_policy(partition: str, cache: ImageCacheSettings) -> str:

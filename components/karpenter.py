@@ -180,7 +180,7 @@ class Karpenter(pulumi.ComponentResource):
             namespace=NAMESPACE,
             timeout=RELEASE_TIMEOUT,
             atomic=True,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.controller_after)),
+            opts=child,
             **release_args("karpenter-crd", args.charts),
         )
         self.release = k8s.helm.v3.Release(

@@ -11,7 +11,7 @@ from platform_lab import answering_eks, deploy, deployed
 from test_jupyterhub import SECTIONS, answer, hub_release
 from test_notebook_catalogue import of_dev
 
-from components.image_cache import WrongAccountError, checked_account
+from components.image_cache import WrongAccountError, require_account
 from components.images import mirror_of, mirrored
 from components.jupyterhub_values import image_names
 from settings.images import ImageCache, cache_namespace, without_version
@@ -69,7 +69,7 @@ def test_images_of_another_account_are_refused(mocks: EngineMocks, monkeypatch: 
     with answering_eks(mocks, monkeypatch), pytest.raises(WrongAccountError, match=r'images\.account: "123456789012"'):
         deploy(mocks, **other)
     cache = ImageCache(account="123456789012", region="us-east-1", namespace="lab")
-    assert checked_account("123456789012", cache) == "123456789012"
+    require_account("123456789012", cache)
 
 
 def test_an_image_of_a_registry_that_ecr_does_not_cache_stays_as_it_is() -> None:

@@ -79,7 +79,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
     with mock_aws():
         session = boto3.Session("test", "test", region_name=REGION)
         eks, rds, ec2 = session.client("eks"), session.client("rds"), session.client("ec2")
-        role = "arn:aws:iam::123456789012:role/nodes"
+        services = ["eks.amazonaws.com", "ec2.amazonaws.com"]
+        allow = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": services}}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        role = session.client("iam").create_role(RoleName="nodes", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
         subnets = [one["SubnetId"] for one in ec2.describe_subnets()["Subnets"]][:2]
         eks.create_cluster(name="gpulab-dev", roleArn=role, resourcesVpcConfig={"subnetIds": subnets})
         size = {"minSize": 2, "desiredSize": 2, "maxSize": 2}
