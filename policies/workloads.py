@@ -83,7 +83,14 @@ def workload_resources(workload: Resource, _limits: Limits) -> Iterator[Found]:
 def secret_in_environment(workload: Resource, _limits: Limits) -> Iterator[Found]:
     """Each process that it starts inherits them, and what prints its environment tells them."""
     for place, container in _containers(workload):
-        named = [one.get("name") for one in items(container.get("env")) if at(one, "valueFrom.secretKeyRef", {})]
-        named += [at(one, "secretRef.name") for one in items(container.get("envFrom")) if at(one, "secretRef", {})]
+        named = [str(one.get("name")) for one in items(container.get("env")) if "secretKeyRef" in _source(one)]
+        # The name of the Secret may not be known yet, which decides nothing.
+        named += [
+            "all keys of a Secret (envFrom)" for one in items(container.get("envFrom")) if "secretRef" in set(one)
+        ]
         if named:
-            yield f"{place} has secrets in its environment: {', '.join(map(str, named))}"
+            yield f"{place} has secrets in its environment: {', '.join(named)}"
+
+
+def _source(variable: Mapping[str, Any]) -> set[str]:
+    return set(variable["valueFrom"]) if "valueFrom" in set(variable) else set()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from policies.catalogue import POLICIES
-from tests.policies.conftest import HERE, examined, kubernetes, node_pool, release, resource, text
+from tests.policies.conftest import HERE, UNKNOWN, examined, kubernetes, node_pool, release, resource, text
 
 CASES = HERE.parent / "cases"
 GPU = "nvidia.com/gpu"
@@ -294,6 +294,12 @@ NOT_DECIDED = {
 def test_what_cannot_be_read_is_never_passed(case):
     policy, given = NOT_DECIDED[case]
     assert "not decided: " in examined(policy, given)["unknown"][0]
+
+
+def test_a_secret_in_the_environment_is_one_whatever_it_is_called():
+    container = {"name": "x", "image": "x:1.0.0", "envFrom": [{"secretRef": {"name": UNKNOWN}}]}
+    pod = kubernetes("Pod", {"containers": [container]}, metadata={"namespace": "team"})
+    assert "envFrom" in examined("secret-in-environment", pod)["one"][0]
 
 
 def test_a_parameter_that_moves_is_refused():
