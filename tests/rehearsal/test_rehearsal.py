@@ -116,6 +116,7 @@ def test_every_check_of_the_rehearsal_was_made(outcome: Outcome) -> None:
         "consolidation leaves notebooks alone",
         "a GPU node that is empty goes",
         "on-demand is bought while spot is out",
+        "Pod Identity comes before the pods",
         "the destroy keeps its order",
         "nodes with running pods go",
         "no secret in plain text",
