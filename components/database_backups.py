@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_aws as aws
@@ -105,7 +106,7 @@ class DatabaseBackups(pulumi.ComponentResource):
     @staticmethod
     def _settings(
         name: str, args: DatabaseBackupsArgs, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions
-    ) -> list[pulumi.Resource]:
+    ) -> Sequence[pulumi.Resource]:
         """All that is set on the bucket."""
         blocked = aws.s3.BucketPublicAccessBlock(
             name,
@@ -170,7 +171,7 @@ def database_backups(settings: Settings, cluster: Cluster, storage: Storage) -> 
     )
 
 
-def lifecycle_rule(retention_days: int, schedule: str) -> dict[str, Any]:
+def lifecycle_rule(retention_days: int, schedule: str) -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
     """When S3 deletes what CloudNativePG did not: after all that a restore in the last `retention_days` could need.
 
     CloudNativePG deletes by its own retention policy, after each backup. A restore begins with a backup that may be as
