@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pulumi_policy.proxy import UnknownValueError
+
 from policies.reading.pods import containers, namespace_of, pod_spec
 from policies.reading.resources import Resource, at, is_kind, items
 from policies.rules import LOW, MEDIUM, Found, Limits, best_practices, cis, resource_policy
@@ -16,9 +18,16 @@ _SYSTEM = "kube-system"
 
 def _containers(workload: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The containers, each with its place and name; none of the cluster's own."""
-    if namespace_of(workload) != _SYSTEM:
+    if not _is_in_system(workload):
         for place, container in containers(pod_spec(workload) or {}):
             yield f"{place} ({container.get('name')})", container
+
+
+def _is_in_system(workload: Resource) -> bool:
+    try:
+        return namespace_of(workload) == _SYSTEM
+    except UnknownValueError:
+        return False  # one that the program makes: before there is a cluster its name is not known
 
 
 @resource_policy(

@@ -298,8 +298,12 @@ def test_what_cannot_be_read_is_never_passed(case):
 
 def test_a_secret_in_the_environment_is_one_whatever_it_is_called():
     container = {"name": "x", "image": "x:1.0.0", "envFrom": [{"secretRef": {"name": UNKNOWN}}]}
-    pod = kubernetes("Pod", {"containers": [container]}, metadata={"namespace": "team"})
-    assert "envFrom" in examined("secret-in-environment", pod)["one"][0]
+    for namespace in ("team", UNKNOWN):
+        pod = kubernetes("Pod", {"containers": [container]}, metadata={"namespace": namespace})
+        assert "envFrom" in examined("secret-in-environment", pod)["one"][0]
+        assert examined("workload-seccomp", pod)["one"]
+    system = kubernetes("Pod", {"containers": [container]}, metadata={"namespace": "kube-system"})
+    assert examined("secret-in-environment", system) == {}
 
 
 def test_a_parameter_that_moves_is_refused():
