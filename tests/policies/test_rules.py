@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from pulumi_policy.proxy import unknown_checking_proxy
 
 import contracts
 from policies.reading.resources import SecretText
@@ -295,6 +296,16 @@ def test_a_secret_that_the_api_server_encoded_is_known_by_what_it_was():
     data = {"password": SecretText(base64.b64encode(b"abcdefghijklmnop").decode())}
     made = made_from(suffix, kubernetes("Secret", data=data, metadata={"name": "people"}), "stringData")
     assert "people" in examined("secret-from-resource-id", suffix, made)
+
+
+def test_a_whole_property_that_a_preview_does_not_know_is_a_secret_where_it_holds_nothing_else():
+    suffix = resource("random:index/randomId:RandomId", {"hex": UNKNOWN}, "suffix")
+    secret = made_from(suffix, kubernetes("Secret", stringData=UNKNOWN), "stringData")
+    assert "stringData is made from RandomId suffix" in examined("secret-from-resource-id", suffix, secret)["one"][0]
+    values = made_from(suffix, release("x"), "values")
+    values.props = unknown_checking_proxy({"chart": "x", "version": "1.2.3", "values": UNKNOWN})
+    found = examined("secret-from-resource-id", suffix, values)
+    assert found.keys() <= {"unknown"}
 
 
 def test_of_several_sources_a_preview_does_not_know_which_the_secret_is_made_from():
