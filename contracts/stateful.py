@@ -48,4 +48,6 @@ def _by_inputs(judged: Mapping[str, Any], inputs: Mapping[str, Any]) -> Verdict:
         value = value.get(key) if isinstance(value, Mapping) else None
     if judged["on"] == "chart":
         value = chart_name(str(value))
+    if isinstance(value, bool):
+        value = "true" if value else "false"
     return judged["is"].get(value, judged["else"]) if isinstance(value, str) else judged["else"]

@@ -33,8 +33,12 @@ def is_stateful(type_: str) -> bool:
 
     Objects of Kubernetes come and go with their cluster; of them only databases are asked for.
     """
-    of_aws = type_.startswith("aws:") and verdict(type_) == "data"
-    return of_aws or type_ in (CLUSTER, _DATABASE_IN_CLUSTER)
+    return is_data_of_aws(type_) or type_ in (CLUSTER, _DATABASE_IN_CLUSTER)
+
+
+def is_data_of_aws(type_: str) -> bool:
+    """Whether resources of that type hold data, as far as the type alone tells."""
+    return type_.startswith("aws:") and verdict(type_) == "data"
 
 
 _DATABASES = ("aws:rds/instance:Instance", "aws:rds/cluster:Cluster")
@@ -52,7 +56,10 @@ _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 )
 def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """A protected resource is neither deleted nor replaced by the engine, whatever the program says."""
-    if not resource.opts.protect:
+    # What the type alone does not tell: a repository of images says by this that they may go.
+    told = {"forceDelete": at(resource.props, "forceDelete", False)}
+    is_harmless = is_data_of_aws(resource.resource_type) and verdict(resource.resource_type, told) == "none"
+    if not resource.opts.protect and not is_harmless:
         yield "a change that replaces it, or a destroy, takes the data with it"
 
 

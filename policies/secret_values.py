@@ -12,6 +12,7 @@ from pulumi_policy.proxy import UnknownValueError
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
 from policies.reading.resources import (
+    NotDecidedError,
     NotYetKnown,
     Resource,
     SecretText,
@@ -282,12 +283,14 @@ def secret_from_resource_id(stack: Stack, _limits: Limits) -> Iterator[Finding]:
 
 def _made_of(resource: Any, open_values: Mapping[str, Any]) -> Iterator[Found]:
     """Which secrets of a resource are made of such values; a preview knows only what a property depends on."""
-    for place, value in _secrets(resource):
+    for place, value in _secrets_and_unknown(resource):
         key = re.split(r"[.\[]", place, maxsplit=1)[0]
+        # Of values that are not known at all nobody can say which of them is a secret.
+        is_secret = place != key or not charts.is_release(resource)
         sources = resource.property_dependencies.get(key) or resource.dependencies
         used = [open_values[one.urn] for one in sources if one.urn in open_values]
         if isinstance(value, NotYetKnown):
-            if used and len(used) == len(sources):
+            if is_secret and used and len(used) == len(sources):
                 yield f"{place} is made from {_named(used)}"
             elif used:
                 yield value
@@ -295,6 +298,17 @@ def _made_of(resource: Any, open_values: Mapping[str, Any]) -> Iterator[Found]:
             held = [one for one in used if any(text in value for text in _spellings(one))]
             if held:
                 yield f"{place} is made from {_named(held)}"
+
+
+def _secrets_and_unknown(resource: Resource) -> Iterator[tuple[str, Any]]:
+    """The same as `_secrets`; at a property that is not known at all, that ends with its place."""
+    try:
+        yield from _secrets(resource)
+    except NotDecidedError:
+        raise
+    except UnknownValueError as error:
+        place = ".".join(error.props)
+        yield place, NotYetKnown(place)
 
 
 def _spellings(source: Any) -> Iterator[str]:

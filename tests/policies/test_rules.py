@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from pulumi_policy import EnforcementLevel
+from pulumi_policy.proxy import unknown_checking_proxy
 
 import contracts
 from policies.reading.resources import SecretText
@@ -323,6 +325,16 @@ def test_a_secret_that_the_api_server_encoded_is_known_by_what_it_was():
     assert "people" in examined("secret-from-resource-id", suffix, made)
 
 
+def test_a_whole_property_that_a_preview_does_not_know_is_a_secret_where_it_holds_nothing_else():
+    suffix = resource("random:index/randomId:RandomId", {"hex": UNKNOWN}, "suffix")
+    secret = made_from(suffix, kubernetes("Secret", stringData=UNKNOWN), "stringData")
+    assert "stringData is made from RandomId suffix" in examined("secret-from-resource-id", suffix, secret)["one"][0]
+    values = made_from(suffix, release("x"), "values")
+    values.props = unknown_checking_proxy({"chart": "x", "version": "1.2.3", "values": UNKNOWN})
+    found = examined("secret-from-resource-id", suffix, values)
+    assert found.keys() <= {"unknown"}
+
+
 def test_of_several_sources_a_preview_does_not_know_which_the_secret_is_made_from():
     suffix = resource("random:index/randomId:RandomId", {"hex": UNKNOWN}, "suffix")
     password = resource("random:index/randomPassword:RandomPassword", {"result": UNKNOWN}, "password")
@@ -489,3 +501,9 @@ def test_versions_of_kubernetes_say_that_their_support_ends(inputs, said, monkey
 
 def test_the_end_of_support_is_an_advice_in_production_too():
     assert BY_NAME["kubernetes-support"].enforcement_level is EnforcementLevel.ADVISORY
+
+
+@pytest.mark.parametrize(("repository", "found"), [({"name": "own"}, 1), ({"name": "cache", "forceDelete": True}, 0)])
+def test_repositories_of_images_are_protected_unless_their_images_may_go(repository: Any, found: int) -> None:
+    made = resource("aws:ecr/repository:Repository", repository)
+    assert len(examined("stateful-unprotected", made)) == found
