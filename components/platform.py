@@ -251,6 +251,7 @@ class Platform(pulumi.ComponentResource):
                     owner=settings.owner,
                     cost_center=settings.cost_center,
                     vpc_cidr=settings.network.cidr,
+                    endpoint_cidrs=settings.network.endpoint_cidrs,
                     cluster_label=settings.cluster.name,
                     cluster_name=cluster.cluster_name,
                     cluster_arn=cluster.cluster_arn,
