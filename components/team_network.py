@@ -26,8 +26,8 @@ def network_policy(*, vpc_cidr: str, reaches_buckets: bool, endpoint_cidrs: Sequ
     """The `spec`: hub and proxy come in; DNS, the hub's API, the internet and interface endpoints are reached.
 
     Nothing else that is private is. `endpoint_cidrs` are the subnets with interface endpoints. Under private DNS a
-    service's usual name leads to them and nowhere else, so whoever may not go there has lost the service. Nothing else
-    there listens on their port.
+    service's usual name leads to them and nowhere else, so whoever may not go there has lost the service. What else
+    listens there on their port decides for itself: an internal load balancer by its group, other teams by their policy.
 
     The address of the instance metadata is link-local, and so out of reach; only teams with buckets reach the one next
     to it, from which the AWS SDKs get the credentials of their pods.
