@@ -7,12 +7,14 @@ machine each costs 50.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import contracts
 from contracts import InstanceType
+from settings.allocatable import memory_for_pods, vcpu_for_pods
 from settings.cidr import node_subnet
 from settings.section import Findings
 
@@ -33,6 +35,8 @@ _KEPT_BY_AWS = 5
 # Pods of every node that have an address of their own; most of the platform's use that of the node. On a node with GPUs
 # the GPU Operator's come on top. On system nodes controllers run, and what they serve.
 _DAEMONS, _GPU_DAEMONS, _SYSTEM_PODS = 2, 8, 12
+
+_ADD_A_RANGE = ["add network.secondaryCidr, such as 100.64.0.0/16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,17 +125,52 @@ def address_findings(stack: StackSettings) -> Findings:
         prefixes_help = not network.prefix_delegation and with_prefixes < least
         where = "" if everywhere else f" in {', '.join(zones)}"
         ways = [
-            *(["add network.secondaryCidr, such as 100.64.0.0/16"] if not network.secondary_cidr else []),
+            *_ADD_A_RANGE[: not network.secondary_cidr],
             *([f"set network.prefixDelegation: true ({with_prefixes:,} at least)"] if prefixes_help else []),
             "lower the pools' limits",
         ]
         yield (
-            ("network", "secondaryCidr" if network.secondary_cidr else "cidr"),
+            _place(network),
             f"is small: the nodes' subnets{where} have {have:,} addresses, and the node pools at their limits need "
             f"{least:,} at least ({each}). In that are {notebooks:,} notebooks, as many as the teams' quotas admit. "
             f"Beyond what the subnets have, pods get no address and wait. To have room: {', or '.join(ways)}",
         )
         return
+
+    alone = _notebooks_alone(stack, notebooks)
+    have = subnet_addresses(network, network.zones)
+    if alone and alone.least > have:
+        ways = [*_ADD_A_RANGE[: not network.secondary_cidr], "lower the teams' quotas"]
+        yield (
+            _place(network),
+            f"is small: the nodes' subnets have {have:,} addresses, and {alone.nodes:,} notebooks, of {notebooks:,} "
+            f"that the teams' quotas admit, need {alone.least:,} when each has a node of its own "
+            f"({alone.instance_type.name}). So Karpenter buys nodes for notebooks that start one after another. Beyond "
+            f"what the subnets have, pods get no address and wait. To have room: {', or '.join(ways)}",
+        )
+
+
+def _place(network: Network) -> tuple[str, str]:
+    return "network", "secondaryCidr" if network.secondary_cidr else "cidr"
+
+
+def _notebooks_alone(stack: StackSettings, notebooks: int) -> Need | None:
+    """What as many notebooks take as the pools without GPUs admit with a node for each: the cheapest that fits."""
+    profiles = [one for one in stack.profiles.values() if one.gpu is None]
+    pools = [pool for pool in stack.node_pools.values() if not pool.is_gpu]
+    fitting = {
+        one
+        for pool in pools
+        for one in pool.types_within_limits
+        if any(vcpu_for_pods(one) >= each.cpu and memory_for_pods(one) >= each.memory for each in profiles)
+    }
+    if not fitting:
+        return None
+    cheapest = min(fitting, key=lambda one: (math.inf if one.price is None else one.price, one.name))
+    admitted = sum(_nodes_at_limits(pool, cheapest) for pool in pools if cheapest in pool.types_within_limits)
+    nodes = min(notebooks, admitted)
+    taken = nodes * node_addresses(cheapest, _DAEMONS + 1, prefixes=stack.network.prefix_delegation)
+    return Need(nodes=nodes, instance_type=cheapest, least=taken, most=taken)
 
 
 def _nodes_at_limits(pool: NodePool, instance_type: InstanceType) -> int:

@@ -17,6 +17,7 @@ import settings
 from settings.address_need import node_addresses, notebooks_at_quotas, pool_need
 
 CASE = Path(__file__).parents[1] / "cases" / "Pulumi.addresses.yaml"
+GPU = {"categories": ["g"], "minGeneration": 5, "gpus": {"min": 1, "max": 8}}
 TYPES = st.sampled_from(sorted(contracts.instance_types().values(), key=lambda one: one.name))
 
 
@@ -85,11 +86,11 @@ def test_notebooks_come_on_top_of_what_nodes_keep_ready():
 @pytest.mark.parametrize(
     ("network", "key"),
     [
-        ({"cidr": "10.40.0.0/16"}, None),
+        ({"cidr": "10.40.0.0/16"}, "gpulab:network.cidr"),
         ({"secondaryCidr": "100.64.0.0/16"}, None),
         ({"secondaryCidr": "100.64.0.0/20"}, "gpulab:network.secondaryCidr"),
         ({"prefixDelegation": True}, "gpulab:network.cidr"),
-        ({"cidr": "10.40.0.0/18", "prefixDelegation": True}, None),
+        ({"cidr": "10.40.0.0/18", "prefixDelegation": True}, "gpulab:network.cidr"),
     ],
 )
 def test_what_makes_room_ends_the_warning(network, key):
@@ -97,9 +98,21 @@ def test_what_makes_room_ends_the_warning(network, key):
 
 
 def test_a_pool_of_one_zone_is_counted_against_its_subnet():
-    pools = {"cpu": {"categories": ["m"], "limits": {"cpu": 20000}, "zones": ["us-east-1a"]}}
-    given = {"cidr": "10.40.0.0/16"}
-    assert not case(**given).warnings
+    pools = {"cpu": {"categories": ["m"], "limits": {"cpu": 40_000}}}
+    given = {"secondaryCidr": "100.64.0.0/16"}
+    assert not case(pools=pools, **given).warnings
+    pools["cpu"]["zones"] = ["us-east-1a"]
     ((key, message),) = ((one.key, one.message) for one in case(pools=pools, **given).warnings)
+    assert key == "gpulab:network.secondaryCidr"
+    assert "in us-east-1a have 16,379 addresses" in message
+
+
+def test_notebooks_that_start_one_after_another_have_a_node_each():
+    """A few large machines need few addresses, and Karpenter buys them for pods that come together."""
+    pools = {"cpu": {"categories": ["m"], "limits": {"cpu": 1000}}, "gpu": {**GPU, "limits": {"gpus": 8}}}
+    ((key, message),) = ((one.key, one.message) for one in case(pools=pools, cidr="10.40.0.0/19").warnings)
     assert key == "gpulab:network.cidr"
-    assert "in us-east-1a have 8,187 addresses" in message
+    # 1,000 vCPUs are 250 nodes with 4, of which each has two network interfaces with 15 addresses.
+    assert "have 4,076 addresses, and 250 notebooks, of 2,000 that the teams' quotas admit, need 7,500 when" in message
+    assert "prefixDelegation" not in message
+    assert not case(pools=pools, cidr="10.40.0.0/18").warnings
