@@ -122,7 +122,9 @@ def address_findings(stack: StackSettings) -> Findings:
             for name, need in needs.items()
         )
         with_prefixes = system + sum(need.least for need in needs_of(names, prefixes=True).values())
-        prefixes_help = not network.prefix_delegation and with_prefixes < least
+        # What only brings the next warning is no way out.
+        alone = _notebooks_alone(stack, notebooks, prefixes=True)
+        prefixes_help = max(with_prefixes, alone.least if alone and everywhere else 0) <= have
         where = "" if everywhere else f" in {', '.join(zones)}"
         ways = [
             *_ADD_A_RANGE[: not network.secondary_cidr],
@@ -137,7 +139,7 @@ def address_findings(stack: StackSettings) -> Findings:
         )
         return
 
-    alone = _notebooks_alone(stack, notebooks)
+    alone = _notebooks_alone(stack, notebooks, prefixes=network.prefix_delegation)
     have = subnet_addresses(network, network.zones)
     if alone and alone.least > have:
         ways = [*_ADD_A_RANGE[: not network.secondary_cidr], "lower the teams' quotas"]
@@ -154,7 +156,7 @@ def _place(network: Network) -> tuple[str, str]:
     return "network", "secondaryCidr" if network.secondary_cidr else "cidr"
 
 
-def _notebooks_alone(stack: StackSettings, notebooks: int) -> Need | None:
+def _notebooks_alone(stack: StackSettings, notebooks: int, *, prefixes: bool) -> Need | None:
     """What as many notebooks take as the pools without GPUs admit with a node for each: the cheapest that fits."""
     profiles = [one for one in stack.profiles.values() if one.gpu is None]
     pools = [pool for pool in stack.node_pools.values() if not pool.is_gpu]
@@ -169,7 +171,7 @@ def _notebooks_alone(stack: StackSettings, notebooks: int) -> Need | None:
     cheapest = min(fitting, key=lambda one: (math.inf if one.price is None else one.price, one.name))
     admitted = sum(_nodes_at_limits(pool, cheapest) for pool in pools if cheapest in pool.types_within_limits)
     nodes = min(notebooks, admitted)
-    taken = nodes * node_addresses(cheapest, _DAEMONS + 1, prefixes=stack.network.prefix_delegation)
+    taken = nodes * node_addresses(cheapest, _DAEMONS + 1, prefixes=prefixes)
     return Need(nodes=nodes, instance_type=cheapest, least=taken, most=taken)
 
 

@@ -67,7 +67,8 @@ def test_a_network_that_is_too_small_for_its_pools_is_said_so_with_numbers():
     assert numbers[1] > sum(pool_need(pool).least for pool in pools) > numbers[0]
     assert "2,000 notebooks" in message
     assert "network.secondaryCidr" in message
-    assert "network.prefixDelegation: true" in message
+    # With blocks of 16 the pools would need 6,612, which are too many too.
+    assert "network.prefixDelegation" not in message
 
 
 def test_quotas_of_cpu_and_memory_bound_the_notebooks_too():
@@ -95,6 +96,13 @@ def test_notebooks_come_on_top_of_what_nodes_keep_ready():
 )
 def test_what_makes_room_ends_the_warning(network, key):
     assert [one.key for one in case(**network).warnings] == ([key] if key else [])
+
+
+def test_blocks_of_16_are_advised_where_they_end_the_warning():
+    pools = {"cpu": {"families": ["m6a"], "sizes": ["48xlarge"], "limits": {"cpu": 40_000}}}
+    ((_, message),) = ((one.key, one.message) for one in case(pools=pools, cidr="10.40.0.0/17").warnings)
+    assert "network.prefixDelegation: true" in message
+    assert not case(pools=pools, cidr="10.40.0.0/17", prefixDelegation=True).warnings
 
 
 def test_a_pool_of_one_zone_is_counted_against_its_subnet():
