@@ -88,7 +88,8 @@ class ClusterArgs:
     `public_cidrs` reach the API from outside the VPC; without any there is no public endpoint.
     `private_cidrs` reach it inside, beside the nodes: ranges of the VPC and of networks that are connected to it.
     `node_tags` go to the instances and volumes of the system nodes, which the provider's default tags do not reach;
-    `nodes_after` is what outlives these nodes, and the control plane does not wait for.
+    `nodes_after` is what outlives these nodes, and the control plane does not wait for. `prefix_delegation`: nodes take
+    their pods' addresses in blocks of 16.
     `protect` keeps Pulumi from deleting the control plane and its key, `deletion_protection` keeps EKS from deleting
     the control plane. `rehearsed`: AWS is simulated, and the API server is on this machine.
     """
@@ -110,6 +111,7 @@ class ClusterArgs:
     log_retention_days: int
     system_nodes: SystemNodesArgs
     key_deletion_window_days: int = 7
+    prefix_delegation: bool = False
     protect: bool = False
     deletion_protection: bool = False
     node_tags: Mapping[str, str]
@@ -182,8 +184,10 @@ class Cluster(pulumi.ComponentResource):
             bootstrap_self_managed_addons=False,
             vpc_cni_options=eks.VpcCniOptionsArgs(
                 addon_version=addon_version("vpc-cni"),
-                # Prefix delegation stays off: neither Karpenter nor a managed node group counts on its addresses unless
-                # kubelet's maxPods is raised as well, and it breaks up the subnets into blocks of 16.
+                # Karpenter's and kubelet's maxPods stay those of single addresses, which prefixes hold in any case.
+                # None and not False: the option's absence is what the component makes of clusters that have none.
+                enable_prefix_delegation=True if args.prefix_delegation else None,
+                warm_prefix_target=1 if args.prefix_delegation else None,
                 enable_network_policy=True,
             ),
             kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(version=addon_version("kube-proxy")),

@@ -6,7 +6,7 @@ It is Amazon Linux 2023, which AWS patches, with the kernel's own translation of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -24,12 +24,12 @@ ANYWHERE = "0.0.0.0/0"
 class NatInstanceArgs:
     """Where the instance is and whom it serves.
 
-    `subnet_id` is a public subnet, `vpc_cidr` the VPC's IPv4 range. `volume_tags` go to its volume, which the
-    provider's default tags do not reach.
+    `subnet_id` is a public subnet, `vpc_cidrs` the VPC's IPv4 ranges, the first one first. `volume_tags` go to its
+    volume, which the provider's default tags do not reach.
     """
 
     vpc_id: pulumi.Input[str]
-    vpc_cidr: str
+    vpc_cidrs: Sequence[str]
     subnet_id: pulumi.Input[str]
     volume_tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -55,13 +55,16 @@ class NatInstance(pulumi.ComponentResource):
             opts=child,
         )
         rules: list[pulumi.Resource] = [
-            aws.vpc.SecurityGroupIngressRule(
-                name,
-                security_group_id=group.id,
-                description="Everything from the VPC, on its way out",
-                ip_protocol="-1",
-                cidr_ipv4=args.vpc_cidr,
-                opts=child,
+            *(
+                aws.vpc.SecurityGroupIngressRule(
+                    f"{name}-{cidr.replace('/', '-')}" if index else name,
+                    security_group_id=group.id,
+                    description="Everything from the VPC, on its way out",
+                    ip_protocol="-1",
+                    cidr_ipv4=cidr,
+                    opts=child,
+                )
+                for index, cidr in enumerate(args.vpc_cidrs)
             ),
             aws.vpc.SecurityGroupEgressRule(
                 name,
@@ -87,7 +90,7 @@ class NatInstance(pulumi.ComponentResource):
             vpc_security_group_ids=[group.id],
             # Else EC2 drops what is neither from the instance nor for it.
             source_dest_check=False,
-            user_data=nat_user_data(args.vpc_cidr),
+            user_data=nat_user_data(args.vpc_cidrs),
             user_data_replace_on_change=True,
             metadata_options={"http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1},
             maintenance_options={"auto_recovery": "default"},
@@ -104,12 +107,13 @@ class NatInstance(pulumi.ComponentResource):
         )
 
 
-def nat_user_data(vpc_cidr: str) -> str:
-    """The script of the first boot: forwards what comes from `vpc_cidr`, under the instance's own address.
+def nat_user_data(vpc_cidrs: Sequence[str]) -> str:
+    """The script of the first boot: forwards what comes from `vpc_cidrs`, under the instance's own address.
 
     A restart finds it all in place. The package's version is that of the image's release. The address is given to the
     instance after its start, so the first tries to install may find no way out.
     """
+    vpc = vpc_cidrs[0] if len(vpc_cidrs) == 1 else f"{{ {', '.join(vpc_cidrs)} }}"
     return "\n".join(
         (
             "#!/bin/bash",
@@ -122,7 +126,7 @@ def nat_user_data(vpc_cidr: str) -> str:
             "table ip nat {",
             "  chain postrouting {",
             "    type nat hook postrouting priority srcnat; policy accept;",
-            f"    ip saddr {vpc_cidr} ip daddr != {vpc_cidr} masquerade",
+            f"    ip saddr {vpc} ip daddr != {vpc} masquerade",
             "  }",
             "}",
             "RULES",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,8 +9,9 @@ from typing import Literal
 import pulumi
 import pulumi_aws as aws
 
-from components.cidr import zone_subnets
+from components.flow_logs import flow_logs
 from components.nat_instance import ANYWHERE, NatInstance, NatInstanceArgs
+from settings.cidr import node_subnet, zone_subnets
 
 HTTPS = 443
 DISCOVERY_TAG = "karpenter.sh/discovery"
@@ -22,6 +22,7 @@ class NetworkArgs:
     """What the network is made of.
 
     `zones` is in the stack file's order, and a zone's place decides its addresses: append, never reorder.
+    With a `secondary_cidr`, a second range of the VPC, Karpenter's nodes and their pods are there.
     `nat`: `single` (one gateway, in the first zone), `per-az` (one a zone), `instance` (a small machine in the place of
     the one gateway) or `none` (no way out; then `interface_endpoints` has to name all that nodes and controllers call).
     `interface_endpoints` are services by their short name, such as `ecr.api`. `flow_logs_retention_days` is a retention
@@ -32,6 +33,7 @@ class NetworkArgs:
     cluster_name: str
     region: str
     cidr: str
+    secondary_cidr: str | None = None
     zones: Sequence[str]
     nat: Literal["single", "per-az", "instance", "none"]
     interface_endpoints: Sequence[str] = ()
@@ -44,6 +46,10 @@ class Network(pulumi.ComponentResource):
 
     Public subnets hold load balancers and NAT, private ones nodes and pods, intra ones (no default route) the
     control plane's network interfaces. Lists of ids are in the order of the zones.
+
+    A secondary range brings another subnet to each zone, behind the same NAT, for the nodes that Karpenter makes.
+    System nodes, endpoints and file systems stay in the private ones. The pods of a node have their addresses in its
+    own subnet, so the VPC CNI needs no configuration of its own (ENIConfig) that could differ from the nodes'.
 
     Whoever runs nodes depends on the whole component, not on its outputs alone: routes, NAT and endpoints have to
     outlive the nodes that reach the API through them, and no output says so.
@@ -74,10 +80,12 @@ class Network(pulumi.ComponentResource):
             name, vpc_id=vpc.id, ingress=[], egress=[], tags={"Name": f"{name}-default"}, opts=child
         )
 
-        def subnet(kind: str, zone: str, cidr: str, tags: dict[str, str]) -> aws.ec2.Subnet:
+        def subnet(
+            kind: str, zone: str, cidr: str, tags: dict[str, str], within: pulumi.Output[str] = vpc.id
+        ) -> aws.ec2.Subnet:
             return aws.ec2.Subnet(
                 f"{name}-{kind}-{zone}",
-                vpc_id=vpc.id,
+                vpc_id=within,
                 availability_zone=zone,
                 cidr_block=cidr,
                 map_public_ip_on_launch=False,
@@ -93,6 +101,13 @@ class Network(pulumi.ComponentResource):
                 f"{name}-{kind}-{zone}", subnet_id=subnet.id, route_table_id=table.id, opts=child
             )
 
+        secondary = (
+            aws.ec2.VpcIpv4CidrBlockAssociation(
+                f"{name}-secondary", vpc_id=vpc.id, cidr_block=args.secondary_cidr, opts=child
+            )
+            if args.secondary_cidr
+            else None
+        )
         gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags={"Name": name}, opts=child)
         public_table = route_table("public")
         public_route = aws.ec2.Route(
@@ -110,19 +125,25 @@ class Network(pulumi.ComponentResource):
         for index, zone in enumerate(args.zones):
             blocks = zone_subnets(args.cidr, index)
             public = subnet("public", zone, str(blocks.public), {"kubernetes.io/role/elb": "1"})
+            discovered = {DISCOVERY_TAG: args.cluster_name}
             private = subnet(
                 "private",
                 zone,
                 str(blocks.private),
-                {"kubernetes.io/role/internal-elb": "1", DISCOVERY_TAG: args.cluster_name},
+                {"kubernetes.io/role/internal-elb": "1", **({} if secondary else discovered)},
             )
-            intra = subnet("intra", zone, str(blocks.intra), {})
+            # A control plane knows the ranges that its VPC has when it is made; of later ones it hears within an hour.
+            intra = subnet("intra", zone, str(blocks.intra), {}, within=secondary.vpc_id if secondary else vpc.id)
             # A private table a zone, whatever `nat` says: going from `single` to `per-az` then changes routes in place,
             # and no subnet is without a table in between.
             private_table = route_table(f"private-{zone}")
             associate("public", zone, public, public_table)
             associate("private", zone, private, private_table)
             associate("intra", zone, intra, intra_table)
+            if secondary:
+                block = str(node_subnet(args.cidr, args.secondary_cidr, index))
+                nodes = subnet("nodes", zone, block, discovered, within=secondary.vpc_id)
+                associate("nodes", zone, nodes, private_table)
             public_subnets.append(public)
             private_subnets.append(private)
             intra_subnets.append(intra)
@@ -147,7 +168,7 @@ class Network(pulumi.ComponentResource):
         if args.interface_endpoints:
             self._interface_endpoints(name, args, vpc, private_subnets)
         if args.flow_logs_retention_days is not None:
-            self._flow_logs(name, args, vpc, args.flow_logs_retention_days)
+            flow_logs(name, args.cluster_name, vpc, args.flow_logs_retention_days, child)
 
         self.vpc_id = vpc.id
         self.vpc_cidr = vpc.cidr_block
@@ -221,7 +242,12 @@ class Network(pulumi.ComponentResource):
         """The same with an instance in the first zone."""
         instance = NatInstance(
             f"{name}-nat",
-            NatInstanceArgs(vpc_id=vpc.id, vpc_cidr=args.cidr, subnet_id=public[0].id, volume_tags=args.volume_tags),
+            NatInstanceArgs(
+                vpc_id=vpc.id,
+                vpc_cidrs=[args.cidr, *([args.secondary_cidr] if args.secondary_cidr else [])],
+                subnet_id=public[0].id,
+                volume_tags=args.volume_tags,
+            ),
             # It has its way out as long as it runs.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[gateway, route]),
         )
@@ -247,16 +273,22 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{name}-endpoints"},
             opts=child,
         )
-        rule = aws.vpc.SecurityGroupIngressRule(
-            f"{name}-endpoints",
-            security_group_id=group.id,
-            description="HTTPS from the VPC",
-            ip_protocol="tcp",
-            from_port=HTTPS,
-            to_port=HTTPS,
-            cidr_ipv4=vpc.cidr_block,
-            opts=child,
-        )
+        ranges = {f"{name}-endpoints": vpc.cidr_block}
+        if args.secondary_cidr:
+            ranges[f"{name}-endpoints-secondary"] = args.secondary_cidr
+        rules = [
+            aws.vpc.SecurityGroupIngressRule(
+                rule,
+                security_group_id=group.id,
+                description="HTTPS from the VPC",
+                ip_protocol="tcp",
+                from_port=HTTPS,
+                to_port=HTTPS,
+                cidr_ipv4=cidr,
+                opts=child,
+            )
+            for rule, cidr in ranges.items()
+        ]
         for service in args.interface_endpoints:
             endpoint = f"{name}-{service.replace('.', '-')}"
             aws.ec2.VpcEndpoint(
@@ -269,78 +301,10 @@ class Network(pulumi.ComponentResource):
                 security_group_ids=[group.id],
                 tags={"Name": endpoint},
                 # Private DNS sends every client to the endpoint from its first second, so its door is opened before.
-                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[rule])),
+                opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=rules)),
             )
-
-    def _flow_logs(self, name: str, args: NetworkArgs, vpc: aws.ec2.Vpc, retention_days: int) -> None:
-        """Who talked to whom, accepted and rejected, in CloudWatch."""
-        child = pulumi.ResourceOptions(parent=self)
-        log_group = aws.cloudwatch.LogGroup(
-            f"{name}-flow-logs",
-            name=f"/gpulab/{args.cluster_name}/vpc-flow-logs",
-            retention_in_days=retention_days,
-            opts=child,
-        )
-        role = aws.iam.Role(
-            f"{name}-flow-logs", assume_role_policy=log_group.arn.apply(flow_logs_trust_policy), opts=child
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-flow-logs", role=role.name, policy=log_group.arn.apply(flow_logs_policy), opts=child
-        )
-        aws.ec2.FlowLog(
-            name,
-            vpc_id=vpc.id,
-            traffic_type="ALL",
-            log_destination_type="cloud-watch-logs",
-            log_destination=log_group.arn,
-            iam_role_arn=role.arn,
-            tags={"Name": name},
-            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(depends_on=[policy])),
-        )
 
 
 def nat_zones(args: NetworkArgs) -> Sequence[str]:
     """The zones that have a NAT gateway, in the order of `args.zones`."""
     return {"none": (), "instance": (), "single": args.zones[:1], "per-az": args.zones}[args.nat]
-
-
-def flow_logs_trust_policy(log_group_arn: str) -> str:
-    """Who may take the flow logs' role: the service, for flow logs of this account and region (no confused deputy).
-
-    Source: "IAM role for publishing flow logs to CloudWatch Logs", VPC user guide.
-    """
-    _, partition, _, region, account_id, *_ = log_group_arn.split(":")
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "vpc-flow-logs.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                    "Condition": {
-                        "StringEquals": {"aws:SourceAccount": account_id},
-                        "ArnLike": {"aws:SourceArn": f"arn:{partition}:ec2:{region}:{account_id}:vpc-flow-log/*"},
-                    },
-                }
-            ],
-        }
-    )
-
-
-def flow_logs_policy(log_group_arn: str) -> str:
-    """What the flow logs' role may do: write streams of the one log group, which it can neither create nor delete."""
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Action": ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                    "Resource": f"{log_group_arn}:*",
-                },
-                # A listing: it knows no narrower resource.
-                {"Effect": "Allow", "Action": "logs:DescribeLogGroups", "Resource": "*"},
-            ],
-        }
-    )

@@ -7,7 +7,7 @@ know, then the volumes. What is on them stays or goes as `gpulab:storage.retain`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,9 @@ class SharedArgs:
     """What is the same for all teams.
 
     `storage` is that of the settings, with the teams' writers. `owner` and `cost_center` are the stack's, by which
-    costs are split. `cluster_label` is the cluster's name as the stack file has it. `pull_secret` is the text of a
-    Docker `config.json`. `binds_groups`: people reach the Kubernetes API with their sign-in (`cluster.oidc`);
-    `directory_groups` are those of `components.realm_providers`.
+    costs are split. `cluster_label` is the cluster's name as the stack file has it. `endpoint_cidrs` are the subnets
+    with interface endpoints. `pull_secret` is the text of a Docker `config.json`. `binds_groups`: people reach the
+    Kubernetes API with their sign-in (`cluster.oidc`); `directory_groups` are those of `components.realm_providers`.
     """
 
     storage: Storage
@@ -52,6 +52,7 @@ class SharedArgs:
     cluster_arn: pulumi.Input[str]
     partition: pulumi.Input[str]
     file_system_id: pulumi.Input[str]
+    endpoint_cidrs: Sequence[str] = ()
     pull_secret: pulumi.Input[str] | None = None
     binds_groups: bool = False
     directory_groups: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +105,11 @@ class Team(pulumi.ComponentResource):
         kubernetes.networking.v1.NetworkPolicy(
             name,
             metadata=self._metadata(team_network.NAME),
-            spec=team_network.network_policy(vpc_cidr=shared.vpc_cidr, reaches_buckets=team.buckets is not None),
+            spec=team_network.network_policy(
+                vpc_cidr=shared.vpc_cidr,
+                reaches_buckets=team.buckets is not None,
+                endpoint_cidrs=shared.endpoint_cidrs,
+            ),
             opts=within,
         )
         secrets = []

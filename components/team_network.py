@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 from components.manifests import Spec
+from components.network import HTTPS
 from components.team_names import HUB_NAMESPACE, HUB_PORT, NOTEBOOK_PORT
 from settings.addresses import PRIVATE_RANGES
 
@@ -20,8 +22,12 @@ _ANYWHERE = "0.0.0.0/0"
 _DNS = 53
 
 
-def network_policy(*, vpc_cidr: str, reaches_buckets: bool) -> Spec:
-    """The `spec`: hub and proxy come in; DNS, the hub's API and the internet are reached, nothing private is.
+def network_policy(*, vpc_cidr: str, reaches_buckets: bool, endpoint_cidrs: Sequence[str] = ()) -> Spec:
+    """The `spec`: hub and proxy come in; DNS, the hub's API, the internet and interface endpoints are reached.
+
+    Nothing else that is private is. `endpoint_cidrs` are the subnets with interface endpoints. Under private DNS a
+    service's usual name leads to them and nowhere else, so whoever may not go there has lost the service. What else
+    listens there on their port decides for itself: an internal load balancer by its group, other teams by their policy.
 
     The address of the instance metadata is link-local, and so out of reach; only teams with buckets reach the one next
     to it, from which the AWS SDKs get the credentials of their pods.
@@ -34,6 +40,13 @@ def network_policy(*, vpc_cidr: str, reaches_buckets: bool) -> Spec:
         {"to": [_hub_pods("hub")], "ports": [{"protocol": "TCP", "port": HUB_PORT}]},
         {"to": [{"ipBlock": {"cidr": _ANYWHERE, "except": private_ranges(vpc_cidr)}}]},
     ]
+    if endpoint_cidrs:
+        egress.append(
+            {
+                "to": [{"ipBlock": {"cidr": cidr}} for cidr in endpoint_cidrs],
+                "ports": [{"protocol": "TCP", "port": HTTPS}],
+            }
+        )
     if reaches_buckets:
         egress.append(
             {

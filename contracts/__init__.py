@@ -49,6 +49,8 @@ class InstanceType:
     price: float | None
     """On-demand, in USD an hour in us-east-1; None where the type is not sold there."""
     spot: bool
+    ips_per_eni: int
+    """IPv4 addresses that one network interface has at most, its primary one included."""
     max_pods_eni: int
     """Pods that find an address on the network interfaces, without prefix delegation."""
     nvme_gb: int
@@ -165,6 +167,7 @@ def _instance_type(name: str, facts: dict[str, Any]) -> InstanceType:
         price=facts["price"],
         spot=facts["spot"],
         max_pods_eni=facts["max_pods_eni"],
+        ips_per_eni=facts["ips_per_eni"],
         nvme_gb=facts.get("nvme_gb", 0),
         gpu_count=gpu.get("count", 0),
         gpu_name=gpu.get("name"),

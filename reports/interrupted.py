@@ -269,6 +269,13 @@ def _associations(account: Account, inputs: Inputs) -> Iterator[str]:
             yield one["RouteTableAssociationId"]
 
 
+def _ranges(account: Account, inputs: Inputs) -> Iterator[str]:
+    for vpc in account.client("ec2").describe_vpcs(VpcIds=[inputs["vpcId"]])["Vpcs"]:
+        for one in vpc["CidrBlockAssociationSet"]:
+            if one["CidrBlock"] == inputs.get("cidrBlock") and one["CidrBlockState"]["State"] == "associated":
+                yield one["AssociationId"]
+
+
 def _mount_targets(account: Account, inputs: Inputs) -> Iterator[str]:
     found = account.client("efs").describe_mount_targets(FileSystemId=inputs["fileSystemId"])["MountTargets"]
     yield from (one["MountTargetId"] for one in found if one["SubnetId"] == inputs["subnetId"])
@@ -331,6 +338,7 @@ _LINKS: dict[str, Callable[[Account, Inputs], Iterator[str]]] = {
     "aws:cloudwatch/eventTarget:EventTarget": _targets,
     "aws:ec2/route:Route": _routes,
     "aws:ec2/routeTableAssociation:RouteTableAssociation": _associations,
+    "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation": _ranges,
     "aws:efs/mountTarget:MountTarget": _mount_targets,
     "aws:eks/podIdentityAssociation:PodIdentityAssociation": _pod_identities,
     "aws:kms/alias:Alias": _aliases,

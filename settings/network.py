@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
+from settings.cidr import zone_subnets
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Check, RetentionDays, matching, without_default
 
@@ -35,6 +36,7 @@ S3 is not among them: it always has a gateway endpoint.
 _PRIVATE = [
     ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 ]
+_SHARED = _PRIVATE[-1]
 _LARGEST, _SMALLEST = 16, 20
 
 
@@ -52,6 +54,13 @@ def _cidr(text: str) -> str:
     if not any(network.subnet_of(private) for private in _PRIVATE):
         raise ValueError(f"is public: take a range of {', '.join(map(str, _PRIVATE))}")
     return str(network)
+
+
+def _secondary_cidr(text: str) -> str:
+    network = _cidr(text)
+    if not ipaddress.IPv4Network(network).subnet_of(_SHARED):
+        raise ValueError(f"must lie in {_SHARED}, such as 100.64.0.0/16: AWS adds that to a VPC of any private range")
+    return network
 
 
 def _service(service: str) -> str:
@@ -85,6 +94,16 @@ class Network(Section):
     cidr: Annotated[str, Check(_cidr)] = Field(
         description="Private IPv4 range of the VPC, /16 to /20, such as 10.40.0.0/16."
     )
+    secondary_cidr: Annotated[str, Check(_secondary_cidr)] | None = Field(
+        default=None,
+        description="Second IPv4 range of the VPC, /16 to /20 within 100.64.0.0/10, such as 100.64.0.0/16: the pools' "
+        "nodes and their pods get their addresses there (none). Nothing outside the VPC routes to it.",
+    )
+    prefix_delegation: StrictBool = Field(
+        default=False,
+        description="Whether the VPC CNI takes addresses in blocks of 16: fewer for large machines with few pods, more "
+        "for small ones, and fewer calls of EC2.",
+    )
     zones: Annotated[tuple[str, ...], DISTINCT] = Field(
         description="Two to four availability zones of aws:region, in the order in which their subnets are laid out.",
         json_schema_extra={"minItems": 2, "maxItems": 4},
@@ -112,6 +131,12 @@ class Network(Section):
         needed = ENDPOINTS_WITHOUT_NAT if self.nat == "none" else ()
         return tuple(dict.fromkeys([*needed, *self.interface_endpoints]))
 
+    @property
+    def endpoint_cidrs(self) -> tuple[str, ...]:
+        """The private subnets, where there are interface endpoints in them."""
+        private = [str(zone_subnets(self.cidr, index).private) for index, _ in enumerate(self.zones)]
+        return tuple(private) if self.endpoints else ()
+
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
         """A lab that is to cost little has no NAT gateway."""
@@ -125,6 +150,13 @@ class Network(Section):
     def _two_to_four_zones(self, facts: Facts) -> Findings:
         if not 2 <= len(self.zones) <= 4:
             yield ("zones",), f"must list 2 to 4 availability zones, and lists {len(self.zones)}"
+
+    @rule
+    def _two_ranges_apart(self, facts: Facts) -> Findings:
+        if self.secondary_cidr and ipaddress.IPv4Network(self.secondary_cidr).overlaps(
+            ipaddress.IPv4Network(self.cidr)
+        ):
+            yield ("secondaryCidr",), f"must not overlap cidr, which is {self.cidr}"
 
     @rule
     def _nat_that_fits_the_lifecycle(self, facts: Facts) -> Findings:

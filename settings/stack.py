@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError
 
+from settings.address_need import address_findings
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
 from settings.gpu_fitting import stack_findings
@@ -328,6 +329,7 @@ def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
     """What is accepted and deserves a look, each by its path."""
     if notice := stack.cluster.notice(today):
         yield ("cluster", "version"), notice
+    yield from address_findings(stack)
 
 
 def _decoded(section: str, text: str) -> Any:

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -87,7 +88,28 @@ class Response(OneChangeAtATime, AmazonLinux, FastRestores, OwnedSnapshots):
                 raise EC2ClientError("InvalidIPAddress.InUse", f"Address {address.public_ip} is in use.")
         return super().release_address()
 
+    def disassociate_vpc_cidr_block(self) -> Any:
+        """Refuses a range while a subnet is in it."""
+        ec2, id = self.ec2_backend, self.asked("AssociationId")
+        for vpc in ec2.vpcs.values():
+            association = vpc._cidr_block_association_set.get(id)
+            block = association and ipaddress.ip_network(association["cidr_block"])
+            if block and any(one.cidr.overlaps(block) for one in ec2.describe_subnets(filters={"vpc-id": vpc.id})):
+                raise EC2ClientError(
+                    "InvalidCidrBlock.InUse", f"The vpc {vpc.id} currently has a subnet within CIDR block {block}"
+                )
+        return super().disassociate_vpc_cidr_block()
+
     # Names of what does not exist, and what can't be joined.
+
+    def associate_vpc_cidr_block(self) -> Any:
+        """Refuses what overlaps a range that the VPC has ("VPC CIDR blocks", VPC user guide)."""
+        vpc, text = self.ec2_backend.get_vpc(self.asked("VpcId")), self.asked("CidrBlock")
+        for one in vpc.get_cidr_block_association_set():
+            there = one["cidr_block_state"]["state"] == "associated"
+            if text and there and ipaddress.ip_network(one["cidr_block"]).overlaps(ipaddress.ip_network(text)):
+                raise EC2ClientError("InvalidVpc.Range", f"The CIDR '{text}' conflicts with another CIDR of {vpc.id}")
+        return super().associate_vpc_cidr_block()
 
     def create_security_group(self) -> Any:
         """Refuses a VPC that doesn't exist."""

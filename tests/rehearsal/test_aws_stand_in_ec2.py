@@ -11,6 +11,7 @@ from rehearsal.providers.aws import functions
 from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused
 
 VPC, SUBNET = "aws:ec2/vpc:Vpc", "aws:ec2/subnet:Subnet"
+RANGE = "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
@@ -542,6 +543,24 @@ def test_an_image_that_nobody_publishes_is_refused(aws: SimulatedAws) -> None:
     asked = {"owners": ["amazon"], "filters": [{"name": "name", "values": ["al2023-ami-minimal-0"]}]}
     with pytest.raises(Refused, match="Your query returned no results"):
         functions.call(aws.provider, GET_AMI, asked)
+
+
+def test_a_vpc_has_a_second_range_while_it_overlaps_none_and_is_not_in_use(aws: SimulatedAws, network: Network) -> None:
+    vpc = network.vpc.id
+    with pytest.raises(Refused) as overlapping:
+        aws.create(RANGE, {"vpcId": vpc, "cidrBlock": "10.0.128.0/20"}, name="overlapping")
+    assert "InvalidVpc.Range" in str(overlapping.value)
+    made = aws.create(RANGE, {"vpcId": vpc, "cidrBlock": "100.64.0.0/16"})
+    assert aws.drift(made) == {}
+    assert aws.replaced_by(made, {"vpcId": vpc, "cidrBlock": "100.65.0.0/16"}) == {"cidrBlock"}
+    inside = {"vpcId": vpc, "cidrBlock": "100.64.0.0/18", "availabilityZone": "us-east-1a"}
+    subnet = aws.create(SUBNET, inside, name="inside")
+    with pytest.raises(Refused) as in_use:
+        aws.delete(made)
+    assert "InvalidCidrBlock.InUse" in str(in_use.value)
+    aws.delete(subnet)
+    aws.delete(made)
+    assert aws.read(made) is None
 
 
 def test_what_cannot_be_changed_replaces(aws: SimulatedAws, network: Network) -> None:

@@ -232,6 +232,17 @@ def test_a_state_goes_through_the_pipe(
     assert f"taken as {vpc}" in printed.err
 
 
+def test_a_second_range_is_that_of_its_vpc(account: Account, tags: dict[str, str]) -> None:
+    ec2, (first, second) = account.client("ec2"), (make_vpc(account, tags) for _ in range(2))
+    made = {}
+    for vpc in (first, second):
+        answer = ec2.associate_vpc_cidr_block(VpcId=vpc, CidrBlock="100.64.0.0/16")
+        made[vpc] = answer["CidrBlockAssociation"]["AssociationId"]
+    token = "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation"
+    pending = resource(token, vpcId=second, cidrBlock="100.64.0.0/16")
+    assert ids(interrupted.repaired(state(pending), account)[0]) == {"one": made[second]}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_state_comes_as_shells_write_it(encoding: str, url: str, piped: Any, capsys: Any) -> None:
     assert piped(f"A new version is out.\n{json.dumps({'deployment': state()})}\n", url, encoding) == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.cidr import (
+from settings.cidr import (
     LARGEST_VPC_PREFIX,
     MAX_ZONES,
     SMALLEST_VPC_PREFIX,

@@ -14,6 +14,7 @@ import pytest
 import contracts.eks
 from components import cluster as module
 from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
+from rehearsal.providers.eks.addons import cni_configuration
 
 ADMINISTRATOR = "arn:aws:iam::123456789012:role/teams/platform-admin"
 VIEWER = "arn:aws:iam::123456789012:role/auditor"
@@ -224,6 +225,15 @@ def test_system_nodes_have_one_release_of_their_image(mocks, eks):
 def test_network_policies_are_enforced(mocks, eks):
     deploy(mocks)
     assert control_plane(mocks).inputs["vpcCniOptions"]["enableNetworkPolicy"] is True
+
+
+def test_addresses_come_in_blocks_where_asked_for_and_no_option_changes_elsewhere(mocks, eks):
+    deploy(mocks)
+    assert not {"enablePrefixDelegation", "warmPrefixTarget"} & control_plane(mocks).inputs["vpcCniOptions"].keys()
+    mocks.resources.clear()
+    deploy(mocks, prefix_delegation=True)
+    env = cni_configuration(control_plane(mocks).inputs["vpcCniOptions"])["env"]
+    assert (env["ENABLE_PREFIX_DELEGATION"], env["WARM_PREFIX_TARGET"]) == ("true", "1")
 
 
 def system_nodes(mocks: Any) -> Any:

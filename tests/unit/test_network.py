@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -244,3 +246,47 @@ def test_every_resource_is_a_child_of_the_component(mocks, deploy) -> None:
     deploy(nat="per-az", interface_endpoints=("sts",), flow_logs_retention_days=30)
     network = mocks.one("gpulab:index:Network")
     assert all(resource.parent == network.urn for resource in mocks.resources if resource is not network)
+
+
+# A second range, for nodes and pods.
+
+
+def test_karpenter_finds_the_subnets_of_the_second_range_alone(mocks, deploy) -> None:
+    deploy(secondary_cidr="100.64.0.0/16")
+    found = [one.inputs for one in mocks.all(SUBNET) if one.inputs["tags"].get(DISCOVERY_TAG) == "lab"]
+    assert sorted(one["availabilityZone"] for one in found) == sorted(ZONES)
+    blocks = [ipaddress.IPv4Network(one["cidrBlock"]) for one in found]
+    assert all(block.subnet_of(ipaddress.IPv4Network("100.64.0.0/16")) for block in blocks)
+    assert sum(block.num_addresses for block in blocks) == 3 / 4 * 2**16
+
+
+@pytest.mark.parametrize("nat", ["single", "per-az", "instance", "none"])
+def test_nodes_of_the_second_range_have_the_way_out_of_their_zone(mocks, deploy, nat) -> None:
+    deploy(secondary_cidr="100.64.0.0/16", nat=nat)
+    assert sorted(a.inputs["subnetId"] for a in mocks.all(ASSOCIATION)) == sorted(s.id for s in mocks.all(SUBNET))
+    of = {(one.name.split("-")[1], one.inputs["availabilityZone"]): one.id for one in mocks.all(SUBNET)}
+    for zone in ZONES:
+        assert default_gateways(mocks, of["nodes", zone]) == default_gateways(mocks, of["private", zone])
+
+
+def test_both_ranges_reach_endpoints_and_the_nat_instance(mocks, deploy) -> None:
+    deploy(secondary_cidr="100.64.0.0/16", nat="instance", interface_endpoints=["sts"])
+    admitted = defaultdict(set)
+    for rule in mocks.all(INGRESS):
+        admitted[rule.inputs["securityGroupId"]].add(rule.inputs["cidrIpv4"])
+    assert list(admitted.values()) == [{"10.40.0.0/16", "100.64.0.0/16"}] * 2
+    user_data = mocks.one(INSTANCE).inputs["userData"]
+    assert (
+        "ip saddr { 10.40.0.0/16, 100.64.0.0/16 } ip daddr != { 10.40.0.0/16, 100.64.0.0/16 } masquerade" in user_data
+    )
+
+
+def test_a_second_range_moves_nothing_of_the_first(mocks, deploy) -> None:
+    deploy(interface_endpoints=["sts"])
+    before = {one.urn: {**one.inputs, "tags": None} for one in mocks.resources}
+    mocks.resources.clear()
+    deploy(interface_endpoints=["sts"], secondary_cidr="100.64.0.0/16")
+    after = {one.urn: {**one.inputs, "tags": None} for one in mocks.resources}
+    assert {urn: after[urn] for urn in before} == before
+    association = "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation"
+    assert [one.type for one in mocks.resources if one.urn not in before].count(association) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ipaddress
 import itertools
 import json
 import runpy
@@ -200,6 +201,19 @@ def test_the_control_planes_zones_stay_when_one_is_added_to_the_network(mocks, e
     zone_of = {r.id: r.inputs["availabilityZone"] for r in mocks.all("aws:ec2/subnet:Subnet")}
     subnets = mocks.one("eks:index:Cluster").inputs["subnetIds"]
     assert [zone_of[subnet] for subnet in subnets] == ["us-east-1a", "us-east-1b"]
+
+
+def test_nodes_of_pools_alone_are_in_the_second_range_and_take_addresses_in_blocks(mocks, eks):
+    network = {**LAB["gpulab:network"], "secondaryCidr": "100.64.0.0/16", "prefixDelegation": True}
+    deploy(mocks, **{"gpulab:network": network})
+    second = ipaddress.IPv4Network("100.64.0.0/16")
+    subnets = mocks.all("aws:ec2/subnet:Subnet")
+    (terms,) = mocks.one("kubernetes:karpenter.k8s.aws/v1:EC2NodeClass").inputs["spec"]["subnetSelectorTerms"]
+    for subnet in subnets:
+        selected = terms["tags"].items() <= subnet.inputs["tags"].items()
+        assert selected == ipaddress.IPv4Network(subnet.inputs["cidrBlock"]).subnet_of(second)
+        assert not (selected and subnet.id in mocks.one("eks:index:ManagedNodeGroup").inputs["subnetIds"])
+    assert mocks.one("eks:index:Cluster").inputs["vpcCniOptions"]["enablePrefixDelegation"] is True
 
 
 def test_karpenter_tolerates_the_system_nodes(lab):

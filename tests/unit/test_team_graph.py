@@ -21,6 +21,7 @@ QUOTA = {"cpu": 8, "memory": 32, "notebooks": 4}
 STACK: dict[str, Any] = {
     "gpulab:owner": "ml-platform@example.com",
     "gpulab:costCenter": "research 042",
+    "gpulab:network": {"cidr": "10.40.0.0/16", "zones": ["us-east-1a", "us-east-1b"], "interfaceEndpoints": ["sts"]},
     "gpulab:nodePools": {
         "cpu": {"categories": ["m"], "limits": {"cpu": 64}},
         "gpu": {"categories": ["g"], "gpus": {"min": 1, "max": 4}, "limits": {"gpus": 8}},
@@ -81,6 +82,18 @@ def test_a_namespace_says_whose_it_is_and_who_may_run_where(lab: EngineMocks) ->
     assert labels["gpulab.dev/owner"] == "ml-platform-at-example.com"
     assert spaces["team-data-platform"]["annotations"]["gpulab.dev/node-pools"] == "cpu"
     assert spaces["team-research"]["annotations"]["gpulab.dev/node-pools"] == "cpu,gpu"
+
+
+def test_a_team_may_go_where_private_dns_sends_it(lab: EngineMocks) -> None:
+    """Endpoints have their addresses in their subnets, and their names lead nowhere else."""
+    (endpoint,) = [
+        one for one in lab.all("aws:ec2/vpcEndpoint:VpcEndpoint") if one.inputs["vpcEndpointType"] == "Interface"
+    ]
+    assert endpoint.inputs["privateDnsEnabled"]
+    subnets = [one for one in lab.all("aws:ec2/subnet:Subnet") if one.id in endpoint.inputs["subnetIds"]]
+    policy = of_namespace(lab, "kubernetes:networking.k8s.io/v1:NetworkPolicy", "team-research").inputs["spec"]
+    (rule,) = [one for one in policy["egress"] if one.get("ports") == [{"protocol": "TCP", "port": 443}]]
+    assert {peer["ipBlock"]["cidr"] for peer in rule["to"]} == {one.inputs["cidrBlock"] for one in subnets}
 
 
 @given(text=st.text(min_size=1, max_size=256))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import fnmatch
 import ipaddress
 import itertools
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import platform_lab
@@ -14,6 +17,7 @@ from gpu_pools import P4D, cpu_pool, gpu_pool
 from hypothesis import given
 from hypothesis import strategies as st
 
+import settings
 from components import team_network, team_quota, team_rbac, volumes
 from components.hub.people import hub_groups
 from components.hub.quantities import amount
@@ -21,6 +25,7 @@ from components.realm_providers import directory_groups
 from components.team_buckets import buckets_policy
 from components.team_data import TeamDataProvider
 from settings import Identity, Storage
+from settings.cidr import zone_subnets
 from settings.teams import Buckets, Quota
 
 POOLS = {
@@ -83,9 +88,18 @@ def test_a_container_that_says_nothing_has_less_than_the_whole_quota(cpu: int, m
 # Whom its pods may talk to.
 
 
-def reached(address: str, port: int, *, vpc_cidr: str = "10.40.0.0/16", reaches_buckets: bool = False) -> bool:
+def reached(
+    address: str,
+    port: int,
+    *,
+    vpc_cidr: str = "10.40.0.0/16",
+    reaches_buckets: bool = False,
+    endpoint_cidrs: Sequence[str] = (),
+) -> bool:
     """Whether a pod of a team may open a TCP connection to an address."""
-    policy = team_network.network_policy(vpc_cidr=vpc_cidr, reaches_buckets=reaches_buckets)
+    policy = team_network.network_policy(
+        vpc_cidr=vpc_cidr, reaches_buckets=reaches_buckets, endpoint_cidrs=endpoint_cidrs
+    )
     ip = ipaddress.ip_address(address)
     for rule in policy["egress"]:
         ports = rule.get("ports")
@@ -133,6 +147,21 @@ def test_only_teams_with_buckets_reach_the_agent_of_pod_identity() -> None:
 def test_a_vpc_outside_of_the_private_ranges_is_not_reached() -> None:
     assert reached("198.18.5.5", 443)
     assert not reached("198.18.5.5", 443, vpc_cidr="198.18.0.0/16")
+
+
+def test_interface_endpoints_are_reached_and_nothing_else_of_the_vpc() -> None:
+    case = Path(__file__).parents[1] / "cases" / "Pulumi.interface-endpoints.yaml"
+    network = settings.check_stack_file(case, "interface-endpoints", datetime.date(2026, 11, 30)).network
+    assert network.endpoints
+    for index in range(len(network.zones)):
+        blocks = zone_subnets(network.cidr, index)
+        # Endpoints have their addresses in the private subnets.
+        inside = str(blocks.private[7])
+        assert reached(inside, 443, endpoint_cidrs=network.endpoint_cidrs)
+        assert not reached(inside, 443)
+        assert not reached(inside, 10250, endpoint_cidrs=network.endpoint_cidrs)
+        # Where the Kubernetes API is.
+        assert not reached(str(blocks.intra[7]), 443, endpoint_cidrs=network.endpoint_cidrs)
 
 
 def test_only_hub_and_proxy_come_in() -> None:

@@ -55,6 +55,7 @@ RESOURCES = (
     "aws:ec2/tag:Tag",
     "aws:ec2/vpc:Vpc",
     "aws:ec2/vpcEndpoint:VpcEndpoint",
+    "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation",
     "aws:ecr/pullThroughCacheRule:PullThroughCacheRule",
     "aws:ecr/repository:Repository",
     "aws:efs/accessPoint:AccessPoint",

@@ -89,6 +89,34 @@ class Vpc(Ec2Resource):
         cloud.ec2.delete_vpc(VpcId=id)
 
 
+class VpcIpv4CidrBlockAssociation(Ec2Resource):
+    """Another range of a VPC."""
+
+    token = "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation"
+    force_new = frozenset({"cidrBlock", "vpcId"})
+    unmodelled = frozenset({"ipv4IpamPoolId", "ipv4NetmaskLength"})
+
+    def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
+        if "cidrBlock" not in inputs:
+            yield Refused("an association needs a cidrBlock", "cidrBlock")
+        yield from cidr_problems(inputs, "cidrBlock", lengths=_VPC_LENGTHS)
+
+    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
+        made = cloud.ec2.associate_vpc_cidr_block(VpcId=inputs["vpcId"], CidrBlock=inputs["cidrBlock"])
+        return made["CidrBlockAssociation"]["AssociationId"]
+
+    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
+        named = {"Name": "cidr-block-association.association-id", "Values": [id]}
+        for vpc in cloud.ec2.describe_vpcs(Filters=[named])["Vpcs"]:
+            for one in vpc["CidrBlockAssociationSet"]:
+                if one["AssociationId"] == id and one["CidrBlockState"]["State"] == "associated":
+                    return {"vpcId": vpc["VpcId"], "cidrBlock": one["CidrBlock"]}
+        return None
+
+    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
+        cloud.ec2.disassociate_vpc_cidr_block(AssociationId=id)
+
+
 class Subnet(Ec2Resource):
     """A subnet of one zone."""
 

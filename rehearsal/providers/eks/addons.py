@@ -131,4 +131,7 @@ def latest_version(addon: str, kubernetes_version: pulumi.Input[str], parent: pu
 
 
 def _text(value: Any) -> str:
+    """A variable's value as the real component, in JavaScript, writes it: numbers are all of one kind there."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,6 +13,8 @@ one stretch, for subnets nobody has thought of yet.
 | /16 | /19 8192 | /22 1024      |     |
 | /18 | /21 2048 | /24 256       |     |
 | /20 | /23 512  | /26 64        |     |
+
+A secondary range has nothing but nodes and pods in it: zone i has its quarter i, whole.
 """
 
 from __future__ import annotations
@@ -54,3 +56,12 @@ def zone_subnets(vpc: str, index: int) -> ZoneSubnets:
     private, _ = zone.subnets(prefixlen_diff=_PRIVATE_BITS)
     *_, public, intra = zone.subnets(prefixlen_diff=_EDGE_BITS)
     return ZoneSubnets(public=public, private=private, intra=intra)
+
+
+def node_subnet(vpc: str, secondary: str | None, index: int) -> IPv4Network:
+    """Where the pools' nodes of a zone and their pods are: its quarter of the secondary range, if the VPC has one.
+
+    Raises ValueError as `zone_subnets` does.
+    """
+    private = zone_subnets(vpc, index).private
+    return list(IPv4Network(secondary).subnets(prefixlen_diff=_ZONE_BITS))[index] if secondary else private
