@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from settings.section import MUST_BE_TEXT, SHOWS_VALUE, Mistake, Path, nearest, text_of
+from settings.section import MUST_BE_TEXT, SHOWS_VALUE, Mistake, Path, Section, nearest, text_of
 
 REGION_KEY = "aws:region"
 
@@ -60,6 +61,17 @@ class Given:
     def is_covered(self, path: Path) -> bool:
         """Whether a mistake at a path follows from one that is known."""
         return any(path[: len(one)] == one for one in self.covered)
+
+
+def sections_of(model: type[Section]) -> dict[str, bool]:
+    """The names of the sections that a model of a whole configuration has, and whether the section is a text."""
+    return {info.alias or name: _is_text(info.annotation) for name, info in model.model_fields.items()}
+
+
+def _is_text(annotation: Any) -> bool:
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return any(map(_is_text, get_args(annotation)))
+    return annotation is str
 
 
 def given_by(config: Mapping[str, str], project: str, sections: Mapping[str, bool], written: AsWritten) -> Given:

@@ -6,14 +6,13 @@ import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, ValidationError
 
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
-from settings.configuration import REGION_KEY, AsWritten, given_by, in_quotes
+from settings.configuration import REGION_KEY, AsWritten, given_by, in_quotes, sections_of
 from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
@@ -275,17 +274,6 @@ class Settings:
         return {**self.tags, **own}
 
 
-def _sections() -> dict[str, bool]:
-    """The names of the sections, and whether the section is a text."""
-    return {info.alias or name: _is_text(info.annotation) for name, info in StackSettings.model_fields.items()}
-
-
-def _is_text(annotation: Any) -> bool:
-    if get_origin(annotation) in (Annotated, Union, UnionType):
-        return any(map(_is_text, get_args(annotation)))
-    return annotation is str
-
-
 def load(
     config: Mapping[str, str], *, stack: str, today: datetime.date, written: AsWritten = _NOTHING_WRITTEN
 ) -> Settings:
@@ -295,7 +283,7 @@ def load(
     stack file says beyond that. Of the namespace `aws` only `region` is taken; those of the engine and of other
     providers are theirs, and keys of any other are refused. Raises SettingsError, with every mistake.
     """
-    given = given_by(config, PROJECT, _sections(), written)
+    given = given_by(config, PROJECT, sections_of(StackSettings), written)
     mistakes = [*written.mistakes, *given.mistakes]
     region_is_right = re.fullmatch(REGION_PATTERN, given.region) is not None
     if not region_is_right:

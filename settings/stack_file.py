@@ -16,8 +16,9 @@ from settings.configuration import AsWritten, Plain
 from settings.section import Mistake, nearest, text_of
 from settings.stack import PROJECT, Settings, StackSettings, load
 
-# ProjectStack in the engine's sdk/go/common/workspace/project.go.
-_TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
+# Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
+TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
+"""What Pulumi reads of a stack file."""
 
 
 class StackFileError(ValueError):
@@ -83,8 +84,8 @@ def _outside_config(content: dict[str, Any]) -> tuple[dict[str, Any], list[Mista
     """What stands beside `config` and belongs into it, by full key; and a mistake for each key that nobody reads."""
     misplaced: dict[str, Any] = {}
     mistakes = []
-    for key in sorted(content.keys() - {*_TOP_LEVEL}):
-        near = nearest(key, _TOP_LEVEL)
+    for key in sorted(content.keys() - {*TOP_LEVEL}):
+        near = nearest(key, TOP_LEVEL)
         if ":" in key or key in StackSettings.known_keys():
             misplaced[_full_key(key)] = content[key]
             what = "stands beside config, where nobody reads it: indent it, so that it is within config"
@@ -93,7 +94,7 @@ def _outside_config(content: dict[str, Any]) -> tuple[dict[str, Any], list[Mista
             if near == "config" and isinstance(content[key], dict):
                 misplaced |= {_full_key(inner): value for inner, value in content[key].items()}
         else:
-            what = f"is read by nobody: remove it. Beside config Pulumi reads {', '.join(_TOP_LEVEL[1:])}"
+            what = f"is read by nobody: remove it. Beside config Pulumi reads {', '.join(TOP_LEVEL[1:])}"
         mistakes.append(Mistake(key, what))
     return misplaced, mistakes
 
