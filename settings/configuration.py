@@ -80,8 +80,9 @@ def given_by(config: Mapping[str, str], project: str, sections: Mapping[str, boo
     A mistyped or misplaced key counts as what it stands for, where that is missing: one mistake is enough.
     """
     config = {**config, **{key: text for key, text in written.misplaced.items() if config.get(key, "") in _EMPTY}}
+    config, mistakes = _with_nested(config, project)
     unread = {key: problem for key in sorted(config) if (problem := _unread(key, project, sections))}
-    given = Given(region=config.get(REGION_KEY, ""))
+    given = Given(region=config.get(REGION_KEY, ""), mistakes=mistakes)
     for key in sorted(key for key in config.keys() - unread.keys() if key.startswith(f"{project}:")):
         name = key.partition(":")[2]
         value = _decoded(config[key], is_text=sections.get(name, False) and key not in written.plain)
@@ -106,6 +107,22 @@ def given_by(config: Mapping[str, str], project: str, sections: Mapping[str, boo
             given.mistakes.append(Mistake(f"{project}:{text_of(path)}", f"is encrypted: {what}"))
             given.covered.append(path)
     return given
+
+
+def _with_nested(config: dict[str, str], project: str) -> tuple[dict[str, str], list[Mistake]]:
+    """The configuration with what is written as `gpulab: {network: …}`, and the mistakes of that."""
+    config, mistakes = dict(config), []
+    for namespace in (project, "aws"):
+        inner = _decoded(config.get(f"{project}:{namespace}", ""), is_text=False)
+        if isinstance(inner, dict) and inner:
+            del config[f"{project}:{namespace}"]
+            example = f"{namespace}:{next(iter(inner))}"
+            message = f'is read by nobody: write each key within it with its namespace, such as "{example}"'
+            mistakes.append(Mistake(namespace, message))
+            for name, value in inner.items():
+                if config.get(f"{namespace}:{name}", "") in _EMPTY:
+                    config[f"{namespace}:{name}"] = value if isinstance(value, str) else json.dumps(value)
+    return config, mistakes
 
 
 def _unread(key: str, project: str, sections: Mapping[str, bool]) -> tuple[str, str] | None:

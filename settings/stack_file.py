@@ -89,6 +89,11 @@ def _outside_config(content: dict[str, Any]) -> tuple[dict[str, Any], list[Mista
         if ":" in key or key in StackSettings.known_keys():
             misplaced[_full_key(key)] = content[key]
             what = "stands beside config, where nobody reads it: indent it, so that it is within config"
+        elif key in (PROJECT, "aws") and isinstance(content[key], dict):
+            nested = {f"{key}:{inner}": value for inner, value in content[key].items()}
+            misplaced |= nested
+            example = next(iter(nested), f"{PROJECT}:network")
+            what = f'is read by nobody: write each key within config with its namespace, such as "{example}"'
         elif near:
             what = f'is read by nobody: did you mean "{near}"?'
             if near == "config" and isinstance(content[key], dict):

@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 import settings
 from settings.stack import StackSettings
@@ -169,6 +170,24 @@ def test_a_key_that_nobody_reads_is_one_mistake(tmp_path, old, new, key, hint):
     ((found, message),) = mistakes_in(path).items()
     assert found == key
     assert hint in message
+
+
+def test_a_section_of_dotted_keys_alone_is_not_missing_as_well(tmp_path):
+    nested = "network:\n    cidr: 10.40.0.0/20\n    zones: [us-east-1a, us-east-1b]"
+    path = changed(tmp_path, nested, "network.cidr: 10.40.0.0/20\n  gpulab:network.zones[0]: us-east-1a")
+    assert mistakes_in(path).keys() == {"gpulab:network.cidr", "gpulab:network.zones[0]"}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_keys_nested_under_their_namespace_are_one_mistake(tmp_path, beside):
+    config = yaml.safe_load(MINIMAL.read_text(encoding="utf-8"))["config"]
+    nested = {"gpulab": {key.removeprefix("gpulab:"): value for key, value in config.items() if key != "aws:region"}}
+    rest = {"aws:region": config["aws:region"]}
+    path = tmp_path / "Pulumi.lab.yaml"
+    path.write_text(yaml.safe_dump({"config": rest, **nested} if beside else {"config": {**rest, **nested}}))
+    found = mistakes_in(path)
+    assert found.keys() == {"gpulab"}
+    assert 'with its namespace, such as "gpulab:' in found["gpulab"]
 
 
 def test_keys_of_others_are_theirs(tmp_path):
