@@ -16,12 +16,12 @@ def main() -> None:
     GPULAB_TODAY (YYYY-MM-DD) stands in for today's date (UTC), by which a lab expires.
     """
     try:
-        stack = settings.load(
-            # All keys, not those we know of: a mistyped section must be refused, and Config can only be asked by name.
-            pulumi.runtime.get_config_env(),
-            stack=pulumi.get_stack(),
-            today=eks.today(),
-        )
+        # All keys, not those we know of: a mistyped section must be refused, and Config can only be asked by name.
+        config = pulumi.runtime.get_config_env()
+        name = pulumi.get_stack()
+        # What the engine keeps to itself: keys beside config, and numbers that it made texts.
+        written = settings.as_written(f"Pulumi.{name}.yaml", config)
+        stack = settings.load(config, stack=name, today=eks.today(), written=written)
     except settings.SettingsError as error:
         # Pulumi shows a RunError as it stands, without a traceback.
         raise pulumi.RunError(str(error)) from None

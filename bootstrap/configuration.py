@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import to_json
 
 import settings
 from settings import Settings
+from settings.configuration import REGION_KEY, AsWritten, given_by, sections_of
 from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
 from settings.stack import REGION_PATTERN
 from settings.values import DISTINCT, Check, tag_value
@@ -138,18 +138,20 @@ def load(config: Mapping[str, str], *, account: str, stack_files: Path = STACK_F
     `config` is what Pulumi hands a program. Raises SettingsError with every mistake in it, or in the file of a stack
     that it names, and StackFileError where there is no such file.
     """
-    given: dict[str, Any] = {}
-    for key, text in config.items():
-        if key.startswith(f"{PROJECT}:") and text not in ("", "{}", "[]"):
-            given[key.removeprefix(f"{PROJECT}:")] = _decoded(text)
-    mistakes: list[Mistake] = []
-    region = config.get("aws:region", "")
+    given = given_by(config, PROJECT, sections_of(BootstrapSettings), AsWritten())
+    mistakes = given.mistakes
+    region = given.region
     if not re.fullmatch(REGION_PATTERN, region):
-        mistakes.append(Mistake("aws:region", f"must be an AWS region such as us-east-1{given_as(region)}"))
+        mistakes.append(Mistake(REGION_KEY, f"must be an AWS region such as us-east-1{given_as(region)}"))
     try:
-        read = BootstrapSettings.model_validate(given, context=Reading(Facts(stack=account)))
+        sections = {name: value for name, value in given.sections.items() if value != []}  # a default of Pulumi.yaml
+        read = BootstrapSettings.model_validate(sections, context=Reading(Facts(stack=account)))
     except ValidationError as error:
-        found = [Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"]) for details in error.errors()]
+        found = [
+            Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"])
+            for details in error.errors()
+            if not given.is_covered(details["loc"])
+        ]
         raise SettingsError(account, [*mistakes, *found]) from None
     if mistakes:
         raise SettingsError(account, mistakes)
@@ -160,12 +162,3 @@ def load(config: Mapping[str, str], *, account: str, stack_files: Path = STACK_F
 def _stack_settings(folder: Path, name: str) -> Settings:
     """The settings of a stack, whatever the day: what an expired lab had must still be destroyed."""
     return settings.check_stack_file(folder / f"Pulumi.{name}.yaml", name, datetime.date.min)
-
-
-def _decoded(text: str) -> Any:
-    """A value as it stands in the file: objects, lists, numbers and flags reach a program as JSON, text as it is."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, dict | list | bool) else text

@@ -273,7 +273,7 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{name}-endpoints"},
             opts=child,
         )
-        ranges = {f"{name}-endpoints": vpc.cidr_block}
+        ranges: dict[str, pulumi.Input[str]] = {f"{name}-endpoints": vpc.cidr_block}
         if args.secondary_cidr:
             ranges[f"{name}-endpoints-secondary"] = args.secondary_cidr
         rules = [

@@ -17,7 +17,7 @@ from settings.node_pools import NodePool
 from settings.profiles import Profile
 from settings.section import Mistake, SettingsError
 from settings.stack import Settings, load
-from settings.stack_file import StackFileError, check_stack_file, read_stack_file
+from settings.stack_file import StackFileError, as_written, check_stack_file, read_stack_file
 from settings.storage import Storage
 from settings.teams import Team
 
@@ -37,6 +37,7 @@ __all__ = [
     "StackFileError",
     "Storage",
     "Team",
+    "as_written",
     "check_stack_file",
     "load",
     "read_stack_file",

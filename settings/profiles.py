@@ -14,7 +14,7 @@ from settings.node_pools import NodePool, PoolName
 from settings.secret_reference import silently
 from settings.section import Facts, Findings, Section, rule
 from settings.storage import ROLES, Role
-from settings.values import DISTINCT, Check, Duration, at_least_one, matching, seconds, whole, without_default
+from settings.values import DISTINCT, Check, Duration, at_least_one, in_unit, matching, seconds, whole, without_default
 
 SHARED = "shared"
 """One share of a GPU that pods take turns on (time-slicing) or divide among them (MPS)."""
@@ -60,7 +60,9 @@ def _image(name: str) -> str:
 
 def _cpu(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ValueError("must be a number of vCPUs, such as 2 or 0.5, without quotes")  # noqa: TRY004 (as other checks)
+        meant = in_unit(value, "vCPU")
+        hint = f": write {meant:g}" if meant is not None else ""
+        raise ValueError(f"must be a number of vCPUs, such as 2 or 0.5, without quotes{hint}")  # noqa: TRY004 (as others)
     if not _LEAST_CPU <= value <= _MOST_CPU or value * 4 != int(value * 4):
         raise ValueError(f"must be {_LEAST_CPU:g} to {_MOST_CPU} vCPU, in quarters")
     return float(value)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from settings.stack import PROJECT, REGION_PATTERN, StackSettings
+from settings.stack_file import TOP_LEVEL
 
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "stack.schema.json"
 _COMMAND = "python -m settings.schema"
 
 
 def stack_file_schema() -> dict[str, Any]:
-    """The JSON Schema of a whole stack file. Keys outside of our namespace are allowed, whatever they are."""
+    """The JSON Schema of a whole stack file. Keys of other namespaces are allowed, whatever they are."""
     sections = _without_titles(StackSettings.model_json_schema(by_alias=True))
     keys = {f"{PROJECT}:{name}": schema for name, schema in sections["properties"].items()}
     return {
@@ -38,8 +39,10 @@ def stack_file_schema() -> dict[str, Any]:
                     **keys,
                 },
                 "patternProperties": {f"^{PROJECT}:(?!({'|'.join(sections['properties'])})$)": False},
-            }
+            },
+            **{key: {"description": "Pulumi's own."} for key in TOP_LEVEL if key != "config"},
         },
+        "additionalProperties": False,
         "$defs": sections["$defs"],
     }
 

@@ -27,6 +27,9 @@ Path: TypeAlias = tuple[str | int, ...]
 Findings: TypeAlias = Iterator[tuple[Path, str]]
 """What a rule yields: where the mistake is and what it is, as the end of the sentence that begins with the key."""
 
+MUST_BE_TEXT = "must be text"
+SHOWS_VALUE = " (given "
+
 _GIVEN_LIMIT = 80
 _PASSWORD = re.compile(r"//[^/@]*@")  # with its user, in an address
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -120,7 +123,14 @@ class Section(BaseModel):
         try:
             section = handler(complete)
         except ValidationError as error:
-            mistakes = [cls._in_plain_words(details, given) for details in error.errors(include_url=False)]
+            found = error.errors(include_url=False)
+            unknown = [str(one["loc"][-1]) for one in found if one["type"] == "extra_forbidden"]
+            meant = {nearest(key, cls.known_keys()) for key in unknown}
+            mistakes = [
+                cls._in_plain_words(details, given, reading.facts)
+                for details in found
+                if details["type"] != "missing" or details["loc"][-1] not in meant  # it's there, mistyped
+            ]
             section = cls._of_valid_fields(valid)
         finally:
             reading.valid.pop()
@@ -166,7 +176,7 @@ class Section(BaseModel):
         return [info.alias or name for name, info in cls.model_fields.items()]
 
     @classmethod
-    def _in_plain_words(cls, details: ErrorDetails, given: Any) -> InitErrorDetails:
+    def _in_plain_words(cls, details: ErrorDetails, given: Any, facts: Facts) -> InitErrorDetails:
         # A mistake in a mapping's key, not in its value, is marked so by pydantic.
         path = details["loc"] if details["type"] == "extra_forbidden" else _without_marks(details["loc"])
         value = details["input"]
@@ -182,8 +192,12 @@ class Section(BaseModel):
                 message = f"must be a mapping with keys of {', '.join(cls.known_keys())}" + given_as(value)
             case kind:
                 message = _EXPECTED.get(kind, _other)(value, {**context, "msg": details["msg"]})
-                in_file = isinstance(given, dict) and path[0] in given
-                message += given_as(value) if in_file else f" (by default {_shown(value)})"
+                if isinstance(given, dict) and path[0] in given:
+                    message += given_as(value)
+                elif facts.stack and facts.stack in str(value):
+                    message += f" (by default {_shown(value)}, from the stack's name: set this key)"
+                else:
+                    message += f" (by default {_shown(value)})"
         return _mistake(path, message)
 
     @classmethod
@@ -225,7 +239,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def given_as(value: Any) -> str:
     """The end of a message: what the stack file has there."""
-    return f" (given {_shown(value)})"
+    return f"{SHOWS_VALUE}{_shown(value)})"
 
 
 def _shown(value: Any) -> str:
@@ -253,7 +267,7 @@ def _mistake(path: Path, message: str) -> InitErrorDetails:
 
 def _quoted_text(value: Any, _: dict[str, Any]) -> str:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "must be text: write the number in quotes" if number else "must be text"
+    return f"{MUST_BE_TEXT}: write the number in quotes" if number else MUST_BE_TEXT
 
 
 def _one_of(value: Any, context: dict[str, Any]) -> str:

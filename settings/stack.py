@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pydantic import Field, StrictBool, ValidationError
 from settings.address_need import address_findings
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
+from settings.configuration import REGION_KEY, AsWritten, given_by, in_quotes, sections_of
 from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
@@ -42,10 +42,7 @@ from settings.values import Check, tag_value
 PROJECT = "gpulab"
 """The project's name, and so the namespace of its settings."""
 
-_PLAINLY = "nothing in it is a secret, write it plainly"
-_IN_PLACE_OF_ENCRYPTION = {"identity": "secrets lie elsewhere, name the place (secretsManager or kubernetesSecret)"}
-
-_TEXTS = ("owner", "costCenter", "permissionsBoundary")
+_NOTHING_WRITTEN = AsWritten()
 
 OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Lifecycle", "Expires")
 """The tags that the platform sets, which a stack's free tags must leave alone."""
@@ -278,51 +275,39 @@ class Settings:
         return {**self.tags, **own}
 
 
-def load(config: Mapping[str, str], *, stack: str, today: datetime.date) -> Settings:
+def load(
+    config: Mapping[str, str], *, stack: str, today: datetime.date, written: AsWritten = _NOTHING_WRITTEN
+) -> Settings:
     """The settings of a stack, checked.
 
-    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON. Of the namespace
-    `aws` only `region` is taken; other namespaces are left to their owners. Raises SettingsError, with every mistake.
+    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON; `written` what the
+    stack file says beyond that. Of the namespace `aws` only `region` is taken; those of the engine and of other
+    providers are theirs, and keys of any other are refused. Raises SettingsError, with every mistake.
     """
-    mistakes: list[Mistake] = []
-    region = config.get("aws:region", "")
-    region_is_right = re.fullmatch(REGION_PATTERN, region) is not None
+    given = given_by(config, PROJECT, sections_of(StackSettings), written)
+    mistakes = [*written.mistakes, *given.mistakes]
+    region_is_right = re.fullmatch(REGION_PATTERN, given.region) is not None
     if not region_is_right:
         expected = "is missing. The AWS region, such as us-east-1."
-        wrong = f"must be an AWS region such as us-east-1{given_as(region)}"
-        mistakes.append(Mistake("aws:region", wrong if region else expected))
+        wrong = f"must be an AWS region such as us-east-1{given_as(given.region)}"
+        mistakes.insert(0, Mistake(REGION_KEY, wrong if given.region else expected))
 
-    # An explicit provider is given none of these: whoever relied on one would deploy to another account.
-    mistakes += [
-        Mistake(key, "has no effect: sign in by the environment (AWS_PROFILE, AWS_REGION and so on) and remove it")
-        for key in sorted(config)
-        if key.startswith("aws:") and key != "aws:region"
-    ]
-    given: dict[str, Any] = {}
-    for key in sorted(key for key in config if key.startswith(f"{PROJECT}:")):
-        section = key.removeprefix(f"{PROJECT}:")
-        value = _decoded(section, config[key])
-        if _is_encrypted(value):
-            mistakes.append(
-                Mistake(key, f"is encrypted, wholly or in part: {_IN_PLACE_OF_ENCRYPTION.get(section, _PLAINLY)}")
-            )
-        # Pulumi.yaml gives empty defaults, so that a missing section is reported here, with everything else.
-        elif value not in ("", {}) or section not in StackSettings.known_keys():
-            given[section] = value
-    encrypted = [mistake.key for mistake in mistakes]
-
-    reading = Reading(Facts(stack=stack, today=today, region=region if region_is_right else None))
+    reading = Reading(Facts(stack=stack, today=today, region=given.region if region_is_right else None))
     settings = None
     try:
-        settings = StackSettings.model_validate(given, context=reading)
+        settings = StackSettings.model_validate(given.sections, context=reading)
     except ValidationError as error:
-        found = [Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"]) for details in error.errors()]
-        mistakes += [mistake for mistake in found if mistake.key not in encrypted]
+        mistakes += [
+            Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"])
+            for details in error.errors()
+            if not given.is_covered(details["loc"])
+        ]
+    mistakes = in_quotes(mistakes, written.plain)
     if settings is None or mistakes:
         raise SettingsError(stack, mistakes)
     merged = {**dict(settings), "storage": with_writers_of(settings.teams, settings.storage)}
     warnings = tuple(Mistake(f"{PROJECT}:{text_of(path)}", text) for path, text in _warnings(settings, today))
-    return Settings(region=region, stack=stack, warnings=warnings, **merged)
+    return Settings(region=given.region, stack=stack, warnings=warnings, **merged)
 
 
 def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
@@ -330,25 +315,3 @@ def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
     if notice := stack.cluster.notice(today):
         yield ("cluster", "version"), notice
     yield from address_findings(stack)
-
-
-def _decoded(section: str, text: str) -> Any:
-    """A section's value: text for those that are text, else what the JSON says, or the text if it is none."""
-    try:
-        value = json.loads(text)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (
-        ValueError,
-        RecursionError,
-    ):  # of loads: no JSON; of dumps: JSON that no engine writes, NaN or half a letter
-        return text
-    return text if section in _TEXTS and not isinstance(value, dict | list) else value
-
-
-def _is_encrypted(value: Any) -> bool:
-    """Whether there is an encrypted value in it, as Pulumi writes it to a stack file: `secure: v1:…`."""
-    if isinstance(value, dict):
-        return (value.keys() == {"secure"} and isinstance(value["secure"], str)) or any(
-            map(_is_encrypted, value.values())
-        )
-    return isinstance(value, list) and any(map(_is_encrypted, value))

@@ -6,12 +6,19 @@ import datetime
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from settings.stack import PROJECT, Settings, load
+from settings.configuration import AsWritten, Plain
+from settings.section import Mistake, nearest, text_of
+from settings.stack import PROJECT, Settings, StackSettings, load
+
+# Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
+TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
+"""What Pulumi reads of a stack file."""
 
 
 class StackFileError(ValueError):
@@ -20,7 +27,41 @@ class StackFileError(ValueError):
 
 def check_stack_file(path: str | Path, stack: str, today: datetime.date) -> Settings:
     """The settings in a stack file. Raises StackFileError when it cannot be read, SettingsError with every mistake."""
-    return load(read_stack_file(path), stack=stack, today=today)
+    content = _content(Path(path))
+    config = _config(path, content)
+    texts = _as_texts(path, config)
+    return load(texts, stack=stack, today=today, written=_as_written(path, content, config))
+
+
+def as_written(path: str | Path, config: Mapping[str, str]) -> AsWritten:
+    """What a stack file says beyond the configuration that the engine made of it.
+
+    Nothing when the configuration comes from another file (`--config-file`), or from one that cannot be read.
+    """
+    try:
+        content = _content(Path(path))
+        values = _config(path, content)
+        texts = _as_texts(path, values)
+        if not texts.keys() <= config.keys():
+            return AsWritten()
+        # Others than in the file are decrypted.
+        same = {key: value for key, value in values.items() if _json(texts[key]) == _json(config[key])}
+        return _as_written(path, content, same)
+    except StackFileError:
+        return AsWritten()
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _as_written(path: str | Path, content: dict[str, Any], config: dict[str, Any]) -> AsWritten:
+    misplaced, mistakes = _outside_config(content)
+    texts = _as_texts(path, misplaced)
+    return AsWritten(plain=_plain({**misplaced, **config}), mistakes=tuple(mistakes), misplaced=texts)
 
 
 def read_stack_file(path: str | Path) -> dict[str, str]:
@@ -28,12 +69,63 @@ def read_stack_file(path: str | Path) -> dict[str, str]:
 
     Values under `secure:` stay encrypted. Raises StackFileError.
     """
-    content = _content(Path(path))
+    return _as_texts(path, _config(path, _content(Path(path))))
+
+
+def _config(path: str | Path, content: Any) -> dict[str, Any]:
+    """The values under `config` by full key."""
     config = content.get("config") or {} if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise StackFileError(f"{path}: must be a mapping with the key config, itself a mapping")
+    return {_full_key(key): value for key, value in config.items()}
+
+
+def _outside_config(content: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
+    """What stands beside `config` and belongs into it, by full key; and a mistake for each key that nobody reads."""
+    misplaced: dict[str, Any] = {}
+    mistakes = []
+    for key in sorted(content.keys() - {*TOP_LEVEL}):
+        near = nearest(key, TOP_LEVEL)
+        if ":" in key or key in StackSettings.known_keys():
+            misplaced[_full_key(key)] = content[key]
+            what = "stands beside config, where nobody reads it: indent it, so that it is within config"
+        elif key in (PROJECT, "aws") and isinstance(content[key], dict):
+            nested = {f"{key}:{inner}": value for inner, value in content[key].items()}
+            misplaced |= nested
+            example = next(iter(nested), f"{PROJECT}:network")
+            what = f'is read by nobody: write each key within config with its namespace, such as "{example}"'
+        elif near:
+            what = f'is read by nobody: did you mean "{near}"?'
+            if near == "config" and isinstance(content[key], dict):
+                misplaced |= {_full_key(inner): value for inner, value in content[key].items()}
+        else:
+            what = f"is read by nobody: remove it. Beside config Pulumi reads {', '.join(TOP_LEVEL[1:])}"
+        mistakes.append(Mistake(key, what))
+    return misplaced, mistakes
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Plain]:
+    """The numbers, dates, true and false in a configuration, as they are written, by full key with its path."""
+    found: dict[str, Plain] = {}
+
+    def look(value: Any, key: str, path: tuple[str | int, ...]) -> None:
+        if isinstance(value, dict | list):
+            for part, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                look(inner, key, (*path, part))
+        elif isinstance(value, bool | _Int | _Float | _Date):
+            namespace, _, name = key.partition(":")
+            read = _as_text(value)
+            text = read if isinstance(value, bool) else value.written
+            found[f"{namespace}:{text_of((name, *path))}"] = Plain(text=text, read=read)
+
+    for key, value in config.items():
+        look(value, key, ())
+    return found
+
+
+def _as_texts(path: str | Path, config: dict[str, Any]) -> dict[str, str]:
     try:
-        return {_full_key(key): _as_text(value) for key, value in config.items()}
+        return {key: _as_text(value) for key, value in config.items()}
     except (ValueError, RecursionError):  # an anchor within what it stands for
         raise StackFileError(f"{path}: has a value without an end") from None
 
@@ -50,6 +142,9 @@ def _content(path: Path) -> Any:
         raise StackFileError(f"{path}: is not UTF-8 text (byte {error.start})") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        tab = _line_with_tab(path, mark.line + 1) if mark else None
+        if tab:
+            raise StackFileError(f"{path}: line {tab}: is indented by a tab, and YAML by spaces: replace it") from None
         line = f" line {mark.line + 1}:" if mark else ""
         raise StackFileError(f"{path}:{line} {error.problem or error.context}") from None
     except yaml.YAMLError as error:
@@ -58,8 +153,16 @@ def _content(path: Path) -> Any:
         raise StackFileError(f"{path}: is nested too deeply") from None
 
 
+def _line_with_tab(path: Path, last: int) -> int | None:
+    """The first line with a tab in its indentation, up to the line where YAML gave up."""
+    lines = path.read_text(encoding="utf-8").splitlines()[:last]
+    return next((number for number, line in enumerate(lines, 1) if re.match(r" *\t *\S", line)), None)
+
+
 def _full_key(key: str) -> str:
-    return key if ":" in key else f"{PROJECT}:{key}"
+    """A key with its namespace, and without the `config:` that engines of old put between."""
+    namespace, _, name = key.rpartition(":")
+    return f"{namespace.removesuffix(':config') or PROJECT}:{name}"
 
 
 def _as_text(value: Any) -> str:
@@ -92,6 +195,32 @@ def _check_keys(document: yaml.Node | None) -> None:
             waiting.append(value)
 
 
+class _Int(int):
+    """A whole number that knows how it is written."""
+
+    written: str
+
+
+class _Float(float):
+    """A number with a fraction that knows how it is written."""
+
+    written: str
+
+
+class _Date(str):  # noqa: SLOT000 (it has an attribute)
+    """A date as the engine reads it that knows how it is written."""
+
+    written: str
+
+
+N = TypeVar("N", _Int, _Float, _Date)
+
+
+def _written(value: N, text: str) -> N:
+    value.written = text
+    return value
+
+
 class _PulumiLoader(yaml.SafeLoader):
     """YAML as Go's yaml.v3, which the engine uses, reads it: `on` and `12:30` are text, `010` is 8."""
 
@@ -100,19 +229,26 @@ class _PulumiLoader(yaml.SafeLoader):
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float | str:
         """A number; whole ones without a fraction, as the engine writes them. What is too large for one is text."""
-        text = self.construct_scalar(node).replace("_", "")
+        written = self.construct_scalar(node)
+        text = written.replace("_", "")
         octal = re.fullmatch(r"([-+]?)0+([0-7]+)", text)
         try:
-            return int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
+            return _written(_Int(f"{octal[1]}0o{octal[2]}" if octal else text, 0), written)
         except ValueError:
             number = float(text)
         if math.isinf(number):
             return text
-        return int(number) if number.is_integer() and abs(number) < 1e21 else number
+        whole = number.is_integer() and abs(number) < 1e21
+        return _written(_Int(number) if whole else _Float(number), written)
 
     def construct_date(self, node: yaml.ScalarNode) -> str:
         """A date without quotes, in the form that the engine gives it."""
-        return f"{self.construct_scalar(node)} 00:00:00 +0000 UTC"
+        text = self.construct_scalar(node)
+        try:
+            datetime.date.fromisoformat(text)
+        except ValueError:  # no day of the calendar: the engine leaves it as it is
+            return text
+        return _written(_Date(f"{text} 00:00:00 +0000 UTC"), text)
 
 
 _NUMBER = r"0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"

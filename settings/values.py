@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
+import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,27 @@ _TAG_TEXT = re.compile(r"[\w .:/=+\-@]*")
 _DURATION_PART = re.compile(r"(\d+)([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
+_TIMES = {
+    word: length
+    for length, words in ((1, "s sec second"), (60, "m min minute"), (3600, "h hr hour"), (86400, "d day"))
+    for short in words.split()
+    for word in (short, f"{short}s")
+}
+_BYTES = {
+    f"{prefix}{end}": base**power
+    for power, prefix in enumerate("kmgtp", start=1)
+    for end, base in (("", 1000), ("b", 1000), ("i", 1024), ("ib", 1024))
+}
+_SCALES: dict[str, dict[str, float]] = {
+    "GiB": {word: size / 1024**3 for word, size in _BYTES.items()},
+    "vCPU": {"m": 0.001, "cpu": 1, "cpus": 1, "vcpus": 1, "core": 1, "cores": 1},
+    **{
+        unit: {word: length / _TIMES[unit] for word, length in _TIMES.items()}
+        for unit in ("seconds", "minutes", "hours", "days")
+    },
+}
+"""By unit, what words that people write beside a number are worth in it; in lower case."""
+
 # CloudWatch Logs, PutRetentionPolicy: retentionInDays.
 _RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -33,14 +56,21 @@ NEVER = "Never"
 class Check:
     """A check of one value, for `Annotated`, with what the JSON Schema can say of it.
 
-    `check` returns the value, or raises ValueError with the end of the sentence that begins with the key.
+    `check` returns the value, or raises ValueError with the end of the sentence that begins with the key. With `first`
+    it comes before the check of the type, so that it can say what to write in place of a value of another type.
     """
 
     check: Callable[[Any], Any]
     schema: Mapping[str, Any] = field(default_factory=dict)
+    first: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self.check, handler(source))
+        checked = (
+            core_schema.no_info_before_validator_function
+            if self.first
+            else (core_schema.no_info_after_validator_function)
+        )
+        return checked(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), **self.schema}
@@ -61,12 +91,30 @@ def matching(pattern: str, expectation: str) -> Check:
 def whole(least: int, most: int, unit: str = "") -> Check:
     """A whole number between two bounds, both included."""
 
-    def check(number: int) -> int:
+    def check(number: Any) -> Any:
+        if isinstance(number, bool) or not isinstance(number, int):
+            meant = in_unit(number, unit)
+            expected = f"must be a whole number{unit and ' of '}{unit}"
+            if meant is not None and least <= math.ceil(meant) <= most:
+                expected += f", without quotes{unit and ' or a unit'}: write {math.ceil(meant)}"
+            raise ValueError(expected)  # noqa: TRY004 (pydantic takes no TypeError)
         if not least <= number <= most:
             raise ValueError(f"must be {least} to {most}{unit and ' '}{unit}")
         return number
 
-    return Check(check, {"minimum": least, "maximum": most})
+    return Check(check, {"minimum": least, "maximum": most}, first=True)
+
+
+def in_unit(text: Any, unit: str) -> float | None:
+    """The number of a unit that a text such as `4Ti`, `500m` or `7d` means. None for what is no such text."""
+    match = (
+        re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([A-Za-z/]*)", text.strip()) if isinstance(text, str) else None
+    )
+    if not match:
+        return None
+    word = match[2].lower()
+    scale = 1.0 if word in ("", unit.lower()) else _SCALES.get(unit, {}).get(word)
+    return None if scale is None else float(match[1]) * scale
 
 
 def repeated(values: Iterable[T]) -> list[T]:
@@ -129,15 +177,22 @@ def _date(value: Any) -> datetime.date:
     if isinstance(value, datetime.date):
         return value
     match = re.fullmatch(r"(\d{4}-\d{2}-\d{2})( 00:00:00.*)?", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('must be a date in quotes, year, month and day, such as "2027-06-30"')
     try:
-        date = datetime.date.fromisoformat(match[1]) if match else None
+        date = datetime.date.fromisoformat(match[1])
     except ValueError:
-        date = None
-    if date is None or match is None:
-        raise ValueError('must be a date in quotes, such as "2027-06-30"')
+        raise ValueError(f"is a day that does not exist: {_why_no_day(match[1])}") from None
     if match[2]:  # what Pulumi makes of a date without quotes: 2027-06-30 00:00:00 +0000 UTC
         raise ValueError(f'must be in quotes: write "{date}"')
     return date
+
+
+def _why_no_day(text: str) -> str:
+    year, month, _ = map(int, text.split("-"))
+    if year == 0 or not 1 <= month <= 12:
+        return "months are 01 to 12, years 0001 to 9999"
+    return f"{text[:7]} has the days 01 to {calendar.monthrange(year, month)[1]}"
 
 
 Date = Annotated[datetime.date, BeforeValidator(_date)]
@@ -151,15 +206,41 @@ RetentionDays = Annotated[StrictInt, Check(_retention, {"enum": list(_RETENTION_
 _HOURS, _MINUTES, _SECS = "[0-9]{1,6}h", "[0-9]{1,8}m", "[0-9]{1,9}s"
 _PART = f"{_SECS}|{_MINUTES}|{_HOURS}"
 
-Duration = Annotated[str, matching(f"({_PART})+", 'a duration such as "90s", "10m" or "1h30m"')]
+
+def _duration(pattern: str, expectation: str) -> Check:
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(pattern, value):
+            return value
+        hints = [hint for hint in _durations_meant(value) if re.fullmatch(pattern, hint)]
+        raise ValueError(f"must be {expectation}" + (f": write {' or '.join(hints)}" if hints else ""))
+
+    return Check(check, {"pattern": f"^({pattern})$"}, first=True)
+
+
+def _durations_meant(value: Any) -> list[str]:
+    """What a number without a unit may stand for, or a text with a unit that Karpenter does not know."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, str) and value.isdecimal():
+        return [f"{int(value)}{unit}" for unit in _SECONDS]
+    meant = in_unit(value, "seconds")
+    if meant is None or not meant.is_integer() or not meant:
+        return []
+    unit = next(unit for unit, length in reversed(_SECONDS.items()) if meant % length == 0)
+    return [f"{int(meant) // _SECONDS[unit]}{unit}"]
+
+
+Duration = Annotated[str, _duration(f"({_PART})+", 'a duration such as "90s", "10m" or "1h30m"')]
 """A Karpenter duration."""
 
-DurationOrNever = Annotated[str, matching(f"({_PART})+|Never", 'a duration such as "90s", "10m" or "720h", or "Never"')]
+DurationOrNever = Annotated[
+    str, _duration(f"({_PART})+|Never", 'a duration such as "90s", "10m" or "720h", or "Never"')
+]
 """A Karpenter duration, or no end."""
 
 WindowDuration = Annotated[
     str,
-    matching(
+    _duration(
         f"({_HOURS}|{_MINUTES}|{_HOURS}{_MINUTES})(0s)?",
         'a duration of hours and minutes such as "4h", "30m" or "1h30m"',
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_every_pod_that_a_node_takes_has_an_address_and_none_costs_less(instance
     assert taken <= node_addresses(instance_type, pods + 1, prefixes=prefixes)
 
 
-def case(pools: dict[str, object] | None = None, **network: object) -> settings.Settings:
+def case(pools: Mapping[str, object] | None = None, **network: object) -> settings.Settings:
     """The settings of the case, with other settings of its network and other pools beside its own."""
     given = yaml.safe_load(CASE.read_text(encoding="utf-8"))["config"]
     given["gpulab:network"].update(network)

@@ -67,6 +67,8 @@ def test_a_repository_is_named_as_its_tokens_name_it() -> None:
             "list-open-id-connect-providers",
         ),
         ("repositry", "example/gpulab", "did you mean"),
+        ("gpulab-bootstrap:repositoryIds.owner", "1", "pulumi config set --path"),
+        ("gpulab-bootstrp:unlock", "true", 'did you mean "gpulab-bootstrap:unlock"'),
     ],
 )
 def test_what_is_wrong_is_refused_by_its_key(key: str, value: Any, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,12 @@ def run(mocks: Any, config: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, 
 
 @pytest.mark.parametrize("path", ERRORS, ids=lambda path: path.name.removesuffix(".error.yaml"))
 def test_a_wrong_stack_file_ends_the_program_before_the_first_resource(
-    path: Path, mocks: Any, monkeypatch: pytest.MonkeyPatch
+    path: Path, mocks: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = settings.read_stack_file(path)
+    # Where the engine has it, as some mistakes are in the file only.
+    shutil.copy(path, tmp_path / "Pulumi.test.yaml")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(pulumi.RunError, match=r"mistakes? in its settings"):
         run(mocks, config, monkeypatch)
     assert mocks.resources == []

@@ -197,7 +197,7 @@ def test_unknown_key_like_no_other_names_all():
 
 def test_default_cluster_name_is_checked_as_any_other():
     message = mistakes({}, stack="My_Stack")["gpulab:cluster.name"]
-    assert message.endswith('(by default "gpulab-My_Stack")')
+    assert message.endswith('(by default "gpulab-My_Stack", from the stack\'s name: set this key)')
 
 
 def test_longest_cluster_name_leaves_room_for_its_roles():
@@ -216,7 +216,7 @@ def test_password_in_an_address_is_not_repeated():
 
 def test_encrypted_value_is_not_repeated():
     found = mistakes({("gpulab:network", "cidr"): {"secure": "v1:abcdef"}})
-    assert "is encrypted" in found["gpulab:network"]
+    assert "is encrypted" in found["gpulab:network.cidr"]
     assert "abcdef" not in " ".join(found.values())
 
 

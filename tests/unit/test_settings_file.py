@@ -161,6 +161,7 @@ def test_schema_accepts_what_the_settings_accept(path, editor):
         "unknown-key",
         "unknown-key-in-pool",
         "unknown-section",
+        "section-beside-config",
         "missing-keys",
         "wrong-types",
         "nat-unknown",
