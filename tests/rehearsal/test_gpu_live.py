@@ -45,7 +45,7 @@ def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with running_lab(toolchain, tmp_path_factory.mktemp("gpus")) as made:
         made.make_pool("gpu")
         made.make_pool("gpu-shared", pool=made.pool_like("gpu-shared", limits={"gpus": 2}))
-        mig: dict[str, Any] = {"families": ["p4d"], "categories": [], "gpus": {"min": 8, "max": 8}}
+        mig: dict[str, Any] = {"families": ["p4d"], "categories": [], "gpus": {"min": 8, "max": 8}, "maxPrice": 150}
         made.make_pool("sliced", pool=made.pool_like("gpu", **mig, gpu={"sharing": "mig", "profile": "1g.5gb"}))
         single = {**mig, "families": ["p5"], "sizes": ["4xlarge"], "gpus": {"min": 1, "max": 1}}
         made.make_pool("sliced-singly", pool=made.pool_like("gpu", **single, gpu=LAYOUT, limits={"gpus": 2}))
