@@ -112,7 +112,8 @@ def lab(account: boto3.Session, karpenter: Karpenter, bench: Bench, monkeypatch:
 
 def states(session: boto3.Session) -> dict[str, Any]:
     """How large the system node group is, and what runs."""
-    ec2 = session.client("ec2").describe_instances()["Reservations"]
+    of_stacks = [{"Name": "tag-key", "Values": ["Stack"]}]
+    ec2 = session.client("ec2").describe_instances(Filters=of_stacks)["Reservations"]
     return {
         "nodes": session.client("eks").describe_nodegroup(**NAMED)["nodegroup"]["scalingConfig"]["desiredSize"],
         "databases": {
