@@ -69,10 +69,12 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
         "its NodeClaim names its node",
         seconds=PATIENCE,
     )
-    # Somebody takes an edge for superfluous; the state learns of it with the next update.
-    change(
-        project / "components" / "platform.py", r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, storage)"
-    )
+    # Somebody takes an edge for superfluous; the state learns of it with the next update. The engine deletes in the
+    # reverse of the order in which things could have been made at the earliest, by which pools would still go first:
+    # so Karpenter waits for storage here.
+    platform = project / "components" / "platform.py"
+    change(platform, r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, cluster)")
+    change(platform, r"(replicas=[^#]+#[^#]+controller_after=)\[cluster\]", r"\1[cluster, storage]")
     rehearsal.up()
 
     environment = {**rehearsal.workspace.environment, LONGEST: "20"}
