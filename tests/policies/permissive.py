@@ -34,7 +34,8 @@ class Permissive(Provider):
         facts: dict[str, Any] = {
             "id": "one",
             "ids": ["subnet-1", "subnet-2"],
-            "names": ["us-east-1a", "us-east-1b"],
+            "names": [f"{region}{zone}" for region in ("us-east-1", "eu-west-1") for zone in "abc"],
+            "zoneIds": [f"{region}-az{number}" for region in ("use1", "euw1") for number in (1, 2, 4)],
             "accountId": "123456789012",
             "arn": "arn:aws:iam::123456789012:role/administrator",
             "partition": "aws",
