@@ -235,7 +235,7 @@ def test_prod_itself_passes(engine_on: MakeEngine, tmp_path: Path) -> None:
     line = timeline(read(text_of(str(plan), "prod"), "prod"))
     assert line.unknown == ()
     path = [task.resource.type for task in line.critical_path]
-    assert path.index("aws:ec2/vpc:Vpc") < path.index("aws:eks/cluster:Cluster")
+    assert path.index("aws:ec2/vpc:Vpc") < path.index("aws:eks/identityProviderConfig:IdentityProviderConfig")
     (row,) = [row for row in (PROJECT / "docs/timeline.md").read_text().splitlines() if row.startswith("| prod |")]
     assert line.seconds / 60 == pytest.approx(float(row.split("|")[3]), abs=0.5)
 
