@@ -239,7 +239,7 @@ class _PulumiLoader(yaml.SafeLoader):
         if math.isinf(number):
             return text
         whole = number.is_integer() and abs(number) < 1e21
-        return _written(_Int(number) if whole else _Float(number), written)
+        return _written(_Int(number), written) if whole else _written(_Float(number), written)
 
     def construct_date(self, node: yaml.ScalarNode) -> str:
         """A date without quotes, in the form that the engine gives it."""
