@@ -8,16 +8,19 @@ account and the cluster, and none of it in the state: a parked stack is woken be
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ci import actions
 from ci.actions import StepFailed
 from ci.lifecycle import stack_of
+from ci.stacks import known
 from components.notebook_end import NOTEBOOKS
 from settings import Settings
 from settings.hub import DATABASE as HUB_DATABASE
@@ -207,6 +210,22 @@ def parking(stack: str) -> Parking:
     found = stack_of(stack)
     session = boto3.Session(region_name=found.region)
     return Parking(found, session, lambda: reached(session, found.cluster.name))
+
+
+def step(arguments: Sequence[str] | None, act: Callable[[Parking], None], summary: str) -> int:
+    """Acts on the lab that the command line names, or $STACK, and returns the exit status of the workflow's step.
+
+    `summary` is what is said after it; `{stack}` stands for the lab's name.
+    """
+    named = sys.argv[1:] if arguments is None else arguments
+    try:
+        stack = known(named[0] if named else actions.required("STACK"))
+        asked(lambda: act(parking(stack)))
+    except StepFailed as failed:
+        actions.error(str(failed))
+        return 1
+    actions.summary(summary.format(stack=stack))
+    return 0
 
 
 def is_parked(stack: str) -> bool:

@@ -9,22 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ci import actions, parking
-from ci.actions import StepFailed
-from ci.stacks import known
+from ci.parking import Parking, step
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the step and returns its exit status."""
-    named = sys.argv[1:] if arguments is None else arguments
-    try:
-        stack = known(named[0] if named else actions.required("STACK"))
-        parking.asked(parking.parking(stack).wake)
-    except StepFailed as failed:
-        actions.error(str(failed))
-        return 1
-    actions.summary(f"## {stack} is awake\n")
-    return 0
+    return step(arguments, Parking.wake, "## {stack} is awake\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.bucket_access import deny_http
+from components.bucket_access import blocked_public_access, deny_http
 
 # "Enable access logs for your Application Load Balancer", Elastic Load Balancing user guide.
 LOG_DELIVERY = "logdelivery.elasticloadbalancing.amazonaws.com"
@@ -42,15 +42,7 @@ class AccessLogs(pulumi.ComponentResource):
             tags={"Name": name},
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
-        blocked = aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
+        blocked = blocked_public_access(name, bucket, child)
         aws.s3.BucketServerSideEncryptionConfiguration(
             name,
             bucket=bucket.id,

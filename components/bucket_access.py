@@ -1,8 +1,26 @@
-"""What the policies of all buckets of the platform say."""
+"""What all buckets of the platform have in common: they are private, and nobody reaches them without TLS."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+
+def blocked_public_access(
+    name: str, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions
+) -> aws.s3.BucketPublicAccessBlock:
+    """Keeps a bucket private, whatever its policy or access lists say."""
+    return aws.s3.BucketPublicAccessBlock(
+        name,
+        bucket=bucket.id,
+        block_public_acls=True,
+        block_public_policy=True,
+        ignore_public_acls=True,
+        restrict_public_buckets=True,
+        opts=opts,
+    )
 
 
 def deny_http(bucket_arn: str) -> dict[str, Any]:

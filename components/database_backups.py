@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components import pod_identity
-from components.bucket_access import deny_http
+from components.bucket_access import blocked_public_access, deny_http
 from components.keycloak import NAMESPACE
 from settings.identity import BACKUPS_TAG
 from settings.schedules import longest_gap
@@ -108,15 +108,7 @@ class DatabaseBackups(pulumi.ComponentResource):
         name: str, args: DatabaseBackupsArgs, bucket: aws.s3.Bucket, opts: pulumi.ResourceOptions
     ) -> Sequence[pulumi.Resource]:
         """All that is set on the bucket."""
-        blocked = aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=opts,
-        )
+        blocked = blocked_public_access(name, bucket, opts)
         versions = aws.s3.BucketVersioning(
             name, bucket=bucket.id, versioning_configuration={"status": "Enabled"}, opts=opts
         )

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-import contracts
 from components.cluster import SYSTEM_TOLERATION
 from components.gpu_sharing import tolerations
-from components.images import Mirror, mirror_of, mirrored, with_digests
+from components.images import Mirror, chart_images, mirror_of, mirrored, name_and_tag, with_digests
 from components.jupyterhub_network import hub_policy, proxy_policy
 from components.node_pools import POOL_LABEL
 from components.notebook_catalogue import CATALOGUE_LABEL, hub_of
@@ -45,9 +44,6 @@ SECRETS_CHECKSUM = f"checksum/{SECRETS}"
 DO_NOT_DISRUPT = {"karpenter.sh/do-not-disrupt": "true"}
 # A drain may take the one pod there is: else no node that has it could be renewed.
 DISRUPTION_BUDGET = {"enabled": True, "maxUnavailable": 1, "minAvailable": None}
-
-# The chart's own images, by where they are in its values.
-CHART_IMAGES = ("hub.image", "proxy.chp.image", "prePuller.pause.image")
 
 # Shell and pause alone run in the pods that pull images.
 _PULLER_RESOURCES = {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "64Mi"}}
@@ -154,8 +150,7 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
 
 def image_names(settings: Settings) -> list[str]:
     """The images of notebooks, and of the chart itself, as their publishers call them."""
-    chart = [_default_image(path)["name"] for path in CHART_IMAGES]
-    return [*(profile.image for profile in settings.profiles.values()), *chart]
+    return [*(profile.image for profile in settings.profiles.values()), *_chart_image_names().values()]
 
 
 def cpu_images(settings: Settings, mirror: Mirror) -> list[str]:
@@ -212,11 +207,9 @@ def _image(path: str, mirror: Mirror) -> dict[str, Any]:
     """An image of the chart's own through the mirror, at the chart's tag; nothing without a mirror."""
     if mirror is None:
         return {}
-    return {"image": {"name": mirrored(_default_image(path)["name"], mirror)}}
+    return {"image": {"name": mirrored(_chart_image_names()[path], mirror)}}
 
 
-def _default_image(path: str) -> dict[str, Any]:
-    value: Any = contracts.chart(CHART).values
-    for key in path.split("."):
-        value = value[key]
-    return value
+def _chart_image_names() -> dict[str, str]:
+    """The chart's own images without their tags, by where they are in its values."""
+    return {image.path: name_and_tag(reference)[0] for image, reference in chart_images(CHART).items()}

@@ -17,7 +17,7 @@ from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .inputs import PreviewError, state_of, text_of
+from .inputs import PreviewError, text_or_state
 from .previews import is_component, name_of
 from .resources import Resource, resources_of
 
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the SVG to FILE")
     options = parser.parse_args(arguments)
     try:
-        text = text_of(options.source, options.stack) if options.source else state_of(options.stack)
+        text = text_or_state(options.source, options.stack)
         drawing = picture(resources_of(text, options.stack), options.stack)
     except PreviewError as error:
         print(error, file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import contracts
 
 from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
-from .inputs import PreviewError, state_of, text_of
+from .inputs import PreviewError, text_or_state
 from .previews import Step
 from .resources import Resource, resources_of
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        text = text_of(options.source, options.stack) if options.source else state_of(options.stack)
+        text = text_or_state(options.source, options.stack)
         sys.stdout.write(described(cost_of(resources_of(text, options.stack)), options.stack))
     except PreviewError as error:
         print(error, file=sys.stderr)

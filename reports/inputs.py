@@ -40,6 +40,11 @@ def decoded(raw: bytes, what: str) -> str:
         ) from None
 
 
+def text_or_state(path: str | None, stack: str) -> str:
+    """What `--from` names, or without it the stack's state. Raises PreviewError."""
+    return text_of(path, stack) if path else state_of(stack)
+
+
 def state_of(stack: str) -> str:
     """A stack's state, as the engine exports it. Raises PreviewError."""
     command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]

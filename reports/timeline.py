@@ -18,7 +18,7 @@ from typing import Any
 from contracts.durations import duration
 
 from .gantt import Bar, gantt
-from .inputs import PreviewError, state_of, text_of
+from .inputs import PreviewError, text_or_state
 from .previews import component_types, name_of
 from .resources import Resource, resources_of
 
@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="draw a Gantt chart in SVG to FILE")
     options = parser.parse_args(arguments)
     try:
-        text = text_of(options.source, options.stack) if options.source else state_of(options.stack)
+        text = text_or_state(options.source, options.stack)
         line = timeline(read(text, options.stack))
     except PreviewError as error:
         print(error, file=sys.stderr)
