@@ -9,6 +9,7 @@ see `policies.lifecycle`.
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, cast
@@ -136,7 +137,11 @@ class Analyzer(sdk._PolicyAnalyzerServicer):
             for message, urn in parts:
                 advise(message, urn or getattr(args, "urn", None))
         except Exception:
-            self._abort_with_traceback(context, "checking", policy.name)
+            context.abort(
+                grpc.StatusCode.UNKNOWN,
+                f"Policy {policy.name} failed, which is a fault of the policy pack, not of the stack:\n"
+                f"{traceback.format_exc()}",
+            )
 
     def _setting(self, policy: Policy) -> tuple[EnforcementLevel, Any]:
         """A policy's level and configuration, which do not change once the stack's kind is known."""

@@ -151,8 +151,9 @@ def test_a_resource_that_no_policy_looks_at_is_not_decoded(analyzer, decodings):
     assert [properties for properties in decodings if "metadata" in properties] == []
 
 
-def test_all_is_offered_but_what_no_policy_needs(analyzer, monkeypatch):
-    """Each resource is told once, to Analyze: Remediate would be asked about it first."""
+@pytest.fixture
+def engine(analyzer, monkeypatch):
+    """The engine's side of the service, over a connection."""
     for module, name in ((analyzer_pb2_grpc, "add_AnalyzerServicer_to_server"), (sdk, "_PolicyAnalyzerServicer")):
         monkeypatch.setattr(module, name, getattr(module, name))  # as they were, once this test ends
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
@@ -160,17 +161,31 @@ def test_all_is_offered_but_what_no_policy_needs(analyzer, monkeypatch):
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(analyzer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            engine = analyzer_pb2_grpc.AnalyzerStub(channel)
-            with pytest.raises(grpc.RpcError) as refused:
-                engine.Remediate(request(*QUEUE))
-            found = engine.Analyze(request(*QUEUE))
-            assert engine.GetAnalyzerInfo(empty_pb2.Empty()).policies
-    finally:
-        server.stop(None)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield analyzer_pb2_grpc.AnalyzerStub(channel)
+    server.stop(None)
+
+
+def test_all_is_offered_but_what_no_policy_needs(engine):
+    """Each resource is told once, to Analyze: Remediate would be asked about it first."""
+    with pytest.raises(grpc.RpcError) as refused:
+        engine.Remediate(request(*QUEUE))
+    found = engine.Analyze(request(*QUEUE))
+    assert engine.GetAnalyzerInfo(empty_pb2.Empty()).policies
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
     assert "sqs-encryption" in {one.policyName for one in found.diagnostics}
+
+
+def test_a_policy_that_fails_itself_ends_the_preview_with_its_name_and_its_place(engine, monkeypatch):
+    def broken(*_):
+        raise KeyError("tags")
+
+    monkeypatch.setattr(BY_NAME["sqs-encryption"], "validate", broken)
+    with pytest.raises(grpc.RpcError) as refused:
+        engine.Analyze(request(*QUEUE))
+    told = str(refused.value.details())  # type: ignore[attr-defined]
+    assert "Policy sqs-encryption failed" in told
+    assert "test_serving.py" in told
 
 
 def test_an_old_copy_that_is_still_to_go_is_seen_beside_the_new(analyzer):
