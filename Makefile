@@ -17,8 +17,9 @@ $(INSTALLED): requirements-dev.txt
 	@test ! -L $(VENV) || { echo "$(VENV) is a link: its environment is somebody else's; remove the link first"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpulab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
-	@# The lock is whole: pip need not look for more, and would not know of the override in pyproject.toml.
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	@# The lock is whole: pip need not look for more, and would not know of the override in pyproject.toml. Few modules of
+	@# the large packages are ever imported, so Python compiles each at its first import.
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
 	  --requirement requirements-dev.txt
 	@touch $@
 

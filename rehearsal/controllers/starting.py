@@ -9,8 +9,9 @@ from pathlib import Path
 from rehearsal.processes import Processes
 from rehearsal.workspace import PROJECT
 
-# What takes minutes and hours on AWS, and is not what a rehearsal is about.
-CONSOLIDATE_AFTER_SECONDS = 3
+# What takes minutes and hours on AWS, and is not what a rehearsal is about. A node is empty until its first pod is
+# bound, which takes the scheduler some seconds on a busy machine.
+CONSOLIDATE_AFTER_SECONDS = 8
 GRACE_PERIOD_SECONDS = 10
 
 _NAME = "controllers"

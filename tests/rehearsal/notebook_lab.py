@@ -195,10 +195,11 @@ class Spawning:
         return made
 
     async def start(self, *args: Any, **kwargs: Any) -> NotebookSpawner:
-        """Starts a notebook as the hub does: first its hook, then the spawner."""
+        """Starts a notebook as the hub does: first its hook, then the spawner. Raises Refused with what keeps it."""
         made = self.spawner(*args, **kwargs)
+        made.start_timeout = _PATIENCE_SECONDS
         await pre_spawn_hook(made)
-        await asyncio.wait_for(made.start(), _PATIENCE_SECONDS)
+        await made.start()
         return made
 
     async def stop(self, spawner: NotebookSpawner) -> None:

@@ -82,7 +82,12 @@ def _run_gpu_pod(kept: Kept) -> None:
     tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
     wish = Wish(requests={"nvidia.com/gpu": "1"}, selects={"gpulab.dev/pool": "gpu"}, tolerations=tolerations)
     pods.run("mine", wish)
-    claim = until(lambda: pods.claim_of("mine"), "it runs", seconds=2 * MINUTES)
+
+    def claim_of_mine() -> Any:
+        pods.run_again("mine")
+        return pods.claim_of("mine")
+
+    claim = until(claim_of_mine, "it runs", seconds=4 * MINUTES, otherwise=lambda: pods.standing("mine"))
     tag = {"Name": "tag:karpenter.sh/nodeclaim", "Values": [claim["metadata"]["name"]]}
     (reservation,) = kept.asks_aws(f"boto3.client('ec2').describe_instances(Filters=[{tag}])['Reservations']")
     assert [one["State"]["Name"] for one in reservation["Instances"]] == ["running"]
