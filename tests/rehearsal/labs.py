@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from rehearsal.run import staged
 from rehearsal.workspace import PROJECT
 
 
-def small_stack(folder: Path, *, people: bool = False) -> Path:
+def small_stack(folder: Path, *, people: bool = False, **sections: Mapping[str, Any]) -> Path:
     """A stack file in `folder`: dev with its CPU pool alone. `people` are one team with one profile, and its sign-in.
 
     With people come the hub and Keycloak's database; without them everything that a destroy can hang on is still there.
+    `sections` are further values by section, such as `network={"prefixDelegation": True}`.
     """
     document: Any = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
     config = document["config"]
@@ -35,6 +36,8 @@ def small_stack(folder: Path, *, people: bool = False) -> Path:
     else:
         for section in ("identity", "teams", "profiles"):
             del config[f"gpulab:{section}"]
+    for section, values in sections.items():
+        config[f"gpulab:{section}"].update(values)
     path = folder / "Pulumi.dev.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
