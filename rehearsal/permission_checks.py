@@ -42,8 +42,8 @@ _OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE"
 # A preview's role looks for drift too.
 _LOOKS = ("preview", "refresh")
 _DEPLOYS = (*_LOOKS, "up", "destroy")
-# What has a service make its role in the account when it is the first of its kind, in its caller's name ("Service-linked
-# roles" in each one's guide).
+# What has a service make its role in the account when it is the first of its kind, in its caller's name ("Using
+# service-linked roles" in each service's guide).
 _SERVICE_LINKED = {
     "ecr:CreatePullThroughCacheRule": "pullthroughcache.ecr.amazonaws.com",
     "eks:CreateCluster": "eks.amazonaws.com",

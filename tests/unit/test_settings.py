@@ -374,3 +374,26 @@ def test_what_a_machine_may_cost(lifecycle: Any, pool: Any, ceiling: float | Non
     dearest = max(one.price or 0 for one in found.instance_types)
     assert dearest <= (ceiling or dearest)
     assert max(one.price or 0 for one in found.at_any_price.instance_types) >= dearest
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({("gpulab:network", "nat"): "single"}, False),
+        ({("gpulab:hub",): {"registry": {"mirror": "123456789012.dkr.ecr.us-east-1.amazonaws.com/quay"}}}, False),
+        ({("gpulab:hub",): {"enabled": False}}, False),
+        ({("gpulab:teams",): {}}, False),
+    ],
+)
+def test_hub_whose_images_no_endpoint_reaches_is_warned_of(changes: Changes, warned: bool) -> None:
+    team = {"description": "Text", "quota": {"gpus": 0, "cpu": 8, "memory": 32, "notebooks": 2}, "profiles": ["python"]}
+    profile = {"displayName": "Python", "image": "quay.io/jupyter/scipy-notebook:2026-08-03", "cpu": 1, "memory": 2}
+    lab: Changes = {
+        ("gpulab:network", "nat"): "none",
+        ("gpulab:identity",): {"administrators": ["ada@example.com"]},
+        ("gpulab:teams",): {"research": team},
+        ("gpulab:profiles",): {"python": profile},
+    }
+    found = [one.message for one in load({**lab, **changes}).warnings if one.key == "gpulab:network.nat"]
+    assert ["hub.registry.mirror" in message for message in found] == [True] * warned
