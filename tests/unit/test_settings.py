@@ -397,3 +397,15 @@ def test_hub_whose_images_no_endpoint_reaches_is_warned_of(changes: Changes, war
     }
     found = [one.message for one in load({**lab, **changes}).warnings if one.key == "gpulab:network.nat"]
     assert ["hub.registry.mirror" in message for message in found] == [True] * warned
+
+
+@pytest.mark.parametrize(("given", "kind"), [({}, "cloudnative-pg"), ({"database": {"kind": "rds"}}, "rds")])
+def test_thrift_leaves_a_lab_the_database_that_it_names(given: dict[str, Any], kind: str) -> None:
+    """What a lab has on RDS would else be deleted by its becoming thrifty."""
+    thrifty = {
+        ("gpulab:lifecycle", "thrift"): True,
+        ("gpulab:identity",): {"administrators": ["a@example.com"], **given},
+    }
+    identity = load(thrifty).identity
+    assert identity is not None
+    assert identity.database.kind == kind
