@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
 from policies.encryption import CLUSTER
 from policies.reading import documents
@@ -31,8 +31,9 @@ NETWORK = best_practices("Security: Network security")
 _TLS = best_practices("Security: Network security, encryption in transit")
 _LISTENERS = ("aws:lb/listener:Listener", "aws:alb/listener:Listener", "aws:elasticloadbalancingv2/listener:Listener")
 # Nobody has more of IPv4 than a /8, and a registry gives nobody more of IPv6 than a /16; a VPC's own are in fc00::/7.
-_WIDEST = {4: 8, 6: 16}
+_WIDEST, _WIDEST_OF_IPV6 = 8, 16
 _OWN = ipaddress.IPv6Network("fc00::/7")
+_Network = TypeVar("_Network", ipaddress.IPv4Network, ipaddress.IPv6Network)
 RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule")
 
 
@@ -103,16 +104,21 @@ def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
 
 def _open_to(ranges: Iterable[str]) -> list[str]:
     """The ranges of a list that let in, by themselves or together, more addresses than anybody has."""
-    found: list[str] = []
-    texts_of: dict[ipaddress.IPv4Network | ipaddress.IPv6Network, str] = {}
+    four: dict[ipaddress.IPv4Network, str] = {}
+    six: dict[ipaddress.IPv6Network, str] = {}
     for text in ranges:
         with contextlib.suppress(ValueError):  # AWS refuses what is no range
-            texts_of[ipaddress.ip_network(text, strict=False)] = text
-    for version, widest in _WIDEST.items():
-        own = [one for one in texts_of if one.version == version and not (version == 6 and one.subnet_of(_OWN))]
-        wide = [one for one in ipaddress.collapse_addresses(own) if one.prefixlen < widest]
-        found += [texts_of[one] for one in own if any(one.subnet_of(block) for block in wide)]
-    return sorted(found)
+            found = ipaddress.ip_network(text, strict=False)
+            if isinstance(found, ipaddress.IPv4Network):
+                four[found] = text
+            elif not found.subnet_of(_OWN):
+                six[found] = text
+    return sorted([*_wider(four, _WIDEST), *_wider(six, _WIDEST_OF_IPV6)])
+
+
+def _wider(texts_of: Mapping[_Network, str], widest: int) -> Iterator[str]:
+    wide = [block for block in ipaddress.collapse_addresses(texts_of) if block.prefixlen < widest]
+    yield from (text for one, text in texts_of.items() if any(one.subnet_of(block) for block in wide))
 
 
 def _ingress(group: Resource) -> list[Mapping[str, Any]]:
