@@ -15,7 +15,8 @@ from settings.stack import PROJECT
 
 ISSUER = "https://token.actions.githubusercontent.com"
 MAIN = "ref:refs/heads/main"
-# A first update of a stack takes 25 minutes, a destroy may take longer; a job is given two hours.
+# A first update takes about half an hour (docs/timeline.md), a destroy may take longer. Each has a job of its own,
+# which ends after 110 minutes.
 SESSION_SECONDS = 2 * 60 * 60
 
 

@@ -149,7 +149,8 @@ _PASSED_TO = (
 )  # fmt: skip
 _SERVICE_LINKED = (
     "autoscaling.amazonaws.com", "backup.amazonaws.com", "eks-nodegroup.amazonaws.com", "eks.amazonaws.com",
-    "elasticfilesystem.amazonaws.com", "elasticloadbalancing.amazonaws.com", "rds.amazonaws.com", "spot.amazonaws.com",
+    "elasticfilesystem.amazonaws.com", "elasticloadbalancing.amazonaws.com", "pullthroughcache.ecr.amazonaws.com",
+    "rds.amazonaws.com", "spot.amazonaws.com",
 )  # fmt: skip
 
 

@@ -279,6 +279,9 @@ def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str], by_
     """The `spec` of a Cluster (postgresql.cnpg.io/v1). It has TLS on by default."""
     return {
         "instances": instances,
+        # The operator's budget for the server that is written to (minAvailable 1) would keep a single one on its node:
+        # no update of the system nodes could drain it.
+        "enablePDB": instances > 1,
         "imageName": pinned(CLUSTER_IMAGE, by_digest=by_digest),
         "storage": {"size": f"{storage}Gi"},
         "bootstrap": {"initdb": {"database": DATABASE, "owner": USERNAME, "secret": {"name": secret}}},
@@ -291,9 +294,10 @@ def cluster_spec(*, instances: int, storage: int, secret: pulumi.Input[str], by_
 def backup_spec(bucket: pulumi.Input[str], region: str, retention_days: int) -> dict[str, Any]:
     """What a Cluster's `spec` has beside, so that its log (WAL) and its backups go to a bucket.
 
-    By CloudNativePG's own support of object stores, which goes with its version 1.31; the plugin that follows it needs
-    cert-manager. The credentials are the pod's (EKS Pod Identity, which barman's boto3 knows). The region also has
-    running servers replaced: a pod that is older than its role's association has no credentials.
+    By CloudNativePG's own support of object stores, which 1.31 still has and 1.32 has no more ("Appendix B - Backup on
+    object stores", CloudNativePG 1.31); the plugin that follows it needs cert-manager. The credentials are the pod's
+    (EKS Pod Identity, which barman's boto3 knows). The region also has running servers replaced: a pod that is older
+    than its role's association has no credentials.
     """
     return {
         "backup": {

@@ -412,7 +412,7 @@ def preflight(
     """
     if pulumi.runtime.is_dry_run():
         require_own_values(settings, account_id)
-        quota_preflight.warn(settings.node_pools, settings.network.zones, settings.region, resource, opts)
+        quota_preflight.warn(settings, resource, opts)
     return hosted_zone(settings.ingress, opts), control_plane_zones(settings.network.zones, settings.region, opts)
 
 

@@ -1,4 +1,4 @@
-"""What a preview can know of the account: do its quotas let the node pools grow, and do the zones offer what they buy?
+"""What a preview can know of the account: do its quotas let the node pools grow, and do the zones offer what is bought?
 
 A new account may run no GPU instance at all, which shows much later, as a pod that stays pending. Quotas are vCPUs that
 run at a time, by class of instance and way to buy ("Amazon EC2 instance type quotas", EC2 user guide). A finding is a
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
+from components.nat_instance import INSTANCE_TYPE
+
 if TYPE_CHECKING:
     from contracts import InstanceType
-    from settings import NodePool
+    from settings import NodePool, Settings
 
 
 @dataclass(frozen=True)
@@ -119,46 +121,50 @@ def _limit(pool: NodePool) -> tuple[int, str, Callable[[InstanceType], int]]:
     return pool.limits.cpu or 0, "vCPU", lambda one: one.vcpu
 
 
-def offering_findings(
-    pools: Mapping[str, NodePool], offered: Mapping[str, set[str]], zones: Sequence[str]
-) -> Iterator[str]:
-    """A sentence for each pool whose instance types some of its zones do not offer; `offered` is by zone."""
-    for name, pool in pools.items():
-        wanted = {one.name for one in pool.instance_types}
-        own = pool.zones or zones
-        without = [zone for zone in own if not wanted & offered.get(zone, set())]
-        if without:
-            rest = "it finds no instance" if len(without) == len(own) else "it grows in the others alone"
-            yield f"node pool {name}: {', '.join(without)} offer none of its instance types, so {rest}"
+def offering_findings(settings: Settings, offered: Mapping[str, set[str]]) -> Iterator[str]:
+    """A sentence for each group of machines whose instance types some of its zones do not offer; `offered` by zone."""
+    zones = settings.network.zones
+    for name, pool in settings.node_pools.items():
+        wanted = [one.name for one in pool.instance_types]
+        for without, all_of_them in _zones_without(wanted, pool.zones or zones, offered):
+            rest = "it finds no instance" if all_of_them else "it grows in the others alone"
+            yield f"node pool {name}: {without} offer none of its instance types, so {rest}"
+    types = settings.cluster.system_nodes.instance_types
+    for without, all_of_them in _zones_without(types, zones, offered):
+        rest = "there are none" if all_of_them else "they are in the others alone"
+        yield f"system nodes: {without} offer none of {', '.join(types)} (cluster.systemNodes.instanceTypes), so {rest}"
+    if settings.network.nat == "instance":
+        for without, _ in _zones_without([INSTANCE_TYPE], zones[:1], offered):
+            yield f"NAT instance: {without} offers no {INSTANCE_TYPE}: put another zone first in network.zones"
 
 
-def warn(
-    pools: Mapping[str, NodePool],
-    zones: Sequence[str],
-    region: str,
-    resource: pulumi.Resource,
-    opts: pulumi.InvokeOptions,
-) -> list[str]:
+def _zones_without(
+    wanted: Iterable[str], zones: Sequence[str], offered: Mapping[str, set[str]]
+) -> Iterator[tuple[str, bool]]:
+    """Those of the zones that offer nothing of what is wanted, as one text, and whether that is all of them."""
+    without = [zone for zone in zones if not {*wanted} & offered.get(zone, set())]
+    if without:
+        yield ", ".join(without), len(without) == len(zones)
+
+
+def warn(settings: Settings, resource: pulumi.Resource, opts: pulumi.InvokeOptions) -> list[str]:
     """Asks AWS, and shows each finding as a warning of `resource`. What cannot be asked is said, and stops nothing."""
     findings: list[str] = []
     try:
         values = {
             quota.code: aws.servicequotas.get_service_quota(service_code="ec2", quota_code=quota.code, opts=opts).value
-            for quota in quotas_of(pools.values())
+            for quota in quotas_of(settings.node_pools.values())
         }
-        findings += quota_findings(pools, values, region)
+        findings += quota_findings(settings.node_pools, values, settings.region)
     except Exception as error:  # whatever AWS or the engine says
         findings.append(f"the account's quotas are not known (servicequotas:GetServiceQuota): {error}")
     try:
-        found = aws.ec2.get_instance_type_offerings(
-            location_type="availability-zone",
-            filters=[aws.ec2.GetInstanceTypeOfferingsFilterArgs(name="location", values=list(zones))],
-            opts=opts,
-        )
+        here = aws.ec2.GetInstanceTypeOfferingsFilterArgs(name="location", values=list(settings.network.zones))
+        found = aws.ec2.get_instance_type_offerings(location_type="availability-zone", filters=[here], opts=opts)
         offered: dict[str, set[str]] = {}
         for instance_type, zone in zip(found.instance_types, found.locations, strict=True):
             offered.setdefault(zone, set()).add(instance_type)
-        findings += offering_findings(pools, offered, zones)
+        findings += offering_findings(settings, offered)
     except Exception as error:
         findings.append(f"what the zones offer is not known (ec2:DescribeInstanceTypeOfferings): {error}")
     for finding in findings:

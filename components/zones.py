@@ -29,7 +29,9 @@ def control_plane_zones(zones: Sequence[str], region: str, opts: pulumi.InvokeOp
     Raises ZoneError: this account has no zone of a name, too few are left, or AWS does not answer.
     """
     try:
-        found = aws.get_availability_zones(opts=opts)
+        # Without the Local Zones and Wavelength Zones that the account has opted in to.
+        only = aws.GetAvailabilityZonesFilterArgs(name="zone-type", values=["availability-zone"])
+        found = aws.get_availability_zones(filters=[only], opts=opts)
     except Exception as error:  # what an invoke raises has no type of its own
         raise ZoneError(
             f"Cannot look up the zones of {region} (ec2:DescribeAvailabilityZones), which decide where the control "
@@ -51,8 +53,9 @@ def chosen_zones(zones: Sequence[str], ids: Mapping[str, str]) -> list[str]:
     if len(usable) < CONTROL_PLANE_ZONES:
         left_out = ", ".join(f"{zone} ({ids[zone]})" for zone in zones if zone not in usable)
         others = [zone for zone, id in sorted(ids.items()) if id not in without and zone not in zones]
+        advice = f"Add one of {', '.join(others)}" if others else "It has no other: take another region (aws:region)"
         raise ZoneError(
             f"gpulab:network.zones has {len(usable)} zone for the control plane, which needs {CONTROL_PLANE_ZONES}: "
-            f"EKS has none in {left_out} of this account. Add one of {', '.join(others)}."
+            f"EKS has none in {left_out} of this account. {advice}."
         )
     return usable[:CONTROL_PLANE_ZONES]

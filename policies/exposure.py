@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
 from policies.encryption import CLUSTER
 from policies.reading import documents
@@ -25,11 +27,14 @@ from policies.reading.resources import (
 )
 from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, cis, resource_policy
 
-ANYWHERE = ("0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1")
-_NETWORK = best_practices("Security: Network security")
+NETWORK = best_practices("Security: Network security")
 _TLS = best_practices("Security: Network security, encryption in transit")
 _LISTENERS = ("aws:lb/listener:Listener", "aws:alb/listener:Listener", "aws:elasticloadbalancingv2/listener:Listener")
-_RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule")
+# Nobody has more of IPv4 than a /8, and a registry gives nobody more of IPv6 than a /16; a VPC's own are in fc00::/7.
+_WIDEST, _WIDEST_OF_IPV6 = 8, 16
+_OWN = ipaddress.IPv6Network("fc00::/7")
+_Network = TypeVar("_Network", ipaddress.IPv4Network, ipaddress.IPv6Network)
+RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule")
 
 
 @resource_policy(
@@ -44,7 +49,7 @@ def cluster_endpoint_open(cluster: Resource, _limits: Limits) -> Iterator[Found]
     """EKS's own default is a public endpoint for the whole internet."""
     config = at(cluster.props, "vpcConfig", {})
     cidrs = texts(config.get("publicAccessCidrs"))
-    if config.get("endpointPublicAccess", True) is not False and (not cidrs or set(cidrs) & set(ANYWHERE)):
+    if config.get("endpointPublicAccess", True) is not False and (not cidrs or _open_to(cidrs)):
         yield f"its API answers {', '.join(cidrs) or '0.0.0.0/0, as nothing else is said'}"
 
 
@@ -73,7 +78,7 @@ def cluster_endpoint_private(cluster: Resource, _limits: Limits) -> Iterator[Fou
         "aws:ec2/securityGroupRule:SecurityGroupRule",
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
     ),
-    framework=_NETWORK,
+    framework=NETWORK,
     limits={
         "ports": {
             "type": "array",
@@ -86,7 +91,7 @@ def cluster_endpoint_private(cluster: Resource, _limits: Limits) -> Iterator[Fou
 def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
     """A port that the world reaches is tried within minutes."""
     for rule in _ingress(group):
-        open_to = sorted(set(_sources(rule)) & set(ANYWHERE))
+        open_to = _open_to(_sources(rule))
         first, last = number(rule.get("fromPort")), number(rule.get("toPort"))
         protocol = str(rule.get("protocol") or rule.get("ipProtocol"))
         one_port = protocol == "tcp" and first is not None and first == last
@@ -95,6 +100,25 @@ def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
             yield f"{ports} is open to {', '.join(open_to)}"
         if lists := texts(rule.get("prefixListIds")) + texts(rule.get("prefixListId")):
             yield NotDecided(f"whom {group.name} admits: no policy reads the prefix list {', '.join(lists)}")
+
+
+def _open_to(ranges: Iterable[str]) -> list[str]:
+    """The ranges of a list that let in, by themselves or together, more addresses than anybody has."""
+    four: dict[ipaddress.IPv4Network, str] = {}
+    six: dict[ipaddress.IPv6Network, str] = {}
+    for text in ranges:
+        with contextlib.suppress(ValueError):  # AWS refuses what is no range
+            found = ipaddress.ip_network(text, strict=False)
+            if isinstance(found, ipaddress.IPv4Network):
+                four[found] = text
+            elif not found.subnet_of(_OWN):
+                six[found] = text
+    return sorted([*_wider(four, _WIDEST), *_wider(six, _WIDEST_OF_IPV6)])
+
+
+def _wider(texts_of: Mapping[_Network, str], widest: int) -> Iterator[str]:
+    wide = [block for block in ipaddress.collapse_addresses(texts_of) if block.prefixlen < widest]
+    yield from (text for one, text in texts_of.items() if any(one.subnet_of(block) for block in wide))
 
 
 def _ingress(group: Resource) -> list[Mapping[str, Any]]:
@@ -116,7 +140,7 @@ def _sources(rule: Mapping[str, Any]) -> Iterator[str]:
     fix="Set the Service's type to ClusterIP (values.proxy.service.type for JupyterHub) and publish it by a listener",
     severity=HIGH,
     concerns=either(is_kind("Service"), charts.RELEASES),
-    framework=_NETWORK,
+    framework=NETWORK,
 )
 def public_service(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """A controller makes it, outside of the state: without TLS, without a name, and a destroy may leave it."""
@@ -183,67 +207,19 @@ def listener_tls_policy(listener: Resource, _limits: Limits) -> Iterator[Found]:
 
 
 @resource_policy(
-    "admin-path-published",
-    "No rule publishes Keycloak's administration, its realm master or its metrics",
-    fix="Name the paths in conditions[].pathPattern: /realms/REALM/*, /resources/*, /.well-known/*",
-    severity=HIGH,
-    concerns=either(is_type(*_RULES), is_kind("Ingress", "HTTPRoute"), charts.RELEASES),
-    where=charts.of_chart("keycloakx", "keycloak"),
-    framework=_NETWORK,
-)
-def admin_path_published(rule: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever guesses a password there owns every account. A rule without paths publishes them all."""
-    for place, path in _published(rule):
-        if path.startswith(("/admin", "/auth/admin", "/realms/master", "/auth/realms/master", "/metrics")):
-            yield f"{place} publishes {path}"
-
-
-def _published(rule: Resource) -> Iterator[tuple[str, str]]:
-    if rule.resource_type in _RULES:
-        hosts = [host for one in items(rule.props.get("conditions")) for host in texts(at(one, "hostHeader.values"))]
-        paths = [path for one in items(rule.props.get("conditions")) for path in texts(at(one, "pathPattern.values"))]
-        yield from (("conditions", path) for path in paths)
-        if not paths or "/*" in paths:
-            yield from (
-                ("conditions", f"/admin at {host}") for host in hosts if host.startswith(("auth.", "keycloak."))
-            )
-    elif kind_of(rule) == "Ingress":
-        yield from _of_rules(at(rule.props, "spec.rules", []), "spec.rules")
-    elif kind_of(rule) == "HTTPRoute":
-        for one in at(rule.props, "spec.rules", []):
-            yield from (("spec.rules", str(at(match, "path.value", "/"))) for match in items(one.get("matches")))
-    else:
-        values = charts.values(rule)
-        for place in ("ingress.console", "httpRoute.console"):
-            if at(values, f"{place}.enabled") is True:
-                yield f"values.{place}", "/admin"
-        if at(values, "ingress.enabled") is True:
-            prefix = str(at(values, "http.relativePath", "")).rstrip("/")
-            for place, path in _of_rules(at(values, "ingress.rules", []), "values.ingress.rules"):
-                # The chart's default is the root of Keycloak, with all that is under it.
-                shown = "/admin" if path.startswith("{{") or path.rstrip("/") in ("", prefix) else path
-                yield place, shown
-
-
-def _of_rules(rules: Any, place: str) -> Iterator[tuple[str, str]]:
-    for rule in items(rules):
-        for path in items(at(rule, "http.paths", rule.get("paths"))):
-            yield place, str(path.get("path", "/"))
-
-
-@resource_policy(
     "wildcard-host",
     "A published name has no wildcard",
     fix="Name each host in conditions[].hostHeader, spec.rules[].host or the record's name",
     severity=MEDIUM,
-    concerns=either(is_type(*_RULES, "aws:route53/record:Record"), is_kind("Ingress")),
-    framework=_NETWORK,
+    concerns=either(is_type(*RULES, "aws:route53/record:Record"), is_kind("Ingress")),
+    framework=NETWORK,
 )
 def wildcard_host(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Any name under the domain would lead here, with the domain's cookies. A certificate may have a wildcard."""
-    if resource.resource_type in _RULES:
-        conditions = items(resource.props.get("conditions"))
-        hosts = [host for one in conditions for host in texts(at(one, "hostHeader.values"))]
+    if resource.resource_type in RULES:
+        hosts, expressions = in_conditions(resource, "hostHeader")
+        if expressions:
+            yield NotDecided(f"the hosts of {resource.name}: no policy reads the expression {', '.join(expressions)}")
     elif kind_of(resource) == "Ingress":
         hosts = [str(rule.get("host", "")) for rule in at(resource.props, "spec.rules", [])]
     else:
@@ -253,13 +229,22 @@ def wildcard_host(resource: Resource, _limits: Limits) -> Iterator[Found]:
             yield f"it is there for {host}"
 
 
+def in_conditions(rule: Resource, kind: str) -> tuple[list[str], list[str]]:
+    """What a listener rule's conditions of a kind (`pathPattern`) name: by ELB's wildcards, and by expressions."""
+    conditions = items(rule.props.get("conditions"))
+    values, expressions = (
+        [text for one in conditions for text in texts(at(one, f"{kind}.{key}"))] for key in ("values", "regexValues")
+    )
+    return values, expressions
+
+
 @resource_policy(
     "bucket-public-access",
     "An S3 bucket is closed to the public",
     fix="Set blockPublicAcls, blockPublicPolicy, ignorePublicAcls and restrictPublicBuckets to true",
     severity=HIGH,
     concerns=is_type("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "aws:s3/bucketAcl:BucketAcl"),
-    framework=_NETWORK,
+    framework=NETWORK,
 )
 def bucket_public_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Logs and data sets are in buckets."""
@@ -282,7 +267,7 @@ def bucket_public_access(resource: Resource, _limits: Limits) -> Iterator[Found]
     fix="Set publiclyAccessible to false",
     severity=CRITICAL,
     concerns=is_type("aws:rds/instance:Instance", "aws:rds/clusterInstance:ClusterInstance"),
-    framework=_NETWORK,
+    framework=NETWORK,
 )
 def database_public(database: Resource, _limits: Limits) -> Iterator[Found]:
     """It gets a public address."""

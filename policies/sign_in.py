@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
+from policies.exposure import NETWORK, RULES, in_conditions
 from policies.reading import releases as charts
 from policies.reading.pods import containers, pod_spec
 from policies.reading.resources import (
+    NotDecided,
     NotDecidedError,
     NotYetKnown,
     Resource,
@@ -18,6 +21,7 @@ from policies.reading.resources import (
     either,
     is_kind,
     is_true,
+    is_type,
     items,
     kind_of,
     leaves,
@@ -32,6 +36,9 @@ _IDENTITY = best_practices("Security: Identity and access management")
 KEYCLOAK = ("keycloakx", "keycloak")
 _WORKLOADS = ("Pod", "Deployment", "StatefulSet")
 _START_DEV = "start-dev"
+_ADMINISTRATION = ("/admin", "/auth/admin", "/realms/master", "/auth/realms/master", "/metrics")
+# What sites call it. Of a rule for every path at another name nobody can say that Keycloak is behind it.
+_SIGN_IN_HOSTS = tuple(f"{name}." for name in ("auth", "iam", "id", "identity", "idp", "keycloak", "login", "sso"))
 
 
 @resource_policy(
@@ -157,3 +164,65 @@ def public_client_without_pkce(resource: Resource, _limits: Limits) -> Iterator[
         method = (client.get("attributes") or {}).get("pkce.code.challenge.method")
         if by_code and texts(client.get("redirectUris")) and method != "S256":
             yield f"{place}: the client {client.get('clientId')} takes codes without PKCE"
+
+
+@resource_policy(
+    "admin-path-published",
+    "No rule publishes Keycloak's administration, its realm master or its metrics",
+    fix="Name the paths in conditions[].pathPattern: /realms/REALM/*, /resources/*, /.well-known/*",
+    severity=HIGH,
+    concerns=either(is_type(*RULES), is_kind("Ingress", "HTTPRoute"), charts.RELEASES),
+    where=charts.of_chart("keycloakx", "keycloak"),
+    framework=NETWORK,
+)
+def admin_path_published(rule: Resource, _limits: Limits) -> Iterator[Found]:
+    """Whoever guesses a password there owns every account. A rule without paths publishes them all."""
+    for found in _published(rule):
+        if isinstance(found, NotDecided):
+            yield found
+        elif found[1].startswith(_ADMINISTRATION):
+            yield f"{found[0]} publishes {found[1]}"
+
+
+def _published(rule: Resource) -> Iterator[tuple[str, str] | NotDecided]:
+    if rule.resource_type in RULES:
+        yield from _by_conditions(rule)
+    elif kind_of(rule) == "Ingress":
+        yield from _of_rules(at(rule.props, "spec.rules", []), "spec.rules")
+    elif kind_of(rule) == "HTTPRoute":
+        for one in at(rule.props, "spec.rules", []):
+            yield from (("spec.rules", str(at(match, "path.value", "/"))) for match in items(one.get("matches")))
+    else:
+        values = charts.values(rule)
+        for place in ("ingress.console", "httpRoute.console"):
+            if at(values, f"{place}.enabled") is True:
+                yield f"values.{place}", "/admin"
+        if at(values, "ingress.enabled") is True:
+            prefix = str(at(values, "http.relativePath", "")).rstrip("/")
+            for place, path in _of_rules(at(values, "ingress.rules", []), "values.ingress.rules"):
+                # The chart's default is the root of Keycloak, with all that is under it.
+                shown = "/admin" if path.startswith("{{") or path.rstrip("/") in ("", prefix) else path
+                yield place, shown
+
+
+def _by_conditions(rule: Resource) -> Iterator[tuple[str, str] | NotDecided]:
+    """What a listener rule publishes."""
+    hosts, unread_hosts = in_conditions(rule, "hostHeader")
+    paths, unread_paths = in_conditions(rule, "pathPattern")
+    if unread := unread_hosts + unread_paths:
+        yield NotDecided(f"what {rule.name} publishes: no policy reads the expression {', '.join(unread)}")
+    everything = [path for path in paths if path in ("*", "/*")]
+    for path in paths:
+        # ELB's wildcards are those of a shell, but for its sets of characters.
+        pattern = path.replace("[", "[[]")
+        opened = [one for one in _ADMINISTRATION if any(fnmatchcase(one + end, pattern) for end in ("", "/", "/x"))]
+        if path not in everything:
+            yield "conditions", f"{opened[0]} by {path}" if opened else path
+    if everything or not (paths or unread_paths):
+        yield from (("conditions", f"/admin at {host}") for host in hosts if host.startswith(_SIGN_IN_HOSTS))
+
+
+def _of_rules(rules: Any, place: str) -> Iterator[tuple[str, str]]:
+    for rule in items(rules):
+        for path in items(at(rule, "http.paths", rule.get("paths"))):
+            yield place, str(path.get("path", "/"))

@@ -42,6 +42,16 @@ _OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE"
 # A preview's role looks for drift too.
 _LOOKS = ("preview", "refresh")
 _DEPLOYS = (*_LOOKS, "up", "destroy")
+# What has a service make its role in the account when it is the first of its kind, in its caller's name ("Using
+# service-linked roles" in each service's guide).
+_SERVICE_LINKED = {
+    "ecr:CreatePullThroughCacheRule": "pullthroughcache.ecr.amazonaws.com",
+    "eks:CreateCluster": "eks.amazonaws.com",
+    "eks:CreateNodegroup": "eks-nodegroup.amazonaws.com",
+    "elasticfilesystem:CreateFileSystem": "elasticfilesystem.amazonaws.com",
+    "elasticloadbalancing:CreateLoadBalancer": "elasticloadbalancing.amazonaws.com",
+    "rds:CreateDBInstance": "rds.amazonaws.com",
+}
 _POLICY_TYPES = ("aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy")
 
 
@@ -67,6 +77,15 @@ def admitted(calls: Mapping[str, Any], stack: Settings, resources: Iterable[Mapp
     for role, documents in roles.items():
         missing = sorted(action for action in seen[role] if not admits(documents, action))
         require(not missing, f"the {role} role of bootstrap/permissions.py lacks {', '.join(missing)}")
+    roleless = [
+        service
+        for action, service in _SERVICE_LINKED.items()
+        if action in seen["deploy"] and not _lets_make_its_role(roles["deploy"], service)
+    ]
+    require(
+        not roleless,
+        f"the deploy role of bootstrap/permissions.py lacks iam:CreateServiceLinkedRole for {', '.join(roleless)}",
+    )
     boundary = permissions.boundary_policy(account, [facts])
     beyond = sorted({one for one in _allowed(resources) if not admits([boundary], one)})
     require(not beyond, f"the boundary of bootstrap/permissions.py keeps the stack's roles from {', '.join(beyond)}")
@@ -129,6 +148,16 @@ def admits(documents: Iterable[str], action: str) -> bool:
         for one in statements
     )
     return not denied and any(one["Effect"] == "Allow" and _concerns(one, action) for one in statements)
+
+
+def _lets_make_its_role(documents: Iterable[str], service: str) -> bool:
+    """Whether policies allow that a service makes its role in the account."""
+    statements = [one for document in documents for one in json.loads(document)["Statement"]]
+    return any(
+        service in one.get("Condition", {}).get("StringEquals", {}).get("iam:AWSServiceName", ())
+        for one in statements
+        if one["Effect"] == "Allow" and _concerns(one, "iam:CreateServiceLinkedRole")
+    )
 
 
 def _concerns(statement: Mapping[str, Any], action: str) -> bool:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.identity import Identity
-from settings.lifecycle import RDS_SPARED
 from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
@@ -63,11 +62,6 @@ class HubDatabase(Section):
     def _class_that_rds_has(self, facts: Facts) -> Findings:
         if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
             yield ("instanceClass",), problem
-
-    @rule
-    def _no_rds_where_it_is_spared(self, facts: Facts) -> Findings:
-        if facts.thrift and self.kind == "rds":
-            yield ("kind",), RDS_SPARED
 
     @rule
     def _size_that_rds_takes(self, facts: Facts) -> Findings:

@@ -14,7 +14,6 @@ from pydantic import Field, StrictBool, StrictInt
 from settings.identity_providers import Ldap, Provider, Text
 from settings.identity_values import Email, GroupPath, HostName, Role, team_of
 from settings.ingress import Ingress
-from settings.lifecycle import RDS_SPARED
 from settings.rds import InstanceClass, class_problem
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
@@ -223,11 +222,6 @@ class Database(Section):
     def _class_that_rds_has(self, facts: Facts) -> Findings:
         if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
             yield ("instanceClass",), problem
-
-    @rule
-    def _no_rds_where_it_is_spared(self, facts: Facts) -> Findings:
-        if facts.thrift and self.kind == "rds":
-            yield ("kind",), RDS_SPARED
 
     @rule
     def _storage_that_grows(self, facts: Facts) -> Findings:

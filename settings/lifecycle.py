@@ -10,9 +10,6 @@ from pydantic import Field, StrictBool
 from settings.section import Facts, Findings, Section, rule
 from settings.values import Date
 
-RDS_SPARED = "is RDS, which lifecycle.thrift spares: leave kind out, or set thrift: false"
-"""What is wrong with a database on RDS in a lab that is to cost little."""
-
 
 class Lifecycle(Section):
     """How long the stack is meant to live."""

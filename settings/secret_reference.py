@@ -11,7 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from settings.section import Facts, Findings, Section, rule
 
-_ARN = re.compile(r"arn:aws(-[a-z]+)*:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}")
+# With the six characters that Secrets Manager adds to a name: IAM compares the whole ARN ("Identity-based policies",
+# Secrets Manager user guide).
+_ARN = re.compile(
+    r"arn:aws(-[a-z]+)*:secretsmanager:(?P<region>[a-z0-9-]+):[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]{1,512}-[A-Za-z0-9]{6}"
+)
 
 
 def silently(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -50,8 +54,9 @@ Arn = Annotated[
     str,
     _text(
         _ARN.pattern,
-        "the ARN of a secret in AWS Secrets Manager, such as"
-        " arn:aws:secretsmanager:us-east-1:123456789012:secret:gpulab/mail-AbCdEf",
+        "the whole ARN of a secret in AWS Secrets Manager, with its last six characters, such as"
+        " arn:aws:secretsmanager:us-east-1:123456789012:secret:gpulab/mail-AbCdEf"
+        " (aws secretsmanager describe-secret --secret-id NAME --query ARN prints it)",
     ),
 ]
 SecretName = Annotated[str, _text(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", "the name of a Kubernetes Secret")]

@@ -17,7 +17,7 @@ from settings.configuration import REGION_KEY, AsWritten, given_by, in_quotes, s
 from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
-from settings.images import ImageCache, Images, cache_namespace
+from settings.images import UPSTREAMS, ImageCache, Images, cache_namespace
 from settings.ingress import Ingress
 from settings.keycloak_findings import keycloak_findings
 from settings.lifecycle import Lifecycle
@@ -192,9 +192,17 @@ class StackSettings(Section):
         yield from hub_findings(self.hub, self.identity, has_teams=bool(self.teams), has_profiles=bool(self.profiles))
 
     @rule
-    def _one_mirror(self, facts: Facts) -> Findings:
-        if self.images.cache and self.hub and self.hub.registry and self.hub.registry.mirror:
+    def _one_mirror_that_nodes_reach(self, facts: Facts) -> Findings:
+        mirror = self.hub and self.hub.registry and self.hub.registry.mirror
+        if self.images.cache and mirror:
             yield ("images", "cache"), "is a second mirror beside hub.registry.mirror: leave one of them out"
+        elif self.images.cache and self.network.nat == "none":
+            # "Considerations for Amazon ECR VPC endpoints", ECR user guide.
+            yield (
+                ("images", "cache"),
+                "cannot be filled with network.nat none: through a VPC endpoint ECR fetches an image for the first "
+                "time only where there is a NAT gateway. Name a mirror in hub.registry.mirror instead, or have a NAT",
+            )
 
     @rule
     def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
@@ -314,4 +322,11 @@ def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
     """What is accepted and deserves a look, each by its path."""
     if notice := stack.cluster.notice(today):
         yield ("cluster", "version"), notice
+    hub = stack.hub if stack.hub and stack.hub.enabled else None
+    if stack.network.nat == "none" and hub and not (hub.registry and hub.registry.mirror):
+        yield (
+            ("network", "nat"),
+            f"is none, so nodes have no way to {' and '.join(UPSTREAMS)}, where the hub's images are: name a registry "
+            "within the VPC's reach in hub.registry.mirror, unless the VPC has a way out that the stack did not make",
+        )
     yield from address_findings(stack)

@@ -5,6 +5,7 @@ Where no API server is known (see `api_server`) a node group has instances only.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ _TAINT_EFFECTS = {
     "NO_EXECUTE": "NoExecute",
     "PREFER_NO_SCHEDULE": "PreferNoSchedule",
 }
+_LEFT_BY_A_DRAIN = ("DaemonSet", "Node")
+_DRY_RUN = {"dryRun": ["All"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,23 @@ def update(name: str, labels: dict[str, str | None], taints: list[dict[str, str]
     if taints is not None:
         patch["spec"] = {"taints": [node_taint(taint) for taint in taints]}
     api_server.call("PATCH", f"/api/v1/nodes/{name}", patch, fine=(404,))
+
+
+def kept_by_budgets(name: str) -> list[str]:
+    """The pods that keep the node from being drained, as the API server evicts none of them. Raises OSError."""
+    listed = api_server.call("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{name}")
+    kept = []
+    for pod in json.loads(listed)["items"] if listed else []:
+        metadata = pod["metadata"]
+        if any(owner["kind"] in _LEFT_BY_A_DRAIN for owner in metadata.get("ownerReferences", [])):
+            continue
+        where = {"name": metadata["name"], "namespace": metadata["namespace"]}
+        path = "/api/v1/namespaces/{namespace}/pods/{name}/eviction".format_map(where)
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where, "deleteOptions": _DRY_RUN}
+        # 429: its PodDisruptionBudget allows none now. 500: it has two of them. An eviction is answered with a text.
+        if not api_server.call("POST", path, eviction, fine=(429, 500)):
+            kept.append("{namespace}/{name}".format_map(where))
+    return kept
 
 
 def delete(name: str) -> None:

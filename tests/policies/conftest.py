@@ -71,6 +71,14 @@ def node_pool(name: str = "gpu", **template: Any) -> PolicyResource:
     return kubernetes("NodePool", {"template": labelled, **own}, api="karpenter.sh/v1", metadata={"name": name})
 
 
+def listener_rule(hosts: Sequence[str], paths: Sequence[str], **conditions: Any) -> PolicyResource:
+    """A rule of an ALB; `conditions` has more of them, by kind."""
+    named = {"hostHeader": {"values": hosts}, "pathPattern": {"values": paths}}
+    given = [{kind: value} for kind, value in named.items() if value["values"]]
+    given += [{kind: value} for kind, value in conditions.items()]
+    return resource("aws:lb/listenerRule:ListenerRule", {"conditions": given})
+
+
 def examined(policy: str | Policy, *resources: PolicyResource, **limits: Any) -> dict[str, list[str]]:
     """What a policy says of resources: by the resource's name, "" for the stack. `unknown` has what was not
     decided."""

@@ -12,8 +12,19 @@ from pulumi_policy import EnforcementLevel
 from pulumi_policy.proxy import unknown_checking_proxy
 
 import contracts
+from policies.reading.quantities import quantity
 from policies.reading.resources import SecretText
-from tests.policies.conftest import BY_NAME, UNKNOWN, examined, kubernetes, node_pool, release, resource, text
+from tests.policies.conftest import (
+    BY_NAME,
+    UNKNOWN,
+    examined,
+    kubernetes,
+    listener_rule,
+    node_pool,
+    release,
+    resource,
+    text,
+)
 
 TAINT = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
 GPU = "nvidia.com/gpu"
@@ -154,6 +165,48 @@ REFUSED_AND_ACCEPTED = {
                 {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["reserved"]},
             ]
         ),
+    ),
+    "a quarter of the internet reaches the API": (
+        "cluster-endpoint-open",
+        resource("aws:eks/cluster:Cluster", {"vpcConfig": {"publicAccessCidrs": ["64.0.0.0/2"]}}),
+        resource("aws:eks/cluster:Cluster", {"vpcConfig": {"publicAccessCidrs": ["17.0.0.0/8", "100.64.0.0/10"]}}),
+    ),
+    "a quarter of the internet reaches a port": (
+        "security-group-open",
+        resource(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "cidrIpv4": "0.0.0.0/2"},
+        ),
+        resource(
+            "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+            {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, "cidrIpv4": "10.0.0.0/8"},
+        ),
+    ),
+    "ranges of IPv6 that are the internet together": (
+        "security-group-open",
+        resource(
+            "aws:ec2/securityGroup:SecurityGroup",
+            {"ingress": [{"protocol": "-1", "ipv6CidrBlocks": ["2000::/16", "2001::/16"]}]},
+        ),
+        resource(
+            "aws:ec2/securityGroup:SecurityGroup",
+            {"ingress": [{"protocol": "-1", "ipv6CidrBlocks": ["2001:db8::/32", "fd00::/8"]}]},
+        ),
+    ),
+    "a wildcard that Keycloak's administration is behind": (
+        "admin-path-published",
+        listener_rule(["app.example.com"], ["/adm*"]),
+        listener_rule(["app.example.com"], ["/advice*", "/a?mi"]),
+    ),
+    "every realm is the realm master, too": (
+        "admin-path-published",
+        listener_rule(["auth.example.com"], ["/realms/*"]),
+        listener_rule(["auth.example.com"], ["/realms/lab/*", "/resources/*"]),
+    ),
+    "every path of a name for sign-in": (
+        "admin-path-published",
+        listener_rule(["sso.example.com"], ["/*"]),
+        listener_rule(["app.example.com"], ["/*"]),
     ),
     "a single public address": (
         "cluster-endpoint-open",
@@ -431,6 +484,19 @@ def test_a_quota_has_to_name_what_any_pool_advertises():
     assert "nvidia.com/gpu.shared" in said["team"][0]
     named = quota(**{f"requests__{GPU}": "0", f"requests__{GPU}__shared": "4"})
     assert examined("quota-misses-advertised-gpu", pool, overlay, team, named) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "amount"),
+    [("1.2.3", None), (".", None), ("", None), ("1.", 1), (".5", 0.5), ("2e3", 2000), ("16Gi", 2**34)],
+)
+def test_what_is_no_quantity_is_none(given, amount):
+    assert quantity(given) == amount
+
+
+def test_a_limit_that_is_no_quantity_limits_nothing():
+    (said,) = examined("node-pool-limits", node_pool(spec_={"limits": {"cpu": "1.2.3"}}))["gpu"]
+    assert "without end" in said
 
 
 def test_what_a_stack_does_not_know_yet_keeps_nothing_else_from_being_examined():

@@ -9,7 +9,17 @@ import pytest
 import yaml
 
 from policies.catalogue import POLICIES
-from tests.policies.conftest import HERE, UNKNOWN, examined, kubernetes, node_pool, release, resource, text
+from tests.policies.conftest import (
+    HERE,
+    UNKNOWN,
+    examined,
+    kubernetes,
+    listener_rule,
+    node_pool,
+    release,
+    resource,
+    text,
+)
 
 CASES = HERE.parent / "cases"
 GPU = "nvidia.com/gpu"
@@ -284,6 +294,18 @@ NOT_DECIDED = {
     "a prefix list": (
         "security-group-open",
         resource("aws:ec2/securityGroup:SecurityGroup", {"ingress": [{"protocol": "-1", "prefixListIds": ["pl-1"]}]}),
+    ),
+    "an expression for paths": (
+        "admin-path-published",
+        listener_rule(["auth.example.com"], [], pathPattern={"regexValues": ["^/admin/.*$"]}),
+    ),
+    "an expression for hosts that are opened": (
+        "admin-path-published",
+        listener_rule([], ["/*"], hostHeader={"regexValues": [".*"]}),
+    ),
+    "an expression for hosts": (
+        "wildcard-host",
+        listener_rule([], ["/*"], hostHeader={"regexValues": [".*"]}),
     ),
     "a launch template without volumes": ("ebs-encryption", resource("aws:ec2/launchTemplate:LaunchTemplate", {})),
     "another database": ("database-tls", resource("aws:rds/parameterGroup:ParameterGroup", {"family": "mysql8.4"})),

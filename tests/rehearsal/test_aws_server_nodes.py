@@ -24,6 +24,8 @@ class ApiServer:
         self.nodes: dict[str, Any] = {}
         self.tokens: set[str] = set()
         self.broken = False
+        self.pods: list[dict[str, Any]] = []
+        self.kept: set[str] = set()
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -35,9 +37,17 @@ class ApiServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 is_node = self.path.startswith("/api/v1/nodes")
                 taken = api.take(self.command, self.path.rpartition("/")[2], body) if is_node else 200
+                answer: dict[str, Any] = {}
+                if self.path.startswith("/api/v1/pods?fieldSelector=spec.nodeName%3D"):
+                    node = self.path.rpartition("%3D")[2]
+                    answer["items"] = [pod for pod in api.pods if pod["spec"]["nodeName"] == node]
+                elif self.path.endswith("/eviction"):
+                    assert json.loads(body)["deleteOptions"] == {"dryRun": ["All"]}
+                    taken = 429 if self.path.split("/")[-2] in api.kept else 201
                 status = 500 if api.broken else taken
                 self.send_response(status)
                 self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -115,6 +125,27 @@ def test_a_group_whose_nodes_cannot_join_fails_and_can_be_deleted(lab: Lab, api:
     assert group["health"]["issues"][0]["code"] == "NodeCreationFailure"
     lab.eks.delete_nodegroup(**WHERE)
     assert not lab.instances()
+
+
+def test_nodes_that_a_disruption_budget_keeps_are_not_replaced(lab: Lab, api: ApiServer) -> None:
+    """A database of one server: CloudNativePG's budget lets none of it go."""
+    lab.make_group()
+    before = api.nodes.keys() | set()
+    for name, kind in (("keycloak-db-1", "Cluster"), ("keycloak-0", "StatefulSet"), ("aws-node-1", "DaemonSet")):
+        metadata = {"name": name, "namespace": "identity", "ownerReferences": [{"kind": kind}]}
+        api.pods.append({"metadata": metadata, "spec": {"nodeName": min(before)}})
+    api.kept = {"keycloak-db-1", "aws-node-1"}
+    update = lab.eks.update_nodegroup_version(**WHERE)["update"]
+    assert update["status"] == "Failed"
+    (error,) = lab.eks.describe_update(name="lab", updateId=update["id"])["update"]["errors"]
+    assert error["errorCode"] == "PodEvictionFailure"
+    assert error["errorMessage"].endswith("evict pods from nodes in node group system")
+    assert error["resourceIds"] == [min(before)]
+    assert api.nodes.keys() == before
+    # The pods of a DaemonSet stay on a node that is drained.
+    api.kept.remove("keycloak-db-1")
+    assert lab.eks.update_nodegroup_version(**WHERE)["update"]["status"] == "Successful"
+    assert not api.nodes.keys() & before
 
 
 def test_clusters_endpoint_is_the_rehearsals(lab: Lab, api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

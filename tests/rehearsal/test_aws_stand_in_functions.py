@@ -33,6 +33,8 @@ def test_availability_zones(aws: SimulatedAws) -> None:
     assert "us-east-1e" not in zones["names"]
     assert len(zones["names"]) == len(zones["zoneIds"])
     assert aws.provider.invoke(token, {"region": "eu-west-1"})["names"][0] == "eu-west-1a"
+    only = [{"name": "zone-type", "values": ["availability-zone"]}]
+    assert aws.provider.invoke(token, {"filters": only})["names"][:2] == ["us-east-1a", "us-east-1b"]
 
 
 def test_parameters(aws: SimulatedAws) -> None:

@@ -48,6 +48,8 @@ def test_a_database_is_made_beside_the_first_from_its_bucket(tmp_path: Path) -> 
     assert source["barmanObjectStore"] == {**spec["backup"]["barmanObjectStore"], "serverName": CLUSTER}
     assert restored["spec"]["serviceAccountName"] == CLUSTER
     assert "backup" not in restored["spec"]
+    # A single server under a budget would keep its node from being drained.
+    assert (restored["spec"]["instances"], restored["spec"]["enablePDB"]) == (1, False)
     recovery = restored["spec"]["bootstrap"]["recovery"]
     assert recovery["source"] == source["name"]
     assert recovery["recoveryTarget"] == {"targetTime": MOMENT}

@@ -396,18 +396,27 @@ def test_a_call_is_told_by_its_permission(call: str, action: str) -> None:
     assert iam_action(call) == action
 
 
-def test_a_call_that_no_role_admits_is_named() -> None:
+def check(command: str, call: str) -> str:
     stack = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", "dev", datetime.date.min)
+    calls = {"applications": {f"pulumi-{command}": {call: 1}}}
+    return permission_checks.admitted(calls, stack, [], ACCOUNT.id)
 
-    def check(command: str, call: str) -> str:
-        calls = {"applications": {f"pulumi-{command}": {call: 1}}}
-        return permission_checks.admitted(calls, stack, [], ACCOUNT.id)
 
+def test_a_call_that_no_role_admits_is_named() -> None:
     assert "deploy 1 actions" in check("up", "ec2:CreateVpc")
     with pytest.raises(DoesNotHold, match=r"the deploy role of bootstrap/permissions.py lacks dynamodb:CreateTable"):
         check("up", "dynamodb:CreateTable")
     with pytest.raises(DoesNotHold, match=r"the preview role of bootstrap/permissions.py lacks ec2:CreateVpc"):
         check("preview", "ec2:CreateVpc")
+
+
+def test_first_cache_rule_of_an_account_makes_ecrs_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    role, ecr = f"{IAM}:role/aws-service-role/x", "pullthroughcache.ecr.amazonaws.com"
+    assert may(deploy("prod"), "iam:CreateServiceLinkedRole", role, iam_AWSServiceName=ecr)
+    assert "deploy 1 actions" in check("up", "ecr:CreatePullThroughCacheRule")
+    monkeypatch.setattr(permissions, "_SERVICE_LINKED", ("eks.amazonaws.com",))
+    with pytest.raises(DoesNotHold, match=rf"lacks iam:CreateServiceLinkedRole for {re.escape(ecr)}"):
+        check("up", "ecr:CreatePullThroughCacheRule")
 
 
 EKS = "arn:aws:eks:us-east-1:123456789012"

@@ -414,6 +414,11 @@ def test_the_clusters_crd_takes_the_spec():
     assert spec.keys() <= schema["properties"].keys()
 
 
+@pytest.mark.parametrize(("instances", "budget"), [(1, False), (2, True)])
+def test_a_single_database_server_does_not_keep_its_node_from_being_drained(instances: int, budget: bool):
+    assert cluster_spec(instances=instances, storage=30, secret="owner")["enablePDB"] is budget
+
+
 def test_a_secret_with_quotes_stays_json_where_its_placeholder_stands(mocks):
     mocks.invokes["aws:secretsmanager/getSecretVersion:getSecretVersion"] = {"secretString": 'a"b\\c'}
     mail = {**MAIL, "password": {"secretsManager": MAIL_ARN}}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 from typing import Any
 
 import grpc
+import platform_lab
 import pulumi
 import pulumi_aws as aws
 import pytest
 from gpu_pools import P4D, cpu_pool, gpu_pool
 
 import contracts
+import settings
 from components import quota_preflight
 from components.quota_preflight import QUOTAS, offering_findings, quota_findings, quota_of
+from settings import Settings
 
 PLENTY = {quota.code: 10_000.0 for quota in QUOTAS}
 QUOTA = "aws:servicequotas/getServiceQuota:getServiceQuota"
@@ -85,13 +90,41 @@ def test_cpu_pools_are_counted_in_vcpus() -> None:
     assert "can grow to 5 of its 64 vCPU" in found or "can grow to 4 of its 64 vCPU" in found
 
 
+def lab(pools: Any, **network: Any) -> Settings:
+    loaded = settings.load(platform_lab.config(), stack="dev", today=datetime.date(2027, 1, 1))
+    zones = loaded.network.model_copy(update={"zones": tuple(ZONES), **network})
+    return dataclasses.replace(loaded, node_pools=pools, network=zones)
+
+
 def test_zones_that_offer_nothing_of_a_pool() -> None:
     pools = {"gpu": gpu_pool(zones=ZONES), "cpu": cpu_pool(zones=ZONES), "p": gpu_pool(**P4D, zones=["us-east-1a"])}
     offered = {"us-east-1a": {"m7i.large", "g5.xlarge"}, "us-east-1b": {"m7i.large"}}
-    assert list(offering_findings(pools, offered, ZONES)) == [
+    assert list(offering_findings(lab(pools), offered)) == [
         "node pool gpu: us-east-1b offer none of its instance types, so it grows in the others alone",
         "node pool p: us-east-1a offer none of its instance types, so it finds no instance",
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "nat", "said"),
+    [
+        ("m7i.large t4g.micro", "m7i.large", "instance", []),
+        ("m7i.large", "m7i.large t4g.micro", "single", []),
+        ("m7i.large", "m7i.large t4g.micro", "instance", ["NAT instance: us-east-1a offers no t4g.micro"]),
+        (
+            "t3.large",
+            "m7i.large",
+            "single",
+            ["system nodes: us-east-1a offer none of m7i.large", "in the others alone"],
+        ),
+        ("t3.large", "", "single", ["system nodes: us-east-1a, us-east-1b offer none of m7i.large", "there are none"]),
+    ],
+)
+def test_zones_that_offer_nothing_for_system_nodes_and_nat(first: str, second: str, nat: str, said: list[str]) -> None:
+    offered = dict(zip(ZONES, (set(first.split()), set(second.split())), strict=True))
+    found = "\n".join(offering_findings(lab({}, nat=nat), offered))
+    assert bool(found) == bool(said)
+    assert all(part in found for part in said)
 
 
 class Warned(pulumi.ComponentResource):
@@ -99,12 +132,14 @@ class Warned(pulumi.ComponentResource):
         super().__init__("test:index:Warned", "lab")
         provider = aws.Provider("lab", region="us-east-1", opts=pulumi.ResourceOptions(parent=self))
         opts = pulumi.InvokeOptions(parent=self, provider=provider)
-        self.findings = quota_preflight.warn(pools, ZONES, "us-east-1", self, opts)
+        self.findings = quota_preflight.warn(lab(pools), self, opts)
 
 
 def test_account_is_asked_for_the_quotas_of_its_pools_alone(mocks: Any) -> None:
     mocks.invokes[QUOTA] = lambda args: {"value": 4.0, "quotaCode": args["quotaCode"]}
-    mocks.invokes[OFFERINGS] = {"instanceTypes": ["g5.xlarge"] * 2, "locations": ZONES, "locationTypes": []}
+    mocks.invokes[OFFERINGS] = {
+        "instanceTypes": ["g5.xlarge", "m7i.large"] * 2, "locations": sorted(ZONES * 2), "locationTypes": []
+    }  # fmt: skip
     warned = mocks.deploy(lambda: Warned({"gpu": gpu_pool(zones=ZONES, capacityTypes=["on-demand"])}))
     assert [call.args["quotaCode"] for call in mocks.calls if call.token == QUOTA] == ["L-DB2E81BA"]
     (found,) = warned.findings

@@ -374,3 +374,38 @@ def test_what_a_machine_may_cost(lifecycle: Any, pool: Any, ceiling: float | Non
     dearest = max(one.price or 0 for one in found.instance_types)
     assert dearest <= (ceiling or dearest)
     assert max(one.price or 0 for one in found.at_any_price.instance_types) >= dearest
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({("gpulab:network", "nat"): "single"}, False),
+        ({("gpulab:hub",): {"registry": {"mirror": "123456789012.dkr.ecr.us-east-1.amazonaws.com/quay"}}}, False),
+        ({("gpulab:hub",): {"enabled": False}}, False),
+        ({("gpulab:teams",): {}}, False),
+    ],
+)
+def test_hub_whose_images_no_endpoint_reaches_is_warned_of(changes: Changes, warned: bool) -> None:
+    team = {"description": "Text", "quota": {"gpus": 0, "cpu": 8, "memory": 32, "notebooks": 2}, "profiles": ["python"]}
+    profile = {"displayName": "Python", "image": "quay.io/jupyter/scipy-notebook:2026-08-03", "cpu": 1, "memory": 2}
+    lab: Changes = {
+        ("gpulab:network", "nat"): "none",
+        ("gpulab:identity",): {"administrators": ["ada@example.com"]},
+        ("gpulab:teams",): {"research": team},
+        ("gpulab:profiles",): {"python": profile},
+    }
+    found = [one.message for one in load({**lab, **changes}).warnings if one.key == "gpulab:network.nat"]
+    assert ["hub.registry.mirror" in message for message in found] == [True] * warned
+
+
+@pytest.mark.parametrize(("given", "kind"), [({}, "cloudnative-pg"), ({"database": {"kind": "rds"}}, "rds")])
+def test_thrift_leaves_a_lab_the_database_that_it_names(given: dict[str, Any], kind: str) -> None:
+    """What a lab has on RDS would else be deleted by its becoming thrifty."""
+    thrifty = {
+        ("gpulab:lifecycle", "thrift"): True,
+        ("gpulab:identity",): {"administrators": ["a@example.com"], **given},
+    }
+    identity = load(thrifty).identity
+    assert identity is not None
+    assert identity.database.kind == kind

@@ -40,6 +40,26 @@ def test_too_few_zones_for_a_control_plane_name_it_and_the_others() -> None:
         assert part in str(refusal.value)
 
 
+def test_region_without_another_zone_for_a_control_plane_is_to_be_left() -> None:
+    with pytest.raises(ZoneError, match=r"us-west-1b \(usw1-az2\).* take another region \(aws:region\)\.$"):
+        chosen_zones(["us-west-1a", "us-west-1b"], {"us-west-1a": "usw1-az3", "us-west-1b": "usw1-az2"})
+
+
+def test_local_zones_are_not_offered(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As EC2 answers in an account that has opted in to one."""
+
+    def zones(args: Any) -> dict[str, Any]:
+        filters = [(one["name"], tuple(one["values"])) for one in args.get("filters", [])]
+        local = {} if ("zone-type", ("availability-zone",)) in filters else {"us-east-1-atl-1a": "use1-atl1-az1"}
+        found = {**local, **IDS}
+        return {"id": "us-east-1", "names": list(found), "zoneIds": list(found.values())}
+
+    mocks.invokes[ZONES] = zones
+    network = {**LAB["gpulab:network"], "zones": ["us-east-1e", "us-east-1a"]}
+    with answering_eks(mocks, monkeypatch), pytest.raises(ZoneError, match=r"Add one of us-east-1b, us-east-1c\."):
+        deploy(mocks, **{"gpulab:network": network})
+
+
 def test_zones_that_the_account_does_not_have_are_refused() -> None:
     with pytest.raises(
         ZoneError, match="names us-east-1d, which this account does not have: take zones of us-east-1a,"

@@ -125,19 +125,26 @@ class NodeGroupOperations(Operations):
         return ActionResult({"update": cluster.updated("ConfigUpdate", {"ScalingConfig": scaling, "Labels": labels})})
 
     def update_nodegroup_version(self) -> ActionResult:
-        """Replaces every node, as a rolling update does in the end."""
+        """Replaces every node, as a rolling update does in the end; none where one of them cannot be drained."""
         cluster = self.cluster()
         group = self.node_group(cluster)
         template = self.asked("launchTemplate")
         version = self.asked("version", cluster.version if template is None else group.version)
         if version not in {cluster.version, group.version}:
             raise InvalidRequestException(message=f"Requested version {version} is not the cluster's {cluster.version}")
+        described = group.launch_template
         if template:
-            if not group.launch_template:
+            if not described:
                 raise invalid("You cannot specify a launch template: the node group was made without one")
-            group.launch_template = _described(self._template(template))
-        group.release_version = self._release(group.ami_type, version)
-        group.version = version
+            described = _described(self._template(template))
+        release = self._release(group.ami_type, version)
+        # EKS gives up after 15 minutes ("Managed node update behavior", EKS user guide).
+        kept = [one.name for one in cluster.nodes[group.nodegroup_name] if nodes.kept_by_budgets(one.name)]
+        if kept and not self.asked("force"):
+            message = f"Reached max retries while trying to evict pods from nodes in node group {group.nodegroup_name}"
+            error = {"errorCode": "PodEvictionFailure", "errorMessage": message, "resourceIds": kept}
+            return ActionResult({"update": cluster.updated("VersionUpdate", {"Version": version}, [error])})
+        group.launch_template, group.release_version, group.version = described, release, version
         group.modified_at = utcnow()
         before, cluster.nodes[group.nodegroup_name] = cluster.nodes[group.nodegroup_name], []
         self._scale(cluster, group)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Function = Callable[[Cloud, Properties], Properties]
 _FUNCTIONS: dict[str, Function] = {}
+_ZONES_OF_THE_REGION = {"name": "zone-type", "values": ["availability-zone"]}
 
 
 def function(token: str) -> Callable[[Function], Function]:
@@ -81,8 +82,8 @@ def get_region(cloud: Cloud, args: Properties) -> Properties:
 @function("aws:index/getAvailabilityZones:getAvailabilityZones")
 def get_availability_zones(cloud: Cloud, args: Properties) -> Properties:
     """The region's zones, by name and id in the same order."""
-    if args.get("filters"):
-        raise Refused("the simulated AWS has no filters for availability zones", "filters")
+    if args.get("filters", [_ZONES_OF_THE_REGION]) != [_ZONES_OF_THE_REGION]:
+        raise Refused(f"the simulated AWS filters availability zones by {_ZONES_OF_THE_REGION} alone", "filters")
     if args.get("state", "available") != "available":
         raise Refused("the simulated AWS has only available zones", "state")
     leave_out = {*args.get("excludeNames", []), *args.get("excludeZoneIds", [])}
