@@ -127,7 +127,11 @@ class _Causes:
     def __init__(self, preview: Preview) -> None:
         gone = [step for step in preview.steps if step.op in _TAKING and not is_component(step.type)]
         self._providers = {step.type: step for step in gone if step.type.startswith(_PROVIDER)}
-        self._by_id = {step.id: step for step in gone if step.id}
+        # More than one may have an ID: that of a file system is its policy's too.
+        self._by_id: dict[str, list[Step]] = {}
+        for step in gone:
+            if step.id:
+                self._by_id.setdefault(step.id, []).append(step)
         self._namespaces = {at(step.old, "metadata.name", step.name): step for step in gone if step.type == _NAMESPACE}
 
     def root(self, step: Step) -> Step:
@@ -148,8 +152,8 @@ class _Causes:
         if not _waits(step):
             return None
         values = [value_at(step.old, parts_of(path)) for path in step.forcing]
-        found = [self._by_id[part] for old in values if isinstance(old, str) for part in _ids(old, self._by_id)]
-        found = [one for one in found if one.urn != step.urn]
+        ids = [part for old in values if isinstance(old, str) for part in _ids(old, self._by_id)]
+        found = [one for part in ids for one in self._by_id[part] if one.urn != step.urn]
         return min(found, key=lambda one: (_verdict(one) == "none", one.urn), default=None)
 
 
@@ -158,6 +162,6 @@ def _waits(step: Step) -> bool:
     return bool(step.forcing) and all(value_at(step.new, parts_of(path)) == UNKNOWN for path in step.forcing)
 
 
-def _ids(text: str, known: Mapping[str, Step]) -> Sequence[str]:
+def _ids(text: str, known: Mapping[str, Sequence[Step]]) -> Sequence[str]:
     """The IDs in a text, such as both in `fs-1::fsap-2`."""
     return [part for part in [text, *re.split(r"::|[/:,]", text)] if part in known]
