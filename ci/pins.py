@@ -107,8 +107,10 @@ def go_tools(project: Path) -> Iterator[Pin]:
     for path in sorted(project.glob("tools/*/go.mod")):
         found = _REQUIRED.search(path.read_text(encoding="utf-8"))
         if found:
-            module = (("Go", found[1]),)
-            yield Pin(kind="go", name=path.parent.name, version=found[2], repository=found[1], advisories=module)
+            name, module = path.parent.name, (("Go", found[1]),)
+            # Of Kubernetes there is one for each version that clusters have.
+            line = f"{found[2].rpartition('.')[0]}." if "-1." in name else ""
+            yield Pin(kind="go", name=name, version=found[2], repository=found[1], advisories=module, line=line)
 
 
 def actions(project: Path) -> Iterator[Pin]:

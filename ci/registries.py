@@ -176,7 +176,7 @@ def python_newest(pins: Sequence[Pin], python: str = "3.11") -> Mapping[str, str
 
 def go_latest(pin: Pin) -> str:
     """The newest version of a Go module, by go, which asks the proxy of its own settings. Raises Unreachable."""
-    command = ["go", "list", "-m", "-json", f"{pin.repository}@latest"]
+    command = ["go", "list", "-m", "-json", f"{pin.repository}@{pin.line.rstrip('.') or 'latest'}"]
     try:
         # Out of any module: what that requires is none of the question.
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=4 * TIMEOUT, cwd="/")

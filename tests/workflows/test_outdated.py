@@ -101,8 +101,12 @@ def test_go_modules_come_from_where_go_is_told(registry: FakeRegistry, monkeypat
     monkeypatch.setenv("GOFLAGS", "-mod=mod")
     registry.serve("/sigs.k8s.io/kwok/@v/list", "v0.7.0\nv0.8.0\n")
     registry.serve("/sigs.k8s.io/kwok/@v/v0.8.0.info", {"Version": "v0.8.0", "Time": "2026-10-01T00:00:00Z"})
-    (kwok,) = [pin for pin in pins.go_tools(pins.PROJECT) if pin.name == "kwok"]
+    by_name = {pin.name: pin for pin in pins.go_tools(pins.PROJECT)}
+    kwok, kubernetes = by_name["kwok"], by_name["kubernetes-1.36"]
     assert registries.go_latest(kwok) == "v0.8.0"
+    registry.serve("/k8s.io/kubernetes/@v/list", "v1.36.3\nv1.36.9\nv1.37.2\n")
+    registry.serve("/k8s.io/kubernetes/@v/v1.36.9.info", {"Version": "v1.36.9", "Time": "2026-10-01T00:00:00Z"})
+    assert registries.go_latest(kubernetes) == "v1.36.9"
     with pytest.raises(Unreachable, match="go: "):
         registries.go_latest(Pin(kind="go", name="kwok", version="v1.0.0", repository="example.com/none"))
 
