@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import yaml
 
 from settings.configuration import AsWritten, Plain
+from settings.loading import load, load_what_goes
 from settings.section import Mistake, nearest, text_of
-from settings.stack import PROJECT, Settings, StackSettings, load
+from settings.stack import PROJECT, Settings, StackSettings
 
 # Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
 TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
@@ -31,6 +32,13 @@ def check_stack_file(path: str | Path, stack: str, today: datetime.date) -> Sett
     config = _config(path, content)
     texts = _as_texts(path, config)
     return load(texts, stack=stack, today=today, written=_as_written(path, content, config))
+
+
+def read_what_goes(path: str | Path, stack: str) -> Settings:
+    """The settings in a stack file for what ends the stack: see `load_what_goes`. Raises as `check_stack_file` does."""
+    content = _content(Path(path))
+    config = _config(path, content)
+    return load_what_goes(_as_texts(path, config), stack=stack, written=_as_written(path, content, config))
 
 
 def as_written(path: str | Path, config: Mapping[str, str]) -> AsWritten:

@@ -8,7 +8,7 @@ import pytest
 
 import contracts
 from contracts import eks
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 ADDONS = (
     "vpc-cni",

@@ -374,3 +374,40 @@ def test_what_a_machine_may_cost(lifecycle: Any, pool: Any, ceiling: float | Non
     dearest = max(one.price or 0 for one in found.instance_types)
     assert dearest <= (ceiling or dearest)
     assert max(one.price or 0 for one in found.at_any_price.instance_types) >= dearest
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key"),
+    [
+        (("gpulab:lifecycle",), {"kind": "lab", "expire": "2027-06-30"}, "gpulab:lifecycle.expire"),
+        (("gpulab:storage",), {"efs": {"throughputMod": "elastic"}}, "gpulab:storage.efs.throughputMod"),
+        (
+            ("gpulab:nodePools", "gpu"),
+            {"category": ["g"], "gpus": {"min": 1, "max": 4}, "limits": {"gpus": 8}},
+            "gpulab:nodePools.gpu.category",
+        ),
+        (
+            ("gpulab:nodePools", "gpu"),
+            {"categories": ["g"], "GPUs": {"min": 1, "max": 4}, "limits": {"gpus": 8}},
+            "gpulab:nodePools.gpu.GPUs",
+        ),
+    ],
+)
+def test_a_mistyped_key_counts_as_what_it_stands_for_and_is_one_mistake(path, value, key):
+    assert list(mistakes({path: value})) == [key]
+
+
+def test_a_value_that_its_nearest_key_does_not_take_is_not_a_second_mistake():
+    found = mistakes({("gpulab:network", "cidrs"): ["10.40.0.0/16"]})
+    assert list(found) == ["gpulab:network.cidrs"]
+    del_cidr = {"cidrs": ["10.40.0.0/16"], "zones": ["us-east-1a", "us-east-1b"]}
+    assert list(mistakes({("gpulab:network",): del_cidr})) == ["gpulab:network.cidrs"]
+
+
+def test_thrift_in_production_is_the_only_mistake_that_it_makes():
+    section = {"kind": "production", "thrift": True}
+    identity = {"administrators": ["ada@example.com"], "database": {"kind": "rds"}}
+    network = {**STACK["gpulab:network"], "nat": "per-az"}
+    found = mistakes({("gpulab:lifecycle",): section, ("gpulab:network",): network, ("gpulab:identity",): identity})
+    assert "gpulab:lifecycle.thrift" in found
+    assert not {"gpulab:network.nat", "gpulab:identity.database.kind"} & found.keys()
