@@ -48,7 +48,7 @@ def resources_of(text: str, name: str) -> list[Resource]:
             urn=step.urn,
             type=step.type,
             parent=step.parent,
-            custom=not is_component(step.type),
+            custom=not step.is_component,
             inputs=step.new or step.old or {},
         )
         for step in kept
@@ -75,7 +75,7 @@ def _resource(urn: str, raw: Mapping[str, Any], inputs: Mapping[str, Any]) -> Re
         urn=urn,
         type=raw["type"],
         parent=raw.get("parent") or "",
-        custom=bool(raw.get("custom", True)) and not is_component(raw["type"]),
+        custom=bool(raw.get("custom", not is_component(raw["type"]))),
         after=tuple(dict.fromkeys([*(raw.get("dependencies") or []), *([provider] if provider else [])])),
         inputs=inputs,
     )

@@ -14,7 +14,7 @@ import pytest
 from contracts.stateful import verdict
 from reports import preview
 from reports.comment import MARKER, comment
-from reports.danger import dangers, endangered, is_allowed
+from reports.danger import dangers, endangered, is_allowed, why
 from reports.fitting import LIMIT, Block, fitted
 from reports.idle_cost import idle_cost
 from reports.inputs import PreviewError
@@ -229,6 +229,13 @@ def test_of_all_that_the_platform_makes_it_is_known_whether_it_holds_data(name: 
     assert [
         one.type for one in steps if not is_component(one.type) and verdict(one.type, one.old or one.new) == "unknown"
     ] == []
+
+
+@pytest.mark.parametrize("type_", ["pinecone:index:PineconeIndex", "docker-build:index:Image"])
+def test_what_a_provider_manages_is_no_component_whatever_its_type_is_called(type_: str) -> None:
+    text = events(resource("delete", type_, "one", old={"type": type_, "custom": True, "inputs": {}}), END)
+    (step,) = endangered(read(text, "dev"))
+    assert "nobody has judged" in why(step)
 
 
 def test_a_component_holds_nothing_itself() -> None:
