@@ -252,7 +252,7 @@ def component_types(urn: str) -> list[str]:
 
 
 def is_component(type_: str) -> bool:
-    """Whether resources of a type may be components: their modules are `index`, as those of a few providers' own are."""
+    """Whether resources of a type may be components: their modules are `index`, as those of a few providers are."""
     return bool(re.fullmatch(r"[\w-]+:index:[A-Z]\w*", type_))
 
 

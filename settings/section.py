@@ -133,7 +133,7 @@ class Section(BaseModel):
                 for details in error.errors(include_url=False)
                 if details["loc"] not in [(meant,) for meant in mistyped.values()]  # another key may have been meant
             ]
-            section = cls._of_valid_fields(valid)
+            section = cls._of_valid_fields(valid, complete)
         finally:
             reading.valid.pop()
         for check in cls._rules():
@@ -165,9 +165,10 @@ class Section(BaseModel):
                 yield (info.alias or name,), f"must not repeat an entry: {', '.join(twice)} is there more than once"
 
     @classmethod
-    def _of_valid_fields(cls, valid: dict[str, Any]) -> Section:
+    def _of_valid_fields(cls, valid: dict[str, Any], given: Any) -> Section:
         """A section that lacks the attributes whose values are wrong."""
-        section = cls.model_construct(**valid)
+        names = {name for name, info in cls.model_fields.items() if isinstance(given, dict) and info.alias in given}
+        section = cls.model_construct(names, **valid)
         for name in cls.model_fields.keys() - valid.keys():
             vars(section).pop(name, None)
         return section

@@ -125,7 +125,7 @@ def test_command_prints_every_mistake_for_the_day_asked(tmp_path, capsys):
     assert main([str(tmp_path / "Pulumi.lab.yaml"), "--today", "2026-06-02"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "gpulab:lifecycle.expires: is over" in said.err
+    assert "gpulab:lifecycle.expires: has passed" in said.err
 
 
 def test_schema_file_is_up_to_date():
