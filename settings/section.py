@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from settings.values import DISTINCT, repeated
@@ -184,9 +185,14 @@ class Section(BaseModel):
         return meant
 
     @classmethod
+    def by_key(cls) -> dict[str, FieldInfo]:
+        """The section's fields by their keys, as the stack file spells them."""
+        return {info.alias or name: info for name, info in cls.model_fields.items()}
+
+    @classmethod
     def known_keys(cls) -> list[str]:
         """The section's keys as the stack file spells them."""
-        return [info.alias or name for name, info in cls.model_fields.items()]
+        return list(cls.by_key())
 
     @classmethod
     def _in_plain_words(cls, details: ErrorDetails, given: Any, facts: Facts) -> InitErrorDetails:
@@ -215,8 +221,7 @@ class Section(BaseModel):
 
     @classmethod
     def _description(cls, path: Path) -> str:
-        infos = {info.alias: info for info in cls.model_fields.values()}
-        return infos[str(path[-1])].description or ""
+        return cls.by_key()[str(path[-1])].description or ""
 
 
 def _without_marks(path: Path) -> Path:

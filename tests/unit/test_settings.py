@@ -24,6 +24,7 @@ from settings.values import seconds
 
 PRIVATE = [ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 TODAY = datetime.date(2026, 6, 1)
+OLD_IMAGE = {"family": "AL2023", "alias": "al2023@v20260501"}
 STACK: dict[str, Any] = {
     "aws:region": "us-east-1",
     "gpulab:owner": "ml-platform@example.com",
@@ -424,7 +425,7 @@ def test_thrift_in_production_is_the_only_mistake_that_it_makes():
         ),
         # A family that images know and the catalogue does not: one mistake, and no advice about images.
         (
-            {"families": ["g7"], "gpus": {"min": 1, "max": 8}, "ami": {"family": "AL2023", "alias": "al2023@v20260501"}},
+            {"families": ["g7"], "gpus": {"min": 1, "max": 1}, "ami": OLD_IMAGE},
             {"families[0]": "is in no instance type of the catalogue: AWS has it, and a newer release of gpulab may"},
         ),
     ],
