@@ -16,11 +16,6 @@ def is_expired(stack: str, today: datetime.date) -> bool:
     return found.kind == "lab" and found.expires is not None and today > found.expires
 
 
-def today() -> datetime.date:
-    """The day, as the stack files count it."""
-    return datetime.datetime.now(datetime.UTC).date()
-
-
 def lifecycle(stack: str) -> Lifecycle:
     """The section of the stack's file. Raises StepFailed where it is wrong."""
     return stack_of(stack).lifecycle

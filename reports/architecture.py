@@ -17,7 +17,7 @@ from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .inputs import PreviewError, text_or_state
+from .inputs import PreviewError, text_or_state, write
 from .previews import name_of
 from .resources import Resource, resources_of
 
@@ -176,12 +176,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = text_or_state(options.source, options.stack)
         drawing = picture(resources_of(text, options.stack), options.stack)
+        if options.output:
+            write(options.output, drawing)
     except PreviewError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
-    if options.output:
-        options.output.write_text(drawing, encoding="utf-8")
-    else:
+    if not options.output:
         sys.stdout.write(drawing)
     return OK
 

@@ -33,7 +33,7 @@ def resources_of(text: str, name: str) -> list[Resource]:
     document = parsed(text, name)
     if isinstance(document, dict):
         if "deployment" in document:
-            return list(_of_state(document["deployment"] or {}))
+            return list(_of_state(document["deployment"] or {}, name))
         plan = document.get("plan", document)
         if isinstance(plan, dict) and "resourcePlans" in plan:
             return list(_of_plan(plan["resourcePlans"] or {}))
@@ -55,8 +55,10 @@ def resources_of(text: str, name: str) -> list[Resource]:
     ]
 
 
-def _of_state(deployment: Mapping[str, Any]) -> Iterator[Resource]:
-    for one in deployment.get("resources") or []:
+def _of_state(deployment: Mapping[str, Any], name: str) -> Iterator[Resource]:
+    for number, one in enumerate(deployment.get("resources") or []):
+        if not {"type", "urn"} <= one.keys():
+            raise PreviewError(f"{name}: resource {number} of the state lacks its type or urn: export the state anew")
         if one["type"] != _STACK and not one.get("delete"):
             yield _resource(one["urn"], one, one.get("inputs") or {})
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
+from settings.addresses import VPC_RANGES
 from settings.cidr import LARGEST_VPC_PREFIX, SMALLEST_VPC_PREFIX, zone_subnets
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Check, RetentionDays, matching, without_default
@@ -32,11 +33,7 @@ ENDPOINTS_WITHOUT_NAT = (
 S3 is not among them: it always has a gateway endpoint.
 """
 
-# RFC 1918, and RFC 6598, which AWS takes for VPCs too.
-_PRIVATE = [
-    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-]
-_SHARED = _PRIVATE[-1]
+_SHARED = VPC_RANGES[-1]
 
 
 def _cidr(text: str) -> str:
@@ -53,8 +50,8 @@ def _cidr(text: str) -> str:
         raise ValueError(f"is too {size} a range: it must be /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}")
     if interface.ip != network.network_address:
         raise ValueError(f"has host bits set: write {network}")
-    if not any(network.subnet_of(private) for private in _PRIVATE):
-        raise ValueError(f"is public: take a range of {', '.join(map(str, _PRIVATE))}")
+    if not any(network.subnet_of(private) for private in VPC_RANGES):
+        raise ValueError(f"is public: take a range of {', '.join(map(str, VPC_RANGES))}")
     return str(network)
 
 

@@ -100,3 +100,11 @@ def test_facts_that_are_old_are_named_with_where_to_look():
 def test_no_fact_is_old_today():
     """Fails in a night of its own accord: then look up what it names, and renew contracts/aws/eks-versions.json."""
     assert list(eks.stale(KUBERNETES_VERSIONS[-1], eks.today())) == []
+
+
+def test_a_day_that_is_none_ends_the_program_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("GPULAB_TODAY", "2026-11-31")
+    with pytest.raises(SystemExit) as end:
+        eks.today()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("GPULAB_TODAY: 2026-11-31 is no day such as")

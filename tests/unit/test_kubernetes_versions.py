@@ -51,6 +51,13 @@ def test_the_command_prints_warnings_and_holds_none_against_a_stack(tmp_path, ca
     assert f"warning: {KEY}: Kubernetes 1.34 leaves" in capsys.readouterr().err
 
 
+def test_the_command_takes_the_day_that_everything_takes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GPULAB_TODAY", "2031-01-01")
+    checked(tmp_path, "1.36", "2026-11-30")
+    assert main([str(tmp_path / "Pulumi.test.yaml")]) == 1
+    assert "has passed (today is 2031-01-01)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("version", "ended"), [("1.32", "2026-03-23"), ("1.33", "2026-07-29")])
 def test_versions_that_left_standard_support_are_refused_with_the_reason(tmp_path, version, ended):
     with pytest.raises(settings.SettingsError, match=f"EKS's standard support until {ended}.* 0.60 USD an hour"):

@@ -312,6 +312,11 @@ class TestExpired:
         assert expired.main() == 0
         assert json.loads(bench.outputs["stacks"]) == ["dev"]
 
+    def test_the_day_is_that_of_everything_else(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GPULAB_TODAY", "2099-01-01")
+        assert expired.main() == 0
+        assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
     def test_production_never_expires_whatever_its_file_says(self, bench: Bench) -> None:
         path = Path("Pulumi.prod.yaml")
         text = path.read_text(encoding="utf-8")
