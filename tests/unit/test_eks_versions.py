@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import re
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,10 @@ def test_a_day_that_is_none_ends_the_program_with_a_sentence(monkeypatch, capsys
         eks.today()
     assert end.value.code == 2
     assert capsys.readouterr().err.startswith("GPULAB_TODAY: 2026-11-31 is no day such as")
+
+
+def test_the_documentation_has_the_days_of_the_versions_that_stacks_may_have():
+    text = (Path(__file__).parents[2] / "docs" / "upgrades.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (1\.\d+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    known = [eks.versions()[version] for version in KUBERNETES_VERSIONS]
+    assert rows == [(one.name, str(one.standard_until), str(one.extended_until)) for one in known]

@@ -18,6 +18,7 @@ import settings
 from settings.cluster import LONGEST_ROLE_SUFFIX, NAME_LIMIT
 from settings.disruption import MaintenanceWindow
 from settings.instance_choice import LAB_PRICE
+from settings.loading import load_what_goes
 from settings.network import ENDPOINTS_WITHOUT_NAT
 from settings.section import nearest
 from settings.values import seconds
@@ -253,6 +254,8 @@ def test_garbage_in_any_place_is_refused_or_accepted_and_never_a_crash(data):
     at[key] = data.draw(json_values)
     with contextlib.suppress(settings.SettingsError):
         settings.load(as_config(stack), stack="dev", today=TODAY)
+    with contextlib.suppress(settings.SettingsError):
+        load_what_goes(as_config(stack), stack="dev")
 
 
 @given(
