@@ -7,6 +7,7 @@ import datetime
 import operator
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -22,7 +23,7 @@ _NOTHING_WRITTEN = AsWritten()
 _WHAT_GOES = operator.attrgetter(
     *("lifecycle.kind", "lifecycle.expires", "lifecycle.unlock", "lifecycle.park_at_night"),
     *("cluster.name", "cluster.system_nodes.count", "storage.retain", "storage.homes", "ingress.domain"),
-    *("identity", "hub", "teams"),
+    *("identity", "hub"),
 )
 """What ends or parks a stack, or looks for what is left of it, needs of its file."""
 
@@ -48,13 +49,14 @@ def load_what_goes(config: Mapping[str, str], *, stack: str, written: AsWritten 
     """The settings of a stack for what ends or parks it, whatever the day, and whatever else is wrong in its file.
 
     A stack file that a newer release refuses keeps no stack alive. Sections with mistakes lack the attributes that are
-    wrong; sections that are wrong altogether are None. Raises SettingsError where what is needed for that is wrong.
+    wrong; sections that are wrong altogether are None, and teams none. Raises SettingsError where what is needed for it
+    is wrong.
     """
     region, settings, _ = _read(config, stack, written, Reading(Facts(stack=stack), lenient=True))
     if settings is None or not region or not _says_what_goes(settings):
         _, _, mistakes = _read(config, stack, written, Reading(Facts(stack=stack)))
         raise SettingsError(stack, mistakes)
-    sections = {name: getattr(settings, name, None) for name in StackSettings.model_fields}
+    sections: dict[str, Any] = {**dict.fromkeys(StackSettings.model_fields), "teams": {}, **vars(settings)}
     return Settings(region=region, stack=stack, **sections)
 
 

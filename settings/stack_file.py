@@ -277,9 +277,10 @@ class _PulumiLoader(yaml.SafeLoader):
         text = self.construct_scalar(node)
         match = _TIMESTAMP.fullmatch(text)
         assert match is not None  # it was resolved by that
-        *numbers, fraction, zone = match.group(1, 2, 3, 5, 6, 7, 8, 9)
+        year, month, day, hour, minute, second = (int(number or 0) for number in match.group(1, 2, 3, 5, 6, 7))
+        fraction, zone = match.group(8, 9)
         try:
-            moment = datetime.datetime(*(int(number or 0) for number in numbers))  # noqa: DTZ001 (the zone is a text)
+            moment = datetime.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 (the zone is a text)
         except ValueError:  # no day of the calendar: the engine leaves it as it is
             return text
         fraction = (fraction or "").replace(",", ".").rstrip("0").rstrip(".")

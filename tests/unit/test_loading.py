@@ -35,6 +35,7 @@ def test_a_file_without_mistakes_says_the_same_as_always():
         ('version: "1.36"', 'verson: "1.36"\n    name: ours'),
         ("gpulab:owner:", "gpulab:ownr:"),
         ("gpulab:nodePools:", "gpulab:storage: {retain: true, efs: 7}\n  gpulab:nodePools:"),
+        ("gpulab:nodePools:", "gpulab:teams: {Not_A_Name: {}}\n  gpulab:nodePools:"),
         ("gpulab:nodePools:", "gpulab:teams: {research: {quota: {cpu: none}}}\n  gpulab:nodePools:"),
     ],
 )
@@ -43,6 +44,7 @@ def test_mistakes_elsewhere_keep_nobody_from_ending_a_stack(tmp_path, old, new):
     assert found.lifecycle.expires is not None
     assert found.cluster.name == ("ours" if "ours" in new else "gpulab-lab")
     assert found.storage.retain is ("retain" in new)
+    assert set(found.teams) <= {"research"}
 
 
 @pytest.mark.parametrize(
