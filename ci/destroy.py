@@ -13,9 +13,10 @@ import sys
 
 from ci import actions, interrupted, parking, pulumi
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired, today
+from ci.lifecycle import is_expired
 from ci.stacks import known
 from ci.up import report
+from contracts.eks import today
 
 
 def may_go(stack: str, *, confirmed: str, scheduled: bool, day: datetime.date) -> None:

@@ -7,8 +7,9 @@ import sys
 
 from ci import actions
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired, today
+from ci.lifecycle import is_expired
 from ci.stacks import stacks
+from contracts.eks import today
 
 
 def main() -> int:

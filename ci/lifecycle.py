@@ -11,25 +11,19 @@ from settings import Lifecycle, Settings, SettingsError, StackFileError
 
 
 def is_expired(stack: str, today: datetime.date) -> bool:
-    """Whether a stack is a lab whose last day is over. Raises StepFailed for a stack file that is wrong."""
-    expires = lifecycle(stack).expires
-    return expires is not None and today > expires
-
-
-def today() -> datetime.date:
-    """The day, as the stack files count it."""
-    return datetime.datetime.now(datetime.UTC).date()
+    """Whether a stack is a lab whose last day is over. Raises StepFailed where the file can't tell."""
+    found = lifecycle(stack)
+    return found.kind == "lab" and found.expires is not None and today > found.expires
 
 
 def lifecycle(stack: str) -> Lifecycle:
-    """The section of the stack's file. Raises StepFailed for a file that is wrong."""
+    """The section of the stack's file. Raises StepFailed where it is wrong."""
     return stack_of(stack).lifecycle
 
 
 def stack_of(stack: str) -> Settings:
-    """What the stack's file says. Raises StepFailed for a file that is wrong."""
+    """What the stack's file says, whatever else is wrong in it. Raises StepFailed where that can't be told."""
     try:
-        # Checked for the first of all days, on which no lab has expired: that alone is no mistake here.
-        return settings.check_stack_file(Path(f"Pulumi.{stack}.yaml"), stack, datetime.date.min)
+        return settings.read_what_goes(Path(f"Pulumi.{stack}.yaml"), stack)
     except (SettingsError, StackFileError) as error:
         raise StepFailed(str(error)) from None

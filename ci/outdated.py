@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from contracts import eks
+
 from . import actions, pins
 from .pins import IMAGES, Pin
 from .registries import Registries, Unreachable, is_newer, python_newest
@@ -133,7 +135,7 @@ def main(arguments: Sequence[str] | None = None, registries: Registries | None =
     parser = argparse.ArgumentParser(prog="python -m ci.outdated", description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the digests of images into contracts/images.json")
     given = parser.parse_args(arguments)
-    wanted, today = pins.all_pins(), datetime.datetime.now(datetime.UTC).date()
+    wanted, today = pins.all_pins(), eks.today()
     found = ask(registries or Registries(), wanted)
     recorded = {tag: one["digest"] for tag, one in json.loads(file.read_text(encoding="utf-8"))["digests"].items()}
     listed = [*lines(wanted, found, recorded), *contract_lines(pins.contract_dates(), today)]

@@ -18,7 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return step(
         arguments,
         Parking.park,
-        "## {stack} is parked\n\n`python -m ci.unpark {stack}` wakes it, in about ten minutes.\n",
+        program="ci.park",
+        does="Puts a lab to sleep: notebooks end, nodes go, databases stop.",
+        summary="## {stack} is parked\n\n`python -m ci.unpark {stack}` wakes it, in about ten minutes.\n",
     )
 
 

@@ -7,8 +7,9 @@ account and the cluster, and none of it in the state: a parked stack is woken be
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -212,14 +213,20 @@ def parking(stack: str) -> Parking:
     return Parking(found, session, lambda: reached(session, found.cluster.name))
 
 
-def step(arguments: Sequence[str] | None, act: Callable[[Parking], None], summary: str) -> int:
+def step(
+    arguments: Sequence[str] | None, act: Callable[[Parking], None], *, program: str, does: str, summary: str
+) -> int:
     """Acts on the lab that the command line names, or $STACK, and returns the exit status of the workflow's step.
 
-    `summary` is what is said after it; `{stack}` stands for the lab's name.
+    `program` and `does` are for `--help`; `summary` is what is said after it, with `{stack}` for the lab's name.
     """
-    named = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=does)
+    parser.add_argument("stack", metavar="STACK", nargs="?", default=os.environ.get("STACK"), help="the lab's name")
+    named = parser.parse_args(arguments).stack
+    if not named:
+        parser.error("name the lab, or set STACK")
     try:
-        stack = known(named[0] if named else actions.required("STACK"))
+        stack = known(named)
         asked(lambda: act(parking(stack)))
     except StepFailed as failed:
         actions.error(str(failed))

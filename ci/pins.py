@@ -136,10 +136,12 @@ def node_images(project: Path) -> Iterator[Pin]:
 
 
 def contract_dates() -> Mapping[str, date]:
-    """When the facts of contracts were looked up, by file, for those that say so."""
+    """When the facts of contracts were looked up, by file, and by part where each has its own date."""
     found = {}
     for path in sorted((PROJECT / "contracts").rglob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document.get("date"), str):
-            found[str(path.relative_to(PROJECT))] = date.fromisoformat(document["date"])
+        parts = {f" ({name})": part for name, part in document.items() if isinstance(part, dict) and "source" in part}
+        for name, part in {"": document, **parts}.items():
+            if isinstance(part.get("date"), str):
+                found[f"{path.relative_to(PROJECT)}{name}"] = date.fromisoformat(part["date"])
     return found

@@ -11,8 +11,9 @@ import sys
 
 from ci import actions
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired, lifecycle, today
+from ci.lifecycle import is_expired, lifecycle
 from ci.stacks import known, stacks
+from contracts.eks import today
 
 
 def main() -> int:

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from ci import actions
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired, today
+from ci.lifecycle import is_expired
+from contracts.eks import today
 
 # What Pulumi takes as a stack's name (a pull request brings the file, and so the name).
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

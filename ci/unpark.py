@@ -14,7 +14,13 @@ from ci.parking import Parking, step
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the step and returns its exit status."""
-    return step(arguments, Parking.wake, "## {stack} is awake\n")
+    return step(
+        arguments,
+        Parking.wake,
+        program="ci.unpark",
+        does="Wakes a lab that sleeps, in about ten minutes.",
+        summary="## {stack} is awake\n",
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USERNAME = "keycloak"
 PORT = 5432
-# Sessions, people and realms are small text: characters that no connection string and no shell minds.
+# Letters and digits only, so nothing needs escaping.
 PASSWORD_LENGTH = 40
 
 POSTGRES = "17"

@@ -20,8 +20,7 @@ from components.team_names import HUB_NAMESPACE, PULL_SECRET
 from settings.allocatable import memory_for_pods, vcpu_for_pods
 from settings.gpu_shares import shares
 from settings.profiles import gpu_request
-from settings.storage import ROLES
-from settings.team_names import namespace_of
+from settings.team_names import ROLES, namespace_of
 from settings.values import seconds
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from components.realm_flows import BROWSER_FLOW, authentication_flows, authentic
 from components.realm_people import initial_password, people
 from components.realm_providers import federation, identity_provider_mappers, identity_providers
 from components.realm_secrets import client_secret, placeholder, provider_secret
-from settings.identity_values import ROLES
+from settings.team_names import ROLES
 
 if TYPE_CHECKING:
     from settings import Identity

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.realm_secrets import client_secret, placeholder
 from settings.identity import KUBERNETES_CLIENT, OWN_CLIENTS
-from settings.identity_values import ROLES
+from settings.team_names import ROLES
 
 if TYPE_CHECKING:
     from components.realm import Addresses

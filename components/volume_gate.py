@@ -172,7 +172,7 @@ def left_message(left: Sequence[LeftVolume], seconds: float) -> str:
 def unreachable_message(failure: str | None) -> str:
     """What to do when nobody answers."""
     return (
-        f"Whether PersistentVolumes are left can't be seen: the API server does not answer ({failure}). Run "
+        f"Cannot check for remaining PersistentVolumes: the API server does not answer ({failure}). Run "
         f"`pulumi destroy` where it can be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true "
         "(docs/destroy.md), and look in EC2 for volumes with the tag kubernetes.io/created-for/pvc/name."
     )

@@ -101,8 +101,8 @@ def persistent_volume(namespace: str, volume: TeamVolume, handle: Any) -> dict[s
     """The metadata and spec of the PersistentVolume, for the claim of the same volume alone.
 
     `handle` is what `volume_handle` gives. The driver knows no ReadOnlyMany (kubernetes-sigs/aws-efs-csi-driver, issue
-    972): what makes the volume read-only is the mount option. It encrypts in transit by itself. With the claim goes no
-    data.
+    972): what makes the volume read-only is the mount option. It encrypts in transit by itself. Deleting
+    the claim deletes no data.
     """
     return {
         "metadata": {"name": persistent_volume_name(namespace, volume)},

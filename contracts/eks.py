@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -74,9 +75,16 @@ class Version:
 
 
 def today() -> datetime.date:
-    """Today (UTC), by which all of this is judged; GPULAB_TODAY (YYYY-MM-DD) stands in for it."""
+    """Today (UTC), by which all of this is judged; GPULAB_TODAY (YYYY-MM-DD) stands in for it.
+
+    Ends the program with exit status 2 where that is no day: nothing else can be judged then.
+    """
     given = os.environ.get("GPULAB_TODAY")
-    return datetime.date.fromisoformat(given) if given else datetime.datetime.now(datetime.UTC).date()
+    try:
+        return datetime.date.fromisoformat(given) if given else datetime.datetime.now(datetime.UTC).date()
+    except ValueError:
+        print(f"GPULAB_TODAY: {given} is no day such as 2027-06-30: correct it, or unset it", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 @cache

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 

@@ -17,8 +17,8 @@ from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .inputs import PreviewError, text_or_state
-from .previews import is_component, name_of
+from .inputs import PreviewError, text_or_state, write
+from .previews import name_of
 from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
@@ -40,12 +40,12 @@ def picture(resources: Sequence[Resource], stack: str) -> str:
         by_parent.setdefault(one.parent if one.parent in urns else "", []).append(one)
     roots = by_parent.get("", [])
     title = f"Stack {stack}: {len(resources)} resources"
-    if len(roots) == 1 and is_component(roots[0].type):
+    if len(roots) == 1 and not roots[0].custom:
         root = _component(roots[0], by_parent, top=True)
         root.title = f"{root.title} {name_of(roots[0].urn)}: stack {stack}, {len(resources)} resources"
     else:
-        boxes = [_component(one, by_parent) for one in roots if is_component(one.type)]
-        others = [one for one in roots if not is_component(one.type)]
+        boxes = [_component(one, by_parent) for one in roots if not one.custom]
+        others = [one for one in roots if one.custom]
         root = Box(title=title, lines=_lines(others), inside=boxes, colour="outer")
     return svg(root, title)
 
@@ -57,8 +57,8 @@ def _component(component: Resource, by_parent: Mapping[str, Sequence[Resource]],
 def _alike(components: Sequence[Resource], by_parent: Mapping[str, Sequence[Resource]], *, top: bool = False) -> Box:
     """The box of a component, or of several of one type: what they have is much the same, and drawn once."""
     children = [one for component in components for one in by_parent.get(component.urn, [])]
-    inner = [one for one in children if is_component(one.type)]
-    own = [one for one in children if not is_component(one.type)]
+    inner = [one for one in children if not one.custom]
+    own = [one for one in children if one.custom]
     for one in own:  # a resource may have children too
         own = [*own, *by_parent.get(one.urn, [])]
     # A component of a provider's own, or a small one, is no box of its own: it says what is in it.
@@ -82,7 +82,7 @@ def _is_small(one: Resource, parent: Resource, by_parent: Mapping[str, Sequence[
 def _all_resources(component: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> list[Resource]:
     found = []
     for one in by_parent.get(component.urn, []):
-        found += [] if is_component(one.type) else [one]
+        found += [one] if one.custom else []
         found += _all_resources(one, by_parent)
     return found
 
@@ -176,12 +176,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = text_or_state(options.source, options.stack)
         drawing = picture(resources_of(text, options.stack), options.stack)
+        if options.output:
+            write(options.output, drawing)
     except PreviewError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
-    if options.output:
-        options.output.write_text(drawing, encoding="utf-8")
-    else:
+    if not options.output:
         sys.stdout.write(drawing)
     return OK
 

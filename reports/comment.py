@@ -11,7 +11,7 @@ from .danger import Danger, dangers, is_allowed, why
 from .fitting import Block, fitted
 from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
 from .pool_cost import AtLimits, PoolCost, pool_costs
-from .previews import CHANGES, Preview, Step, Violation, is_component
+from .previews import CHANGES, Preview, Step, Violation
 from .property_changes import code, property_changes
 from .support import support_notices
 
@@ -265,7 +265,7 @@ def _changes_block(op: str, steps: Sequence[Step]) -> Block:
 
 
 def _order(step: Step) -> tuple[bool, str, str]:
-    return not is_component(step.type), step.type, step.name
+    return not step.is_component, step.type, step.name
 
 
 def _change_row(step: Step, component: str) -> str:

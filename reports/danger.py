@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from contracts.stateful import Verdict, verdict
 from policies.reading.resources import at
 
-from .previews import UNKNOWN, Preview, Step, is_component
+from .previews import UNKNOWN, Preview, Step
 from .property_changes import parts_of, value_at
 
 _TAKING = ("replace", "delete")
@@ -118,14 +118,14 @@ def shortest_name(step: Step, among: Iterable[Step]) -> str:
 
 
 def _verdict(step: Step) -> Verdict:
-    return "none" if is_component(step.type) else verdict(step.type, step.old or step.new)
+    return "none" if step.is_component else verdict(step.type, step.old or step.new)
 
 
 class _Causes:
     """Finds why a resource goes: because another does, whose ID it has, or whose namespace it is in."""
 
     def __init__(self, preview: Preview) -> None:
-        gone = [step for step in preview.steps if step.op in _TAKING and not is_component(step.type)]
+        gone = [step for step in preview.steps if step.op in _TAKING and not step.is_component]
         self._providers = {step.type: step for step in gone if step.type.startswith(_PROVIDER)}
         # More than one may have an ID: that of a file system is its policy's too.
         self._by_id: dict[str, list[Step]] = {}

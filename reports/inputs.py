@@ -27,6 +27,14 @@ def text_of(path: str, name: str) -> str:
     return decoded(raw, f"{name}: {path}")
 
 
+def write(path: Path, text: str) -> None:
+    """Writes a report. Raises PreviewError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PreviewError(f"{path}: can't be written: {error.strerror}") from None
+
+
 def decoded(raw: bytes, what: str) -> str:
     """A text in UTF-8, UTF-16 or UTF-32, with a byte order mark or without. Raises PreviewError.
 

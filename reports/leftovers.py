@@ -291,12 +291,11 @@ def add_endpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def stack_settings(given: str) -> Settings:
-    """The settings of a stack, by its name or its file."""
+    """What a stack's file says, by its name or its file, whatever else is wrong in it."""
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):
         path = Path(f"Pulumi.{given}.yaml")
-    # A lab that has expired is just what has to be looked for: on that day none has.
-    return settings.check_stack_file(path, path.stem.removeprefix("Pulumi."), datetime.date.min)
+    return settings.read_what_goes(path, path.stem.removeprefix("Pulumi."))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .comment import comment
 from .danger import Danger, dangers, endangered, is_allowed, is_named, shortest_name, why
-from .inputs import PreviewError, text_of
+from .inputs import PreviewError, text_of, write
 from .previews import Preview, Step, read
 
 OK, SPEAKS_AGAINST, UNREADABLE = 0, 1, 2
@@ -32,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             previews.append(read(text_of(path, name), name))
         for one in options.allow:
             _check_allowed(one, previews)
+        text = comment(previews, options.allow)
+        if options.output:
+            write(options.output, text)
     except PreviewError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
-    text = comment(previews, options.allow)
-    if options.output:
-        options.output.write_text(text, encoding="utf-8")
-    else:
+    if not options.output:
         sys.stdout.write(text)
     against = [reason for preview in previews for reason in _reasons(preview, options.allow)]
     for reason in against:

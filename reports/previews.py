@@ -53,6 +53,13 @@ class Step:
     """A destroy leaves it in the cloud."""
     id: str = ""
     """The provider's name for what is there now."""
+    custom: bool = False
+    """The engine says that a provider manages it."""
+
+    @property
+    def is_component(self) -> bool:
+        """Whether it is a component, which is nothing itself but what is in it."""
+        return not self.custom and is_component(self.type)
 
     @property
     def name(self) -> str:
@@ -116,6 +123,7 @@ class _Written(BaseModel):
 class _State(_Written):
     type: str = ""
     id: str | None = None
+    custom: bool = False
     parent: str | None = None
     retain_on_delete: bool = False
     inputs: dict[str, Any] | None = None
@@ -201,6 +209,7 @@ class _Reading:
             forcing=tuple(sorted(raw.forcing or ())),
             retained=old.retain_on_delete if old else False,
             id=(old.id if old else None) or "",
+            custom=state.custom,
         )
 
     def noted(self) -> list[Step]:
@@ -243,7 +252,7 @@ def component_types(urn: str) -> list[str]:
 
 
 def is_component(type_: str) -> bool:
-    """Whether resources of a type are components: their modules are `index`, those of providers' own hardly ever."""
+    """Whether resources of a type may be components: their modules are `index`, as those of a few providers are."""
     return bool(re.fullmatch(r"[\w-]+:index:[A-Z]\w*", type_))
 
 

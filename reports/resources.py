@@ -33,7 +33,7 @@ def resources_of(text: str, name: str) -> list[Resource]:
     document = parsed(text, name)
     if isinstance(document, dict):
         if "deployment" in document:
-            return list(_of_state(document["deployment"] or {}))
+            return list(_of_state(document["deployment"] or {}, name))
         plan = document.get("plan", document)
         if isinstance(plan, dict) and "resourcePlans" in plan:
             return list(_of_plan(plan["resourcePlans"] or {}))
@@ -48,15 +48,17 @@ def resources_of(text: str, name: str) -> list[Resource]:
             urn=step.urn,
             type=step.type,
             parent=step.parent,
-            custom=not is_component(step.type),
+            custom=not step.is_component,
             inputs=step.new or step.old or {},
         )
         for step in kept
     ]
 
 
-def _of_state(deployment: Mapping[str, Any]) -> Iterator[Resource]:
-    for one in deployment.get("resources") or []:
+def _of_state(deployment: Mapping[str, Any], name: str) -> Iterator[Resource]:
+    for number, one in enumerate(deployment.get("resources") or []):
+        if not {"type", "urn"} <= one.keys():
+            raise PreviewError(f"{name}: resource {number} of the state lacks its type or urn: export the state anew")
         if one["type"] != _STACK and not one.get("delete"):
             yield _resource(one["urn"], one, one.get("inputs") or {})
 
@@ -75,7 +77,7 @@ def _resource(urn: str, raw: Mapping[str, Any], inputs: Mapping[str, Any]) -> Re
         urn=urn,
         type=raw["type"],
         parent=raw.get("parent") or "",
-        custom=bool(raw.get("custom", True)) and not is_component(raw["type"]),
+        custom=bool(raw.get("custom", not is_component(raw["type"]))),
         after=tuple(dict.fromkeys([*(raw.get("dependencies") or []), *([provider] if provider else [])])),
         inputs=inputs,
     )

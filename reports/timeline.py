@@ -18,7 +18,7 @@ from typing import Any
 from contracts.durations import duration
 
 from .gantt import Bar, gantt
-from .inputs import PreviewError, text_or_state
+from .inputs import PreviewError, text_or_state, write
 from .previews import component_types, name_of
 from .resources import Resource, resources_of
 
@@ -208,11 +208,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = text_or_state(options.source, options.stack)
         line = timeline(read(text, options.stack))
+        if options.output:
+            write(options.output, drawing(line, options.stack))
     except PreviewError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
-    if options.output:
-        options.output.write_text(drawing(line, options.stack), encoding="utf-8")
     sys.stdout.write(described(line, options.stack))
     return OK
 

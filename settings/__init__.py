@@ -12,12 +12,13 @@ from settings.hub import Hub
 from settings.identity import Identity
 from settings.ingress import Ingress
 from settings.lifecycle import Lifecycle
+from settings.loading import load
 from settings.network import Network
 from settings.node_pools import NodePool
 from settings.profiles import Profile
 from settings.section import Mistake, SettingsError
-from settings.stack import Settings, load
-from settings.stack_file import StackFileError, as_written, check_stack_file, read_stack_file
+from settings.stack import Settings
+from settings.stack_file import StackFileError, as_written, check_stack_file, read_stack_file, read_what_goes
 from settings.storage import Storage
 from settings.teams import Team
 
@@ -41,4 +42,5 @@ __all__ = [
     "check_stack_file",
     "load",
     "read_stack_file",
+    "read_what_goes",
 ]

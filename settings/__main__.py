@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from contracts import eks
 from settings import SettingsError, StackFileError, check_stack_file
 
 
@@ -28,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--today",
         type=_day,
-        default=datetime.datetime.now(tz=datetime.UTC).date(),
-        help="the day to check it for, YYYY-MM-DD",
+        default=eks.today(),
+        help="the day to check it for, YYYY-MM-DD (default: today, UTC)",
     )
     options = parser.parse_args(arguments)
     stack = options.file.stem.removeprefix("Pulumi.")

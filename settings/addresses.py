@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-PRIVATE_RANGES = tuple(
-    ipaddress.IPv4Network(block)
-    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16")
+VPC_RANGES = tuple(
+    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
+"""What a VPC's addresses are of: RFC 1918, and RFC 6598, which AWS takes too."""
+
+PRIVATE_RANGES = (*VPC_RANGES, *(ipaddress.IPv4Network(block) for block in ("127.0.0.0/8", "169.254.0.0/16")))
 """Addresses that nobody comes from over the internet."""
 
 DOCUMENTATION_RANGES = tuple(

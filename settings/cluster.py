@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
 from contracts import eks, instance_types
 from settings.addresses import is_private, open_to
+from settings.kubernetes_versions import KUBERNETES_VERSIONS, policy_findings, version_findings
 from settings.section import Facts, Findings, Section, nearest, rule
 from settings.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
-
-KUBERNETES_VERSIONS = ("1.34", "1.35", "1.36")
-"""The versions that a stack may have, oldest first: those that the platform is tested with."""
 
 LONGEST_ROLE_SUFFIX = "-karpenter-controller"
 """What the longest name of an IAM role adds to the cluster's."""
@@ -95,11 +92,6 @@ def _principal(arn: str) -> str:
 
 
 Principal = Annotated[str, Check(_principal)]
-
-
-def _any_of(names: Sequence[str]) -> str:
-    *others, last = reversed(names)
-    return f"{', '.join(others)} or {last}"
 
 
 def _range(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -254,8 +246,8 @@ class Cluster(Section):
     upgrade_policy: Literal["STANDARD", "EXTENDED"] = Field(
         default=eks.EXTENDED,
         description="What EKS does when the version's standard support ends. STANDARD: it upgrades the cluster by "
-        "itself. EXTENDED: it bills extended support, six times the price. By default STANDARD in a lab, as long as "
-        "EKS takes it for the version, else EXTENDED.",
+        "itself. EXTENDED: it bills extended support, six times the price. By default STANDARD in a lab, EXTENDED in "
+        "production.",
         json_schema_extra=without_default,
     )
     administrators: Annotated[tuple[Principal, ...], DISTINCT, at_least_one("ARN")] = Field(
@@ -283,13 +275,11 @@ class Cluster(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Named after the stack by default. A lab pays for no extended support, unless its version is in it already.
+        """Named after the stack by default. A lab never pays for extended support unless its file asks for it.
 
         The system nodes' defaults depend on the lifecycle.
         """
-        version = eks.versions().get(str(given.get("version")))
-        extended = version and facts.today and not version.is_standard(facts.today)
-        upgrade_policy = eks.STANDARD if facts.production is False and not extended else eks.EXTENDED
+        upgrade_policy = eks.STANDARD if facts.production is False else eks.EXTENDED
         return {"name": f"gpulab-{facts.stack}", "upgradePolicy": upgrade_policy, "systemNodes": {}, **given}
 
     @property
@@ -297,43 +287,13 @@ class Cluster(Section):
         """The release of the image of the system nodes."""
         return self.system_nodes.release or eks.node_releases(self.version)[0]
 
-    def notice(self, today: datetime.date) -> str | None:
-        """What to say of the support of its version; None while there is nothing to say."""
-        notice = eks.versions()[self.version].notice(today, self.upgrade_policy)
-        return notice and f"{notice}. Upgrade to {eks.newer(self.version)}: docs/upgrades.md says how"
-
     @rule
     def _version_that_is_supported(self, facts: Facts) -> Findings:
-        if self.version in KUBERNETES_VERSIONS:
-            return
-        found = eks.versions().get(self.version)
-        if found and found.name < KUBERNETES_VERSIONS[0] and facts.today:
-            ends = "leaves" if found.is_standard(facts.today) else "left"
-            costs = f"{found.price(found.standard_until):.2f} USD an hour instead of {found.price(found.released):.2f}"
-            yield (
-                ("version",),
-                f"{ends} EKS's standard support on {found.standard_until}, from when on a control plane costs {costs}: "
-                f"must be {_any_of(KUBERNETES_VERSIONS)}. A cluster goes there one minor version at a time "
-                "(docs/upgrades.md)",
-            )
-        elif found and not eks.karpenter_runs_on(self.version):
-            yield (
-                ("version",),
-                "is not in the compatibility matrix of the pinned Karpenter, which would bring no nodes: must be "
-                f"{_any_of(KUBERNETES_VERSIONS)}",
-            )
-        else:
-            yield ("version",), f"must be a supported version of Kubernetes: {', '.join(KUBERNETES_VERSIONS)}"
+        yield from version_findings(self.version, facts.today)
 
     @rule
     def _upgrade_policy_that_eks_takes(self, facts: Facts) -> Findings:
-        found = eks.versions().get(self.version)
-        if found and facts.today and self.upgrade_policy == eks.STANDARD and not found.is_standard(facts.today):
-            yield (
-                ("upgradePolicy",),
-                f"can't be STANDARD, as {self.version} left standard support on {found.standard_until}: take a newer "
-                f"version, or EXTENDED, with which the control plane costs {found.price(facts.today):.2f} USD an hour",
-            )
+        yield from policy_findings(self.version, self.upgrade_policy, facts.today)
 
     @rule
     def _release_of_the_version(self, facts: Facts) -> Findings:

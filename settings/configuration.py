@@ -19,7 +19,7 @@ REGION_KEY = "aws:region"
 _OTHERS = ("eks", "kubernetes", "pulumi", "random")
 """Whose keys are not ours to judge: the engine's, and those of the providers of the program's packages."""
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATE = re.compile(r"\d{4}-\d\d?-\d")
 
 _EMPTY = ("", "{}")
 """The defaults of sections in Pulumi.yaml."""
@@ -207,9 +207,11 @@ def in_quotes(mistakes: Sequence[Mistake], plain: Mapping[str, Plain]) -> list[M
             why = "" if value.text == value.read else f", as the engine reads {value.read} without them"
             found[key] = [Mistake(key, f'{MUST_BE_TEXT}: write "{value.text}" in quotes{why}')]
         elif octal and known:
-            found[key] = [Mistake(key, f"{one.message}; {reads}") for one in known]
+            # What to write is what was meant.
+            meant = [re.sub(rf"\b{value.read}(?=[smh]\b)", octal[2], one.message) for one in known]
+            found[key] = [Mistake(key, f"{message}; {reads}") for message in meant]
         elif octal:
             found[key] = [Mistake(key, f"must have no zero before it, as {reads}: write {octal[1]}{octal[2]}")]
-        elif _DATE.fullmatch(value.text) and not known:
+        elif _DATE.match(value.text) and not known:
             found[key] = [Mistake(key, f'{MUST_BE_TEXT}: write "{value.text}" in quotes')]
     return [one for several in found.values() for one in several]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.identity import Identity
-from settings.rds import InstanceClass, class_problem
+from settings.rds import RDS_FIELDS, InstanceClass, class_problem, foreign_findings
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Duration, matching, seconds, whole, without_default
@@ -54,9 +54,15 @@ class HubDatabase(Section):
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
         """Production survives a zone and keeps a last snapshot."""
-        production = {"kind": "rds", "multiAz": True, "finalSnapshot": True} if facts.production else {}
-        complete = {**production, **given}
-        return {"size": _SMALLEST_RDS_GIB, **complete} if complete.get("kind") == "rds" else complete
+        complete = {"kind": "rds" if facts.production else "volume", **given}
+        if complete["kind"] != "rds":
+            return complete
+        production = {"multiAz": True, "finalSnapshot": True} if facts.production else {}
+        return {"size": _SMALLEST_RDS_GIB, **production, **complete}
+
+    @rule
+    def _keys_of_its_kind(self, facts: Facts) -> Findings:
+        yield from foreign_findings(self, self.kind, {"rds": RDS_FIELDS})
 
     @rule
     def _class_that_rds_has(self, facts: Facts) -> Findings:

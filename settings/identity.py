@@ -14,7 +14,7 @@ from pydantic import Field, StrictBool, StrictInt
 from settings.identity_providers import Ldap, Provider, Text
 from settings.identity_values import Email, GroupPath, HostName, Role, team_of
 from settings.ingress import Ingress
-from settings.rds import InstanceClass, class_problem
+from settings.keycloak_database import Database
 from settings.secret_reference import Secret
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Check, at_least_one, matching, repeated, whole, without_default
@@ -171,63 +171,6 @@ class SeedUser(Section):
         default=(), description="Roles in the whole platform, beside those of the groups."
     )
     groups: Annotated[tuple[GroupPath, ...], DISTINCT] = Field(default=(), description="Groups, /TEAM/ROLE.")
-
-
-class Database(Section):
-    """The PostgreSQL server that keeps people, passwords (hashed) and sessions."""
-
-    kind: Literal["rds", "cloudnative-pg"] = Field(
-        default="rds",
-        description="rds: Amazon RDS, the default. cloudnative-pg: in the cluster, on its volumes; the default with "
-        "lifecycle.thrift.",
-        json_schema_extra=without_default,
-    )
-    instance_class: InstanceClass = Field(
-        default="db.t4g.small",
-        description="rds: instance class; db.t4g.small by default, in production db.m7g.large.",
-        json_schema_extra=without_default,
-    )
-    storage: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(default=20, description="GiB to begin with.")
-    max_storage: Annotated[StrictInt, whole(20, 65536, "GiB")] | None = Field(
-        default=None, description="rds: GiB up to which storage grows by itself; none: it does not grow."
-    )
-    multi_az: StrictBool = Field(
-        default=False,
-        description="rds: a standby in another zone; by default in production alone.",
-        json_schema_extra=without_default,
-    )
-    backup_days: Annotated[StrictInt, whole(1, 35, "days")] = Field(
-        default=7, description="rds: days that daily backups are kept; any second of them can be restored."
-    )
-    final_snapshot: StrictBool = Field(
-        default=False,
-        description="rds: whether a destroy leaves a last snapshot; by default in production alone.",
-        json_schema_extra=without_default,
-    )
-    instances: Annotated[StrictInt, whole(1, 5)] = Field(
-        default=1,
-        description="cloudnative-pg: servers, one of which is written to; 1 by default, in production 3.",
-        json_schema_extra=without_default,
-    )
-
-    @classmethod
-    def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """Production survives a zone and keeps a last snapshot; a lab that is to cost little has no RDS."""
-        production = {"instanceClass": "db.m7g.large", "multiAz": True, "finalSnapshot": True, "instances": 3}
-        if facts.thrift:
-            return {"kind": "cloudnative-pg", **given}
-        return {**production, **given} if facts.production else given
-
-    @rule
-    def _class_that_rds_has(self, facts: Facts) -> Findings:
-        if self.kind == "rds" and (problem := class_problem(self.instance_class, facts.region)):
-            yield ("instanceClass",), problem
-
-    @rule
-    def _storage_that_grows(self, facts: Facts) -> Findings:
-        # RDS, "Managing capacity automatically": the limit is at least 10 % above what there is.
-        if self.max_storage is not None and self.max_storage * 10 < self.storage * 11:
-            yield ("maxStorage",), f"must be at least a tenth above storage, which is {self.storage} GiB"
 
 
 class Server(Section):

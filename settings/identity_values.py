@@ -7,11 +7,8 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from settings.section import nearest
-from settings.team_names import TEAM_PATTERN
+from settings.team_names import ROLES, TEAM_PATTERN
 from settings.values import Check, matching
-
-ROLES = ("administrator", "project-manager", "data-scientist", "developer")
-"""The realm's roles, and so the groups that each team has."""
 
 _HOST = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 

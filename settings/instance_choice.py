@@ -77,7 +77,8 @@ def fraction_findings(pool: NodePool) -> Findings:
     if pool.categories:
         left = list(instance_types().values())
         for key, keep in _conditions(pool):
-            left = left if key == "gpus" else [one for one in left if keep(one)]
+            # Too low a price leaves nothing by itself, which is said better.
+            left = left if key in ("gpus", _PRICE) else [one for one in left if keep(one)]
         if left and all(one.has_fraction for one in left):
             names = examples(one.name for one in left)
             yield ("sizes",) if pool.sizes else (), f"leaves only {names}, and each {_FRACTION}: take others, {_WHOLE}"
@@ -86,8 +87,9 @@ def fraction_findings(pool: NodePool) -> Findings:
 def image_findings(pool: NodePool) -> Findings:
     """Families that the pool names and whose GPUs its image does not drive: a node would register none, and stay."""
     system = pool.ami.family.lower()
+    known = {one.family for one in instance_types().values()}
     for name in pool.families:
-        if not node_images().drives(pool.ami.alias, name):
+        if name in known and not node_images().drives(pool.ami.alias, name):
             first = node_images().families[name].get(system)
             way_out = f"take {system}@{first} or later" if first else f"no image of {pool.ami.family} does, take AL2023"
             yield ("ami", "alias"), f"does not drive the GPUs of {name}: {way_out}, or leave the family out"
@@ -130,5 +132,8 @@ def _unknown(key: str, given: tuple[str, ...], known: set[str]) -> Findings:
     for index, name in enumerate(given):
         if name not in known:
             near = nearest(name, sorted(known))
-            hint = f'did you mean "{near}"?' if near else f"some that are known: {', '.join(sorted(known)[:20])}"
+            if key == "families" and name in node_images().families:
+                hint = "AWS has it, and a newer release of gpulab may know it; take another family"
+            else:
+                hint = f'did you mean "{near}"?' if near else f"some that are known: {', '.join(sorted(known)[:20])}"
             yield (key, index), f"is in no instance type of the catalogue: {hint}"

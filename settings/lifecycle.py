@@ -43,7 +43,8 @@ class Lifecycle(Section):
 
     def told(self, facts: Facts) -> Facts:
         """Later sections have other defaults in production, and in a lab that is to cost little."""
-        return dataclasses.replace(facts, production=self.kind == "production", thrift=self.thrift)
+        production = self.kind == "production"
+        return dataclasses.replace(facts, production=production, thrift=self.thrift and not production)
 
     @rule
     def _expires_for_labs_alone(self, facts: Facts) -> Findings:
@@ -57,7 +58,7 @@ class Lifecycle(Section):
         if self.kind == "lab" and self.expires and facts.today and facts.today > self.expires:
             yield (
                 ("expires",),
-                f"is over: today is {facts.today}. Set a later date to go on, or run `pulumi destroy`, "
+                f"has passed (today is {facts.today}): set a later date to go on, or run `pulumi destroy`, "
                 "which an expired lab does not refuse",
             )
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
-from settings.cidr import zone_subnets
+from settings.addresses import VPC_RANGES
+from settings.cidr import LARGEST_VPC_PREFIX, SMALLEST_VPC_PREFIX, zone_subnets
 from settings.section import Facts, Findings, Section, rule
 from settings.values import DISTINCT, Check, RetentionDays, matching, without_default
 
@@ -32,12 +33,7 @@ ENDPOINTS_WITHOUT_NAT = (
 S3 is not among them: it always has a gateway endpoint.
 """
 
-# RFC 1918, and RFC 6598, which AWS takes for VPCs too.
-_PRIVATE = [
-    ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
-]
-_SHARED = _PRIVATE[-1]
-_LARGEST, _SMALLEST = 16, 20
+_SHARED = VPC_RANGES[-1]
 
 
 def _cidr(text: str) -> str:
@@ -46,13 +42,16 @@ def _cidr(text: str) -> str:
     except ValueError:
         raise ValueError("must be an IPv4 range such as 10.40.0.0/16") from None
     network = interface.network
-    if "/" not in text or not _LARGEST <= network.prefixlen <= _SMALLEST:
-        size = "large" if "/" in text and network.prefixlen < _LARGEST else "small"
-        raise ValueError(f"is too {size} a range: it must be /{_LARGEST} to /{_SMALLEST}")
+    if "/" not in text:
+        whole = ipaddress.IPv4Interface(f"{text}/{LARGEST_VPC_PREFIX}").network
+        raise ValueError(f"lacks the size of the range, /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}: write {whole}")
+    if not LARGEST_VPC_PREFIX <= network.prefixlen <= SMALLEST_VPC_PREFIX:
+        size = "large" if network.prefixlen < LARGEST_VPC_PREFIX else "small"
+        raise ValueError(f"is too {size} a range: it must be /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}")
     if interface.ip != network.network_address:
         raise ValueError(f"has host bits set: write {network}")
-    if not any(network.subnet_of(private) for private in _PRIVATE):
-        raise ValueError(f"is public: take a range of {', '.join(map(str, _PRIVATE))}")
+    if not any(network.subnet_of(private) for private in VPC_RANGES):
+        raise ValueError(f"is public: take a range of {', '.join(map(str, VPC_RANGES))}")
     return str(network)
 
 

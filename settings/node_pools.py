@@ -184,6 +184,7 @@ class NodePool(Section):
         }
         if given.get("categories") and given.get("capacityTypes") != ["reserved"] and facts.production is not None:
             defaults["maxPrice"] = PRODUCTION_PRICE if facts.production else LAB_PRICE
+        given = {key: value for key, value in given.items() if key != "maxPrice" or value is not None}
         return {**defaults, **given, "consolidation": consolidation}
 
     @rule

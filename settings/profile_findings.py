@@ -13,7 +13,7 @@ from settings.instance_choice import priced
 from settings.node_pools import NodePool
 from settings.profiles import SHARED, Profile
 from settings.section import Findings, nearest
-from settings.storage import ROLES
+from settings.team_names import ROLES
 from settings.values import NEVER, seconds
 
 _HOUR = 3600

@@ -13,7 +13,7 @@ from settings.gpu_shares import MIG_RESOURCE_PREFIX, shares
 from settings.node_pools import NodePool, PoolName
 from settings.secret_reference import silently
 from settings.section import Facts, Findings, Section, rule
-from settings.storage import ROLES, Role
+from settings.team_names import ROLES, TeamRole
 from settings.values import DISTINCT, Check, Duration, at_least_one, in_unit, matching, seconds, whole, without_default
 
 SHARED = "shared"
@@ -137,7 +137,7 @@ class Profile(Section):
     description: Annotated[str, matching(r".{0,500}", "500 characters at most, in one line")] = Field(
         default="", description="What the form says of it."
     )
-    roles: Annotated[tuple[Role, ...], DISTINCT, at_least_one("role")] = Field(
+    roles: Annotated[tuple[TeamRole, ...], DISTINCT, at_least_one("role")] = Field(
         default=ROLES, description="The roles in a team that may use it; all by default."
     )
     default: StrictBool = Field(

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import contracts
-from settings.section import nearest
+from settings.section import Findings, Section, nearest
 from settings.values import matching
 
 InstanceClass = Annotated[str, matching(r"db\.[a-z0-9-]+\.[a-z0-9]+", "an RDS class such as db.t4g.small")]
+
+
+RDS_FIELDS = ("instance_class", "multi_az", "backup_days", "final_snapshot")
+"""What only a database on RDS has, wherever one is configured."""
+
+
+def foreign_findings(database: Section, kind: str, own: Mapping[str, Sequence[str]]) -> Findings:
+    """Keys that were given and that are another kind's; `own` are the fields by the kind that alone has them."""
+    for other, names in own.items():
+        for name in names:
+            if other != kind and name in database.model_fields_set:
+                key = type(database).model_fields[name].alias or name
+                yield (key,), f"is for kind {other}, and this database is of kind {kind}: leave it out"
 
 
 def class_problem(name: str, region: str | None) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from settings.values import DISTINCT, repeated
@@ -52,6 +53,8 @@ class Reading:
     """The state of one pass over a stack file: pydantic's validation context."""
 
     facts: Facts = field(default_factory=Facts)
+    lenient: bool = False
+    """Whether a section with mistakes is taken all the same, without the attributes whose values are wrong."""
     valid: list[dict[str, Any]] = field(default_factory=list)
     """The valid fields so far of each section that is being read, outermost first."""
 
@@ -116,38 +119,38 @@ class Section(BaseModel):
         reading = info.context
         if reading is None:  # made in Python, out of any stack file: nothing is known of the other sections
             return handler(given)
+        mistyped = cls._mistyped(given) if isinstance(given, dict) else {}
+        mistakes = [_mistake((key,), unknown_key(key, cls.known_keys())) for key in mistyped]
+        if mistyped:
+            given = {mistyped.get(key, key): value for key, value in given.items()}
         complete = cls.completed(given, reading.facts) if isinstance(given, dict) else given
         valid: dict[str, Any] = {}
         reading.valid.append(valid)
-        mistakes: list[InitErrorDetails] = []
         try:
             section = handler(complete)
         except ValidationError as error:
-            found = error.errors(include_url=False)
-            unknown = [str(one["loc"][-1]) for one in found if one["type"] == "extra_forbidden"]
-            meant = {nearest(key, cls.known_keys()) for key in unknown}
-            mistakes = [
+            mistakes += [
                 cls._in_plain_words(details, given, reading.facts)
-                for details in found
-                if details["type"] != "missing" or details["loc"][-1] not in meant  # it's there, mistyped
+                for details in error.errors(include_url=False)
+                if details["loc"] not in [(meant,) for meant in mistyped.values()]  # another key may have been meant
             ]
-            section = cls._of_valid_fields(valid)
+            section = cls._of_valid_fields(valid, complete)
         finally:
             reading.valid.pop()
         for check in cls._rules():
             try:
                 findings = list(check(section, reading.facts))
             except AttributeError:
-                if not mistakes:
+                if not mistakes and not reading.lenient:
                     raise
                 continue  # the rule needs a field that is wrong
             mistakes += [_mistake(path, message + _given_at(path, given)) for path, message in findings]
         try:
             reading.facts = section.told(reading.facts)
         except AttributeError:
-            if not mistakes:
+            if not mistakes and not reading.lenient:
                 raise
-        if mistakes:
+        if mistakes and not (reading.lenient and isinstance(given, dict)):
             raise ValidationError.from_exception_data(cls.__name__, mistakes)
         return section
 
@@ -163,17 +166,33 @@ class Section(BaseModel):
                 yield (info.alias or name,), f"must not repeat an entry: {', '.join(twice)} is there more than once"
 
     @classmethod
-    def _of_valid_fields(cls, valid: dict[str, Any]) -> Section:
+    def _of_valid_fields(cls, valid: dict[str, Any], given: Any) -> Section:
         """A section that lacks the attributes whose values are wrong."""
-        section = cls.model_construct(**valid)
+        names = {name for name, info in cls.model_fields.items() if isinstance(given, dict) and info.alias in given}
+        section = cls.model_construct(names, **valid)
         for name in cls.model_fields.keys() - valid.keys():
             vars(section).pop(name, None)
         return section
 
     @classmethod
+    def _mistyped(cls, given: Mapping[str, Any]) -> dict[str, str]:
+        """The keys that nobody knows, and those that they stand for and that are not there themselves."""
+        known, meant = cls.known_keys(), dict[str, str]()
+        for key in given:
+            near = nearest(key, known) if key not in known else None
+            if near and near not in given and near not in meant.values():
+                meant[key] = near
+        return meant
+
+    @classmethod
+    def by_key(cls) -> dict[str, FieldInfo]:
+        """The section's fields by their keys, as the stack file spells them."""
+        return {info.alias or name: info for name, info in cls.model_fields.items()}
+
+    @classmethod
     def known_keys(cls) -> list[str]:
         """The section's keys as the stack file spells them."""
-        return [info.alias or name for name, info in cls.model_fields.items()]
+        return list(cls.by_key())
 
     @classmethod
     def _in_plain_words(cls, details: ErrorDetails, given: Any, facts: Facts) -> InitErrorDetails:
@@ -202,8 +221,7 @@ class Section(BaseModel):
 
     @classmethod
     def _description(cls, path: Path) -> str:
-        infos = {info.alias: info for info in cls.model_fields.values()}
-        return infos[str(path[-1])].description or ""
+        return cls.by_key()[str(path[-1])].description or ""
 
 
 def _without_marks(path: Path) -> Path:

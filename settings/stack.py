@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import Field, StrictBool
 
-from settings.address_need import address_findings
 from settings.charts import ChartName, ChartSource
 from settings.cluster import Cluster
-from settings.configuration import REGION_KEY, AsWritten, given_by, in_quotes, sections_of
 from settings.gpu_fitting import stack_findings
 from settings.hub import Hub, hub_findings
 from settings.identity import Identity, domain_findings
-from settings.images import UPSTREAMS, ImageCache, Images, cache_namespace
+from settings.images import ImageCache, Images, cache_namespace
 from settings.ingress import Ingress
 from settings.keycloak_findings import keycloak_findings
 from settings.lifecycle import Lifecycle
@@ -26,7 +23,7 @@ from settings.node_images import version_findings
 from settings.node_pools import NodePool, PoolName
 from settings.profile_findings import default_findings, length_findings, profile_findings
 from settings.profiles import Profile
-from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
+from settings.section import Facts, Findings, Mistake, Section, rule
 from settings.storage import Storage
 from settings.team_findings import (
     membership_findings,
@@ -36,13 +33,11 @@ from settings.team_findings import (
     volume_findings,
 )
 from settings.team_names import ProfileName, TeamName
-from settings.teams import Team, with_writers_of
+from settings.teams import Team
 from settings.values import Check, tag_value
 
 PROJECT = "gpulab"
 """The project's name, and so the namespace of its settings."""
-
-_NOTHING_WRITTEN = AsWritten()
 
 OWN_TAGS = ("Name", "Owner", "CostCenter", "Project", "Stack", "Lifecycle", "Expires")
 """The tags that the platform sets, which a stack's free tags must leave alone."""
@@ -281,52 +276,3 @@ class Settings:
         """The tags of nodes: those that say whose they are, for good, as a node whose tags change is replaced."""
         own = {"Owner": self.owner, "CostCenter": self.cost_center, "Project": PROJECT, "Stack": self.stack}
         return {**self.tags, **own}
-
-
-def load(
-    config: Mapping[str, str], *, stack: str, today: datetime.date, written: AsWritten = _NOTHING_WRITTEN
-) -> Settings:
-    """The settings of a stack, checked.
-
-    `config` is what Pulumi hands a program: full keys (`gpulab:network`) and text, objects as JSON; `written` what the
-    stack file says beyond that. Of the namespace `aws` only `region` is taken; those of the engine and of other
-    providers are theirs, and keys of any other are refused. Raises SettingsError, with every mistake.
-    """
-    given = given_by(config, PROJECT, sections_of(StackSettings), written)
-    mistakes = [*written.mistakes, *given.mistakes]
-    region_is_right = re.fullmatch(REGION_PATTERN, given.region) is not None
-    if not region_is_right:
-        expected = "is missing. The AWS region, such as us-east-1."
-        wrong = f"must be an AWS region such as us-east-1{given_as(given.region)}"
-        mistakes.insert(0, Mistake(REGION_KEY, wrong if given.region else expected))
-
-    reading = Reading(Facts(stack=stack, today=today, region=given.region if region_is_right else None))
-    settings = None
-    try:
-        settings = StackSettings.model_validate(given.sections, context=reading)
-    except ValidationError as error:
-        mistakes += [
-            Mistake(f"{PROJECT}:{text_of(details['loc'])}", details["msg"])
-            for details in error.errors()
-            if not given.is_covered(details["loc"])
-        ]
-    mistakes = in_quotes(mistakes, written.plain)
-    if settings is None or mistakes:
-        raise SettingsError(stack, mistakes)
-    merged = {**dict(settings), "storage": with_writers_of(settings.teams, settings.storage)}
-    warnings = tuple(Mistake(f"{PROJECT}:{text_of(path)}", text) for path, text in _warnings(settings, today))
-    return Settings(region=given.region, stack=stack, warnings=warnings, **merged)
-
-
-def _warnings(stack: StackSettings, today: datetime.date) -> Findings:
-    """What is accepted and deserves a look, each by its path."""
-    if notice := stack.cluster.notice(today):
-        yield ("cluster", "version"), notice
-    hub = stack.hub if stack.hub and stack.hub.enabled else None
-    if stack.network.nat == "none" and hub and not (hub.registry and hub.registry.mirror):
-        yield (
-            ("network", "nat"),
-            f"is none, so nodes have no way to {' and '.join(UPSTREAMS)}, where the hub's images are: name a registry "
-            "within the VPC's reach in hub.registry.mirror, unless the VPC has a way out that the stack did not make",
-        )
-    yield from address_findings(stack)

@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 import yaml
 
 from settings.configuration import AsWritten, Plain
+from settings.loading import load, load_what_goes
 from settings.section import Mistake, nearest, text_of
-from settings.stack import PROJECT, Settings, StackSettings, load
+from settings.stack import PROJECT, Settings, StackSettings
 
 # Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
+_SAVE_AS = "save it as UTF-8"
+# PyYAML makes of these what no JSON has.
+_NO_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "timestamp", "omap", "pairs"))
 TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
 """What Pulumi reads of a stack file."""
 
@@ -31,6 +35,13 @@ def check_stack_file(path: str | Path, stack: str, today: datetime.date) -> Sett
     config = _config(path, content)
     texts = _as_texts(path, config)
     return load(texts, stack=stack, today=today, written=_as_written(path, content, config))
+
+
+def read_what_goes(path: str | Path, stack: str) -> Settings:
+    """The settings in a stack file for what ends the stack: see `load_what_goes`. Raises as `check_stack_file` does."""
+    content = _content(Path(path))
+    config = _config(path, content)
+    return load_what_goes(_as_texts(path, config), stack=stack, written=_as_written(path, content, config))
 
 
 def as_written(path: str | Path, config: Mapping[str, str]) -> AsWritten:
@@ -60,6 +71,11 @@ def _json(text: str) -> Any:
 
 def _as_written(path: str | Path, content: dict[str, Any], config: dict[str, Any]) -> AsWritten:
     misplaced, mistakes = _outside_config(content)
+    mistakes += [
+        Mistake(f"{PROJECT}:{name}", "is empty, which is as if it was not there: fill it in, or remove the key")
+        for name, info in StackSettings.by_key().items()
+        if not info.is_required() and config.get(f"{PROJECT}:{name}", "") is None
+    ]
     texts = _as_texts(path, misplaced)
     return AsWritten(plain=_plain({**misplaced, **config}), mistakes=tuple(mistakes), misplaced=texts)
 
@@ -132,17 +148,20 @@ def _as_texts(path: str | Path, config: dict[str, Any]) -> dict[str, str]:
 
 def _content(path: Path) -> Any:
     try:
-        loader = _PulumiLoader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if "\0" in text:
+            raise StackFileError(f"{path}: is not UTF-8 text: {_SAVE_AS}")
+        loader = _PulumiLoader(text)
         document = loader.get_single_node()
         _check_keys(document)
         return loader.construct_document(document) if document else {}
     except OSError as error:
         raise StackFileError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise StackFileError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+        raise StackFileError(f"{path}: is not UTF-8 text (byte {error.start}): {_SAVE_AS}") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        tab = _line_with_tab(path, mark.line + 1) if mark else None
+        tab = _line_with_tab(text, mark.line + 1) if mark else None
         if tab:
             raise StackFileError(f"{path}: line {tab}: is indented by a tab, and YAML by spaces: replace it") from None
         line = f" line {mark.line + 1}:" if mark else ""
@@ -153,10 +172,10 @@ def _content(path: Path) -> Any:
         raise StackFileError(f"{path}: is nested too deeply") from None
 
 
-def _line_with_tab(path: Path, last: int) -> int | None:
+def _line_with_tab(text: str, last: int) -> int | None:
     """The first line with a tab in its indentation, up to the line where YAML gave up."""
-    lines = path.read_text(encoding="utf-8").splitlines()[:last]
-    return next((number for number, line in enumerate(lines, 1) if re.match(r" *\t *\S", line)), None)
+    lines = text.splitlines()[:last]
+    return next((number for number, line in enumerate(lines, 1) if re.match(r" *\t\s*\S", line)), None)
 
 
 def _full_key(key: str) -> str:
@@ -174,9 +193,14 @@ def _as_text(value: Any) -> str:
 
 def _check_keys(document: yaml.Node | None) -> None:
     """Refuse a key that stands in a mapping twice, and one that is no text; the engine does too."""
-    waiting, met = [document], set()
+    waiting, met = [document] if document else [], set()
     while waiting:
         node = waiting.pop()
+        if node.tag in _NO_TAGS:
+            problem = (
+                f"no setting takes the tag !!{node.tag.rpartition(':')[2]}: write plain text or a list in its place"
+            )
+            raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
         if id(node) in met or not isinstance(node, yaml.CollectionNode):
             continue
         met.add(id(node))
@@ -227,6 +251,13 @@ class _PulumiLoader(yaml.SafeLoader):
     # Not the parent's, which are YAML 1.1's.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own name)
 
+    def scan_to_next_token(self) -> None:
+        """Passes over tabs between values, as yaml.v3 does; where a line begins they are none of YAML."""
+        super().scan_to_next_token()
+        while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
+            self.forward()
+            super().scan_to_next_token()
+
     def construct_number(self, node: yaml.ScalarNode) -> int | float | str:
         """A number; whole ones without a fraction, as the engine writes them. What is too large for one is text."""
         written = self.construct_scalar(node)
@@ -244,19 +275,32 @@ class _PulumiLoader(yaml.SafeLoader):
     def construct_date(self, node: yaml.ScalarNode) -> str:
         """A date without quotes, in the form that the engine gives it."""
         text = self.construct_scalar(node)
+        match = _TIMESTAMP.fullmatch(text)
+        assert match is not None  # it was resolved by that
+        year, month, day, hour, minute, second = (int(number or 0) for number in match.group(1, 2, 3, 5, 6, 7))
+        fraction, zone = match.group(8, 9)
         try:
-            datetime.date.fromisoformat(text)
+            moment = datetime.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 (the zone is a text)
         except ValueError:  # no day of the calendar: the engine leaves it as it is
             return text
-        return _written(_Date(f"{text} 00:00:00 +0000 UTC"), text)
+        fraction = (fraction or "").replace(",", ".").rstrip("0").rstrip(".")
+        offset = (zone or "Z").replace(":", "")
+        name = "+0000 UTC" if offset in ("Z", "+0000", "-0000") else f"{offset} {offset}"
+        return _written(_Date(f"{moment}{fraction} {name}"), text)
 
 
+# Four formats of Go's time (yaml.v3, resolve.go: allowedTimestampFormats): a T takes a zone, a space none.
+_TIMESTAMP = re.compile(
+    r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
+    r"((?:[Tt](?=.*(?:Z|[-+][0-9]{2}:[0-9]{2})$)| +(?!.*[-+Z]))"
+    r"([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})([.,][0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})?)?"
+)
 _NUMBER = r"0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("number", rf"[-+]?({_NUMBER})", list("-+.0123456789")),
-    ("date", r"[0-9]{4}-[0-9]{2}-[0-9]{2}", list("0123456789")),
+    ("date", _TIMESTAMP.pattern, list("0123456789")),
     ("merge", r"<<", ["<"]),
 ):
     _PulumiLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
 from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
 from settings.schedules import aws_backup_cron
 from settings.section import Facts, Findings, Section, rule
-from settings.team_names import TEAM_EXPECTATION, TEAM_PATTERN
+from settings.team_names import ROLES, TEAM_EXPECTATION, TEAM_PATTERN, TeamRole
 from settings.values import DISTINCT, Check, at_least_one, matching, whole
-
-Role: TypeAlias = Literal["administrator", "project-manager", "data-scientist", "developer"]
-ROLES: tuple[Role, ...] = get_args(Role)
-"""The roles that a person can have in a team."""
 
 EVERY_TEAM = "*"
 
@@ -182,7 +178,7 @@ class Volume(Section):
         description="team: each team has a directory of its own, which all of its members write. platform: one "
         "directory for all teams, which only its writers write.",
     )
-    writers: dict[TeamOfWriters, Annotated[tuple[Role, ...], DISTINCT, at_least_one("role")]] = Field(
+    writers: dict[TeamOfWriters, Annotated[tuple[TeamRole, ...], DISTINCT, at_least_one("role")]] = Field(
         default={},
         description='Who may write: roles by team, with "*" for every team. Everybody else reads.',
         json_schema_extra={"additionalProperties": False},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from settings.values import matching
 
@@ -10,6 +10,10 @@ TEAM_PATTERN = r"[a-z]([-a-z0-9]{0,28}[a-z0-9])?"
 """What a team's name looks like, as a regular expression."""
 
 TEAM_EXPECTATION = "30 lower-case letters, digits and hyphens at most, a letter first and no hyphen last"
+
+TeamRole: TypeAlias = Literal["administrator", "project-manager", "data-scientist", "developer"]
+ROLES: tuple[TeamRole, ...] = get_args(TeamRole)
+"""The realm's roles, and so the groups that each team has."""
 
 _NAMESPACE_PREFIX = "team-"
 

@@ -13,8 +13,8 @@ from settings.gpu import Profile as MigProfile
 from settings.gpu_shares import GPU_RESOURCE, MIG_RESOURCE_PREFIX, SHARED_GPU_RESOURCE
 from settings.node_pools import PoolName
 from settings.section import Facts, Findings, Section, rule
-from settings.storage import Role, Storage, VolumeName
-from settings.team_names import ProfileName
+from settings.storage import Storage, VolumeName
+from settings.team_names import ProfileName, TeamRole
 from settings.values import DISTINCT, Check, at_least_one, matching, whole
 
 MOST_NOTEBOOKS = 1000
@@ -111,7 +111,7 @@ class Team(Section):
     node_pools: Annotated[tuple[PoolName, ...], DISTINCT] = Field(
         default=(), description="The node pools that its pods may run on; none: all of them."
     )
-    writes: dict[VolumeName, Annotated[tuple[Role, ...], DISTINCT, at_least_one("role")]] = Field(
+    writes: dict[VolumeName, Annotated[tuple[TeamRole, ...], DISTINCT, at_least_one("role")]] = Field(
         default={},
         description="Which of its roles write in the platform's volumes, such as datasets and models, by volume; "
         "beside those that the volumes themselves name.",

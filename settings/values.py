@@ -167,7 +167,11 @@ def seconds(duration: str) -> int:
     return sum(int(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def _retention(days: int) -> int:
+def _retention(days: Any) -> Any:
+    if isinstance(days, bool) or not isinstance(days, int):
+        meant = in_unit(days, "days")
+        hint = f", without quotes or a unit: write {meant:g}" if meant in _RETENTION_DAYS else ""
+        raise ValueError(f"must be a whole number of days{hint}")  # noqa: TRY004 (pydantic takes no TypeError)
     if days not in _RETENTION_DAYS:
         raise ValueError(f"must be a number of days that CloudWatch Logs knows: {', '.join(map(str, _RETENTION_DAYS))}")
     return days
@@ -198,7 +202,7 @@ def _why_no_day(text: str) -> str:
 Date = Annotated[datetime.date, BeforeValidator(_date)]
 """A day. Pydantic's own reader also takes numbers and times of day."""
 
-RetentionDays = Annotated[StrictInt, Check(_retention, {"enum": list(_RETENTION_DAYS)})]
+RetentionDays = Annotated[StrictInt, Check(_retention, {"enum": list(_RETENTION_DAYS)}, first=True)]
 """Days that CloudWatch Logs keeps events."""
 
 # The patterns are those of Karpenter's NodePool (contracts/crds/nodepools.karpenter.sh.json), with so many digits as
@@ -222,7 +226,7 @@ def _durations_meant(value: Any) -> list[str]:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if isinstance(value, str) and value.isdecimal():
-        return [f"{int(value)}{unit}" for unit in _SECONDS]
+        return [f"{int(value)}{unit}" for unit in _SECONDS] if int(value) else []
     meant = in_unit(value, "seconds")
     if meant is None or not meant.is_integer() or not meant:
         return []

@@ -87,7 +87,7 @@ def _ordered(bought: Sequence[str], seconds: int) -> str:
     machines = f"{len(bought)} machines" if len(bought) > 1 else "a machine"
     return (
         f"Karpenter ordered {machines} for it ({', '.join(bought)}), and none was ready within {seconds} seconds. "
-        "Mostly that is because AWS has none of the kind to give just now: try again later, or another profile."
+        "Mostly AWS is out of capacity for this instance type right now: try again later, or take another profile."
     )
 
 

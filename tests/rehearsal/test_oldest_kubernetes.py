@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rehearsal.phases import Options
 from rehearsal.run import rehearse
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 
 # Where its control plane is in no cache it is built, which takes longer than the rehearsal.

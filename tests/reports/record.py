@@ -32,7 +32,7 @@ _WHOLE = (
 _WHOLE_KINDS = ("NodePool", "NodeOverlay")
 _TELLING = ("addonName", "chart", "cidrBlock", "metadata", "version")
 _PLACE = ("name", "namespace")
-_FIELDS = ("type", "urn", "id", "parent", "retainOnDelete")
+_FIELDS = ("type", "urn", "custom", "id", "parent", "retainOnDelete")
 
 
 def main() -> None:

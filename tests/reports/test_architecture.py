@@ -13,6 +13,7 @@ import pytest
 from reports import architecture
 from reports.architecture import picture
 from reports.inputs import PreviewError
+from reports.previews import is_component
 from reports.resources import Resource, resources_of
 
 HERE = Path(__file__).parent
@@ -28,7 +29,8 @@ def texts(drawing: str) -> list[str]:
 
 def resource(types: str, name: str, parent: str = "", **inputs: Any) -> Resource:
     urn = f"urn:pulumi:dev::gpulab::{types}::{name}"
-    return Resource(urn=urn, type=types.rpartition("$")[2], parent=parent, inputs=inputs)
+    type_ = types.rpartition("$")[2]
+    return Resource(urn=urn, type=type_, parent=parent, custom=not is_component(type_), inputs=inputs)
 
 
 def test_a_preview_gives_every_component_and_its_main_resources() -> None:

@@ -57,6 +57,13 @@ def test_a_free_type_is_not_named() -> None:
     assert (cost.priced, cost.by_use, cost.unknown) == ([], [], [])
 
 
+def test_a_state_whose_resource_has_no_type_is_an_error(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(json.dumps({"deployment": {"resources": [{"urn": "urn:pulumi:dev::gpulab::a:b:C::one"}]}}))
+    assert idle.main(["dev", "--from", str(path)]) == 2
+    assert "resource 0 of the state lacks its type" in capsys.readouterr().err
+
+
 def test_what_is_no_stack_is_an_error(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "dev.json"
     path.write_text(json.dumps({"a": 1}), encoding="utf-8")

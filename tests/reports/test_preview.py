@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from contracts.stateful import verdict
-from reports import preview
+from reports import architecture, preview, timeline
 from reports.comment import MARKER, comment
-from reports.danger import dangers, endangered, is_allowed
+from reports.danger import dangers, endangered, is_allowed, why
 from reports.fitting import LIMIT, Block, fitted
 from reports.idle_cost import idle_cost
 from reports.inputs import PreviewError
@@ -231,6 +231,13 @@ def test_of_all_that_the_platform_makes_it_is_known_whether_it_holds_data(name: 
     ] == []
 
 
+@pytest.mark.parametrize("type_", ["pinecone:index:PineconeIndex", "docker-build:index:Image"])
+def test_what_a_provider_manages_is_no_component_whatever_its_type_is_called(type_: str) -> None:
+    text = events(resource("delete", type_, "one", old={"type": type_, "custom": True, "inputs": {}}), END)
+    (step,) = endangered(read(text, "dev"))
+    assert "nobody has judged" in why(step)
+
+
 def test_a_component_holds_nothing_itself() -> None:
     text = events(resource("delete", "gpulab:index:Storage", "lab", old={"inputs": {}}), END)
     assert endangered(read(text, "dev")) == []
@@ -351,6 +358,26 @@ def test_without_policies_nobody_says_that_they_found_nothing() -> None:
     said = comment([read(events(resource("create", "aws:iam/role:Role", "one", new={"inputs": {}}), END), "dev")])
     assert "**Guardrails**: not looked at" in said
     assert "0 refused" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (preview.main, [str(STORED / "create.jsonl")]),
+        (architecture.main, ["dev", "--from", str(STORED / "create.jsonl")]),
+        (timeline.main, ["dev", "--from", "STATE"]),
+    ],
+)
+def test_a_report_that_can_not_be_written_is_no_verdict(
+    command: Any, arguments: list[str], tmp_path: Path, capsys: Any
+) -> None:
+    state = tmp_path / "state.json"
+    one = {"urn": "urn:pulumi:dev::gpulab::aws:iam/role:Role::one", "type": "aws:iam/role:Role", "custom": True}
+    state.write_text(json.dumps({"deployment": {"resources": [one]}}), encoding="utf-8")
+    nowhere = tmp_path / "none" / "report"
+    given = [str(state) if argument == "STATE" else argument for argument in arguments]
+    assert command([*given, "--output", str(nowhere)]) == 2
+    assert f"{nowhere}: can't be written: No such file" in capsys.readouterr().err
 
 
 def test_a_failed_preview_is_reported_and_not_passed(capsys: Any) -> None:

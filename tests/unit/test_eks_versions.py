@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
+from pathlib import Path
 
 import pytest
 
 import contracts
 from contracts import eks
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 ADDONS = (
     "vpc-cni",
@@ -100,3 +102,18 @@ def test_facts_that_are_old_are_named_with_where_to_look():
 def test_no_fact_is_old_today():
     """Fails in a night of its own accord: then look up what it names, and renew contracts/aws/eks-versions.json."""
     assert list(eks.stale(KUBERNETES_VERSIONS[-1], eks.today())) == []
+
+
+def test_a_day_that_is_none_ends_the_program_with_a_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("GPULAB_TODAY", "2026-11-31")
+    with pytest.raises(SystemExit) as end:
+        eks.today()
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("GPULAB_TODAY: 2026-11-31 is no day such as")
+
+
+def test_the_documentation_has_the_days_of_the_versions_that_stacks_may_have():
+    text = (Path(__file__).parents[2] / "docs" / "upgrades.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (1\.\d+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    known = [eks.versions()[version] for version in KUBERNETES_VERSIONS]
+    assert rows == [(one.name, str(one.standard_until), str(one.extended_until)) for one in known]

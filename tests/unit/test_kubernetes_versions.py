@@ -11,7 +11,7 @@ import pytest
 import settings
 from contracts import eks
 from settings.__main__ import main
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 STACKS = Path(__file__).parents[1] / "stacks"
 LAB = (STACKS / "minimal.happy.yaml").read_text(encoding="utf-8")
@@ -51,9 +51,16 @@ def test_the_command_prints_warnings_and_holds_none_against_a_stack(tmp_path, ca
     assert f"warning: {KEY}: Kubernetes 1.34 leaves" in capsys.readouterr().err
 
 
+def test_the_command_takes_the_day_that_everything_takes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GPULAB_TODAY", "2031-01-01")
+    checked(tmp_path, "1.36", "2026-11-30")
+    assert main([str(tmp_path / "Pulumi.test.yaml")]) == 1
+    assert "has passed (today is 2031-01-01)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("version", "ended"), [("1.32", "2026-03-23"), ("1.33", "2026-07-29")])
 def test_versions_that_left_standard_support_are_refused_with_the_reason(tmp_path, version, ended):
-    with pytest.raises(settings.SettingsError, match=f"left EKS's standard support on {ended}.* 0.60 USD an hour"):
+    with pytest.raises(settings.SettingsError, match=f"EKS's standard support until {ended}.* 0.60 USD an hour"):
         checked(tmp_path, version, "2026-11-30")
 
 
@@ -64,12 +71,28 @@ def test_a_lab_pays_for_no_extended_support_and_production_is_never_upgraded_by_
     assert chosen.cluster.upgrade_policy == "STANDARD"
 
 
-def test_a_lab_whose_version_is_in_extended_support_is_told_the_price(tmp_path):
-    lab = checked(tmp_path, "1.34", "2026-12-02")
-    assert lab.cluster.upgrade_policy == "EXTENDED", "EKS takes no STANDARD for it any more"
+def test_no_day_changes_the_policy_of_a_lab_whose_file_stays_as_it_is(tmp_path):
+    assert checked(tmp_path, "1.34", "2026-12-01").cluster.upgrade_policy == "STANDARD"
+    with pytest.raises(
+        settings.SettingsError, match=r"upgradePolicy: can't be STANDARD, a lab's default, as 1\.34 left"
+    ):
+        checked(tmp_path, "1.34", "2026-12-02")
+
+
+def test_a_lab_whose_version_is_in_extended_support_by_wish_is_told_the_price(tmp_path):
+    lab = checked(tmp_path, "1.34", "2026-12-02", cluster="upgradePolicy: EXTENDED")
     assert "its control plane costs 0.60 USD an hour" in warned(lab)[KEY]
-    with pytest.raises(settings.SettingsError, match=r"upgradePolicy: can't be STANDARD, as 1\.34 left"):
-        checked(tmp_path, "1.34", "2026-12-02", cluster="upgradePolicy: STANDARD")
+
+
+def test_a_version_without_any_support_is_refused_as_eks_upgrades_its_clusters(tmp_path):
+    checked(tmp_path, "1.34", "2027-12-01", stack=PRODUCTION)
+    with pytest.raises(settings.SettingsError, match="version: has no support of EKS any more since 2027-12-02"):
+        checked(tmp_path, "1.34", "2027-12-02", stack=PRODUCTION)
+
+
+def test_nobody_is_sent_to_a_version_that_stacks_may_not_have(tmp_path):
+    said = warned(checked(tmp_path, KUBERNETES_VERSIONS[-1], "2027-06-01", stack=PRODUCTION))[KEY]
+    assert said.endswith("A newer version needs a newer release of gpulab")
 
 
 def test_system_nodes_have_the_newest_known_release_unless_the_stack_file_names_one(tmp_path):

@@ -14,7 +14,7 @@ import settings
 from components.images import mirrored
 from components.notebook_catalogue import CONFIG_MAP_LIMIT, catalogue, catalogue_text, checksum
 from settings import Settings
-from settings.stack import load
+from settings.loading import load
 from settings.stack_file import read_stack_file
 
 PROJECT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 import settings
+from policies.catalogue import POLICIES
 from rehearsal.workspace import PROJECT
 
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
@@ -30,3 +31,8 @@ def test_the_examples_are_one_valid_stack_file(tmp_path: Path) -> None:
     config = {key: value for one in found for key, value in one.items()}
     stack_file.write_text(yaml.safe_dump({"config": config}), encoding="utf-8")
     settings.check_stack_file(stack_file, stack="lab", today=datetime.date(2026, 9, 1))
+
+
+def test_the_policies_are_as_many_as_it_says() -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"(\d+) policies on taints", text) == [str(len(POLICIES))]

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 import settings
 from settings.cluster import LONGEST_ROLE_SUFFIX, NAME_LIMIT
 from settings.disruption import MaintenanceWindow
+from settings.instance_choice import LAB_PRICE
+from settings.loading import load_what_goes
 from settings.network import ENDPOINTS_WITHOUT_NAT
 from settings.section import nearest
 from settings.values import seconds
 
 PRIVATE = [ipaddress.IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 TODAY = datetime.date(2026, 6, 1)
+OLD_IMAGE = {"family": "AL2023", "alias": "al2023@v20260501"}
 STACK: dict[str, Any] = {
     "aws:region": "us-east-1",
     "gpulab:owner": "ml-platform@example.com",
@@ -251,6 +254,8 @@ def test_garbage_in_any_place_is_refused_or_accepted_and_never_a_crash(data):
     at[key] = data.draw(json_values)
     with contextlib.suppress(settings.SettingsError):
         settings.load(as_config(stack), stack="dev", today=TODAY)
+    with contextlib.suppress(settings.SettingsError):
+        load_what_goes(as_config(stack), stack="dev")
 
 
 @given(
@@ -409,3 +414,101 @@ def test_thrift_leaves_a_lab_the_database_that_it_names(given: dict[str, Any], k
     identity = load(thrifty).identity
     assert identity is not None
     assert identity.database.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "key"),
+    [
+        (("gpulab:lifecycle",), {"kind": "lab", "expire": "2027-06-30"}, "gpulab:lifecycle.expire"),
+        (("gpulab:storage",), {"efs": {"throughputMod": "elastic"}}, "gpulab:storage.efs.throughputMod"),
+        (
+            ("gpulab:nodePools", "gpu"),
+            {"category": ["g"], "gpus": {"min": 1, "max": 4}, "limits": {"gpus": 8}},
+            "gpulab:nodePools.gpu.category",
+        ),
+        (
+            ("gpulab:nodePools", "gpu"),
+            {"categories": ["g"], "GPUs": {"min": 1, "max": 4}, "limits": {"gpus": 8}},
+            "gpulab:nodePools.gpu.GPUs",
+        ),
+    ],
+)
+def test_a_mistyped_key_counts_as_what_it_stands_for_and_is_one_mistake(path, value, key):
+    assert list(mistakes({path: value})) == [key]
+
+
+def test_a_value_that_its_nearest_key_does_not_take_is_not_a_second_mistake():
+    found = mistakes({("gpulab:network", "cidrs"): ["10.40.0.0/16"]})
+    assert list(found) == ["gpulab:network.cidrs"]
+    del_cidr = {"cidrs": ["10.40.0.0/16"], "zones": ["us-east-1a", "us-east-1b"]}
+    assert list(mistakes({("gpulab:network",): del_cidr})) == ["gpulab:network.cidrs"]
+
+
+def test_thrift_in_production_is_the_only_mistake_that_it_makes():
+    section = {"kind": "production", "thrift": True}
+    identity = {"administrators": ["ada@example.com"], "database": {"kind": "rds"}}
+    network = {**STACK["gpulab:network"], "nat": "per-az"}
+    found = mistakes({("gpulab:lifecycle",): section, ("gpulab:network",): network, ("gpulab:identity",): identity})
+    assert "gpulab:lifecycle.thrift" in found
+    assert not {"gpulab:network.nat", "gpulab:identity.database.kind"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("pool", "found"),
+    [
+        # A ceiling of the price is named where it is the cause.
+        (
+            {"categories": ["g"], "gpus": {"min": 1, "max": 8}, "maxPrice": 0.4},
+            {"maxPrice": "leaves no instance type: it is 0.4, and the cheapest is g4dn.xlarge at 0.53 USD an hour"},
+        ),
+        # A family that images know and the catalogue does not: one mistake, and no advice about images.
+        (
+            {"families": ["g7"], "gpus": {"min": 1, "max": 1}, "ami": OLD_IMAGE},
+            {"families[0]": "is in no instance type of the catalogue: AWS has it, and a newer release of gpulab may"},
+        ),
+    ],
+)
+def test_a_pool_that_has_no_machine_says_what_takes_the_last_one(pool, found):
+    said = mistakes({("gpulab:nodePools", "gpu"): {**pool, "limits": {"gpus": 8}}})
+    assert said.keys() == {f"gpulab:nodePools.gpu.{key}" for key in found}
+    assert all(said[f"gpulab:nodePools.gpu.{key}"].startswith(message) for key, message in found.items())
+
+
+def test_an_empty_ceiling_of_the_price_is_none_that_was_given():
+    pool = {"categories": ["g"], "gpus": {"min": 1, "max": 8}, "limits": {"gpus": 8}, "maxPrice": None}
+    assert load({("gpulab:nodePools", "gpu"): pool}).node_pools["gpu"].max_price == LAB_PRICE
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "database", "foreign"),
+    [
+        (
+            {},
+            {"kind": "cloudnative-pg", "instanceClass": "db.t4g.small", "multiAz": True, "backupDays": 3},
+            ["instanceClass", "multiAz", "backupDays"],
+        ),
+        ({}, {"kind": "cloudnative-pg", "maxStorage": 100, "finalSnapshot": True}, ["maxStorage", "finalSnapshot"]),
+        ({}, {"kind": "rds", "instances": 3}, ["instances"]),
+        ({"thrift": True}, {"instanceClass": "db.foo.small"}, ["instanceClass"]),
+        ({"kind": "production", "expires": None}, {"kind": "cloudnative-pg"}, []),
+        ({"kind": "production", "expires": None}, {}, []),
+    ],
+)
+def test_keys_of_a_database_of_another_kind_are_refused(lifecycle, database, foreign):
+    section = {"administrators": ["ada@example.com"], "database": database}
+    changes = {
+        ("gpulab:identity",): section,
+        ("gpulab:lifecycle",): {**STACK["gpulab:lifecycle"], **lifecycle},
+    }
+    if not foreign:
+        assert load(changes).identity is not None
+        return
+    found = mistakes(changes)
+    assert found.keys() == {f"gpulab:identity.database.{key}" for key in foreign}
+    assert all("leave it out" in message for message in found.values())
+
+
+def test_a_hubs_volume_has_no_keys_of_rds():
+    hub = {"database": {"kind": "volume", "instanceClass": "db.t4g.small", "backupDays": 3}}
+    found = mistakes({("gpulab:hub",): hub})
+    assert {"gpulab:hub.database.instanceClass", "gpulab:hub.database.backupDays"} <= found.keys()

@@ -51,6 +51,17 @@ def write(folder: Path, text: str | bytes) -> Path:
         ),
         ("[1, 2.50, on, 1.0, 0.00001]", '[1, 2.5, "on", 1, 1e-05]'),
         ("!!str 5", "5"),
+        # Go's time, as yaml.v3 reads it.
+        ("2026-1-2", "2026-01-02 00:00:00 +0000 UTC"),
+        ("2026-01-01 10:00:00", "2026-01-01 10:00:00 +0000 UTC"),
+        ("2026-01-01T00:00:00Z", "2026-01-01 00:00:00 +0000 UTC"),
+        ("2026-01-01t1:02:03.50+02:00", "2026-01-01 01:02:03.5 +0200 +0200"),
+        ("2026-01-01T00:00:00", "2026-01-01T00:00:00"),
+        ("2026-01-01 00:00:00Z", "2026-01-01 00:00:00Z"),
+        ("2026-2-30", "2026-2-30"),
+        # Tabs between values are none of an indentation.
+        ("\t10.40.0.0/16", "10.40.0.0/16"),
+        ("{a: 1,\tb: 2}\t# here", '{"a": 1, "b": 2}'),
     ],
 )
 def test_values_are_read_as_the_engine_reads_them(tmp_path, written, handed):
@@ -85,7 +96,11 @@ def test_anchors_and_merges(tmp_path):
         ("- config\n", "must be a mapping with the key config"),
         ("config: text\n", "must be a mapping with the key config"),
         ("config: {}\n---\nconfig: {}\n", "but found another document"),
-        (b"config: \xff\xfe\n", "is not UTF-8 text (byte 8)"),
+        (b"config: \xff\xfe\n", "is not UTF-8 text (byte 8): save it as UTF-8"),
+        ("config: {}\n".encode("utf-16-le"), "is not UTF-8 text: save it as UTF-8"),
+        ("config:\n  a: !!binary aGk=\n", "line 2: no setting takes the tag !!binary"),
+        ("config:\n  a: {b: !!set {x}}\n", "line 2: no setting takes the tag !!set"),
+        ("config:\n  a: [!!timestamp 2026-01-01]\n", "line 2: no setting takes the tag !!timestamp"),
     ],
 )
 def test_file_that_cannot_be_read(tmp_path, capsys, text, message):
@@ -125,7 +140,7 @@ def test_command_prints_every_mistake_for_the_day_asked(tmp_path, capsys):
     assert main([str(tmp_path / "Pulumi.lab.yaml"), "--today", "2026-06-02"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert "gpulab:lifecycle.expires: is over" in said.err
+    assert "gpulab:lifecycle.expires: has passed" in said.err
 
 
 def test_schema_file_is_up_to_date():

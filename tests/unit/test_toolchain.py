@@ -15,7 +15,7 @@ from rich.console import Console
 from rehearsal import toolchain, tools
 from rehearsal.toolchain import fits
 from rehearsal.tools import Download, Tool, ToolMissing
-from settings.cluster import KUBERNETES_VERSIONS
+from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 QUIET = Console(quiet=True)
 

@@ -19,6 +19,7 @@ from step_bench import COMMIT, PROJECT, Bench
 import reports.interrupted
 from ci import approval, destroy, drift, expired, interrupted, lifecycle, up
 from ci.actions import StepFailed
+from reports.leftovers import stack_settings
 
 UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
 REPOSITORY = COMMIT["GITHUB_REPOSITORY"]
@@ -37,6 +38,15 @@ def set_expiry(stack: str, day: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert "2027-12-31" in text
     path.write_text(text.replace("2027-12-31", day), encoding="utf-8")
+
+
+def outdate(stack: str) -> None:
+    """Makes the stack's file one that an earlier release accepted, with a mistyped key."""
+    path = Path(f"Pulumi.{stack}.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert 'version: "1.36"' in text
+    text = text.replace('version: "1.36"', 'version: "1.33"\n    veiwers: []')
+    path.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
@@ -268,6 +278,14 @@ class TestDestroy:
         assert destroy.main() == (0 if destroyed else 1)
         assert any(command.startswith("destroy") for command in lab.commands("pulumi")) is destroyed
 
+    def test_a_file_that_is_refused_by_now_keeps_no_stack(self, lab: Bench) -> None:
+        outdate("dev")
+        # What waking and the look for leftovers know it by.
+        assert lifecycle.stack_of("dev").cluster.system_nodes.count == 2
+        assert stack_settings("dev").cluster.name == "gpulab-dev"
+        lab.answer("pulumi", "destroy")
+        assert destroy.main() == 0
+
     def test_on_schedule_production_never_goes(self, lab: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("SCHEDULED", "true")
         monkeypatch.setenv("STACK", "prod")
@@ -286,6 +304,23 @@ class TestExpired:
     def test_its_last_day_is_a_labs_own(self, bench: Bench) -> None:
         assert not lifecycle.is_expired("dev", datetime.date(2027, 12, 31))
         assert lifecycle.is_expired("dev", datetime.date(2028, 1, 1))
+        assert not lifecycle.is_expired("prod", datetime.date.max)
+
+    def test_a_lab_is_found_whose_file_is_refused_by_now(self, bench: Bench) -> None:
+        outdate("dev")
+        set_expiry("dev", PAST)
+        assert expired.main() == 0
+        assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
+    def test_the_day_is_that_of_everything_else(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GPULAB_TODAY", "2099-01-01")
+        assert expired.main() == 0
+        assert json.loads(bench.outputs["stacks"]) == ["dev"]
+
+    def test_production_never_expires_whatever_its_file_says(self, bench: Bench) -> None:
+        path = Path("Pulumi.prod.yaml")
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("unlock: false", f'unlock: false\n    expires: "{PAST}"'), encoding="utf-8")
         assert not lifecycle.is_expired("prod", datetime.date.max)
 
     def test_a_file_that_is_wrong_keeps_no_other_lab(self, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

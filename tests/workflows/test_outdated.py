@@ -237,6 +237,12 @@ def test_facts_of_long_ago_are_listed_as_old() -> None:
     assert [(line.status, line.notes) for line in lines] == [("old", ("333 days",))]
 
 
+def test_facts_that_expire_are_on_the_list_by_part_where_each_has_its_date() -> None:
+    dates = pins.contract_dates()
+    assert {"contracts/aws/instance-types.json", "contracts/nvidia/mig.json", "contracts/images.json"} <= dates.keys()
+    assert {f"contracts/aws/eks-versions.json ({part})" for part in ("calendar", "addons", "nodes")} <= dates.keys()
+
+
 def test_everything_that_is_pinned_is_on_the_list() -> None:
     listed = {(pin.kind, pin.name) for pin in pins.all_pins()}
     assert {("chart", "gpu-operator"), ("image", "postgresql"), ("go", "engine"), ("node image", "al2023")} <= listed

@@ -15,7 +15,7 @@ from moto import mock_aws
 from step_bench import Bench
 
 import settings
-from ci import destroy, drift, parking, sleepers
+from ci import destroy, drift, park, parking, sleepers, unpark
 from ci.actions import StepFailed
 from ci.parking import HELD_LIMITS, Parking
 
@@ -211,3 +211,19 @@ def test_labs_that_say_so_sleep_at_night(bench: Bench, monkeypatch: pytest.Monke
     monkeypatch.setenv("STACK", "prod")
     assert sleepers.main() == 0
     assert json.loads(bench.outputs["stacks"]) == ["prod"]
+
+
+@pytest.mark.parametrize("step", [park, unpark])
+def test_by_hand_the_steps_say_what_they_do_and_what_they_need(
+    step: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("STACK", raising=False)
+    with pytest.raises(SystemExit) as end:
+        step.main(["--help"])
+    assert end.value.code == 0
+    with pytest.raises(SystemExit) as end:
+        step.main([])
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert "[STACK]" in said.out
+    assert "name the lab, or set STACK" in said.err
