@@ -11,7 +11,7 @@ from platform_lab import LAB, config
 import settings
 
 CASES = Path(__file__).parents[1] / "cases"
-TODAY = datetime.date(2027, 1, 1)
+TODAY = datetime.date(2026, 11, 30)
 ROLE = "AWSReservedSSO_AdministratorAccess_0123456789abcdef"
 
 

@@ -69,7 +69,7 @@ def test_zones_that_the_account_does_not_have_are_refused() -> None:
 
 def test_case_is_refused_before_vpc_and_nat_are_made(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = settings.check_stack_file(
-        CASES / "Pulumi.zone-without-control-plane.yaml", "lab", datetime.date(2027, 1, 1)
+        CASES / "Pulumi.zone-without-control-plane.yaml", "lab", datetime.date(2026, 11, 30)
     )
     with answering_eks(mocks, monkeypatch), pytest.raises(ZoneError, match="us-east-1e"):
         mocks.deploy(lambda: Platform(stack.cluster.name, stack))
