@@ -19,14 +19,15 @@ from components.manifests import Spec
 from components.team_names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT
 
 if TYPE_CHECKING:
-    from settings.storage import Role, Storage
+    from settings.storage import Storage
+    from settings.team_names import TeamRole
 
 GROUP_PREFIX = "gpulab:"
 """Before each group that a sign-in brings, so that none of Keycloak's can be one of Kubernetes' own."""
 
 LOOK, MANAGE, ADMINISTER = "gpulab-team-look", "gpulab-team-manage", "gpulab-team-administer"
 
-ROLE_OF: dict[Role, str] = {
+ROLE_OF: dict[TeamRole, str] = {
     "developer": LOOK,
     "data-scientist": LOOK,
     "project-manager": MANAGE,
