@@ -17,10 +17,10 @@ from settings.loading import load, load_what_goes
 from settings.section import Mistake, nearest, text_of
 from settings.stack import PROJECT, Settings, StackSettings
 
-# Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
 _SAVE_AS = "save it as UTF-8"
 # PyYAML makes of these what no JSON has.
 _NO_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "timestamp", "omap", "pairs"))
+# Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
 TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
 """What Pulumi reads of a stack file."""
 
