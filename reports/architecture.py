@@ -5,7 +5,6 @@ It is drawn from the stack's state, or from a preview of a stack that is not up 
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections import Counter
@@ -17,7 +16,7 @@ from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .inputs import PreviewError, text_or_state, write
+from .inputs import PreviewError, parser_of, text_or_state, write
 from .previews import name_of
 from .resources import Resource, resources_of
 
@@ -161,15 +160,10 @@ def _colour(resources: Sequence[Resource]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; the SVG goes to standard output, or to a file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reports.architecture", description="Draws a stack's components and their main resources."
-    )
-    parser.add_argument("stack", metavar="STACK", help="the stack's name")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="FILE",
-        help="a state (pulumi stack export) or a preview (--json) of it; - is stdin (default: the state, by pulumi)",
+    parser = parser_of(
+        "architecture",
+        "Draws a stack's components and their main resources.",
+        reads="a state (pulumi stack export) or a preview (--json) of it; - is stdin (default: the state, by pulumi)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the SVG to FILE")
     options = parser.parse_args(arguments)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import contracts
 
 from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
-from .inputs import PreviewError, text_or_state
+from .inputs import PreviewError, parser_of, text_or_state
 from .previews import Step
 from .resources import Resource, resources_of
 
@@ -38,15 +37,10 @@ def described(cost: IdleCost, stack: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reports.idle", description="Says what a stack costs an hour while nobody uses it."
-    )
-    parser.add_argument("stack", metavar="STACK", help="the stack's name")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="FILE",
-        help="a state (pulumi stack export), a plan (pulumi preview --save-plan) or a preview (--json); - is stdin",
+    parser = parser_of(
+        "idle",
+        "Says what a stack costs an hour while nobody uses it.",
+        reads="a state (pulumi stack export), a plan (pulumi preview --save-plan) or a preview (--json); - is stdin",
     )
     options = parser.parse_args(arguments)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
@@ -46,6 +47,14 @@ def decoded(raw: bytes, what: str) -> str:
         raise PreviewError(
             f"{what} is not {error.encoding.upper()} text (byte {error.start}): save it as UTF-8"
         ) from None
+
+
+def parser_of(report: str, description: str, *, reads: str) -> argparse.ArgumentParser:
+    """What a report of one stack takes on its command line: the stack, and `--from`, for `text_or_state`."""
+    parser = argparse.ArgumentParser(prog=f"python -m reports.{report}", description=description)
+    parser.add_argument("stack", metavar="STACK", help="the stack's name")
+    parser.add_argument("--from", dest="source", metavar="FILE", help=reads)
+    return parser
 
 
 def text_or_state(path: str | None, stack: str) -> str:

@@ -7,7 +7,6 @@ what it depends on is there, so the longest chain of them, the critical path, is
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 from contracts.durations import duration
 
 from .gantt import Bar, gantt
-from .inputs import PreviewError, text_or_state, write
+from .inputs import PreviewError, parser_of, text_or_state, write
 from .previews import component_types, name_of
 from .resources import Resource, resources_of
 
@@ -192,16 +191,10 @@ def _label(found: Sequence[Task]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; words go to standard output, the SVG to a file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m reports.timeline",
-        description="Says how long an `up` from nothing takes, and what it waits for.",
-    )
-    parser.add_argument("stack", metavar="STACK", help="the stack's name")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        metavar="FILE",
-        help="a state (pulumi stack export) or a plan (pulumi preview --save-plan); - is stdin (default: the state)",
+    parser = parser_of(
+        "timeline",
+        "Says how long an `up` from nothing takes, and what it waits for.",
+        reads="a state (pulumi stack export) or a plan (pulumi preview --save-plan); - is stdin (default: the state)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="draw a Gantt chart in SVG to FILE")
     options = parser.parse_args(arguments)
