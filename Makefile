@@ -17,19 +17,19 @@ $(INSTALLED): requirements-dev.txt
 	@test ! -L $(VENV) || { echo "$(VENV) is a link: its environment is somebody else's; remove the link first"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gpulab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv --clear $(VENV)
-	@# The lock is whole: pip need not look for more, and would not know of the override in pyproject.toml. Few modules of
+	@# The lock is complete, so pip need not look for more; it would not know the override in pyproject.toml. Few modules of
 	@# the large packages are ever imported, so Python compiles each at its first import.
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --require-hashes \
 	  --requirement requirements-dev.txt
 	@touch $@
 
-setup: $(INSTALLED)  ## Has the Python environment and every tool of the rehearsal ready
-	$(RUN) -m rehearsal.toolchain
+setup: $(INSTALLED)  ## Makes the Python environment and every tool of the rehearsal
+	$(RUN) -m rehearsal.machine.toolchain
 
-environment: $(INSTALLED)  ## Has the Python environment alone ready
+environment: $(INSTALLED)  ## Makes only the Python environment
 
-rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1
-	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0,$(QUICK)),--quick)
+rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1 PLUGINS=aws
+	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(PLUGINS),--plugins "$(PLUGINS)") $(if $(filter-out 0,$(QUICK)),--quick)
 
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down
@@ -37,7 +37,7 @@ down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK
 test: lint setup  ## What CI runs: lint, types, unit tests, sign-in, rehearsals of dev and prod
 	$(RUN) -m pytest -n auto $(SPREAD)
 
-test-all: lint setup  ## make test and the long tests of each night; SEED=NUMBER repeats what was chosen at random
+test-all: lint setup  ## make test and the long tests of each night; SEED=NUMBER repeats a run's random choices
 	SEED="$(SEED)" $(RUN) -m pytest -n auto $(SPREAD) -m "endurance or not endurance"
 
 unit: $(INSTALLED)  ## The tests that take seconds
@@ -53,13 +53,13 @@ schema: $(INSTALLED)  ## Writes the JSON Schema of the stack file
 	$(RUN) -m settings.schema
 
 policies: $(INSTALLED)  ## Prints the policy pack's catalogue, and writes docs/policies.md
-	$(RUN) -m policies.catalogue --write
+	$(RUN) -m policies.pack --write
 
 bench: setup  ## Seconds and memory: of each phase of dev, of 1, 10 and 100 teams, and of the policy pack, as JSON
-	$(RUN) -m rehearsal.bench "$(STACK)" --json bench.json
-	$(RUN) -m rehearsal.team_bench --json bench-teams.json
+	$(RUN) -m rehearsal.bench.phase_times "$(STACK)" --json bench.json
+	$(RUN) -m rehearsal.bench.teams --json bench-teams.json
 
-lock: $(INSTALLED)  ## Pins the requirements anew, with hashes
+lock: $(INSTALLED)  ## Pins the requirements again, with hashes
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \
 	  pyproject.toml --output-file requirements.txt
 	$(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade \

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pulumi
 
 import settings
-from components.first_sign_in import hub_output
+from components.identity.first_sign_in import hub_output
 from components.platform import Platform
 from contracts import eks
 
@@ -13,34 +15,35 @@ from contracts import eks
 def main() -> None:
     """Check the stack's settings, then deploy the platform and export how to reach it.
 
-    GPULAB_TODAY (YYYY-MM-DD) stands in for today's date (UTC), by which a lab expires.
+    GPULAB_TODAY (YYYY-MM-DD) replaces today's date (UTC), by which a lab expires.
     """
+    # Almost everything that is made here is used until the end. Searching it for garbage takes a fifth of the CPU time.
+    gc.set_threshold(100_000)
     try:
-        # All keys, not those we know of: a mistyped section must be refused, and Config can only be asked by name.
+        # All keys, not only known ones: a mistyped section must be refused, and Config returns only keys asked by name.
         config = pulumi.runtime.get_config_env()
         name = pulumi.get_stack()
-        # What the engine keeps to itself: keys beside config, and numbers that it made texts.
+        # What the engine does not pass on: keys beside config, and numbers that it turned into text.
         written = settings.as_written(f"Pulumi.{name}.yaml", config)
         stack = settings.load(config, stack=name, today=eks.today(), written=written)
     except settings.SettingsError as error:
-        # Pulumi shows a RunError as it stands, without a traceback.
+        # Pulumi shows a RunError without a traceback.
         raise pulumi.RunError(str(error)) from None
 
     for warning in stack.warnings:
         pulumi.log.warn(str(warning))
-    platform = Platform(stack.cluster.name, stack)
-    pulumi.export("region", platform.region)
-    if stack.network.only:
+    platform = Platform(stack.name, stack)
+    for name, value in platform.ground.outputs.items():
+        pulumi.export(name, value)
+    if not platform.ground.has_cluster:
         return
-    pulumi.export("cluster", platform.cluster_name)
-    pulumi.export("kubeconfig", platform.update_kubeconfig_command)
     if platform.retained:
         pulumi.export("retained", platform.retained)
     if stack.running_hub:
         pulumi.export("hub", hub_output(stack))
     if platform.kubectl_login_command:
         pulumi.export("kubectlLogin", platform.kubectl_login_command)
-    if stack.ingress.has_load_balancer:
+    if platform.urls:
         pulumi.export("urls", platform.urls)
     else:
         pulumi.export("portForward", platform.port_forward_commands)

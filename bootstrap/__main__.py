@@ -1,4 +1,4 @@
-"""The bootstrap of an account: where states lie, and which workflows may come in with which rights."""
+"""The bootstrap of an account: where states are stored, and which workflows get which rights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-# It shares the stack files' settings with the program beside it.
+# It uses the stack files' settings, which are in the main program's folder.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bootstrap import configuration
@@ -18,7 +18,7 @@ from settings import SettingsError, StackFileError
 
 
 def main() -> None:
-    """Check the configuration, make everything, and export the lines and variables that come next."""
+    """Checks the configuration, makes everything, and exports the commands and variables for the next steps."""
     try:
         config = configuration.load(pulumi.runtime.get_config_env(), account=pulumi.get_stack())
     except (SettingsError, StackFileError) as error:
@@ -26,9 +26,9 @@ def main() -> None:
 
     provider = aws.Provider("aws", region=config.region, default_tags={"tags": config.tags})
     on_aws = pulumi.ResourceOptions(providers=[provider])
-    asked = pulumi.InvokeOptions(provider=provider)
-    account_id = aws.get_caller_identity_output(opts=asked).account_id
-    partition = aws.get_partition_output(opts=asked).partition
+    invoke_opts = pulumi.InvokeOptions(provider=provider)
+    account_id = aws.get_caller_identity_output(opts=invoke_opts).account_id
+    partition = aws.get_partition_output(opts=invoke_opts).partition
 
     store = StateStore(
         "gpulab-state",

@@ -1,4 +1,4 @@
-"""The configuration of the bootstrap, checked as stack files are; and what it takes from the stack files themselves."""
+"""The bootstrap's configuration, checked like stack files, and what it reads from the stack files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pydantic import Field, StrictBool, StrictInt, ValidationError
 from pydantic_core import to_json
 
 import settings
-from settings import Settings
-from settings.configuration import REGION_KEY, AsWritten, given_by, sections_of
-from settings.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
-from settings.stack import REGION_PATTERN
-from settings.values import DISTINCT, Check, tag_value
+from settings import EksSettings
+from settings.eks_stack import REGION_PATTERN
+from settings.language.configuration import REGION_KEY, AsWritten, given_by, sections_of
+from settings.language.section import Facts, Findings, Mistake, Reading, Section, SettingsError, given_as, rule, text_of
+from settings.language.values import DISTINCT, Check, tag_value
 
 PROJECT = "gpulab-bootstrap"
 STACK_FILES = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def _stack(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", text):
         raise ValueError("must be the name of a stack, such as dev: letters, digits, hyphens, underscores; 40 at most")
     if text == "preview":
-        raise ValueError("is taken: the role gpulab-preview is that of previews")
+        raise ValueError("is reserved: previews use the role gpulab-preview")
     return text
 
 
@@ -55,7 +55,7 @@ def _provider_arn(text: str) -> str:
 
 
 class RepositoryIds(Section):
-    """The numbers that GitHub puts behind the names in the tokens of newer repositories."""
+    """The numbers that GitHub adds to the names in the tokens of newer repositories."""
 
     owner: StrictInt = Field(description="The owner's number: `gh api repos/OWNER/NAME --jq .owner.id`.", gt=0)
     repository: StrictInt = Field(description="The repository's number: `gh api repos/OWNER/NAME --jq .id`.", gt=0)
@@ -69,12 +69,14 @@ class BootstrapSettings(Section):
     stacks: Annotated[tuple[Annotated[str, Check(_stack)], ...], DISTINCT] = Field(
         description="The stacks that are deployed into this account, such as [dev, prod]."
     )
-    owner: Annotated[str, Check(_responsible)] = Field(description="Who answers for it; tag Owner.")
-    cost_center: Annotated[str, Check(_responsible)] = Field(description="What it is booked on; tag CostCenter.")
-    open_id_connect_provider: Annotated[str, Check(_provider_arn)] | None = Field(
-        default=None, description="The account's OpenID Connect provider for GitHub, where it has one."
+    owner: Annotated[str, Check(_responsible)] = Field(description="Who is responsible for it; tag Owner.")
+    cost_center: Annotated[str, Check(_responsible)] = Field(
+        description="The cost center that pays for it; tag CostCenter."
     )
-    unlock: StrictBool = Field(default=False, description="Lifts the protection of the bucket and the key.")
+    open_id_connect_provider: Annotated[str, Check(_provider_arn)] | None = Field(
+        default=None, description="The account's OpenID Connect provider for GitHub, if it has one."
+    )
+    unlock: StrictBool = Field(default=False, description="Removes the protection of the bucket and the key.")
 
     @rule
     def _some_stack(self, facts: Facts) -> Findings:
@@ -97,12 +99,12 @@ class Configuration:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags of every resource. There is no Stack among them: that says which stack's a resource is."""
+        """The tags of every resource. The tag Stack is missing, because it marks the resources of a stack."""
         return {"Owner": self.owner, "CostCenter": self.cost_center, "Project": PROJECT, "Lifecycle": "production"}
 
     @property
     def subject(self) -> str:
-        """How GitHub's tokens name the repository, before what the job is."""
+        """The repository's part of the subject in GitHub's tokens; the job's part follows."""
         owner, _, name = self.repository.partition("/")
         if self.repository_ids:
             return f"repo:{owner}@{self.repository_ids.owner}/{name}@{self.repository_ids.repository}"
@@ -111,7 +113,7 @@ class Configuration:
 
 @dataclass(frozen=True, kw_only=True)
 class StackFacts:
-    """What permissions depend on, of a stack's file."""
+    """The facts of a stack file on which permissions depend."""
 
     stack: str
     cluster: str
@@ -120,7 +122,7 @@ class StackFacts:
     secrets: tuple[str, ...]
 
     @classmethod
-    def of(cls, stack: Settings) -> StackFacts:
+    def of(cls, stack: EksSettings) -> StackFacts:
         """The facts of a stack."""
         everything = to_json(vars(stack)).decode()
         return cls(
@@ -133,10 +135,10 @@ class StackFacts:
 
 
 def load(config: Mapping[str, str], *, account: str, stack_files: Path = STACK_FILES) -> Configuration:
-    """The configuration of an account's bootstrap, checked.
+    """Checks the configuration of an account's bootstrap.
 
-    `config` is what Pulumi hands a program. Raises SettingsError with every mistake in it, or in the file of a stack
-    that it names, and StackFileError where there is no such file.
+    `config` is the configuration that Pulumi gives a program. Raises SettingsError with every mistake in it, or in the
+    file of a stack that it names, and StackFileError if there is no such file.
     """
     given = given_by(config, PROJECT, sections_of(BootstrapSettings), AsWritten())
     mistakes = given.mistakes
@@ -159,6 +161,6 @@ def load(config: Mapping[str, str], *, account: str, stack_files: Path = STACK_F
     return Configuration(region=region, **{**dict(read), "stacks": facts})
 
 
-def _stack_settings(folder: Path, name: str) -> Settings:
-    """The settings of a stack, whatever the day: what an expired lab had must still be destroyed."""
-    return settings.check_stack_file(folder / f"Pulumi.{name}.yaml", name, datetime.date.min)
+def _stack_settings(folder: Path, name: str) -> EksSettings:
+    """The settings of a stack, also of an expired lab, which must still be destroyed."""
+    return settings.on_eks(settings.check_stack_file(folder / f"Pulumi.{name}.yaml", name, datetime.date.min))

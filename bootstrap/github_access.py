@@ -1,4 +1,4 @@
-"""Who comes in from GitHub: a role to look for previews, and for each stack one that deploys it."""
+"""Access for GitHub: a read-only role for previews, and a role for each stack that deploys it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from settings.stack import PROJECT
 
 ISSUER = "https://token.actions.githubusercontent.com"
 MAIN = "ref:refs/heads/main"
-# A first update takes about half an hour (docs/timeline.md), a destroy may take longer. Each has a job of its own,
-# which ends after 110 minutes.
+# A first update takes about half an hour (docs/timeline.md), a destroy may take longer. Each has its own job, which
+# ends after 110 minutes.
 SESSION_SECONDS = 2 * 60 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class GitHubAccessArgs:
-    """The account, what is in it, and the repository and stacks of the configuration."""
+    """The account, the state store in it, and the configuration with its repository and stacks."""
 
     config: Configuration
     account_id: pulumi.Input[str]
@@ -32,15 +32,15 @@ class GitHubAccessArgs:
 
 
 class GitHubAccess(pulumi.ComponentResource):
-    """Roles that jobs of one repository take on by GitHub's tokens, without a key that could be stolen.
+    """Roles that jobs of one repository assume with GitHub's tokens, so there is no key that could be stolen.
 
-    Previews run for pull requests and on main. A deployment runs in the environment that has the stack's name, which
-    only lets in what its rules on GitHub admit. The roles that stacks make are within one boundary.
+    Previews run for pull requests and on main. A deployment runs in the GitHub environment with the stack's name, whose
+    rules limit who may use it. All roles that stacks make have the same permissions boundary.
     """
 
     preview_role_arn: pulumi.Output[str]
     deploy_role_arns: dict[str, pulumi.Output[str]]
-    """By stack."""
+    """The role of each stack."""
     boundary_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: GitHubAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -55,7 +55,7 @@ class GitHubAccess(pulumi.ComponentResource):
         def policy(purpose: str, write: Callable[[Account], str]) -> aws.iam.Policy:
             return aws.iam.Policy(
                 f"{PROJECT}-{purpose}",
-                # The boundary's name is in the stack files, and all of them are told apart by it.
+                # Stack files contain the boundary's name, so the policies have fixed names.
                 name=f"{PROJECT}-{purpose}",
                 path=PATH,
                 policy=account.apply(write),
@@ -64,7 +64,7 @@ class GitHubAccess(pulumi.ComponentResource):
 
         provider_arn = pulumi.Output.from_input(
             config.open_id_connect_provider
-            # AWS knows GitHub's certificates by their authority, and asks for no thumbprints.
+            # AWS trusts GitHub's certificate authority, so it needs no thumbprints.
             or aws.iam.OpenIdConnectProvider(name, url=ISSUER, client_id_lists=["sts.amazonaws.com"], opts=child).arn
         )
 
@@ -80,9 +80,9 @@ class GitHubAccess(pulumi.ComponentResource):
                 opts=child,
             )
             aws.iam.RolePolicy(f"{PROJECT}-{purpose}", role=made.name, policy=account.apply(own), opts=child)
-            for number, one in enumerate(shared):
+            for number, attached in enumerate(shared):
                 aws.iam.RolePolicyAttachment(
-                    f"{PROJECT}-{purpose}-{number}", role=made.name, policy_arn=one.arn, opts=child
+                    f"{PROJECT}-{purpose}-{number}", role=made.name, policy_arn=attached.arn, opts=child
                 )
             return made
 

@@ -1,157 +1,24 @@
-"""What the roles of workflows may do, as IAM documents.
+"""What the workflows' roles may do, as IAM documents. `bootstrap/iam_actions.py` lists the actions.
 
-Actions, and which of them know which resources and conditions, are those of AWS's "Service Authorization Reference".
-A rehearsal holds every call of the program against these documents (rehearsal/permission_checks.py): a component that
-needs more says so there.
+A rehearsal checks every call of the program against these documents (rehearsal/checks/permissions.py), so it reports a
+component that needs more.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bootstrap import iam_actions
 from bootstrap.configuration import PROJECT as BOOTSTRAP
 from bootstrap.configuration import StackFacts
+from components.iam import Statement, policy_document
 from settings.images import cache_namespace
 from settings.stack import PROJECT
 
-Statement = dict[str, Any]
-
 PATH = f"/{BOOTSTRAP}/"
-"""Of the bootstrap's roles and policies: nothing of it is a stack's to change."""
-READ_ONLY = (
-    "acm:Describe*", "acm:List*",
-    "backup:Describe*", "backup:Get*", "backup:List*",
-    "ec2:Describe*", "ec2:GetManagedPrefixListEntries", "ec2:GetSecurityGroupsForVpc",
-    "ecr:Describe*", "ecr:ListTagsForResource",
-    "eks:Describe*", "eks:List*",
-    "elasticfilesystem:Describe*", "elasticfilesystem:List*",
-    "elasticloadbalancing:Describe*",
-    "events:Describe*", "events:List*",
-    "iam:GetInstanceProfile", "iam:GetOpenIDConnectProvider", "iam:GetPolicy", "iam:GetPolicyVersion", "iam:GetRole",
-    "iam:GetRolePolicy", "iam:List*",
-    "kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:List*",
-    "logs:Describe*", "logs:List*",
-    "pricing:GetProducts",
-    "rds:Describe*", "rds:List*",
-    "route53:Get*", "route53:List*",
-    # What is set on buckets, and which there are; nothing that is in them.
-    "s3:GetAccelerateConfiguration", "s3:GetBucket*", "s3:GetEncryptionConfiguration", "s3:GetLifecycleConfiguration",
-    "s3:GetReplicationConfiguration", "s3:ListAllMyBuckets", "s3:ListBucket", "s3:ListBucketVersions",
-    "s3:ListTagsForResource",
-    "secretsmanager:DescribeSecret", "secretsmanager:ListSecrets",
-    "servicequotas:Get*", "servicequotas:List*",
-    "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:List*",
-    "sts:GetCallerIdentity",
-    "tag:GetResources",
-    "wafv2:Get*", "wafv2:List*",
-)  # fmt: skip
-"""What the services that the platform is made of say of themselves, and nothing that is kept in them."""
-# Of what has no name of ours, what makes it: held to the stack's region.
-_NEW = (
-    "acm:RequestCertificate",
-    "backup:CreateBackupPlan", "backup-storage:MountCapsule",
-    "ec2:AllocateAddress", "ec2:CreateFlowLogs", "ec2:CreateInternetGateway", "ec2:CreateLaunchTemplate",
-    "ec2:CreateNatGateway", "ec2:CreateNetworkInterface", "ec2:CreateRouteTable", "ec2:CreateSecurityGroup",
-    "ec2:CreateSubnet", "ec2:CreateVpc", "ec2:CreateVpcEndpoint",
-    # Of the NAT instance. And EKS asks it of whoever makes a node group with a launch template.
-    "ec2:RunInstances",
-    # It knows no resource. What it fills are repositories with the cluster's name.
-    "ecr:CreatePullThroughCacheRule",
-    "elasticfilesystem:CreateFileSystem",
-    "elasticloadbalancing:CreateLoadBalancer", "elasticloadbalancing:CreateTargetGroup",
-    "kms:CreateKey",
-)  # fmt: skip
-# What changes and ends it, and makes its parts: where it has the stack's tags. Each of these knows `aws:ResourceTag` of
-# every resource that it is about.
-_OWN = (
-    "acm:AddTagsToCertificate", "acm:DeleteCertificate", "acm:RemoveTagsFromCertificate",
-    "backup:*BackupSelection", "backup:DeleteBackupPlan", "backup:DeleteRecoveryPoint", "backup:TagResource",
-    "backup:UntagResource", "backup:UpdateBackupPlan",
-    "ec2:*Route", "ec2:*RouteTable", "ec2:*SecurityGroupEgress", "ec2:*SecurityGroupIngress",
-    "ec2:*SecurityGroupRuleDescriptions*", "ec2:*VpcCidrBlock", "ec2:AttachInternetGateway",
-    "ec2:CreateLaunchTemplateVersion",
-    "ec2:CreateTags", "ec2:DeleteFlowLogs", "ec2:DeleteInternetGateway", "ec2:DeleteLaunchTemplate*",
-    "ec2:DeleteNatGateway", "ec2:DeleteSecurityGroup", "ec2:DeleteSubnet", "ec2:DeleteTags", "ec2:DeleteVpc",
-    "ec2:DeleteVpcEndpoints", "ec2:DetachInternetGateway", "ec2:ModifyInstance*", "ec2:ModifyLaunchTemplate",
-    "ec2:ModifySecurityGroupRules", "ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ModifyVpcEndpoint",
-    "ec2:ReleaseAddress", "ec2:ReplaceRouteTableAssociation", "ec2:StartInstances", "ec2:StopInstances",
-    "ec2:TerminateInstances",
-    "elasticfilesystem:*AccessPoint", "elasticfilesystem:*FileSystemPolicy", "elasticfilesystem:*MountTarget*",
-    "elasticfilesystem:DeleteFileSystem", "elasticfilesystem:PutBackupPolicy",
-    "elasticfilesystem:PutLifecycleConfiguration", "elasticfilesystem:TagResource", "elasticfilesystem:UntagResource",
-    "elasticfilesystem:UpdateFileSystem*",
-    "elasticloadbalancing:*Listener*", "elasticloadbalancing:*Rule*", "elasticloadbalancing:AddTags",
-    "elasticloadbalancing:DeleteLoadBalancer", "elasticloadbalancing:DeleteTargetGroup",
-    "elasticloadbalancing:Modify*", "elasticloadbalancing:RemoveTags", "elasticloadbalancing:SetIpAddressType",
-    "elasticloadbalancing:SetSecurityGroups", "elasticloadbalancing:SetSubnets",
-)  # fmt: skip
-# What can't be told by the stack's tags, held to its region: the reason stands with each.
-_UNTAGGED = (
-    # Asked for by the association, which a NAT gateway takes with it; and by the interface that a NAT instance comes
-    # with.
-    "ec2:AssociateAddress", "ec2:DisassociateAddress",
-    # Of EFS's mount targets, which has them made and deleted in its caller's name. None that is in use can be deleted.
-    "ec2:DeleteNetworkInterface",
-    # The image cache's snapshot comes from elsewhere.
-    "ec2:DisableFastSnapshotRestores", "ec2:EnableFastSnapshotRestores",
-    # As when it is made.
-    "ecr:DeletePullThroughCacheRule",
-    # A flow log into CloudWatch is one, and is of no type that has tags.
-    "logs:CreateLogDelivery", "logs:DeleteLogDelivery",
-    # The web ACL comes from elsewhere; these know no tags of the load balancer.
-    "elasticloadbalancing:SetWebACL", "wafv2:AssociateWebACL", "wafv2:DisassociateWebACL",
-)  # fmt: skip
-# Where a service asks whether what is being made may get its tags, it says so by this key.
-_MAKING = {
-    "ec2:CreateTags": "ec2:CreateAction",
-    "elasticfilesystem:TagResource": "elasticfilesystem:CreateAction",
-    "elasticloadbalancing:AddTags": "elasticloadbalancing:CreateAction",
-}
-# Of each service the actions that change something, and the resources that have the cluster's name.
-_NAMED = {
-    "backup": (("Create*", "Delete*", "Put*", "TagResource", "UntagResource"), ("backup-vault:{name}-*",)),
-    "eks": (
-        ("Associate*", "Create*", "Delete*", "Disassociate*", "TagResource", "UntagResource", "Update*"),
-        (
-            "cluster/{name}", "access-entry/{name}/*", "addon/{name}/*", "identityproviderconfig/{name}/*",
-            "nodegroup/{name}/*", "podidentityassociation/{name}/*",
-        ),
-    ),
-    "ecr": (
-        ("CreateRepository", "DeleteRepository", "PutImageTagMutability", "TagResource", "UntagResource"),
-        ("repository/{cache}/*",),
-    ),
-    "events": (("Delete*", "Put*", "RemoveTargets", "TagResource", "UntagResource"), ("rule/{name}-*",)),
-    "logs": (
-        ("Create*", "Delete*", "PutRetentionPolicy", "TagResource", "UntagResource"),
-        ("log-group:*/{name}/*",),
-    ),
-    "rds": (
-        ("AddTagsToResource", "Create*", "Delete*", "Modify*", "RemoveTagsFromResource", "Reset*",
-         "StartDBInstance", "StopDBInstance"),
-        # An instance has an option group; without a word of one it is the default.
-        ("db:{name}-*", "og:default:*", "pg:{name}-*", "snapshot:{name}-*", "subgrp:{name}-*"),
-    ),
-    "sqs": (("CreateQueue", "DeleteQueue", "SetQueueAttributes", "TagQueue", "UntagQueue"), ("{name}-*",)),
-}  # fmt: skip
-_KEY = (
-    "kms:*Alias", "kms:CancelKeyDeletion", "kms:CreateGrant", "kms:Decrypt", "kms:DisableKeyRotation", "kms:Enable*",
-    "kms:Encrypt", "kms:GenerateDataKey*", "kms:PutKeyPolicy", "kms:ReEncrypt*", "kms:RetireGrant",
-    "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateKeyDescription",
-)  # fmt: skip
-# Whom the platform's roles are for, and who may make a role of their own in the account.
-_PASSED_TO = (
-    "backup.amazonaws.com", "ec2.amazonaws.com", "eks.amazonaws.com", "monitoring.rds.amazonaws.com",
-    "pods.eks.amazonaws.com", "vpc-flow-logs.amazonaws.com",
-)  # fmt: skip
-_SERVICE_LINKED = (
-    "autoscaling.amazonaws.com", "backup.amazonaws.com", "eks-nodegroup.amazonaws.com", "eks.amazonaws.com",
-    "elasticfilesystem.amazonaws.com", "elasticloadbalancing.amazonaws.com", "pullthroughcache.ecr.amazonaws.com",
-    "rds.amazonaws.com", "spot.amazonaws.com",
-)  # fmt: skip
+"""The path of the bootstrap's roles and policies, which no stack may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,53 +32,48 @@ class Account:
 
     @property
     def boundary_arn(self) -> str:
-        """The policy that bounds every role that a stack makes."""
+        """The ARN of the permissions boundary of every role that a stack makes."""
         return self.iam(f"policy{PATH}{PROJECT}-boundary")
 
     def iam(self, resource: str) -> str:
-        """The ARN of something of IAM's."""
+        """The ARN of an IAM resource."""
         return f"arn:{self.partition}:iam::{self.id}:{resource}"
 
     def arn(self, service: str, region: str, resource: str) -> str:
-        """The ARN of something in a region."""
+        """The ARN of a service's resource in a region."""
         return f"arn:{self.partition}:{service}:{region}:{self.id}:{resource}"
 
 
-def document(*statements: Statement) -> str:
-    """An IAM policy of these statements."""
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def statement(sid: str, actions: Sequence[str], resources: Sequence[str] = ("*",), **condition: Any) -> Statement:
-    """A statement that allows actions; `condition` has operators with their keys."""
-    allowed: Statement = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
-    return {**allowed, "Condition": condition} if condition else allowed
+def statement(sid: str, allowed: Sequence[str], resources: Sequence[str] = ("*",), **condition: Any) -> Statement:
+    """A statement that allows actions; `condition` maps operators to their keys and values."""
+    made: Statement = {"Sid": sid, "Effect": "Allow", "Action": list(allowed), "Resource": list(resources)}
+    return {**made, "Condition": condition} if condition else made
 
 
 def read_policy() -> str:
-    """To look at everything that the platform is made of."""
-    return document(statement("Look", READ_ONLY))
+    """Allows reading all resources of the platform."""
+    return policy_document(statement("Look", iam_actions.READ_ONLY))
 
 
 def secrets_policy(stacks: Sequence[StackFacts]) -> Statement:
-    """To read the secrets that the stacks' files name, which the program compares with what it rolled out."""
+    """Allows reading the secrets that the stack files name: the program compares them with what it rolled out."""
     named = sorted({arn for stack in stacks for arn in stack.secrets})
-    # With none there is nothing to allow, and no statement without a resource.
+    # A statement must have a resource, so there is none without secrets.
     return statement("ReadNamedSecrets", ["secretsmanager:GetSecretValue"], named) if named else {}
 
 
 def preview_policy(account: Account, stacks: Sequence[StackFacts]) -> str:
-    """Beside `read_policy`: the states, with what is secret in them, and the secrets that stack files name."""
+    """In addition to `read_policy`: to read the states with their secrets, and the secrets that stack files name."""
     statements = [
         statement("ReadStates", ["s3:GetObject"], [f"{account.bucket_arn}/.pulumi/*"]),
         statement("DecryptStates", ["kms:Decrypt"], [account.key_arn]),
         secrets_policy(stacks),
     ]
-    return document(*filter(None, statements))
+    return policy_document(*filter(None, statements))
 
 
 def state_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `read_policy`: a stack's own state. What was there before stays as a version that no stack may delete."""
+    """In addition to `read_policy`: to change a stack's own state. Old versions stay, and no stack may delete them."""
     own = [
         f"{account.bucket_arn}/.pulumi/{path}"
         for path in (
@@ -227,13 +89,13 @@ def state_policy(account: Account, stack: StackFacts) -> str:
         statement("EncryptStates", ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"], [account.key_arn]),
         secrets_policy([stack]),
     ]
-    return document(*filter(None, statements))
+    return policy_document(*filter(None, statements))
 
 
 def named_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `read_policy`: to make, change and delete what has the name of the stack's cluster, or its tags."""
+    """In addition to `read_policy`: to make, change and delete what has the cluster's name or the stack's tags."""
     region, name = stack.region, stack.cluster
-    return document(
+    return policy_document(
         *(
             statement(
                 f"Make{service.title()}",
@@ -243,7 +105,7 @@ def named_policy(account: Account, stack: StackFacts) -> str:
                     for resource in resources
                 ],
             )
-            for service, (verbs, resources) in _NAMED.items()
+            for service, (verbs, resources) in iam_actions.NAMED.items()
         ),
         statement(
             "MakeBuckets",
@@ -254,7 +116,8 @@ def named_policy(account: Account, stack: StackFacts) -> str:
             [f"arn:{account.partition}:s3:::{name}-*", f"arn:{account.partition}:s3:::{name}-*/*"],
         ),
         statement("NameKeys", ["kms:*Alias"], [account.arn("kms", region, f"alias/{name}-*")]),
-        # A key that is being made has no tags yet by which to know it, and no alias: one that somebody uses has.
+        # A new key has no tags yet by which to recognise it. But it has no alias either, and a key that is in use has
+        # one.
         {
             **statement("TagNewKeys", ["kms:TagResource"], [account.arn("kms", region, "key/*")]),
             "Condition": {
@@ -264,7 +127,7 @@ def named_policy(account: Account, stack: StackFacts) -> str:
         },
         statement(
             "MakeKeys",
-            _KEY,
+            iam_actions.KEY,
             [account.arn("kms", region, "key/*")],
             StringEquals=_tags("Resource", stack),
         ),
@@ -272,16 +135,16 @@ def named_policy(account: Account, stack: StackFacts) -> str:
 
 
 def nameless_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `read_policy`: to make what has no name of ours, in the stack's region; and off all other stacks."""
+    """In addition to `read_policy`: to make unnamed resources in the stack's region. Denies changes of other stacks."""
     here = {"aws:RequestedRegion": stack.region}
     statements = [
-        statement("MakeNameless", _NEW, StringEquals=here),
-        statement("ChangeWhatHasNoTags", _UNTAGGED, StringEquals=here),
+        statement("MakeNameless", iam_actions.NEW, StringEquals=here),
+        statement("ChangeWhatHasNoTags", iam_actions.UNTAGGED, StringEquals=here),
         *(
             statement(f"TagNew{number}", [action], StringEquals=here, Null={making: "false"})
-            for number, (action, making) in enumerate(_MAKING.items())
+            for number, (action, making) in enumerate(iam_actions.MAKING.items())
         ),
-        # These don't say that it is new: whoever tags a stranger's may do to it what its own tags allow.
+        # These don't show whether the resource is new. A role that tags another stack's resource may then change it.
         statement(
             "TagNewOrUntagged",
             ["acm:AddTagsToCertificate", "backup:TagResource"],
@@ -291,7 +154,7 @@ def nameless_policy(account: Account, stack: StackFacts) -> str:
         {
             "Sid": "LeaveOtherStacksAlone",
             "Effect": "Deny",
-            "NotAction": list(READ_ONLY),
+            "NotAction": list(iam_actions.READ_ONLY),
             "Resource": "*",
             "Condition": {
                 "Null": {"aws:ResourceTag/Stack": "false"},
@@ -301,7 +164,8 @@ def nameless_policy(account: Account, stack: StackFacts) -> str:
         {
             "Sid": "LeaveTheBootstrapAlone",
             "Effect": "Deny",
-            # What `state_policy` allows, and a look for leftovers: not its versions, nor what protects bucket and key.
+            # What `state_policy` and the search for leftovers need, without object versions and the protection of
+            # bucket and key.
             "NotAction": [
                 "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ListResourceTags",
                 "s3:DeleteObject", "s3:GetBucketTagging", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
@@ -309,21 +173,25 @@ def nameless_policy(account: Account, stack: StackFacts) -> str:
             "Resource": [account.bucket_arn, f"{account.bucket_arn}/*", account.key_arn],
         },
     ]  # fmt: skip
-    return document(*filter(None, statements))
+    return policy_document(*filter(None, statements))
 
 
 def own_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `nameless_policy`: to change and delete what that makes. What is a stranger's has other tags."""
+    """In addition to `nameless_policy`: to change and delete what it makes, which has the stack's tags."""
     groups = [account.arn("ec2", stack.region, "security-group/*")]
-    return document(
-        statement("ChangeOwn", _OWN, StringEquals={"aws:RequestedRegion": stack.region, **_tags("Resource", stack)}),
-        # A rule has its group's rights: whoever makes or changes it also needs those for the group.
+    return policy_document(
+        statement(
+            "ChangeOwn",
+            iam_actions.OWN,
+            StringEquals={"aws:RequestedRegion": stack.region, **_tags("Resource", stack)},
+        ),
+        # Making or changing a rule also needs the rights for its group, so this does not need tags.
         statement(
             "ChangeRulesOfGroups",
             ["ec2:AuthorizeSecurityGroup*", "ec2:ModifySecurityGroupRules"],
             [account.arn("ec2", stack.region, "security-group-rule/*")],
         ),
-        # EKS makes the nodes' group, with tags of its own.
+        # EKS makes the nodes' group, with its own tags.
         statement(
             "ChangeClustersGroup",
             ["ec2:*SecurityGroupEgress", "ec2:*SecurityGroupIngress", "ec2:CreateTags", "ec2:DeleteTags",
@@ -331,7 +199,7 @@ def own_policy(account: Account, stack: StackFacts) -> str:
             groups,
             StringEquals={"aws:ResourceTag/aws:eks:cluster-name": stack.cluster},
         ),
-        # A VPC comes with a group that has no tags: the program gives it some before it takes its rules away.
+        # A VPC's default group has no tags. The program tags it before it removes its rules.
         statement(
             "TakeOverDefaultGroup",
             ["ec2:CreateTags"],
@@ -348,7 +216,7 @@ def _tags(whose: str, stack: StackFacts) -> dict[str, str]:
 
 
 def _records(account: Account, domain: str | None) -> Statement:
-    """The names at and below the stack's domain, and no others of any zone."""
+    """Allows changing DNS names at and below the stack's domain, and no others in any zone."""
     if domain is None:
         return {}
     return statement(
@@ -365,12 +233,12 @@ def _records(account: Account, domain: str | None) -> Statement:
 
 
 def iam_policy(account: Account, stack: StackFacts) -> str:
-    """Beside `read_policy`: roles and policies under the stack's name, each role within the boundary.
+    """In addition to `read_policy`: to make roles and policies with the cluster's name, each role with the boundary.
 
-    What makes roles could else make one that may do everything, and pass it to a machine of its own.
+    Without the boundary, it could make a role that may do everything, and pass it to its own instance.
     """
     roles, policies = account.iam(f"role/{stack.cluster}-*"), account.iam(f"policy/{stack.cluster}-*")
-    return document(
+    return policy_document(
         statement(
             "MakeBoundedRoles",
             ["iam:*RolePolicy", "iam:CreateRole", "iam:PutRolePermissionsBoundary"],
@@ -396,12 +264,14 @@ def iam_policy(account: Account, stack: StackFacts) -> str:
         statement(
             "MakeInstanceProfiles", ["iam:*InstanceProfile"], [account.iam(f"instance-profile/{stack.cluster}-*")]
         ),
-        statement("PassRoles", ["iam:PassRole"], [roles], StringEquals={"iam:PassedToService": list(_PASSED_TO)}),
+        statement(
+            "PassRoles", ["iam:PassRole"], [roles], StringEquals={"iam:PassedToService": list(iam_actions.PASSED_TO)}
+        ),
         statement(
             "LetServicesMakeTheirRole",
             ["iam:CreateServiceLinkedRole"],
             [account.iam("role/aws-service-role/*")],
-            StringEquals={"iam:AWSServiceName": list(_SERVICE_LINKED)},
+            StringEquals={"iam:AWSServiceName": list(iam_actions.SERVICE_LINKED)},
         ),
         {
             "Sid": "KeepBoundaries",
@@ -424,16 +294,19 @@ DEPLOY_POLICIES: Mapping[str, Callable[[Account, StackFacts], str]] = {
     "iam": iam_policy,
     "own": own_policy,
 }
-"""What a stack's deploy role has beside `read_policy` and `state_policy`, by purpose; IAM bounds each one's length."""
+"""A deploy role's policies in addition to `read_policy` and `state_policy`, by purpose.
+
+IAM limits a policy's length.
+"""
 
 
 def boundary_policy(account: Account, stacks: Sequence[StackFacts]) -> str:
-    """What no role of a stack may do, whatever its own policies say.
+    """The boundary of a stack's roles, whatever their own policies say.
 
-    None becomes anybody else, changes who may do what, reads secrets, or touches the states and their key. Karpenter
-    gives its nodes the role that the stack made for them.
+    They may not assume other roles, change permissions, read secrets, or use the states and their key. Karpenter may
+    pass the role that the stack made for its nodes.
     """
-    return document(
+    return policy_document(
         {
             "Sid": "AnythingElse",
             "Effect": "Allow",
@@ -458,9 +331,9 @@ def boundary_policy(account: Account, stacks: Sequence[StackFacts]) -> str:
 
 
 def trust_policy(provider_arn: str, subjects: Sequence[str]) -> str:
-    """Who may take a role on: jobs of the repository whose tokens have one of these subjects."""
+    """Who may assume a role: jobs of the repository whose tokens have one of these subjects."""
     issuer = provider_arn.partition("/")[2]
-    return document(
+    return policy_document(
         {
             "Effect": "Allow",
             "Principal": {"Federated": provider_arn},

@@ -1,21 +1,23 @@
-"""Where the stacks' states lie: a bucket that nobody else reads, and the key of what is secret in them."""
+"""Where the stacks' states are stored: a private bucket, and the key that encrypts their secrets."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
-# A state that a mistake overwrote can be fetched back for so long.
+from components.iam import policy_document
+from components.storage.bucket_access import deny_http
+
+# Days in which a state that was overwritten by mistake can be restored.
 OLD_VERSIONS_DAYS = 365
 KEY_DELETION_DAYS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateStoreArgs:
-    """With `protect` Pulumi deletes neither bucket nor key; without it the bucket goes with all states in it."""
+    """With `protect`, Pulumi deletes neither bucket nor key. Without it, the bucket is deleted with all states."""
 
     account_id: pulumi.Input[str]
     partition: pulumi.Input[str]
@@ -23,7 +25,7 @@ class StateStoreArgs:
 
 
 class StateStore(pulumi.ComponentResource):
-    """A versioned, encrypted, private bucket, reached by TLS alone, and a key that is rotated every year."""
+    """A versioned, encrypted, private bucket that requires TLS, and a key that is rotated every year."""
 
     bucket_name: pulumi.Output[str]
     bucket_arn: pulumi.Output[str]
@@ -88,14 +90,14 @@ class StateStore(pulumi.ComponentResource):
                     "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
                 }
             ],
-            # What is told of old versions is refused where there are none.
+            # S3 refuses rules about old versions before versioning is on.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[versioning]),
         )
         policy = aws.s3.BucketPolicy(
             name,
             bucket=bucket.id,
             policy=bucket.arn.apply(bucket_policy),
-            # S3 carries out one change of a bucket's access at a time.
+            # S3 accepts only one change of a bucket's access at a time.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[blocked]),
         )
 
@@ -114,37 +116,18 @@ class StateStore(pulumi.ComponentResource):
 
 
 def key_policy(partition: str, account_id: str) -> str:
-    """The account administers the key by IAM (AWS KMS, "Default key policy"): so roles get it by their policies."""
-    return json.dumps(
+    """Lets the account manage the key with IAM (AWS KMS, "Default key policy"), so roles' policies give access."""
+    return policy_document(
         {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Sid": "AllowAccount",
-                    "Effect": "Allow",
-                    "Principal": {"AWS": f"arn:{partition}:iam::{account_id}:root"},
-                    "Action": "kms:*",
-                    "Resource": "*",
-                }
-            ],
+            "Sid": "AllowAccount",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:{partition}:iam::{account_id}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
         }
     )
 
 
 def bucket_policy(bucket_arn: str) -> str:
-    """Nobody does anything without TLS."""
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Sid": "DenyHTTP",
-                    "Effect": "Deny",
-                    "Principal": "*",
-                    "Action": "s3:*",
-                    "Resource": [bucket_arn, f"{bucket_arn}/*"],
-                    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-                }
-            ],
-        }
-    )
+    """The bucket's policy, which refuses every access without TLS."""
+    return policy_document(deny_http(bucket_arn))

@@ -1,8 +1,8 @@
-"""`python -m ci.approval`: refuses to go on with a stack whose environment lets everybody in.
+"""`python -m ci.approval`: refuses a stack whose GitHub environment does not limit who may deploy it.
 
-GitHub makes an environment that does not exist when a job first names it, and then protects it by nothing. The role
-that deploys a stack is lent to jobs of its environment, of whatever branch. Exit status 1 when the environment of the
-stack $STACK admits every branch, or when the stack is production, and nobody has to approve.
+If a job names an environment that does not exist, GitHub creates it without any protection. Every job in the
+environment, from any branch, gets the role that deploys the stack. Exit status 1 if the environment of $STACK admits
+every branch, or if the stack is production and nobody has to approve.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from ci.stacks import known
 
 
 def has_reviewers(environment: dict[str, Any]) -> bool:
-    """Whether somebody has to approve, as GitHub describes the environment (REST API, "Get an environment")."""
+    """Whether a reviewer must approve, as GitHub describes the environment (REST API, "Get an environment")."""
     rules = environment.get("protection_rules") or []
     return any(rule.get("type") == "required_reviewers" and rule.get("reviewers") for rule in rules)
 
 
 def check(repository: str, stack: str) -> str:
-    """What was found. Raises StepFailed where the environment lacks a rule."""
-    where = "in the repository's settings, under Environments,"
+    """The result in words. Raises StepFailed if the environment lacks a rule."""
+    where = "In the repository's settings, under Environments,"
     try:
         environment = github.api(f"repos/{repository}/environments/{stack}")
     except StepFailed as failed:
         raise StepFailed(
-            f"{stack}: how its environment is protected is unknown: {where} there has to be one of its name: {failed}"
+            f"{stack}: cannot read the protection of its environment. {where} there must be one named {stack}. {failed}"
         ) from None
-    # Null is GitHub's word for every branch.
+    # GitHub writes null for "every branch".
     if not environment.get("deployment_branch_policy"):
         raise StepFailed(
-            f"{stack}: its environment admits every branch, and so whoever may push one gets the role that deploys it: "
-            f"{where} open {stack} and admit the branch main alone (Deployment branches and tags)"
+            f"{stack}: its environment admits every branch, so everybody who may push a branch gets the role that "
+            f"deploys it. {where} open {stack} and admit only the branch main (Deployment branches and tags)"
         )
     if lifecycle(stack).kind != "production":
-        return f"{stack} is a lab: whether its environment asks for approval is up to you"
+        return f"{stack} is a lab: its environment may ask for approval, but need not"
     if not has_reviewers(environment):
         raise StepFailed(
-            f"{stack} is production, and nobody has to approve its environment: {where} give {stack} required reviewers"
+            f"{stack} is production, and nobody has to approve its deployments. {where} give {stack} required reviewers"
         )
     return f"{stack} is production: its environment asks for approval"
 
 
 def main() -> int:
     """Runs the step and returns its exit status."""
-    return actions.told(lambda: check(actions.required("GITHUB_REPOSITORY"), known(actions.required("STACK"))))
+    return actions.print_result(lambda: check(actions.required("GITHUB_REPOSITORY"), known(actions.required("STACK"))))
 
 
 if __name__ == "__main__":

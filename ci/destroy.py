@@ -1,7 +1,7 @@
-"""`python -m ci.destroy`: destroys the stack $STACK, and then asks the account what is left of it.
+"""`python -m ci.destroy`: destroys the stack $STACK, and then lists what is left of it in the account.
 
-By hand the stack's name has to be typed twice: $CONFIRM is the second time. On schedule ($SCHEDULED is `true`) a stack
-goes only if it is a lab that has expired. Exit status 1 when the destroy failed, or when something was forgotten.
+A person who starts it types the stack's name twice: $CONFIRM is the second one. On schedule ($SCHEDULED is `true`) it
+destroys only a lab that has expired. Exit status 1 if the destroy failed or something is left.
 """
 
 from __future__ import annotations
@@ -20,18 +20,23 @@ from contracts.eks import today
 
 
 def may_go(stack: str, *, confirmed: str, scheduled: bool, day: datetime.date) -> None:
-    """Raises StepFailed unless the destroy was confirmed by name, or is due."""
+    """Raises StepFailed if the destroy was not confirmed by name, or on schedule is not due."""
     if scheduled:
         if not is_expired(stack, day):
-            raise StepFailed(f"{stack} is no lab that expired before {day}: on schedule only such go")
+            raise StepFailed(
+                f"{stack} is not a lab that expired before {day}. On schedule, only expired labs are destroyed"
+            )
     elif confirmed != stack:
         raise StepFailed(
-            f"confirm has to be the stack's name, {stack}, and is {confirmed or 'empty'!r}: nothing was done"
+            f"confirm must be the stack's name, {stack}, and is {confirmed or 'empty'!r}. Nothing was done"
         )
 
 
 def settle(stack: str) -> None:
-    """What an interrupted run made goes with the rest; what can't be told is no reason to stay, and is a leftover."""
+    """Adds what an interrupted run made to the state, so that it is destroyed too.
+
+    What cannot be added does not stop the destroy; the report on leftovers lists it.
+    """
     try:
         interrupted.settle(stack, pulumi.state(stack))
     except StepFailed as unclear:
@@ -39,7 +44,7 @@ def settle(stack: str) -> None:
 
 
 def leftovers(stack: str) -> subprocess.CompletedProcess[str]:
-    """What the account still holds of the stack: the report for people, and its exit status."""
+    """The report on what is left of the stack in the account, and its exit status."""
     command = [sys.executable, "-m", "reports.leftovers", stack]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -57,7 +62,7 @@ def main() -> int:
                 return 0
             done = pulumi.Done(0, "")
         else:
-            # Karpenter takes its nodes away, and drivers their volumes: they have to run.
+            # Karpenter and the storage drivers must run, because they delete their nodes and volumes.
             parking.wake(stack)
             done = pulumi.run(stack, "destroy", "--yes", "--skip-preview", "--refresh")
             report(stack, "Destroy", done)
@@ -67,10 +72,10 @@ def main() -> int:
     left = leftovers(stack)
     text = left.stdout + left.stderr
     print(text, flush=True)
-    actions.summary(f"## What the account still holds of {stack}\n\n{actions.fenced(text)}\n")
+    actions.summary(f"## What is left of {stack} in the account\n\n{actions.fenced(text)}\n")
     if left.returncode:
-        actions.error(f"{stack}: not everything is gone, or not everything could be looked at: see the job's summary")
-    return 1 if left.returncode or not done.ok or pulumi.unreachable(done.said) else 0
+        actions.error(f"{stack}: something is left, or could not be checked. See the job's summary")
+    return 1 if left.returncode or not done.ok or pulumi.unreachable(done.output) else 0
 
 
 if __name__ == "__main__":

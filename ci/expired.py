@@ -1,4 +1,4 @@
-"""`python -m ci.expired`: the labs that are past their day, as the step's output `stacks`."""
+"""`python -m ci.expired`: the labs that have expired, as the step's output `stacks`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
             found += [stack] if is_expired(stack, day) else []
         except StepFailed as failed:
             unknown.append(stack)
-            actions.error(f"whether {stack} has expired is not known: {failed}")
+            actions.error(f"{stack}: cannot find out whether it has expired: {failed}")
     actions.output("stacks", json.dumps(found))
     print(f"expired before {day}: {', '.join(found) or 'none'}", flush=True)
     return 1 if unknown else 0

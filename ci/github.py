@@ -1,4 +1,4 @@
-"""What a step asks GitHub, by its command line program `gh`, which takes the job's token from GH_TOKEN."""
+"""Calls GitHub's API with its command line program `gh`, which reads the job's token from GH_TOKEN."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ci.actions import StepFailed
 
 
 def api(*arguments: str, given: str | None = None) -> Any:
-    """The answer to `gh api ARGUMENTS`; `given` is its standard input. Raises StepFailed where GitHub refuses."""
+    """The answer to `gh api ARGUMENTS`; `given` is its standard input. Raises StepFailed if GitHub refuses."""
     done = subprocess.run(["gh", "api", *arguments], input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise StepFailed(

@@ -1,4 +1,4 @@
-"""What a run of the engine that was killed left open in a stack's state, settled before the next run begins."""
+"""Repairs the state of a stack after a run of the engine was killed, before the next run begins."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from ci.actions import StepFailed
 
 
 def settle(stack: str, state: Mapping[str, Any] | None) -> None:
-    """Takes what the cloud had made, and the stack's state had not noted, into the state: else it is made twice.
+    """Adds to the state what the cloud made and the state did not record. Otherwise it would be made twice.
 
-    What then runs has to refresh, each time until it ends well: some of it is taken for made by its name alone. Raises
-    StepFailed, with the state as it was, when a resource can't be told from others, the account can't be asked, the
-    stack is locked, or another run changes it meanwhile.
+    The next run must refresh, and so must each run after it until one succeeds, because some resources are added only
+    by their name. Raises StepFailed and leaves the state as it was if several things could be the resource, the account
+    cannot be read, the stack is locked, or another run changes the state in the meantime.
     """
     if not ((state or {}).get("deployment") or {}).get("pending_operations"):
         return
     print(f"{stack}: an earlier run was interrupted", flush=True)
-    looked = _run([sys.executable, "-m", "reports.interrupted", stack], json.dumps(state))
-    if looked.returncode:
+    search = _run([sys.executable, "-m", "reports.interrupted", stack], json.dumps(state))
+    if search.returncode:
         raise StepFailed(
-            f"{stack}: an earlier run was interrupted, and what it made can't be taken into the state: "
-            f'{looked.stderr.strip()}. The state is as it was; see docs/destroy.md, "It was interrupted"'
+            f"{stack}: an earlier run was interrupted, and what it made cannot be added to the state: "
+            f'{search.stderr.strip()}. The state was not changed; see docs/destroy.md, "It was interrupted"'
         )
-    # To look takes a while, and nothing holds the stack meanwhile: what runs has pending operations too.
+    # The search takes a while and does not lock the stack. A run that is under way has pending operations too.
     if pulumi.state(stack) != state:
-        raise StepFailed(f"{stack}: another run is under way, and changes the state; start this job again after it")
-    imported = _run(["pulumi", "stack", "import", "--stack", stack, "--non-interactive"], looked.stdout)
+        raise StepFailed(
+            f"{stack}: another run is under way and changes the state. Start this job again when it has ended"
+        )
+    imported = _run(["pulumi", "stack", "import", "--stack", stack, "--non-interactive"], search.stdout)
     if imported.returncode:
         raise StepFailed(
-            f"{stack}: an earlier run was interrupted, and the state can't be changed: {imported.stderr.strip()}. "
-            "Where no other run is under way, `pulumi cancel` takes a lock away; then start this job again"
+            f"{stack}: an earlier run was interrupted, and the state cannot be changed: {imported.stderr.strip()}. "
+            "If no other run is under way, remove the lock with `pulumi cancel` and start this job again"
         )
-    print(looked.stderr, flush=True)
-    actions.summary(f"## An earlier run of {stack} was interrupted\n\n{actions.fenced(looked.stderr)}\n")
+    print(search.stderr, flush=True)
+    actions.summary(f"## An earlier run of {stack} was interrupted\n\n{actions.fenced(search.stderr)}\n")
 
 
 def _run(command: Sequence[str], given: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What a stack file says of how long its stack is meant to live, whatever the day."""
+"""Reads from a stack file how long its stack is meant to exist, also from the file of an expired stack."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from settings import Lifecycle, Settings, SettingsError, StackFileError
 
 
 def is_expired(stack: str, today: datetime.date) -> bool:
-    """Whether a stack is a lab whose last day is over. Raises StepFailed where the file can't tell."""
+    """Whether a stack is a lab whose last day has passed. Raises StepFailed if the file is wrong."""
     found = lifecycle(stack)
     return found.kind == "lab" and found.expires is not None and today > found.expires
 
 
 def lifecycle(stack: str) -> Lifecycle:
-    """The section of the stack's file. Raises StepFailed where it is wrong."""
+    """The section `lifecycle` of the stack's file. Raises StepFailed if it is wrong."""
     return stack_of(stack).lifecycle
 
 
 def stack_of(stack: str) -> Settings:
-    """What the stack's file says, whatever else is wrong in it. Raises StepFailed where that can't be told."""
+    """The settings in the stack's file, as far as they are right. Raises StepFailed if too much is wrong."""
     try:
-        return settings.read_what_goes(Path(f"Pulumi.{stack}.yaml"), stack)
+        return settings.read_leniently(Path(f"Pulumi.{stack}.yaml"), stack)
     except (SettingsError, StackFileError) as error:
         raise StepFailed(str(error)) from None

@@ -1,6 +1,6 @@
-"""`python -m ci.lint [DIR]`: what is wrong with the workflows in .github, by actionlint and zizmor, off line.
+"""`python -m ci.lint [DIR]`: checks the workflows in .github with actionlint and zizmor, offline.
 
-Exit status 1 when either finds something.
+Exit status 1 if one of them finds something.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console
 
 from rehearsal.command import INTERRUPTED
-from rehearsal.toolchain import ACTIONLINT, ToolMissing, ensure
+from rehearsal.machine.toolchain import ACTIONLINT, ToolMissing, ensure
 
 
 def commands(folder: Path, actionlint: Path) -> list[list[str]]:
-    """What to run on a folder such as .github. Scripts are files of their own, which ruff and pyright read."""
+    """The commands for a folder such as .github. Scripts are separate files, which ruff and pyright check."""
     workflows = sorted(str(path) for path in (folder / "workflows").glob("*.y*ml"))
     zizmor = str(Path(sys.executable).with_name("zizmor"))
     return [
@@ -27,7 +27,7 @@ def commands(folder: Path, actionlint: Path) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs both, whatever the first one finds, and returns the exit status."""
+    """Runs both, even if the first one finds something, and returns the exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     folder = Path(given[0]) if given else Path(".github")
     if not list((folder / "workflows").glob("*.y*ml")):

@@ -1,8 +1,8 @@
-"""`python -m ci.outdated [--write]`: each pin beside the newest that registries serve, one line each, security first.
+"""`python -m ci.outdated [--write]`: lists each pin with the newest version in its registry, security first.
 
-What could not be asked is named as such. `--write` puts the digests of images into contracts/images.json, from where
-production takes them. Exit status 1 when a pin has an advisory, when a tag is another image than the one that was
-recorded, or when nothing at all could be asked: a check that checked nothing is none. A newer version is no error.
+The list says which registries did not answer. `--write` writes the digests of images to contracts/images.json, where
+production reads them. Exit status 1 if a pin has an advisory, if a tag now names another image than the recorded one,
+or if no registry answered. A newer version is not an error.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from . import actions, pins
 from .pins import IMAGES, Pin
 from .registries import Registries, Unreachable, is_newer, python_newest
 
-# In the order in which they are listed.
+# In the order of the list.
 ADVISORY, MOVED, NEWER, OLD, NOT_ASKED, CURRENT = "ADVISORY", "MOVED", "newer", "old", "not asked", "current"
 _ORDER = (ADVISORY, MOVED, NEWER, OLD, NOT_ASKED, CURRENT)
 _AT_ONCE = 8
-# Facts of half a year ago are worth a look: prices, types, dates of support.
+# Check facts that are older than half a year: prices, types, dates of support.
 OLD_DAYS = 180
 
 Answer = TypeVar("Answer")
@@ -36,7 +36,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What registries say. A reason in place of an answer is why there is none."""
+    """The answers of registries. An `Unreachable` in place of an answer is the reason why there is none."""
 
     newest: Mapping[Pin, str | Unreachable]
     digests: Mapping[Pin, str | Unreachable]
@@ -96,7 +96,7 @@ def lines(wanted: Sequence[Pin], found: Found, recorded: Mapping[str, str]) -> l
 
 
 def contract_lines(dates: Mapping[str, datetime.date], today: datetime.date) -> list[Line]:
-    """The facts of contracts, by when they were looked up."""
+    """The files of contracts, with the date on which their facts were looked up."""
     return [
         Line(
             status=OLD if (today - day).days > OLD_DAYS else CURRENT,
@@ -110,9 +110,9 @@ def contract_lines(dates: Mapping[str, datetime.date], today: datetime.date) -> 
 
 
 def written(text: str, digests: Mapping[str, str], used: Iterable[str], today: datetime.date) -> str:
-    """The text of contracts/images.json with these digests, by the image with its tag, and without those of no use."""
+    """The text of contracts/images.json with these digests, by image and tag, without those that nothing uses."""
     document = json.loads(text)
-    known = {tag: one for tag, one in document["digests"].items() if tag in set(used)}
+    known = {tag: item for tag, item in document["digests"].items() if tag in set(used)}
     for tag, digest in digests.items():
         if known.get(tag, {}).get("digest") != digest:
             known[tag] = {"digest": digest, "source": f"the registry, {today}"}
@@ -121,23 +121,23 @@ def written(text: str, digests: Mapping[str, str], used: Iterable[str], today: d
 
 
 def verdict(listed: Sequence[Line], found: Found) -> str | None:
-    """Why somebody has to look, None where nobody has to: see the module."""
+    """Why a person must look at the list, or None; see the module."""
     answers = [*found.newest.values(), *found.digests.values(), found.advisories]
     if all(isinstance(answer, Unreachable) for answer in answers):
-        return "Nothing was checked: this machine reaches no registry."
+        return "Nothing was checked: no registry answered."
     if any(line.status in (ADVISORY, MOVED) for line in listed):
-        return f"Look at the pins with {ADVISORY} or {MOVED} first, above."
+        return f"First check the pins with {ADVISORY} or {MOVED}, above."
     return None
 
 
 def main(arguments: Sequence[str] | None = None, registries: Registries | None = None, file: Path = IMAGES) -> int:
     """Lists all pins. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ci.outdated", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the digests of images into contracts/images.json")
+    parser.add_argument("--write", action="store_true", help="write the digests of images to contracts/images.json")
     given = parser.parse_args(arguments)
     wanted, today = pins.all_pins(), eks.today()
     found = ask(registries or Registries(), wanted)
-    recorded = {tag: one["digest"] for tag, one in json.loads(file.read_text(encoding="utf-8"))["digests"].items()}
+    recorded = {tag: item["digest"] for tag, item in json.loads(file.read_text(encoding="utf-8"))["digests"].items()}
     listed = [*lines(wanted, found, recorded), *contract_lines(pins.contract_dates(), today)]
     wrong = verdict(listed, found)
     text = "\n".join([*map(str, listed), *([wrong] if wrong else [])])
@@ -145,15 +145,15 @@ def main(arguments: Sequence[str] | None = None, registries: Registries | None =
     if "GITHUB_STEP_SUMMARY" in os.environ:
         actions.summary(actions.fenced(text))
     if given.write:
-        answered = {pin.reference: one for pin, one in found.digests.items() if isinstance(one, str)}
+        answered = {pin.reference: item for pin, item in found.digests.items() if isinstance(item, str)}
         used = [pin.reference for pin in found.digests]
         file.write_text(written(file.read_text(encoding="utf-8"), answered, used, today), encoding="utf-8")
-        print(f"{file.name}: {len(answered)} of {len(used)} images have answered with their digest")
+        print(f"{file.name}: {len(answered)} of {len(used)} images: digest found")
     return int(wrong is not None)
 
 
 def _line(pin: Pin, found: Found, known: Sequence[str], recorded: str | None, chosen: str | None) -> Line:
-    """`chosen` is the version of the pin that chooses this one, where they have versions in common."""
+    """`chosen` is the version of the pin that this one comes with, if both have the same versions."""
     notes, status, newest = list(known), CURRENT, ""
     answer = chosen if pin.kind == "test tool" else found.newest.get(pin)
     digest = found.digests.get(pin)

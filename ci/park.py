@@ -1,8 +1,8 @@
-"""`python -m ci.park [STACK]`: puts a lab to sleep, $STACK where none is named; see `ci.parking`.
+"""`python -m ci.park [STACK]`: parks a lab, by default $STACK; see `ci.parking`.
 
-Notebooks end. What remains on the bill: the control plane, addresses, volumes and what is stored.
+Notebooks end. The control plane, addresses, volumes and stored data are still billed.
 
-Exit status 1 when the stack is no lab, or something stays.
+Exit status 1 if the stack is not a lab, or some nodes stay.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         Parking.park,
         program="ci.park",
-        does="Puts a lab to sleep: notebooks end, nodes go, databases stop.",
-        summary="## {stack} is parked\n\n`python -m ci.unpark {stack}` wakes it, in about ten minutes.\n",
+        does="Parks a lab: ends notebooks, removes nodes, stops databases.",
+        summary="## {stack} is parked\n\n`python -m ci.unpark {stack}` starts it again, in about ten minutes.\n",
     )
 
 

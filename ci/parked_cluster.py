@@ -1,4 +1,4 @@
-"""The Kubernetes API of a cluster by its name in EKS, as whoever runs the step."""
+"""The Kubernetes API of an EKS cluster, with the identity that runs the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ci.actions import StepFailed
 
 _GROUP, _VERSION = "karpenter.sh", "v1"
 _REQUEST_SECONDS = 30
-# The client's own choice is a list of operations.
+# The client's default is a JSON patch.
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -26,11 +26,11 @@ class Reached:
 
     def list(self, plural: str) -> list[dict[str, Any]]:
         """Karpenter's objects of a kind."""
-        return self._asked(self._karpenter.list_cluster_custom_object, _GROUP, _VERSION, plural)["items"]
+        return self._call(self._karpenter.list_cluster_custom_object, _GROUP, _VERSION, plural)["items"]
 
     def patch(self, plural: str, name: str, body: dict[str, Any]) -> None:
-        """A merge patch of one of them."""
-        self._asked(
+        """Applies a merge patch to one of them."""
+        self._call(
             self._karpenter.patch_cluster_custom_object,
             _GROUP,
             _VERSION,
@@ -41,17 +41,17 @@ class Reached:
         )
 
     def delete(self, plural: str, name: str) -> None:
-        """Has one of them go, and does not wait for it."""
-        self._asked(self._karpenter.delete_cluster_custom_object, _GROUP, _VERSION, plural, name)
+        """Deletes one of them, and does not wait for the end."""
+        self._call(self._karpenter.delete_cluster_custom_object, _GROUP, _VERSION, plural, name)
 
     def end_pods(self, namespace: str, selector: str) -> int:
-        """Has pods end, with the time that each has for it; how many there were."""
-        found = self._asked(self._pods.list_namespaced_pod, namespace, label_selector=selector).items
-        self._asked(self._pods.delete_collection_namespaced_pod, namespace, label_selector=selector)
+        """Deletes pods with their own grace period. Returns how many there were."""
+        found = self._call(self._pods.list_namespaced_pod, namespace, label_selector=selector).items
+        self._call(self._pods.delete_collection_namespaced_pod, namespace, label_selector=selector)
         return len(found)
 
     @staticmethod
-    def _asked(call: Any, *arguments: Any, **named: Any) -> Any:
+    def _call(call: Any, *arguments: Any, **named: Any) -> Any:
         try:
             return call(*arguments, **named, _request_timeout=_REQUEST_SECONDS)
         except ApiException as error:

@@ -1,4 +1,4 @@
-"""What is pinned, and where: the list that `ci.outdated` holds against registries."""
+"""Lists what is pinned, and where. `ci.outdated` compares the list with registries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from packaging.utils import canonicalize_name
 
 import contracts
 from components.images import CHART_IMAGES, chart_images
-from rehearsal import java_tools
-from settings.machines import DEFAULT_AMI_ALIAS
+from rehearsal.machine import java_tools
+from rehearsal.machine.tools import LANGUAGE_HOST
+from settings.pools.nodes import DEFAULT_AMI_ALIAS
 
 PROJECT = Path(__file__).resolve().parent.parent
 IMAGES = PROJECT / "contracts" / "images.json"
@@ -27,17 +28,17 @@ POSTGRES = "postgresql"
 _LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 _REQUIRED = re.compile(r"^require (\S+) (v\S+)$", re.MULTILINE)
 _ACTION = re.compile(r"uses: ([\w.-]+/[\w.-]+)\S*@[0-9a-f]{40} # (v\S+)")
-# What Keycloak's server is made of, as advisories name it.
+# The parts of Keycloak's server, as advisories name them.
 _KEYCLOAK_PARTS = ("keycloak-services", "keycloak-quarkus-server", "keycloak-core")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """Something at a version: an image's is its tag.
+    """Something that is pinned to a version. The version of an image is its tag.
 
-    `repository` is where a chart or an image comes from, the module of a Go tool, the project of an action.
-    `advisories` are the packages, (ecosystem, name), that advisories of it are about. `chosen_by` names the pin that a
-    newer version comes with: only its own digest is asked for. `line` is how a newer version has to begin.
+    `repository` is the source of a chart or an image, the module of a Go tool, the project of an action. `advisories`
+    are its packages, (ecosystem, name), in advisories. `chosen_by` names the pin that it comes with; only the digest of
+    such a pin is read. `line` is how a newer version must begin.
     """
 
     kind: str
@@ -50,7 +51,7 @@ class Pin:
 
     @property
     def reference(self) -> str:
-        """An image with its tag."""
+        """The image with its tag."""
         return f"{self.repository}:{self.version}"
 
 
@@ -60,19 +61,19 @@ def all_pins(project: Path = PROJECT) -> list[Pin]:
 
 
 def charts() -> Iterator[Pin]:
-    """The charts that contracts are about."""
+    """The charts that have a contract."""
     for path in sorted((PROJECT / "contracts" / "charts").glob("*.json")):
         chart = contracts.chart(path.stem)
         yield Pin(kind="chart", name=chart.name, version=chart.version, repository=chart.repository)
 
 
 def images() -> Iterator[Pin]:
-    """The images of the platform's own choice, and those that its charts run."""
+    """The images that the platform chooses, and those of its charts."""
     own = contracts.image_pins()
     for name, reference in own.items():
         repository, _, tag = reference.rpartition(":")
         parts = tuple(("Maven", f"org.keycloak:{part}") for part in _KEYCLOAK_PARTS) if name == KEYCLOAK else ()
-        # A database stays at its major version, whose files no other one reads.
+        # A database stays at its major version: another one cannot read its files.
         line = f"{tag.partition('.')[0]}." if name == POSTGRES else ""
         yield Pin(kind="image", name=name, version=tag, repository=repository, advisories=parts, line=line)
     seen = set(own.values())
@@ -87,11 +88,11 @@ def images() -> Iterator[Pin]:
 
 
 def python(project: Path) -> Iterator[Pin]:
-    """Every package of the lock. What nothing but other packages asks for is chosen by them."""
-    asked = set(requirements(project))
+    """Every package in the lock file. A package that only others need comes with them."""
+    required = set(requirements(project))
     for found in _LOCKED.finditer((project / "requirements-dev.txt").read_text(encoding="utf-8")):
         name = canonicalize_name(found[1])
-        chosen_by = "" if name in asked else "other packages"
+        chosen_by = "" if name in required else "other packages"
         yield Pin(kind="python", name=name, version=found[2], advisories=(("PyPI", name),), chosen_by=chosen_by)
 
 
@@ -99,17 +100,19 @@ def requirements(project: Path) -> Iterator[str]:
     """The packages that pyproject.toml names."""
     document = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
     for group in (document["project"]["dependencies"], *document["dependency-groups"].values()):
-        yield from (canonicalize_name(Requirement(one).name) for one in group)
+        yield from (canonicalize_name(Requirement(item).name) for item in group)
 
 
 def go_tools(project: Path) -> Iterator[Pin]:
-    """The programs that rehearsals run, and Pulumi's engine among them."""
+    """The programs that rehearsals run, such as Pulumi's engine."""
     for path in sorted(project.glob("tools/*/go.mod")):
         found = _REQUIRED.search(path.read_text(encoding="utf-8"))
         if found:
             name, module = path.parent.name, (("Go", found[1]),)
-            # Of Kubernetes there is one for each version that clusters have.
-            line = f"{found[2].rpartition('.')[0]}." if "-1." in name else ""
+            # There is one Kubernetes for each version that clusters can have. Later versions of the language host's
+            # module do not have the host.
+            stays = "-1." in name or name == LANGUAGE_HOST.name
+            line = f"{found[2].rpartition('.')[0]}." if stays else ""
             yield Pin(kind="go", name=name, version=found[2], repository=found[1], advisories=module, line=line)
 
 
@@ -123,7 +126,7 @@ def actions(project: Path) -> Iterator[Pin]:
 
 
 def node_images(project: Path) -> Iterator[Pin]:
-    """The machine images of nodes: the default, and those of the project's stack files."""
+    """The machine images of nodes: the default, and those in the project's stack files."""
     aliases = {DEFAULT_AMI_ALIAS}
     for path in sorted(project.glob("Pulumi.*.yaml")):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))["config"]
@@ -136,7 +139,7 @@ def node_images(project: Path) -> Iterator[Pin]:
 
 
 def contract_dates() -> Mapping[str, date]:
-    """When the facts of contracts were looked up, by file, and by part where each has its own date."""
+    """The date on which the facts of contracts were looked up, by file, and by part if each part has a date."""
     found = {}
     for path in sorted((PROJECT / "contracts").rglob("*.json")):
         document = json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""`python -m ci.preview`: what a merge would do to the stack $STACK, as files in previews/ for the comment.
+"""`python -m ci.preview`: previews a merge for the stack $STACK. The files in previews/ are for the comment.
 
-`previews/STACK.json` is what the engine wrote, `previews/STACK.outcome.json` how it ended. Exit status 1 when the
-engine failed, or when the cluster did not answer: the engine calls that a warning, and has then not looked at it. Of a
-stack whose file the change removes, what counts is whether its state still holds anything.
+`previews/STACK.json` is the engine's output, `previews/STACK.outcome.json` says how the preview ended. Exit status 1 if
+the engine failed, or if the cluster did not answer: the engine only warns then, and does not compare the cluster. If
+the change removes the stack's file, the step fails if the state still has resources.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ci.actions import StepFailed
 from ci.stacks import checked, stacks, without_file
 
 PREVIEWS = Path("previews")
-# With it the engine writes its events, and so what the guardrails said: see reports/previews.py.
+# With this variable the engine writes its events, with the results of the guardrails: see reports/preview_output.py.
 _STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 UNREACHABLE = (
     "The cluster's API server could not be reached from this runner, so nothing in the cluster was compared. Set the "
@@ -30,7 +30,7 @@ How = Literal["previewed", "failed", "unreachable"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the preview of a stack ended; `said` is what a person has to know of it."""
+    """How the preview of a stack ended; `said` is the message for people."""
 
     stack: str
     how: How
@@ -38,12 +38,12 @@ class Outcome:
 
 
 def preview(stack: str, folder: Path) -> Outcome:
-    """Previews a stack against its state, or against none where it was never initialised. Raises StepFailed."""
+    """Previews a stack against its state, or against an empty state if it was never initialised. Raises StepFailed."""
     file = folder / f"{stack}.json"
     command = ("preview", "--json", *pulumi.guarded(stack))
     note = ""
     if pulumi.resource_count(stack) is None:
-        note = "The stack is not in the state yet: this is what a first update would make."
+        note = "The stack has no state yet: this is what a first update would make."
         with pulumi.empty_state() as environment:
             made = pulumi.run(stack, "stack", "init", environment=environment)
             done = pulumi.run(stack, *command, to=file, environment=_STREAMING | environment) if made.ok else made
@@ -53,7 +53,7 @@ def preview(stack: str, folder: Path) -> Outcome:
 
 
 def removal(stack: str) -> Outcome:
-    """What it means that a stack has no file any more. Raises StepFailed."""
+    """The outcome for a stack whose file the change removes. Raises StepFailed."""
     count = pulumi.resource_count(stack)
     if count:
         return Outcome(stack, "failed", f"{without_file(stack)}. Its state holds {count} resources.")
@@ -62,10 +62,10 @@ def removal(stack: str) -> Outcome:
 
 def _outcome(stack: str, done: pulumi.Done, file: Path, note: str) -> Outcome:
     written = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    if pulumi.unreachable(written) or pulumi.unreachable(done.said):
+    if pulumi.unreachable(written) or pulumi.unreachable(done.output):
         return Outcome(stack, "unreachable", UNREACHABLE)
     if not done.ok:
-        said = done.said.strip() or "it said nothing on standard error; the comment has what it wrote"
+        said = done.output.strip() or "nothing on standard error; the comment has the engine's output"
         return Outcome(stack, "failed", f"exit status {done.exit_code}: {said[-_LONGEST_SAID:]}")
     return Outcome(stack, "previewed", note)
 

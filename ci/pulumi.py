@@ -1,4 +1,4 @@
-"""Runs the engine for a step: what it says is seen while it runs, and kept for the report."""
+"""Runs the engine for a step. Its output goes to the log while it runs, and is kept for the report."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import IO, Any
 from ci.actions import StepFailed
 from ci.lifecycle import lifecycle
 
-# What lifts production's protection is against the very policy that asks for it.
+# A change that unlocks production breaks the policy that requires the lock.
 _GUARDRAILS = ("--policy-pack", "policies")
 _UNLOCKING = "--policy-pack-config=policies/unlock.json"
-# What the program (components/cluster.py), the Kubernetes provider and Helm say when no answer comes from the cluster.
-# The provider only warns of it in a preview, which then ends well without having looked.
+# Messages of the program, the Kubernetes provider and Helm when the cluster does not answer. In a preview the provider
+# only warns, and the preview succeeds without a look at the cluster.
 _UNREACHABLE = (
     "cannot be reached from here",
     "Kubernetes cluster is unreachable",
@@ -35,41 +35,41 @@ _LINES_KEPT = 400
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a command. `said` is the end of what it said on standard error, or on both."""
+    """The result of a command. `output` is the end of its standard error, or of both outputs."""
 
     exit_code: int
-    said: str
+    output: str
 
     @property
     def ok(self) -> bool:
-        """Whether the engine ended well."""
+        """Whether the engine succeeded."""
         return self.exit_code == 0
 
 
 def no_state(stack: str) -> StepFailed:
-    """What to do about a stack that was never initialised."""
+    """The error for a stack that was never initialised."""
     return StepFailed(
-        f"the stack {stack} is not in the state: run the line `pulumi stack init {stack} --secrets-provider …` that "
-        f"bootstrap prints, once, and commit what it adds to Pulumi.{stack}.yaml"
+        f"the stack {stack} has no state. Run the line `pulumi stack init {stack} --secrets-provider …` that bootstrap "
+        f"prints, once, and commit what it adds to Pulumi.{stack}.yaml"
     )
 
 
 def unreachable(text: str) -> bool:
-    """Whether something that the engine said means that the cluster did not answer."""
+    """Whether the engine's output shows that the cluster did not answer."""
     return any(mark in text for mark in _UNREACHABLE)
 
 
 def guarded(stack: str) -> tuple[str, ...]:
-    """The arguments that put the guardrails on a command, as they are meant for the stack as its file has it now."""
+    """The arguments that turn on the guardrails for a command, by the stack's file as it is now."""
     try:
         unlocked = lifecycle(stack).unlock
-    except StepFailed:  # the program says what is wrong with the file, in the engine's own words
+    except StepFailed:  # the program itself reports what is wrong with the file
         unlocked = False
     return (*_GUARDRAILS, _UNLOCKING) if unlocked else _GUARDRAILS
 
 
 def run(stack: str, *command: str, to: Path | None = None, environment: Mapping[str, str] | None = None) -> Done:
-    """Runs `pulumi COMMAND` on a stack. Standard output goes to the file `to`, where one is given, else to the log."""
+    """Runs `pulumi COMMAND` on a stack. Standard output goes to the file `to` if given, else to the log."""
     arguments = ["pulumi", *command, "--stack", stack, "--non-interactive", "--color=never"]
     print(f"+ {' '.join(arguments)}", flush=True)
     kept: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -83,7 +83,7 @@ def run(stack: str, *command: str, to: Path | None = None, environment: Mapping[
             stderr=subprocess.PIPE if to else subprocess.STDOUT,
         )
         stream = process.stderr if to else process.stdout
-        assert stream is not None  # it was asked for
+        assert stream is not None  # it is a pipe
         for raw in stream:
             line = raw.decode(errors="replace")
             print(line, end="", flush=True)
@@ -94,7 +94,7 @@ def run(stack: str, *command: str, to: Path | None = None, environment: Mapping[
 def state(stack: str) -> dict[str, Any] | None:
     """The stack's state, secrets encrypted; None for a stack that was never initialised. Raises StepFailed."""
     done = subprocess.run(
-        # Not `stack ls`, which reads the states of all stacks: a deploy role may read its own alone.
+        # Not `stack ls`, which reads the states of all stacks: a deploy role may read only its own.
         ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -106,8 +106,8 @@ def state(stack: str) -> dict[str, Any] | None:
     if _NO_STACK in done.stderr:
         return None
     raise StepFailed(
-        f"the state of {stack} can't be read (exit status {done.returncode}): {done.stderr.strip()[-600:]}. Is the "
-        "variable GPULAB_STATE what bootstrap prints, and may this role read it?"
+        f"cannot read the state of {stack} (exit status {done.returncode}): {done.stderr.strip()[-600:]}. Check that "
+        "the variable GPULAB_STATE is what bootstrap prints, and that this role may read it"
     )
 
 
@@ -119,6 +119,6 @@ def resource_count(stack: str) -> int | None:
 
 @contextlib.contextmanager
 def empty_state() -> Iterator[dict[str, str]]:
-    """The environment of a state that is thrown away, for the preview of a stack that is nowhere yet."""
+    """The environment variables for an empty, temporary state, for the preview of a stack that has none yet."""
     with tempfile.TemporaryDirectory(prefix="gpulab-state-") as folder:
         yield {"PULUMI_BACKEND_URL": Path(folder).as_uri(), "PULUMI_CONFIG_PASSPHRASE": secrets.token_urlsafe(16)}

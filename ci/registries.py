@@ -1,7 +1,7 @@
-"""What registries serve: the newest version of a pin, the digest of an image, and the advisories that are known.
+"""Reads registries: the newest version of a pin, the digest of an image, and known advisories.
 
-Python packages and Go modules are asked for with uv and go, which know where their own settings send them. All else is
-asked for over HTTP: charts at the repository of their contract, images at the registry in their name.
+Python packages and Go modules are looked up with uv and go, which follow the user's own settings. Everything else is
+read over HTTP: charts from the repository in their contract, images from the registry in their name.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _MANIFESTS = ", ".join(
 )
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _LOOPBACK = ("127.0.0.1", "localhost")
-# Pages of tags: one that is asked for in vain would be asked for again every night.
+# Pages of tags. The limit stops a registry that always names one more page.
 _MOST_PAGES = 50
-# Characters of what another program says: it stands at each pin.
+# Characters of another program's error, which is repeated for each pin.
 _MOST_OF_AN_ERROR = 120
 
 
 class Unreachable(Exception):
-    """What could not be asked, and why."""
+    """A registry could not be read; the message says which and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registries:
-    """Where to ask what is in no contract: GitHub for releases, OSV for advisories."""
+    """The services that no contract names: GitHub for releases, OSV for advisories."""
 
     github: str = "https://api.github.com"
     advisories: str = "https://api.osv.dev"
@@ -89,46 +89,46 @@ class Registries:
         return tags
 
     def image_digest(self, reference: str) -> str:
-        """The digest behind a tag: of the index, where an image is for several architectures. Raises Unreachable."""
+        """The digest of a tag; if the image has several architectures, that of the index. Raises Unreachable."""
         repository, _, tag = reference.rpartition(":")
         base, name = _registry(repository)
         answer = self._from_registry("HEAD", f"{base}/v2/{name}/manifests/{tag}", Accept=_MANIFESTS)
         digest = answer.headers.get("Docker-Content-Digest", "")
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-            raise Unreachable(f"{base} names no digest of {reference}")
+            raise Unreachable(f"{base} has no digest for {reference}")
         return digest
 
     def known_advisories(self, pins: Sequence[Pin]) -> Mapping[Pin, list[str]]:
-        """The advisories that a version of a pin is affected by. Raises Unreachable."""
-        asked = [(pin, ecosystem, name) for pin in pins for ecosystem, name in pin.advisories]
+        """The advisories that affect the version of each pin. Raises Unreachable."""
+        packages = [(pin, ecosystem, name) for pin in pins for ecosystem, name in pin.advisories]
         queries = [
             {"package": {"ecosystem": ecosystem, "name": name}, "version": pin.version.removeprefix("v")}
-            for pin, ecosystem, name in asked
+            for pin, ecosystem, name in packages
         ]
-        answer = self._asked("POST", f"{self.advisories}/v1/querybatch", json={"queries": queries})
+        answer = self._request("POST", f"{self.advisories}/v1/querybatch", json={"queries": queries})
         found: dict[Pin, list[str]] = {}
-        for (pin, _, _), result in zip(asked, answer.json()["results"], strict=True):
-            ids = [str(one["id"]) for one in result.get("vulns") or ()]
+        for (pin, _, _), result in zip(packages, answer.json()["results"], strict=True):
+            ids = [str(item["id"]) for item in result.get("vulns") or ()]
             found[pin] = sorted({*found.get(pin, ()), *ids})
         return found
 
     def _get(self, url: str, **headers: str) -> requests.Response:
-        return self._asked("GET", url, headers=headers)
+        return self._request("GET", url, headers=headers)
 
     def _from_registry(self, method: str, url: str, **headers: str) -> requests.Response:
-        """As the token protocol of registries has it: who is asked for a token gets one without a name."""
-        answer = self._asked(method, url, headers=headers, accepted=(401,))
+        """Follows the token protocol of registries: if a registry requires a token, asks for an anonymous one."""
+        answer = self._request(method, url, headers=headers, accepted=(401,))
         if answer.status_code == 401:
             challenge = dict(_CHALLENGE.findall(answer.headers.get("WWW-Authenticate", "")))
             if "realm" not in challenge:
-                raise Unreachable(f"{url} asks for a password")
+                raise Unreachable(f"{url} requires a password")
             query = {key: challenge[key] for key in ("service", "scope") if key in challenge}
-            given = self._asked("GET", challenge["realm"], params=query).json()
+            given = self._request("GET", challenge["realm"], params=query).json()
             token = given.get("token") or given.get("access_token")
-            answer = self._asked(method, url, headers={**headers, "Authorization": f"Bearer {token}"})
+            answer = self._request(method, url, headers={**headers, "Authorization": f"Bearer {token}"})
         return answer
 
-    def _asked(self, method: str, url: str, accepted: Iterable[int] = (), **how: Any) -> requests.Response:
+    def _request(self, method: str, url: str, accepted: Iterable[int] = (), **how: Any) -> requests.Response:
         try:
             answer = self.session.request(method, url, timeout=TIMEOUT, **how)
         except requests.RequestException as error:
@@ -139,14 +139,14 @@ class Registries:
 
 
 def newest(versions: Collection[str], like: str) -> str:
-    """The newest of `versions` that is written as `like` is: letters where it has letters, numbers where numbers are.
+    """The newest of `versions` that has the form of `like`: letters and numbers in the same places.
 
-    What is written otherwise is another line (`-alpine`, a release candidate). Raises Unreachable where there is none.
+    Another form is another line of versions (`-alpine`, a release candidate). Raises Unreachable if there is none.
     """
-    alike = [one for one in versions if _shape(one) == _shape(like)]
+    alike = [version for version in versions if _shape(version) == _shape(like)]
     if not alike:
-        raise Unreachable(f"nothing among {len(versions)} versions is written as {like}")
-    return max(alike, key=lambda one: [int(number) for number in re.findall(r"\d+", one)])
+        raise Unreachable(f"none of {len(versions)} versions has the form of {like}")
+    return max(alike, key=lambda version: [int(number) for number in re.findall(r"\d+", version)])
 
 
 def is_newer(version: str, than: str) -> bool:
@@ -158,10 +158,7 @@ def is_newer(version: str, than: str) -> bool:
 
 
 def python_newest(pins: Sequence[Pin], python: str = "3.11") -> Mapping[str, str]:
-    """The newest release of packages for that Python, by uv, which asks the index of its own settings.
-
-    Raises Unreachable.
-    """
+    """The newest release of packages for that Python, from the index in uv's settings. Raises Unreachable."""
     uv = Path(sys.executable).with_name("uv")
     command = [str(uv), "pip", "compile", "-", "--no-deps", "--no-header", "--no-annotate", "--python-version", python]
     names = "\n".join(pin.name for pin in pins)
@@ -175,10 +172,10 @@ def python_newest(pins: Sequence[Pin], python: str = "3.11") -> Mapping[str, str
 
 
 def go_latest(pin: Pin) -> str:
-    """The newest version of a Go module, by go, which asks the proxy of its own settings. Raises Unreachable."""
+    """The newest version of a Go module, from the proxy in go's settings. Raises Unreachable."""
     command = ["go", "list", "-m", "-json", f"{pin.repository}@{pin.line.rstrip('.') or 'latest'}"]
     try:
-        # Out of any module: what that requires is none of the question.
+        # Outside of any module, because its requirements would change the answer.
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=4 * TIMEOUT, cwd="/")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unreachable(f"go: {error}") from error

@@ -1,4 +1,4 @@
-"""`python -m ci.rehearse`: rehearses the stack $STACK; its report is the job's summary, which forks get too."""
+"""`python -m ci.rehearse`: rehearses the stack $STACK. The report is the job's summary, on forks too."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ def main() -> int:
     except StepFailed as failed:
         actions.error(str(failed))
         return 1
-    # The file, as a stack may be called like one of the rehearsal's own words.
+    # The file name, because a stack may have the name of a subcommand of the rehearsal.
     command = [sys.executable, "-m", "rehearsal", f"Pulumi.{stack}.yaml"]
     print(f"+ {' '.join(command[1:])}", flush=True)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None  # it was asked for
-        said = []
+        assert process.stdout is not None  # it is a pipe
+        output = []
         for line in process.stdout:
             print(line, end="", flush=True)
-            said.append(line)
-    actions.summary(f"## Rehearsal of {stack}\n\n{actions.fenced(''.join(said))}\n")
+            output.append(line)
+    actions.summary(f"## Rehearsal of {stack}\n\n{actions.fenced(''.join(output))}\n")
     if process.returncode:
-        actions.error(f"The rehearsal of {stack} ended with exit status {process.returncode}: its summary says why.")
+        actions.error(
+            f"The rehearsal of {stack} ended with exit status {process.returncode}. The job's summary says why."
+        )
     return process.returncode
 
 

@@ -1,6 +1,6 @@
 """`python -m ci.sleepers`: the labs whose stack files say `lifecycle.parkAtNight`, as the step's output `stacks`.
 
-With $STACK set, that one alone, whatever its file says.
+If $STACK is set, only that lab, also if its file does not say so.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def main() -> int:
     """Runs the step and returns its exit status."""
     found, unknown = [], []
     try:
-        if one := os.environ.get("STACK"):
-            found = [known(one)]
+        if item := os.environ.get("STACK"):
+            found = [known(item)]
         else:
             for stack in stacks():
                 try:
-                    # One that is past its day is for destroy.yml.
+                    # destroy.yml destroys a lab that has expired.
                     found += [stack] if lifecycle(stack).park_at_night and not is_expired(stack, today()) else []
                 except StepFailed as failed:
                     unknown.append(stack)
-                    actions.error(f"whether {stack} is to be parked is not known: {failed}")
+                    actions.error(f"{stack}: cannot find out whether to park it: {failed}")
     except StepFailed as failed:
         actions.error(str(failed))
         return 1

@@ -1,8 +1,8 @@
-"""`python -m ci.stacks changed|all|one`: which stacks a workflow is to work on, as the step's output `stacks`.
+"""`python -m ci.stacks changed|all|one`: the stacks that a workflow works on, as the step's output `stacks`.
 
-`changed` are those that the commits since $BASE touch; `one` is $STACK. The output is a JSON list for a matrix; the
-output `previews` has those stacks too whose file the change removes. A lab past its day is left out unless its own file
-changed: destroy.yml ends it, and until then its file is refused, so that it would stop every other change.
+`changed` are those that the commits since $BASE touch; `one` is $STACK. The output is a JSON list for a matrix. The
+output `previews` also has the stacks whose file the change removes. A lab that has expired is left out unless its own
+file changed: destroy.yml destroys it, and until then its file is refused and would block every other change.
 """
 
 from __future__ import annotations
@@ -20,37 +20,42 @@ from ci.actions import StepFailed
 from ci.lifecycle import is_expired
 from contracts.eks import today
 
-# What Pulumi takes as a stack's name (a pull request brings the file, and so the name).
+# The stack names that Pulumi accepts. The name comes from a file in the pull request.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _STACK_FILE = re.compile(r"Pulumi\.(?P<stack>.+)\.yaml", re.DOTALL)
-# What is in no stack. Everything else may be in any, so that a folder that is new here is never taken for nothing.
+# Folders that are part of no stack. Every other folder, a new one too, may be part of any stack.
 _IN_NO_STACK = ("docs", "tests", "bootstrap", "reports", "ci", ".github", ".ci", "schema")
 _IN_NO_STACK_FILES = ("LICENSE", ".gitignore", ".pre-commit-config.yaml")
 _NO_COMMIT = re.compile(r"0*")
 
 
 def stacks(root: Path = Path()) -> list[str]:
-    """The stacks that have a file in the repository. Raises StepFailed for a name that Pulumi would not take."""
+    """The stacks that have a file in the repository. Raises StepFailed for a name that Pulumi refuses."""
     found = [match["stack"] for path in root.glob("Pulumi.*.yaml") if (match := _STACK_FILE.fullmatch(path.name))]
     return sorted(checked(name) for name in found)
 
 
 def checked(name: str) -> str:
-    """A stack's name, where it is one. Raises StepFailed."""
+    """The name, if it can be a stack's name. Raises StepFailed."""
     if not _NAME.fullmatch(name):
-        raise StepFailed(f"{name!r} is no stack's name: letters, digits, hyphens, underscores and dots, 100 at most")
+        raise StepFailed(
+            f"{name!r} is not a stack's name. Use at most 100 letters, digits, hyphens, underscores and dots"
+        )
     return name
 
 
 def known(name: str, root: Path = Path()) -> str:
     """The name of a stack that has a file here. Raises StepFailed."""
     if checked(name) not in stacks(root):
-        raise StepFailed(f"there is no Pulumi.{name}.yaml here; stacks are {', '.join(stacks(root)) or 'none'}")
+        raise StepFailed(f"there is no Pulumi.{name}.yaml here. Stacks: {', '.join(stacks(root)) or 'none'}")
     return name
 
 
 def touched(changed: Iterable[str], every: Sequence[str]) -> list[str]:
-    """The stacks of `every` that a change of these files touches: a stack's own file its stack, the program all."""
+    """The stacks of `every` that a change of these files touches.
+
+    A stack's own file touches that stack, a file of the program all stacks.
+    """
     found: set[str] = set()
     for name in changed:
         path = PurePosixPath(name)
@@ -63,21 +68,21 @@ def touched(changed: Iterable[str], every: Sequence[str]) -> list[str]:
 
 
 def removed(changed: Iterable[str], every: Sequence[str]) -> list[str]:
-    """The stacks whose file was changed and is not there any more."""
+    """The stacks whose file the change removes."""
     names = [match["stack"] for name in changed if (match := _STACK_FILE.fullmatch(name))]
     return sorted(name for name in names if name not in every and _NAME.fullmatch(name))
 
 
 def without_file(stack: str) -> str:
-    """What it means that the file of a stack goes."""
+    """What to do if a change removes the file of a stack."""
     return (
-        f"this change removes the file of stack {stack}: destroy it first (start destroy.yml by hand), "
-        "or nobody looks after it"
+        f"this change removes the file of stack {stack}. Destroy the stack first (start destroy.yml by hand): "
+        "without its file no workflow can"
     )
 
 
 def expired(chosen: Iterable[str], changed: Iterable[str]) -> list[str]:
-    """The labs of `chosen` that are past their day, and whose own file is not among those that changed."""
+    """The labs of `chosen` that have expired and whose own file did not change."""
     files = set(changed)
     return sorted(name for name in chosen if f"Pulumi.{name}.yaml" not in files and _is_expired(name))
 
@@ -85,7 +90,7 @@ def expired(chosen: Iterable[str], changed: Iterable[str]) -> list[str]:
 def _is_expired(stack: str) -> bool:
     try:
         return is_expired(stack, today())
-    except StepFailed:  # what is wrong with the file, the next job says
+    except StepFailed:  # the next job reports what is wrong with the file
         return False
 
 
@@ -96,13 +101,13 @@ def _is_in_no_stack(path: PurePosixPath) -> bool:
 
 
 def changed_files(base: str, root: Path = Path()) -> list[str] | None:
-    """The files that differ from the commit `base`, those that are gone too; None where git does not know `base`."""
+    """The files that differ from the commit `base`, removed ones too; None if git does not know `base`."""
     if _NO_COMMIT.fullmatch(base):
         return None
     command = ["git", "diff", "--name-only", "--no-renames", "-z", "--end-of-options", base, "HEAD", "--"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"git does not know {base} (a forced push?): all stacks are taken for touched", flush=True)
+        print(f"git does not know {base} (a forced push?), so all stacks count as touched", flush=True)
         return None
     return [name for name in done.stdout.split("\0") if name]
 
@@ -112,29 +117,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (how,) = sys.argv[1:] if arguments is None else arguments
     try:
         every = stacks()
-        chosen, gone, over = every, [], []
+        chosen, removed_stacks, expired_labs = every, [], []
         if how == "one":
             chosen = [known(actions.required("STACK"))]
         elif how == "changed":
             changed = changed_files(os.environ.get("BASE", ""))
             if changed is not None:
-                chosen, gone = touched(changed, every), removed(changed, every)
-            over = expired(chosen, changed or ())
+                chosen, removed_stacks = touched(changed, every), removed(changed, every)
+            expired_labs = expired(chosen, changed or ())
         elif how == "all":
-            over = expired(chosen, ())
+            expired_labs = expired(chosen, ())
         else:
-            raise StepFailed(f"{how} is none of changed, all, one")
+            raise StepFailed(f"{how!r} is not accepted. Use changed, all or one")
     except StepFailed as failed:
         actions.error(str(failed))
         return 1
-    chosen = [name for name in chosen if name not in over]
+    chosen = [name for name in chosen if name not in expired_labs]
     actions.output("stacks", json.dumps(chosen))
-    actions.output("previews", json.dumps([*chosen, *gone]))
-    for name in over:
-        _say(f"{name} is left out: it is a lab past its day, which destroy.yml destroys; a later `expires` keeps it")
-    for name in gone:
+    actions.output("previews", json.dumps([*chosen, *removed_stacks]))
+    for name in expired_labs:
+        _say(
+            f"{name} is left out: it is a lab that has expired, and destroy.yml destroys it. A later `expires` keeps it"
+        )
+    for name in removed_stacks:
         _say(without_file(name))
-    print(f"stacks: {', '.join(chosen) or 'none is touched'}", flush=True)
+    print(f"stacks: {', '.join(chosen) or 'none'}", flush=True)
     return 0
 
 

@@ -1,7 +1,7 @@
-"""`python -m ci.unpark [STACK]`: wakes a lab that `ci.park` put to sleep, $STACK where none is named.
+"""`python -m ci.unpark [STACK]`: starts a parked lab again, by default $STACK.
 
-The stack file says how many system nodes there are. One that runs already is left as it is, but that its pools are
-opened, should a parking have ended half-way.
+The stack file has the number of system nodes. A lab that runs already is left as it is, except that its pools are
+opened: a parking may have ended half-way.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments,
         Parking.wake,
         program="ci.unpark",
-        does="Wakes a lab that sleeps, in about ten minutes.",
-        summary="## {stack} is awake\n",
+        does="Starts a parked lab again, in about ten minutes.",
+        summary="## {stack} runs again\n",
     )
 
 

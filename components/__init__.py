@@ -1,1 +1,4 @@
-"""The parts of the platform: one ComponentResource a concern, a file each; `platform.py` alone wires them together."""
+"""The parts of the platform: one ComponentResource per concern, each in its own file.
+
+Only `platform.py` connects them.
+"""

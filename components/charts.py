@@ -1,4 +1,4 @@
-"""Where each Helm chart comes from, and at which version: as pinned in contracts, unless the stack file says else."""
+"""Where each Helm chart comes from, and its version: as pinned in contracts, unless the stack file says otherwise."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 OCI = "oci://"
 
-# A mirror of the one holds the other too: they are published together, at the same version.
+# A mirror of the second chart also has the first: their publisher releases both together, at the same version.
 PUBLISHED_WITH = {"karpenter-crd": "karpenter"}
 
 
 def release_args(name: str, sources: Mapping[str, ChartSource]) -> dict[str, Any]:
     """The arguments of a `helm.v3.Release` that say which chart it is: `chart`, `version`, `repository_opts`.
 
-    `sources` is the stack file's `gpulab:charts`. A path (an archive or a folder) is taken as it is, at the version
-    that it has. A repository, the publisher's or a mirror of it, is asked for the pinned version. Raises KeyError for a
-    chart that contracts does not know.
+    `sources` is the stack file's `gpulab:charts`. A path (an archive or a folder) is used as it is, with the version
+    that it has. From a repository, the publisher's or a mirror of it, the pinned version is installed. Raises KeyError
+    for a chart that contracts does not know.
     """
     pinned = contracts.chart(name)
     source = sources.get(name)
@@ -36,7 +36,7 @@ def release_args(name: str, sources: Mapping[str, ChartSource]) -> dict[str, Any
         if repository.startswith(OCI):
             repository = f"{repository}/{name}"
     if repository.startswith(OCI):
-        # Helm's `repo` knows only HTTP indexes: a chart in a registry is named in full, in `chart`.
+        # Helm's `repo` works only with HTTP indexes. For a chart in a registry, `chart` is its full name.
         return {"chart": repository, "version": pinned.version}
     return {
         "chart": name,

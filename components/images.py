@@ -1,4 +1,4 @@
-"""Names of container images: which the platform runs, by which digest, and how they come through a mirror."""
+"""Names of container images: which images the platform runs, their digests, and their names in a mirror."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from settings import ChartSource, Settings
 
 Mirror: TypeAlias = str | Mapping[str, str] | None
-"""A registry with a path if it has one, or such a one for each registry that it stands for. None: no mirror."""
+"""A registry with an optional path, or a mapping from registries to their mirrors. None: no mirror."""
 
 DOCKER_HUB = "docker.io"
 
 
 @dataclass(frozen=True)
 class ChartImage:
-    """Where a chart's values say which image to run: in the mapping at `path`.
+    """Where a chart's values name an image: in the mapping at `path`.
 
-    Its name are the values of the keys `name`, with slashes between them, and its tag is that of the key `tag`. Where
-    they are left out, the name is `repository`, and the tag is what `version` makes of the chart.
+    The values of the keys `name`, joined with slashes, are its name; the value of the key `tag` is its tag. If they are
+    left out, the name is `repository`, and the tag is what `version` returns for the chart.
     """
 
     path: str
@@ -51,25 +51,34 @@ CHART_IMAGES: Mapping[str, Sequence[ChartImage]] = {
         ChartImage(path, ("name",)) for path in ("hub.image", "proxy.chp.image", "prePuller.pause.image")
     ),
 }
-"""What runs of each chart, as our values have it. Karpenter's chart names a digest by itself, and Keycloak is ours."""
+"""The images that our values make each chart run. Karpenter's chart has its own digest; we choose Keycloak's image."""
 
 
 def pinned(name: str, *, by_digest: bool) -> str:
-    """An image of the platform's own choice, NAME:TAG. `by_digest` adds the digest where contracts have one."""
-    reference = contracts.image(name)
+    """An image that the platform chooses, NAME:TAG. `by_digest` adds the digest, if contracts has one."""
+    return _with_digest(contracts.image(name), by_digest=by_digest)
+
+
+def pinned_of_chart(chart: str, path: str, *, by_digest: bool) -> str:
+    """The image that a chart names at this path of its values, at the version of its contract, as `pinned` does it."""
+    (reference,) = (reference for image, reference in chart_images(chart).items() if image.path == path)
+    return _with_digest(reference, by_digest=by_digest)
+
+
+def _with_digest(reference: str, *, by_digest: bool) -> str:
     digest = contracts.image_digest(reference) if by_digest else None
     return f"{reference}@{digest}" if digest else reference
 
 
 def name_and_tag(reference: str) -> tuple[str, str]:
-    """`quay.io/x/y:1.2@sha256:…` as `quay.io/x/y` and `1.2@sha256:…`, which charts put together again."""
+    """`quay.io/x/y:1.2@sha256:…` as `quay.io/x/y` and `1.2@sha256:…`, which charts join again."""
     name, at, digest = reference.partition("@")
     name, _, tag = name.rpartition(":")
     return name, f"{tag}{at}{digest}"
 
 
 def chart_images(chart: str) -> dict[ChartImage, str]:
-    """The images of a chart at the version of its contract, NAME:TAG."""
+    """The images of a chart at its contract's version, NAME:TAG."""
     contract = contracts.chart(chart)
     return {image: _reference(contract, image) for image in CHART_IMAGES.get(chart, ())}
 
@@ -77,10 +86,10 @@ def chart_images(chart: str) -> dict[ChartImage, str]:
 def with_digests(
     chart: str, values: Mapping[str, Any], sources: Mapping[str, ChartSource], *, by_digest: bool
 ) -> dict[str, Any]:
-    """The values of a release, with the digest behind the tag of each image that contracts have one for.
+    """The values of a release, with the digest after the tag of each image for which contracts has one.
 
     The name in the values stays: a mirror's image has the same digest. A chart at a path (`sources` is the stack file's
-    `gpulab:charts`) may be of another version, and runs what it names.
+    `gpulab:charts`) may have another version, so it keeps its own images.
     """
     source = sources.get(chart)
     wanted = dict(values)
@@ -94,7 +103,7 @@ def with_digests(
 
 
 def mirror_of(settings: Settings) -> Mirror:
-    """What the stack's images of notebooks and of the hub come through."""
+    """The mirror of the stack's notebook and hub images."""
     hub, cache = settings.running_hub, settings.image_cache
     if hub and hub.registry and hub.registry.mirror:
         return hub.registry.mirror
@@ -102,10 +111,10 @@ def mirror_of(settings: Settings) -> Mirror:
 
 
 def mirrored(image: str, mirror: Mirror) -> str:
-    """The image as the mirror has it: the mirror stands in the place of the image's registry.
+    """The image's name in the mirror, which replaces the image's registry.
 
-    Without one the image stays as it is, and so does that of a registry for which there is none. Names of Docker Hub's
-    own images, which have no user, get their `library/` there.
+    Without a mirror for its registry, the name stays as it is. Docker Hub's official images, which have no user in
+    their name, get `library/`.
     """
     registry, _, path = image.partition("/")
     if isinstance(mirror, Mapping):

@@ -1,10 +1,10 @@
-"""Kubernetes' amounts in the form in which the API server answers."""
+"""Kubernetes quantities in the form that the API server returns."""
 
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, Decimal
 
-from components.hub.quantities import amount
+from contracts.quantities import amount
 
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = {18: "E", 15: "P", 12: "T", 9: "G", 6: "M", 3: "k", 0: "", -3: "m", -6: "u", -9: "n"}
@@ -12,10 +12,10 @@ _SMALLEST = min(_DECIMAL)
 
 
 def canonical(quantity: str | float) -> str:
-    """A quantity as Kubernetes writes it: `2048Gi` is `2Ti`, `1000m` is `1`, and 1000 is `1k`. Raises ValueError.
+    """A quantity in Kubernetes' canonical form: `2048Gi` is `2Ti`, `1000m` is `1`, and 1000 is `1k`. Raises ValueError.
 
-    After `CanonicalizeBytes` of apimachinery's `resource.Quantity`: the largest suffix that needs no fraction. One with
-    an exponent (`1e3`) is left as it is.
+    As `CanonicalizeBytes` of apimachinery's `resource.Quantity` does, it uses the largest suffix that needs no
+    fraction. A quantity with an exponent (`1e3`) stays as it is.
     """
     text = str(quantity)
     number = amount(text)

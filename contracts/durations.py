@@ -1,4 +1,4 @@
-"""What the creation of a resource takes, by what others saw and published."""
+"""How long the creation of a resource takes, according to published figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from contracts import _read, chart_name
+from contracts.files import read
+from contracts.helm import chart_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Duration:
-    """What the creation of a resource takes, in seconds; `source` is a key of the contract's sources."""
+    """How long the creation of a resource takes, in seconds; `source` is a key of the contract's `sources`."""
 
     seconds: float
     source: str
@@ -25,18 +26,18 @@ class Duration:
 
 
 def duration(type_: str, inputs: Mapping[str, Any]) -> Duration | None:
-    """What the creation of a resource of a type takes; None where nothing is known of its provider."""
+    """How long the creation of a resource of a type takes; None if nothing is known about its provider."""
     found = durations()["types"].get(type_) or durations()["others"].get(type_.partition(":")[0])
     if found is None:
         return None
-    fitting = [one for one in found.get("where", []) if _value(inputs, one["input"]) == one["is"]]
+    fitting = [case for case in found.get("where", []) if _value(inputs, case["input"]) == case["is"]]
     return _figure(fitting[0] if fitting else found)
 
 
 @cache
 def durations() -> Mapping[str, Any]:
     """The contract: `types`, `others` by provider, and `sources`."""
-    return _read("aws/durations.json")
+    return read("aws/durations.json")
 
 
 def _value(inputs: Mapping[str, Any], key: str) -> Any:

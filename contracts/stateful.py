@@ -1,4 +1,4 @@
-"""Whether the destruction of a resource loses data: the verdict on each type of the providers, made once."""
+"""Whether deleting a resource loses data: a verdict on each type of the providers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, cast
 
-from contracts import _read, chart_name
+from contracts.files import read
+from contracts.helm import chart_name
 
 Verdict = Literal["data", "records", "takes", "none", "unknown"]
-"""What the contract says of each; `unknown` is what nobody has judged."""
+"""The contract's verdicts; `unknown` is for types that it does not have."""
 
 
 def verdict(type_: str, inputs: Mapping[str, Any] | None = None) -> Verdict:
-    """What a resource of a type holds; where the type alone does not tell, its inputs do.
+    """What a resource of a type holds. If the type is not enough, the inputs decide.
 
-    `aws:ebs/volume:Volume`, `kubernetes:core/v1:Namespace`; a patch of an object is only a part of it.
+    Types are, for example, `aws:ebs/volume:Volume` and `kubernetes:core/v1:Namespace`. A patch holds no data, because
+    it is only a part of an object.
     """
     provider, _, rest = type_.partition(":")
     module, _, name = rest.rpartition(":")
@@ -32,13 +34,13 @@ def verdict(type_: str, inputs: Mapping[str, Any] | None = None) -> Verdict:
 @cache
 def _judged() -> Mapping[tuple[str, str, str], Any]:
     found: dict[tuple[str, str, str], Any] = {}
-    for provider, modules in _read("stateful.json")["types"].items():
+    for provider, modules in read("stateful.json")["types"].items():
         for module, verdicts in modules.items():
-            for said, names in verdicts.items():
-                if said == "depends":
+            for word, names in verdicts.items():
+                if word == "depends":
                     found |= {(provider, module, name): judged for name, judged in names.items()}
                 else:
-                    found |= {(provider, module, name): said for name in names.split()}
+                    found |= {(provider, module, name): word for name in names.split()}
     return found
 
 

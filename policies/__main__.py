@@ -7,16 +7,16 @@ from pathlib import Path
 
 from pulumi_policy import EnforcementLevel, PolicyPack
 
-# The pack is a folder of this project, and shares its facts about instance types and charts.
+# The pack is a folder of this project and uses the project's data about instance types and charts.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from policies import serving
-from policies.catalogue import POLICIES
+from policies import analyzer
+from policies.pack import POLICIES
 
-serving.install()
+analyzer.install()
 PolicyPack(
     "gpulab",
     POLICIES,
-    # In production; in a lab a violation is an advice. See policies/lifecycle.py.
+    # The level in production. In a lab a violation is a warning: see policies/lifecycle.py.
     EnforcementLevel.MANDATORY,
 )

@@ -1,4 +1,4 @@
-"""Capacity: how nodes of notebooks are bought, replaced and given back, without taking people's work with them."""
+"""Capacity: how notebook nodes are bought, replaced and removed without losing people's work."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.reading.node_pools import capacity_types, is_gpu_pool, is_static, node_labels, requirements
+from policies.reading.node_pools import (
+    capacity_types,
+    instance_types,
+    is_gpu_pool,
+    is_static,
+    node_labels,
+    requirements,
+)
 from policies.reading.pods import object_name
 from policies.reading.quantities import duration, shown
 from policies.reading.resources import NotDecidedError, Resource, at, is_kind, items, texts
 from policies.rules import HIGH, MEDIUM, Found, Limits, karpenter_docs, resource_policy
 
 PURPOSE_LABEL = "gpulab.dev/purpose"
-"""A pool of CPU nodes says by `notebooks` that notebooks run there. Pools of GPU nodes are for notebooks, unless they
-have another purpose."""
+"""The label that gives a pool's purpose. `notebooks` marks a CPU pool for notebooks. GPU pools are for notebooks unless
+this label gives another purpose."""
 _DISRUPTION = karpenter_docs("Disruption")
 
 
@@ -25,72 +32,72 @@ def _for_notebooks(pool: Resource) -> bool:
 
 @resource_policy(
     "notebooks-on-spot-alone",
-    "A pool of notebooks may buy other capacity than spot",
+    "A notebook pool may also buy capacity other than spot",
     fix="Add on-demand to the requirement karpenter.sh/capacity-type in spec.template.spec.requirements",
     severity=MEDIUM,
     concerns=is_kind("NodePool"),
     framework=karpenter_docs("NodePools: Capacity Type"),
 )
 def notebooks_on_spot_alone(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """While there is no spot capacity, which for GPUs may be days, no notebook starts."""
+    """Without spot capacity, which for GPUs can last for days, no notebook starts."""
     if capacity_types(pool) == {"spot"} and _for_notebooks(pool):
-        yield "its notebooks run on spot capacity alone, and none starts while there is none"
+        yield "its notebooks run on spot capacity only, and no notebook starts while AWS has none"
 
 
 @resource_policy(
     "notebook-pool-consolidation",
-    "A pool of notebooks is consolidated when its nodes are empty",
-    fix="Set spec.disruption.consolidationPolicy to WhenEmpty, with consolidateAfter, which Karpenter then asks for",
+    "Karpenter consolidates a notebook pool only when its nodes are empty",
+    fix="Set spec.disruption.consolidationPolicy to WhenEmpty, and consolidateAfter, which Karpenter then requires",
     severity=HIGH,
     concerns=is_kind("NodePool"),
     framework=karpenter_docs("Disruption: Consolidation"),
 )
 def notebook_pool_consolidation(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """Another policy, Karpenter's default too, moves pods to fewer nodes: what a notebook has in memory is lost.
+    """Any other policy, Karpenter's default included, moves pods to fewer nodes, and notebooks lose their memory.
 
     A pool with a fixed number of nodes is never consolidated.
     """
     policy = at(pool.props, "spec.disruption.consolidationPolicy", "WhenEmptyOrUnderutilized")
     if policy != "WhenEmpty" and not is_static(pool) and _for_notebooks(pool):
-        yield f"its consolidation policy is {policy}, which ends notebooks to save a node"
+        yield f"its consolidation policy is {policy}, which stops notebooks to save a node"
 
 
 @resource_policy(
     "notebook-pool-drift-budget",
-    "A pool of notebooks replaces drifted nodes in a maintenance window alone",
-    fix="Add {nodes: '0', reasons: [Drifted]} to spec.disruption.budgets, with schedule and duration of the time"
-    " outside of the window, and set spec.disruption.consolidateAfter, which Karpenter asks for beside it",
+    "A notebook pool replaces drifted nodes only in a maintenance window",
+    fix="Add {nodes: '0', reasons: [Drifted]} to spec.disruption.budgets, with the schedule and duration of the time"
+    " outside the window, and set spec.disruption.consolidateAfter, which Karpenter then requires",
     severity=HIGH,
     concerns=is_kind("NodePool"),
     framework=karpenter_docs("Disruption: NodePool Disruption Budgets"),
 )
 def notebook_pool_drift_budget(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """A newer image is drift: once terminationGracePeriod is over, it ends pods that ask not to be disrupted too."""
-    held = any(map(_holds_drift, items(at(pool.props, "spec.disruption.budgets"))))
-    if not held and _for_notebooks(pool):
-        yield "no budget keeps drifted nodes, and notebooks on them, from being replaced at any time"
+    """A newer image is drift. After terminationGracePeriod it ends pods too that ask not to be disrupted."""
+    protected = any(map(_prevents_drift, items(at(pool.props, "spec.disruption.budgets"))))
+    if not protected and _for_notebooks(pool):
+        yield "no budget prevents that Karpenter replaces drifted nodes, with their notebooks, at any time"
 
 
-def _holds_drift(budget: Mapping[str, Any]) -> bool:
+def _prevents_drift(budget: Mapping[str, Any]) -> bool:
     reasons = texts(budget.get("reasons"))
     return str(budget.get("nodes")) in ("0", "0%") and (not reasons or "Drifted" in reasons)
 
 
 @resource_policy(
     "notebook-pool-expiry",
-    "A pool of notebooks keeps its nodes for longer than a notebook runs",
-    fix="Set spec.template.spec.expireAfter to a longer time, or to Never (EKS Auto Mode takes 504h at most)",
+    "A notebook pool keeps its nodes longer than a notebook may run",
+    fix="Set spec.template.spec.expireAfter to a longer time, or to Never (EKS Auto Mode accepts at most 504h)",
     severity=MEDIUM,
     concerns=is_kind("NodePool"),
     framework=karpenter_docs("Disruption: Expiration"),
     limits={"minimumHours": {"type": "number", "default": 168, "description": "The shortest expiry, in hours."}},
 )
 def notebook_pool_expiry(pool: Resource, limits: Limits) -> Iterator[Found]:
-    """Expiry knows no budget: a node of that age goes, with whatever runs on it."""
+    """Budgets do not apply to expiry: a node of that age is removed with everything on it."""
     given = at(pool.props, "spec.template.spec.expireAfter", "720h")
     expiry = duration(given)
     if expiry is None:
-        raise NotDecidedError(f"expireAfter of the NodePool {object_name(pool)} is {given}, which is no duration")
+        raise NotDecidedError(f"expireAfter of the NodePool {object_name(pool)} is {given}, which is not a duration")
     if expiry < limits["minimumHours"] * 3600 and _for_notebooks(pool):
         yield f"its nodes expire after {shown(expiry / 3600)} h, and notebooks with them"
 
@@ -104,10 +111,10 @@ def notebook_pool_expiry(pool: Resource, limits: Limits) -> Iterator[Found]:
     framework=karpenter_docs("Disruption: TerminationGracePeriod"),
 )
 def node_pool_termination_grace_period(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """Without one, a single pod that must not be disrupted keeps its node, and a destroy, waiting for ever."""
+    """Without one, a single pod that must not be disrupted keeps its node, and a destroy waits forever."""
     period = duration(at(pool.props, "spec.template.spec.terminationGracePeriod", ""))
     if period is None or math.isinf(period):
-        yield "a pod that must not be disrupted keeps its nodes from ever going"
+        yield "a pod that must not be disrupted can keep its node forever"
 
 
 @resource_policy(
@@ -119,10 +126,12 @@ def node_pool_termination_grace_period(pool: Resource, _limits: Limits) -> Itera
     framework=karpenter_docs("NodePools: Instance Types"),
 )
 def gpu_pool_types(pool: Resource, _limits: Limits) -> Iterator[Found]:
-    """GPUs are scarce: a pool that knows one type waits while others are free. What is reserved is of one type."""
+    """GPUs are scarce: a pool with one type waits while other types are free. Reserved capacity has one type."""
     if capacity_types(pool) == {"reserved"}:
         return
-    named = [one for one in requirements(pool) if one.get("key") == "node.kubernetes.io/instance-type"]
-    for one in named:
-        if one.get("operator") == "In" and len(texts(one.get("values"))) == 1 and is_gpu_pool(pool):
-            yield f"it may buy {texts(one.get('values'))[0]} alone, and waits while there is none"
+    listing = [one for one in requirements(pool) if one.get("operator") == "In"]
+    named = [texts(one.get("values")) for one in listing if one.get("key") == "node.kubernetes.io/instance-type"]
+    # A type that a pool names may be missing from our list of instance types.
+    left = next((names for names in named if len(names) == 1), [one.name for one in instance_types(pool)])
+    if len(left) == 1 and is_gpu_pool(pool):
+        yield f"it may buy only {left[0]}, and waits while AWS has none"

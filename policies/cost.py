@@ -1,4 +1,4 @@
-"""Cost: whom the bill goes to, what a machine may cost, and when a lab ends."""
+"""Cost: who pays for a resource, what a machine may cost, and when a lab ends."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ BILLED = frozenset(
         "sqs/queue:Queue",
     )
 )
-"""The types that the bill has lines of, and that can have tags."""
+"""The types that appear on the bill and can have tags."""
 
 
 @resource_policy(
     "owner-and-cost-tags",
-    "An AWS resource says who owns it and what it is booked on",
+    "An AWS resource has tags for its owner and its cost centre",
     fix="Add the tags to defaultTags of the aws provider, or to the resource's tags",
     severity=MEDIUM,
     concerns=is_type(*BILLED),
@@ -59,16 +59,16 @@ BILLED = frozenset(
             "type": "array",
             "items": {"type": "string"},
             "default": ["Owner", "CostCenter"],
-            "description": "The tags that each resource needs.",
+            "description": "The tags that each resource must have.",
         }
     },
 )
 def owner_and_cost_tags(resource: Resource, limits: Limits) -> Iterator[Found]:
-    """Nobody asks for an end of what nobody owns."""
+    """Nobody removes a resource that has no owner."""
     tags = {**_default_tags(resource), **at(resource.props, "tags", {}), **at(resource.props, "tagsAll", {})}
     missing = [tag for tag in limits["tags"] if not tags.get(tag)]
     if missing:
-        yield f"it has no tag {' and no tag '.join(missing)}"
+        yield f"these tags are missing: {', '.join(missing)}"
 
 
 def _default_tags(resource: Resource) -> Mapping[str, Any]:
@@ -84,7 +84,7 @@ _INSTANCE_TYPES: Mapping[str, str] = {
 
 @resource_policy(
     "instance-price",
-    "No instance type costs more an hour than is allowed",
+    "No instance type costs more per hour than allowed",
     fix="Narrow the NodePool's requirements (instance-type, instance-size, instance-gpu-count; maxPrice of the pool in "
     "gpulab), or choose smaller instanceTypes",
     severity=MEDIUM,
@@ -93,14 +93,14 @@ _INSTANCE_TYPES: Mapping[str, str] = {
     limits={
         "usdAnHour": {
             "type": "number",
-            # Above it is what no notebook needs by accident: eight H100 and more.
+            # Machines above this price (eight H100 and more) are not bought by accident.
             "default": 40,
-            "description": "The highest on-demand price, in USD an hour in us-east-1.",
+            "description": "The highest on-demand price, in USD per hour in us-east-1.",
         }
     },
 )
 def instance_price(resource: Resource, limits: Limits) -> Iterator[Found]:
-    """Karpenter buys whatever a pod asks for: eight GPUs by mistake cost as much in a day as a lab does in weeks."""
+    """Karpenter buys whatever a pod requests: eight GPUs by mistake cost as much in a day as a lab in weeks."""
     most = limits["usdAnHour"]
     names, unknown = _types(resource)
     catalogue = contracts.instance_types()
@@ -111,11 +111,11 @@ def instance_price(resource: Resource, limits: Limits) -> Iterator[Found]:
         )
     if priced:
         name, price = max(priced, key=_by_price)
-        more = f", as do {len(priced) - 1} more types" if len(priced) > 1 else ""
-        yield f"{name} costs {price:.2f} USD an hour{more}, more than {most:g}"
+        more = f" ({len(priced) - 1} more types cost too much as well)" if len(priced) > 1 else ""
+        yield f"{name} costs {price:.2f} USD per hour{more}; the maximum is {most:g}"
     unknown += [name for name in names if name not in catalogue]
     if unknown:
-        yield NotDecided(f"what {', '.join(unknown)} costs, for {resource.name}: no price is known")
+        yield NotDecided(f"the price of {resource.name}: no price is known for {', '.join(unknown)}")
 
 
 def _by_price(priced: tuple[str, float]) -> float:
@@ -123,25 +123,25 @@ def _by_price(priced: tuple[str, float]) -> float:
 
 
 def _types(resource: Resource) -> tuple[list[str], list[str]]:
-    """The names of the instance types that a resource may make, and what it may make of which no type is known."""
+    """The instance types that a resource may create, and descriptions of those that have no known type."""
     if kind_of(resource) == "NodePool":
         names = [one.name for one in instance_types(resource)]
-        return names, unlisted(resource) or ([] if names else ["what meets its requirements"])
+        return names, unlisted(resource) or ([] if names else ["machines that meet its requirements"])
     given = texts(resource.props.get(_INSTANCE_TYPES[resource.resource_type]))
     by_attributes = not given and "instanceRequirements" in set(resource.props)
-    return given, ["what instanceRequirements ask for"] if by_attributes else []
+    return given, ["machines that meet instanceRequirements"] if by_attributes else []
 
 
 @stack_policy(
     "lab-expiry",
-    "A lab has a date of expiry, which is not over",
-    fix="Set the tag Expires in defaultTags of the aws provider to a later day (YYYY-MM-DD), or destroy the lab",
+    "A lab has an expiry date, and it has not passed",
+    fix="Set the tag Expires in defaultTags of the aws provider to a later date (YYYY-MM-DD), or destroy the lab",
     severity=MEDIUM,
     framework=_COST,
     every_stack=True,
 )
 def lab_expiry(stack: Stack, _limits: Limits) -> Iterator[Finding]:
-    """A lab that nobody ends costs as much as one that is used."""
+    """A forgotten lab costs as much as one that is in use."""
     for resource in stack.of_type("pulumi:providers:aws"):
         yield from about(resource, _expired(default_tags(resource.props), AWS_TAG, EXPIRES_TAG))
     for resource in stack.of_kind("Namespace"):
@@ -153,21 +153,21 @@ def _expired(tags: Mapping[str, Any], lifecycle: str, expires: str) -> Iterator[
         return
     day = tags.get(expires)
     if day is None:
-        yield f"it is a lab and has no {expires}"
+        yield f"it is a lab without {expires}"
         return
     try:
-        over = datetime.date.fromisoformat(str(day)) < today()
+        has_passed = datetime.date.fromisoformat(str(day)) < today()
     except ValueError:
-        yield f"{expires} is {day}, which is no day"
+        yield f"{expires} is {day}, which is not a date"
     else:
-        if over:
+        if has_passed:
             yield f"the lab expired on {day}"
 
 
 def _number_of(
     name: str, description: str, *, fix: str, types: tuple[str, ...], what: str, most: int, limit: str
 ) -> Any:
-    """A policy that counts resources. Each NAT gateway, and each public address, costs by the hour."""
+    """A policy that counts resources. NAT gateways and public addresses are billed per hour."""
 
     @stack_policy(
         name,
@@ -175,19 +175,19 @@ def _number_of(
         fix=fix,
         severity=LOW,
         framework=best_practices("Cost optimization: Networking"),
-        limits={limit: {"type": "integer", "default": most, "description": f"How many {what} there may be."}},
+        limits={limit: {"type": "integer", "default": most, "description": f"The highest number of {what}."}},
     )
     def check(stack: Stack, limits: Limits) -> Iterator[Finding]:
         found = list(stack.of_type(*types))
         if len(found) > limits[limit]:
-            yield Finding(found[-1], f"there are {len(found)} {what}, more than {limits[limit]}")
+            yield Finding(found[-1], f"there are {len(found)} {what}; the maximum is {limits[limit]}")
 
     return check
 
 
 nat_gateways = _number_of(
     "nat-gateways",
-    "There are no more NAT gateways than allowed",
+    "The number of NAT gateways stays within the maximum",
     fix="Use one NAT gateway for all zones, or raise the policy's maximum",
     types=("aws:ec2/natGateway:NatGateway",),
     what="NAT gateways",
@@ -197,8 +197,8 @@ nat_gateways = _number_of(
 
 public_addresses = _number_of(
     "public-addresses",
-    "There are no more public addresses than allowed",
-    fix="Give an Eip only to NAT gateways, or raise the policy's maximum",
+    "The number of public addresses stays within the maximum",
+    fix="Create an Eip only for NAT gateways, or raise the policy's maximum",
     types=("aws:ec2/eip:Eip",),
     what="public addresses",
     most=8,
@@ -219,12 +219,12 @@ public_addresses = _number_of(
     },
 )
 def root_volume_size(node_class: Resource, limits: Limits) -> Iterator[Found]:
-    """Every node pays for its volume, used or not."""
+    """You pay for the whole volume of every node, used or not."""
     mapped = items(at(node_class.props, "spec.blockDeviceMappings"))
     sizes = [(str(one.get("deviceName")), at(one, "ebs.volumeSize")) for one in mapped]
     for name, given in (*sizes, ("spec.ephemeralStorage", at(node_class.props, "spec.ephemeralStorage.size"))):
         size = quantity(given)
         if size is not None and size / 2**30 > limits["gibibytes"]:
-            yield f"{name} has {size / 2**30:g} GiB, more than {limits['gibibytes']:g}"
+            yield f"{name} has {size / 2**30:g} GiB; the maximum is {limits['gibibytes']:g}"
         elif size is None and given is not None:
-            yield NotDecided(f"{name} of {node_class.name} has the size {given}, which is no quantity")
+            yield NotDecided(f"the size of {name} of {node_class.name} is {given}, which is not a quantity")

@@ -1,4 +1,4 @@
-"""Data: what is stored outlives mistakes."""
+"""Data: stored data survives mistakes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from contracts.stateful import verdict
 from policies.encryption import CLUSTER
 from policies.lifecycle import default_tags
-from policies.reading import releases as charts
+from policies.reading import helm
 from policies.reading.resources import Resource, Stack, at, is_kind, is_true, is_type, items, made_from, number, texts
 from policies.rules import (
     CRITICAL,
@@ -29,15 +29,15 @@ _DATABASE_IN_CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 
 
 def is_stateful(type_: str) -> bool:
-    """Whether a type is to be protected: it holds data or the key to it (contracts/stateful.json), or all of a cluster.
+    """Whether resources of a type must be protected: data and its keys (contracts/stateful.json), and clusters.
 
-    Objects of Kubernetes come and go with their cluster; of them only databases are asked for.
+    Kubernetes objects come and go with their cluster. Of these only databases must be protected.
     """
     return is_data_of_aws(type_) or type_ in (CLUSTER, _DATABASE_IN_CLUSTER)
 
 
 def is_data_of_aws(type_: str) -> bool:
-    """Whether resources of that type hold data, as far as the type alone tells."""
+    """Whether resources of this type hold data, judged by the type only."""
     return type_.startswith("aws:") and verdict(type_) == "data"
 
 
@@ -47,7 +47,7 @@ _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 
 @resource_policy(
     "stateful-unprotected",
-    "In production what holds data is protected",
+    "In production, resources that hold data are protected",
     fix="Set the resource option protect: true; to destroy the stack, see policies/unlock.json",
     severity=CRITICAL,
     concerns=is_stateful,
@@ -56,24 +56,26 @@ _FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 )
 def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """A protected resource is neither deleted nor replaced by the engine, whatever the program says."""
-    # What the type alone does not tell: a repository of images says by this that they may go.
-    told = {"forceDelete": at(resource.props, "forceDelete", False)}
-    is_harmless = is_data_of_aws(resource.resource_type) and verdict(resource.resource_type, told) == "none"
+    # An image repository with forceDelete may lose its images.
+    properties = {"forceDelete": at(resource.props, "forceDelete", False)}
+    is_harmless = is_data_of_aws(resource.resource_type) and verdict(resource.resource_type, properties) == "none"
     if not resource.opts.protect and not is_harmless:
-        yield "a change that replaces it, or a destroy, takes the data with it"
+        yield "a destroy, or a change that replaces it, deletes its data"
 
 
 @stack_policy(
     "data-without-backup",
     "A file system and a database have backups",
-    fix="Name a file system in resources of a backup.Selection; set backupRetentionPeriod of a database, and "
-    "spec.backup of one of CloudNativePG",
+    fix="Name the file system in resources of a backup.Selection; set backupRetentionPeriod of a database, or "
+    "spec.backup of a CloudNativePG cluster",
     severity=HIGH,
     framework=_STATE,
-    limits={"days": {"type": "integer", "default": 1, "description": "How many days backups are kept at least."}},
+    limits={
+        "days": {"type": "integer", "default": 1, "description": "The minimum number of days that backups are kept."}
+    },
 )
 def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
-    """What somebody deletes in a notebook is gone, encrypted and protected as it was."""
+    """Encryption and protection do not help if somebody deletes files in a notebook."""
     for database in stack.of_type(*_DATABASES):
         yield from about(database, _database_backups(database, limits["days"]))
     for in_cluster in stack.of_type(_DATABASE_IN_CLUSTER):
@@ -84,15 +86,15 @@ def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
 
 
 def _database_backups(database: Resource, days: int) -> Iterator[Found]:
-    # An instance of a cluster has its cluster's backups.
+    # The backups of an instance in a cluster are the cluster's.
     if not database.props.get("clusterIdentifier") or database.resource_type.endswith(":Cluster"):
         kept = number(database.props.get("backupRetentionPeriod")) or 0
         if kept < days:
-            yield f"its backups are kept for {kept:g} days"
+            yield f"its backups are kept for {kept:g} days; the minimum is {days}"
 
 
 def _file_system_backups(file_system: Resource, stack: Stack) -> Iterator[Found]:
-    # By what the selection and the policy are made from: in a preview the ARN is not known.
+    # Compare what the selection and the policy are made from: a preview does not know the ARN.
     for selection in stack.of_type("aws:backup/selection:Selection"):
         if made_from(selection, "resources", file_system) or _selects_by_tag(selection, file_system):
             return
@@ -112,8 +114,8 @@ def _selects_by_tag(selection: Resource, file_system: Resource) -> bool:
 
 @resource_policy(
     "storage-class-deletes-homes",
-    "A StorageClass of homes keeps its volumes",
-    fix="Set reclaimPolicy to Retain, or give homes a class that does",
+    "A StorageClass for homes keeps its volumes",
+    fix="Set reclaimPolicy to Retain, or use a class with Retain for homes",
     severity=HIGH,
     concerns=is_kind("StorageClass"),
     framework=_STATE,
@@ -121,29 +123,29 @@ def _selects_by_tag(selection: Resource, file_system: Resource) -> bool:
         "label": {
             "type": "string",
             "default": "gpulab.dev/homes",
-            "description": "The label of classes that homes are made of; a class with `home` in its name is one too.",
+            "description": "The label of classes for homes; a class with `home` in its name is one too.",
         }
     },
 )
 def storage_class_deletes_homes(storage_class: Resource, limits: Limits) -> Iterator[Found]:
-    """With Delete, Kubernetes' default, a claim that is deleted by mistake takes its volume with it at once."""
+    """With Delete, Kubernetes' default, deleting a claim by mistake deletes its volume at once."""
     metadata = at(storage_class.props, "metadata", {})
     is_for_homes = limits["label"] in set(metadata.get("labels") or {}) or "home" in str(metadata.get("name") or "")
     if is_for_homes and storage_class.props.get("reclaimPolicy", "Delete") != "Retain":
-        yield "a home is deleted with its claim"
+        yield "deleting a claim deletes the home"
 
 
 @stack_policy(
     "hub-homes-deleted",
-    "Homes that a hub makes are on a StorageClass that keeps volumes",
+    "Homes that a hub creates use a StorageClass that keeps volumes",
     fix="Set values.singleuser.storage.dynamic.storageClass to a class with reclaimPolicy Retain",
     severity=HIGH,
     framework=_STATE,
 )
 def hub_homes_deleted(stack: Stack, _limits: Limits) -> Iterator[Finding]:
-    """The chart makes a claim for each person. Without a class of its own that is the cluster's default."""
-    for hub in charts.releases(stack, "jupyterhub"):
-        yield from about(hub, _homes(at(charts.values(hub), "singleuser.storage", {}), stack))
+    """The chart creates a claim for each person, by default with the cluster's default class."""
+    for hub in helm.releases(stack, "jupyterhub"):
+        yield from about(hub, _homes(at(helm.values(hub), "singleuser.storage", {}), stack))
 
 
 def _homes(storage: Any, stack: Stack) -> Iterator[Found]:
@@ -155,12 +157,12 @@ def _homes(storage: Any, stack: Stack) -> Iterator[Found]:
         default = at(one.props, "metadata.annotations", {}).get("storageclass.kubernetes.io/is-default-class")
         if (named == name if name else is_true(default)) and one.props.get("reclaimPolicy") == "Retain":
             return
-    yield f"homes are made of {name or 'the default StorageClass'}, which deletes them with their claims"
+    yield f"homes use {name or 'the default StorageClass'}, so deleting a claim deletes the home"
 
 
 @resource_policy(
     "database-final-snapshot",
-    "In production a database leaves a snapshot behind",
+    "In production, a database leaves a final snapshot",
     fix="Set skipFinalSnapshot to false and finalSnapshotIdentifier to a name",
     severity=MEDIUM,
     concerns=is_type(*_DATABASES),
@@ -168,7 +170,7 @@ def _homes(storage: Any, stack: Stack) -> Iterator[Found]:
     labs="disabled",
 )
 def database_final_snapshot(database: Resource, _limits: Limits) -> Iterator[Found]:
-    """Its automatic backups go with it."""
+    """Its automatic backups are deleted together with it."""
     if is_true(database.props.get("skipFinalSnapshot")):
         yield "skipFinalSnapshot is true"
 
@@ -182,7 +184,7 @@ def database_final_snapshot(database: Resource, _limits: Limits) -> Iterator[Fou
     framework=best_practices("Security: Data encryption and secrets management, rotate your CMKs periodically"),
 )
 def key_without_rotation(key: Resource, _limits: Limits) -> Iterator[Found]:
-    """A key that signs has no rotation."""
+    """Keys for signing cannot be rotated, so they are left out."""
     if texts(key.props.get("keyUsage")) not in ([], ["ENCRYPT_DECRYPT"]):
         return
     if not is_true(key.props.get("enableKeyRotation")):

@@ -1,4 +1,4 @@
-"""Encryption: of what is stored, and of the cluster's secrets."""
+"""Encryption: of stored data, of the cluster's secrets, and of connections."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _AT_REST = best_practices("Security: Data encryption and secrets management, enc
 
 @resource_policy(
     "cluster-secrets-encryption",
-    "An EKS cluster encrypts its secrets with a key of the account's",
+    "An EKS cluster encrypts its secrets with a KMS key of the account",
     fix="Set encryptionConfig to {provider: {keyArn: …}, resources: [secrets]} (eks.Cluster: encryptionConfigKeyArn)",
     severity=HIGH,
     concerns=is_type(CLUSTER),
     framework=cis("5.3.1"),
 )
 def cluster_secrets_encryption(cluster: Resource, _limits: Limits) -> Iterator[Found]:
-    """Envelope encryption: whoever reads etcd's disks needs the key too. A reference that is not yet known is one."""
+    """With envelope encryption, reading etcd's disks is not enough. A key that is not yet known counts as given."""
     config = at(cluster.props, "encryptionConfig", {})
     if "secrets" not in items(config.get("resources")) or "provider" not in set(config):
         yield "its secrets are not encrypted with a KMS key"
@@ -69,7 +69,7 @@ def cluster_secrets_encryption(cluster: Resource, _limits: Limits) -> Iterator[F
             "type": "array",
             "items": {"type": "string"},
             "default": ["api", "audit", "authenticator"],
-            "description": "The logs that a cluster has to write.",
+            "description": "The logs that a cluster must write.",
         }
     },
 )
@@ -88,7 +88,7 @@ def _volume(volume: Resource) -> Iterator[Found]:
 def _launch_template(template: Resource) -> Iterator[Found]:
     mapped = items(template.props.get("blockDeviceMappings"))
     if not mapped:
-        yield NotDecided(f"the volumes of {template.name}: without blockDeviceMappings, image and account say it")
+        yield NotDecided(f"the volumes of {template.name}: without blockDeviceMappings, image and account decide")
     for mapping in mapped:
         if "ebs" in mapping and not is_true(at(mapping, "ebs.encrypted")):
             yield f"the volume {mapping.get('deviceName')} is not encrypted"
@@ -111,20 +111,20 @@ _DEVICES: Mapping[str, Any] = {
 
 @resource_policy(
     "ebs-encryption",
-    "EBS volumes are encrypted, those of nodes and claims too",
+    "EBS volumes are encrypted, including those of nodes and claims",
     fix="Set encrypted: true (ebs.encrypted in block device mappings, parameters.encrypted: 'true' in a StorageClass)",
     severity=HIGH,
     concerns=either(is_type(*_DEVICES), is_kind("EC2NodeClass", "StorageClass")),
     framework=_AT_REST,
 )
 def ebs_encryption(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A snapshot of a volume that is not encrypted can be read by whoever gets it."""
+    """Anyone who gets a snapshot of an unencrypted volume can read it."""
     kind = kind_of(resource)
     if kind == "StorageClass":
         if resource.props.get("provisioner") == "ebs.csi.aws.com" and not is_true(
             at(resource.props, "parameters.encrypted")
         ):
-            yield "volumes of its claims are not encrypted"
+            yield "the volumes of its claims are not encrypted"
     elif kind == "EC2NodeClass":
         for mapping in items(at(resource.props, "spec.blockDeviceMappings")):
             if "ebs" in set(mapping) and not is_true(at(mapping, "ebs.encrypted")):
@@ -136,40 +136,40 @@ def ebs_encryption(resource: Resource, _limits: Limits) -> Iterator[Found]:
 @resource_policy(
     "efs-encryption",
     "EFS file systems are encrypted",
-    fix="Set encrypted: true; an existing file system has to be replaced",
+    fix="Set encrypted: true; an existing file system must be replaced",
     severity=HIGH,
     concerns=is_type("aws:efs/fileSystem:FileSystem"),
     framework=_AT_REST,
 )
 def efs_encryption(file_system: Resource, _limits: Limits) -> Iterator[Found]:
-    """Homes are there."""
+    """Homes are stored there."""
     if not is_true(file_system.props.get("encrypted")):
-        yield "it is not encrypted, and cannot be made so later"
+        yield "it is not encrypted, and encryption cannot be turned on later"
 
 
 @resource_policy(
     "rds-encryption",
     "RDS databases are encrypted",
-    fix="Set storageEncrypted: true; an existing database has to be replaced",
+    fix="Set storageEncrypted: true; an existing database must be replaced",
     severity=HIGH,
     concerns=is_type("aws:rds/instance:Instance", "aws:rds/cluster:Cluster"),
     framework=_AT_REST,
 )
 def rds_encryption(database: Resource, _limits: Limits) -> Iterator[Found]:
-    """People and their credentials are there. An instance of a cluster has its cluster's encryption."""
+    """Accounts and their credentials are stored there. An instance in a cluster has the cluster's encryption."""
     if not is_true(database.props.get("storageEncrypted")) and not database.props.get("clusterIdentifier"):
         yield "it is not encrypted"
 
 
 @stack_policy(
     "s3-encryption",
-    "An S3 bucket says how it is encrypted",
+    "An S3 bucket states how it is encrypted",
     fix="Add a BucketServerSideEncryptionConfiguration with rules[].applyServerSideEncryptionByDefault",
     severity=MEDIUM,
     framework=_AT_REST,
 )
 def s3_encryption(stack: Stack, _limits: Limits) -> Iterator[Finding]:
-    """S3 encrypts with its own keys where nothing is said; whoever checks an account wants to see it said."""
+    """By default S3 encrypts with its own keys. Audits want the setting to be explicit."""
     settings = list(stack.of_type(*_BUCKET_ENCRYPTION))
     for bucket in stack.of_type(*BUCKETS):
         if not any(made_from(one, "bucket", bucket) for one in settings):
@@ -179,10 +179,10 @@ def s3_encryption(stack: Stack, _limits: Limits) -> Iterator[Finding]:
 def _no_encryption(bucket: Resource, settings: list[Resource]) -> Iterator[Found]:
     if bucket.props.get("serverSideEncryptionConfiguration") or bucket.props.get("serverSideEncryptionConfigurations"):
         return
-    # Without an edge between the two, their names say what belongs together.
+    # If there is no dependency between the two, compare their names.
     name = bucket.props.get("bucket") if "bucket" in set(bucket.props) else None
     if name is None or name not in [one.props.get("bucket") for one in settings]:
-        yield "nothing says how it is encrypted"
+        yield "it has no explicit encryption setting"
 
 
 @resource_policy(
@@ -194,7 +194,7 @@ def _no_encryption(bucket: Resource, settings: list[Resource]) -> Iterator[Found
     framework=_AT_REST,
 )
 def sqs_encryption(queue: Resource, _limits: Limits) -> Iterator[Found]:
-    """Names of nodes and instances pass through it."""
+    """Messages contain names of nodes and instances."""
     keys = set(queue.props)
     if not is_true(queue.props.get("sqsManagedSseEnabled")) and "kmsMasterKeyId" not in keys:
         yield "its messages are not encrypted"
@@ -215,69 +215,69 @@ def _metadata_options(resource: Resource) -> Mapping[str, Any]:
 
 @resource_policy(
     "instance-metadata-v1",
-    "Instances answer to IMDSv2 alone",
+    "Instances accept only IMDSv2",
     fix="Set metadataOptions.httpTokens to required",
     severity=HIGH,
     concerns=_HAVE_METADATA_OPTIONS,
     framework=_INSTANCE_PROFILE,
 )
 def instance_metadata_v1(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """With version 1 a forged request of any process gets the credentials of the node. Karpenter's default is 2."""
+    """With IMDSv1, a forged request of any process gets the node's credentials. Karpenter's default is IMDSv2."""
     options = _metadata_options(resource)
     default = "required" if kind_of(resource) else "optional"
     if options.get("httpEndpoint") != "disabled" and options.get("httpTokens", default) != "required":
-        yield "it answers to IMDSv1"
+        yield "it accepts IMDSv1"
 
 
 @resource_policy(
     "instance-metadata-hop-limit",
-    "The metadata of instances is out of the reach of pods",
+    "Pods cannot reach the metadata of their instance",
     fix="Set metadataOptions.httpPutResponseHopLimit to 1",
     severity=HIGH,
     concerns=_HAVE_METADATA_OPTIONS,
     framework=_INSTANCE_PROFILE,
 )
 def instance_metadata_hop_limit(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Two hops are what it takes from a pod's network: a notebook would get the credentials of its node."""
+    """With two hops a pod's network reaches the metadata, so a notebook gets the node's credentials."""
     options = _metadata_options(resource)
     hops = number(options.get("httpPutResponseHopLimit"))
     if options.get("httpEndpoint") != "disabled" and hops is not None and hops > 1:
-        yield f"httpPutResponseHopLimit is {hops:g}: pods get the credentials of their node"
+        yield f"httpPutResponseHopLimit is {hops:g}, so pods can get the credentials of their node"
 
 
 @resource_policy(
     "database-tls",
-    "A PostgreSQL parameter group asks for TLS",
+    "A PostgreSQL parameter group requires TLS",
     fix="Add {name: rds.force_ssl, value: '1'} to parameters",
     severity=MEDIUM,
     concerns=is_type("aws:rds/parameterGroup:ParameterGroup"),
     framework=best_practices("Security: Network security, encryption in transit"),
 )
 def database_tls(group: Resource, _limits: Limits) -> Iterator[Found]:
-    """From PostgreSQL 15 on RDS asks for it by itself, unless a parameter says otherwise."""
+    """From PostgreSQL 15 on, RDS requires TLS by default."""
     family = str(group.props.get("family"))
     if not family.startswith("postgres"):
-        yield NotDecided(f"whether {group.name} asks for TLS: its family is {family}")
+        yield NotDecided(f"whether {group.name} requires TLS: its family is {family}")
         return
-    said = {str(one.get("name")): str(one.get("value")) for one in items(group.props.get("parameters"))}
+    parameters = {str(one.get("name")): str(one.get("value")) for one in items(group.props.get("parameters"))}
     version = number(family.removeprefix("postgres")) or 0
-    if said.get("rds.force_ssl", "1" if version >= 15 else "0") != "1":
-        yield "it takes connections without TLS"
+    if parameters.get("rds.force_ssl", "1" if version >= 15 else "0") != "1":
+        yield "it accepts connections without TLS"
 
 
 @resource_policy(
     "efs-without-tls",
-    "The policy of a file system refuses what is not TLS",
+    "The policy of a file system denies connections without TLS",
     fix="Add a statement to policy: Effect Deny, Condition Bool aws:SecureTransport false",
     severity=MEDIUM,
     concerns=is_type("aws:efs/fileSystemPolicy:FileSystemPolicy"),
     framework=best_practices("Security: Data encryption and secrets management, encryption in transit"),
 )
 def efs_without_tls(policy: Resource, _limits: Limits) -> Iterator[Found]:
-    """Homes would pass the network in the clear."""
+    """Otherwise homes cross the network unencrypted."""
     document = parsed(str(policy.props.get("policy") or "{}"))
     for statement in items(at(document, "Statement")):
         secure = at(statement, "Condition.Bool", {})
         if statement.get("Effect") == "Deny" and "false" in str(secure.get("aws:SecureTransport")).lower():
             return
-    yield "it lets clients mount without TLS"
+    yield "clients can mount without TLS"

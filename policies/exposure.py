@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from policies.encryption import CLUSTER
-from policies.reading import documents
-from policies.reading import releases as charts
+from policies.reading import documents, helm
 from policies.reading.resources import (
     NotDecided,
     Resource,
@@ -30,7 +29,7 @@ from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices
 NETWORK = best_practices("Security: Network security")
 _TLS = best_practices("Security: Network security, encryption in transit")
 _LISTENERS = ("aws:lb/listener:Listener", "aws:alb/listener:Listener", "aws:elasticloadbalancingv2/listener:Listener")
-# Nobody has more of IPv4 than a /8, and a registry gives nobody more of IPv6 than a /16; a VPC's own are in fc00::/7.
+# No organisation has more of IPv4 than a /8, and no registry assigns more of IPv6 than a /16. fc00::/7 is private.
 _WIDEST, _WIDEST_OF_IPV6 = 8, 16
 _OWN = ipaddress.IPv6Network("fc00::/7")
 _Network = TypeVar("_Network", ipaddress.IPv4Network, ipaddress.IPv6Network)
@@ -46,11 +45,11 @@ RULES = ("aws:lb/listenerRule:ListenerRule", "aws:alb/listenerRule:ListenerRule"
     framework=cis("5.4.1"),
 )
 def cluster_endpoint_open(cluster: Resource, _limits: Limits) -> Iterator[Found]:
-    """EKS's own default is a public endpoint for the whole internet."""
+    """EKS's default is a public endpoint for the whole internet."""
     config = at(cluster.props, "vpcConfig", {})
     cidrs = texts(config.get("publicAccessCidrs"))
     if config.get("endpointPublicAccess", True) is not False and (not cidrs or _open_to(cidrs)):
-        yield f"its API answers {', '.join(cidrs) or '0.0.0.0/0, as nothing else is said'}"
+        yield f"its API is open to {', '.join(cidrs) or '0.0.0.0/0 (the default)'}"
 
 
 @resource_policy(
@@ -62,14 +61,14 @@ def cluster_endpoint_open(cluster: Resource, _limits: Limits) -> Iterator[Found]
     framework=cis("5.4.2"),
 )
 def cluster_endpoint_private(cluster: Resource, _limits: Limits) -> Iterator[Found]:
-    """Else they go out to the internet for it, and depend on the addresses that the public endpoint admits."""
+    """Otherwise nodes reach it over the internet, and the public endpoint must admit their addresses."""
     if at(cluster.props, "vpcConfig.endpointPrivateAccess") is not True:
         yield "its API has no private endpoint"
 
 
 @resource_policy(
     "security-group-open",
-    "A security group admits the world to ports 80 and 443 at most",
+    "A security group opens only ports 80 and 443 to the internet",
     fix="Name your networks in cidrBlocks or cidrIpv4, or refer to a security group",
     severity=CRITICAL,
     concerns=is_type(
@@ -84,12 +83,12 @@ def cluster_endpoint_private(cluster: Resource, _limits: Limits) -> Iterator[Fou
             "type": "array",
             "items": {"type": "integer"},
             "default": [80, 443],
-            "description": "The TCP ports that the world may reach.",
+            "description": "The TCP ports that may be open to the internet.",
         }
     },
 )
 def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
-    """A port that the world reaches is tried within minutes."""
+    """Attackers try an open port within minutes."""
     for rule in _ingress(group):
         open_to = _open_to(_sources(rule))
         first, last = number(rule.get("fromPort")), number(rule.get("toPort"))
@@ -99,15 +98,15 @@ def security_group_open(group: Resource, limits: Limits) -> Iterator[Found]:
             ports = "every port" if first is None or protocol == "-1" else f"port {first:g} to {last or first:g}"
             yield f"{ports} is open to {', '.join(open_to)}"
         if lists := texts(rule.get("prefixListIds")) + texts(rule.get("prefixListId")):
-            yield NotDecided(f"whom {group.name} admits: no policy reads the prefix list {', '.join(lists)}")
+            yield NotDecided(f"who {group.name} admits: no policy can read the prefix list {', '.join(lists)}")
 
 
 def _open_to(ranges: Iterable[str]) -> list[str]:
-    """The ranges of a list that let in, by themselves or together, more addresses than anybody has."""
+    """The ranges that admit, each or together, more addresses than one organisation can have."""
     four: dict[ipaddress.IPv4Network, str] = {}
     six: dict[ipaddress.IPv6Network, str] = {}
     for text in ranges:
-        with contextlib.suppress(ValueError):  # AWS refuses what is no range
+        with contextlib.suppress(ValueError):  # AWS refuses an invalid range
             found = ipaddress.ip_network(text, strict=False)
             if isinstance(found, ipaddress.IPv4Network):
                 four[found] = text
@@ -136,19 +135,19 @@ def _sources(rule: Mapping[str, Any]) -> Iterator[str]:
 
 @resource_policy(
     "public-service",
-    "No Service of Kubernetes makes a public load balancer",
+    "A Kubernetes Service does not create a public load balancer",
     fix="Set the Service's type to ClusterIP (values.proxy.service.type for JupyterHub) and publish it by a listener",
     severity=HIGH,
-    concerns=either(is_kind("Service"), charts.RELEASES),
+    concerns=either(is_kind("Service"), helm.RELEASES),
     framework=NETWORK,
 )
 def public_service(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A controller makes it, outside of the state: without TLS, without a name, and a destroy may leave it."""
+    """A controller creates it outside Pulumi's state, without TLS and DNS name, and a destroy may leave it behind."""
     if kind_of(resource) == "Service":
         if at(resource.props, "spec.type") == "LoadBalancer" and not _is_internal(resource.props, "metadata"):
             yield "spec.type is LoadBalancer"
         return
-    for path, mapping in mappings(charts.values(resource), "values"):
+    for path, mapping in mappings(helm.values(resource), "values"):
         public = path.endswith(("service", "Service")) and mapping.get("type") == "LoadBalancer"
         if public and not _is_internal(mapping, ""):
             yield f"{path}.type is LoadBalancer"
@@ -163,14 +162,14 @@ def _is_internal(holder: Mapping[str, Any], path: str) -> bool:
 
 @resource_policy(
     "listener-without-tls",
-    "A listener speaks TLS, or redirects to one that does",
+    "A listener uses TLS or redirects to HTTPS",
     fix="Set protocol to HTTPS with certificateArn, or defaultActions to a redirect to HTTPS",
     severity=HIGH,
     concerns=either(is_type(*_LISTENERS), is_kind("Ingress")),
     framework=_TLS,
 )
 def listener_without_tls(listener: Resource, _limits: Limits) -> Iterator[Found]:
-    """Passwords and tokens would pass the internet in the clear."""
+    """Otherwise passwords and tokens cross the internet unencrypted."""
     if kind_of(listener) == "Ingress":
         annotations = at(listener.props, "metadata.annotations", {})
         if not at(listener.props, "spec.tls", []) and "alb.ingress.kubernetes.io/certificate-arn" not in set(
@@ -182,19 +181,19 @@ def listener_without_tls(listener: Resource, _limits: Limits) -> Iterator[Found]
         return
     redirects = [at(action, "redirect.protocol") == "HTTPS" for action in items(listener.props.get("defaultActions"))]
     if not redirects or not all(redirects):
-        yield f"it answers in {listener.props.get('protocol', 'HTTP')} on port {listener.props.get('port')}"
+        yield f"it serves {listener.props.get('protocol', 'HTTP')} on port {listener.props.get('port')}"
 
 
 @resource_policy(
     "listener-tls-policy",
-    "A TLS listener takes TLS 1.2 or newer",
+    "A TLS listener accepts only TLS 1.2 or newer",
     fix="Set sslPolicy to ELBSecurityPolicy-TLS13-1-2-2021-06 or newer",
     severity=MEDIUM,
     concerns=is_type(*_LISTENERS),
     framework=_TLS,
 )
 def listener_tls_policy(listener: Resource, _limits: Limits) -> Iterator[Found]:
-    """The default of a listener that says nothing takes TLS 1.0."""
+    """The default policy accepts TLS 1.0."""
     if listener.props.get("protocol") in ("HTTPS", "TLS"):
         policy = str(listener.props.get("sslPolicy") or "ELBSecurityPolicy-2016-08")
         if (
@@ -203,34 +202,11 @@ def listener_tls_policy(listener: Resource, _limits: Limits) -> Iterator[Found]:
             and "TLS-1-2" not in policy
             and "FS-1-2" not in policy
         ):
-            yield f"its policy {policy} takes versions older than TLS 1.2"
-
-
-@resource_policy(
-    "wildcard-host",
-    "A published name has no wildcard",
-    fix="Name each host in conditions[].hostHeader, spec.rules[].host or the record's name",
-    severity=MEDIUM,
-    concerns=either(is_type(*RULES, "aws:route53/record:Record"), is_kind("Ingress")),
-    framework=NETWORK,
-)
-def wildcard_host(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Any name under the domain would lead here, with the domain's cookies. A certificate may have a wildcard."""
-    if resource.resource_type in RULES:
-        hosts, expressions = in_conditions(resource, "hostHeader")
-        if expressions:
-            yield NotDecided(f"the hosts of {resource.name}: no policy reads the expression {', '.join(expressions)}")
-    elif kind_of(resource) == "Ingress":
-        hosts = [str(rule.get("host", "")) for rule in at(resource.props, "spec.rules", [])]
-    else:
-        hosts = [str(resource.props.get("name"))] if resource.props.get("type") in ("A", "AAAA", "CNAME") else []
-    for host in hosts:
-        if host.startswith("*"):
-            yield f"it is there for {host}"
+            yield f"its policy {policy} accepts versions older than TLS 1.2"
 
 
 def in_conditions(rule: Resource, kind: str) -> tuple[list[str], list[str]]:
-    """What a listener rule's conditions of a kind (`pathPattern`) name: by ELB's wildcards, and by expressions."""
+    """The values of a listener rule's conditions of a kind (`pathPattern`): ELB wildcards, and regular expressions."""
     conditions = items(rule.props.get("conditions"))
     values, expressions = (
         [text for one in conditions for text in texts(at(one, f"{kind}.{key}"))] for key in ("values", "regexValues")
@@ -240,14 +216,14 @@ def in_conditions(rule: Resource, kind: str) -> tuple[list[str], list[str]]:
 
 @resource_policy(
     "bucket-public-access",
-    "An S3 bucket is closed to the public",
+    "An S3 bucket blocks public access",
     fix="Set blockPublicAcls, blockPublicPolicy, ignorePublicAcls and restrictPublicBuckets to true",
     severity=HIGH,
     concerns=is_type("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock", "aws:s3/bucketAcl:BucketAcl"),
     framework=NETWORK,
 )
 def bucket_public_access(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Logs and data sets are in buckets."""
+    """Buckets hold logs and data sets."""
     if resource.resource_type.endswith(":BucketAcl"):
         if str(resource.props.get("acl")).startswith("public-"):
             yield f"its acl is {resource.props.get('acl')}"
@@ -258,26 +234,26 @@ def bucket_public_access(resource: Resource, _limits: Limits) -> Iterator[Found]
         if resource.props.get(key) is not True
     ]
     if off:
-        yield f"{', '.join(off)} is not set"
+        yield f"not set to true: {', '.join(off)}"
 
 
 @resource_policy(
     "database-public",
-    "A database is not on the internet",
+    "A database has no public address",
     fix="Set publiclyAccessible to false",
     severity=CRITICAL,
     concerns=is_type("aws:rds/instance:Instance", "aws:rds/clusterInstance:ClusterInstance"),
     framework=NETWORK,
 )
 def database_public(database: Resource, _limits: Limits) -> Iterator[Found]:
-    """It gets a public address."""
+    """With publiclyAccessible it gets a public address."""
     if database.props.get("publiclyAccessible") is True:
         yield "publiclyAccessible is true"
 
 
 @resource_policy(
     "file-system-root-mounted",
-    "Nobody mounts the root of a file system",
+    "Clients cannot mount the root of a file system",
     fix="Add to policy a statement with Effect Deny, Action elasticfilesystem:ClientMount and Condition StringNotLike "
     "elasticfilesystem:AccessPointArn arn:aws:elasticfilesystem:REGION:ACCOUNT:access-point/*",
     severity=HIGH,
@@ -285,25 +261,25 @@ def database_public(database: Resource, _limits: Limits) -> Iterator[Found]:
     framework=best_practices("Security: Data encryption and secrets management, use EFS access points"),
 )
 def file_system_root_mounted(policy: Resource, _limits: Limits) -> Iterator[Found]:
-    """NFS believes a client about who it is: only an access point says which directory it sees, and as whom."""
+    """NFS trusts the user id that a client sends. Only an access point fixes the directory and the user."""
     given = at(parsed(str(policy.props.get("policy") or "{}")), "Statement")
     found = [one for one in ([given] if isinstance(given, Mapping) else items(given)) if _is_of_mounts(one)]
     denied = (at(one, "Condition", {}) for one in found if one.get("Effect") == "Deny")
-    # With another condition beside it, a Deny leaves somebody out.
+    # A Deny with a further condition does not apply to everybody.
     if any(len(one) == 1 and _about_access_points(one, _WITHOUT) for one in denied):
         return
     for one in found:
         if one.get("Effect") == "Allow" and not _about_access_points(at(one, "Condition", {}), _WITH):
-            yield f"{documents.name_of(one)} admits anybody to every directory, as any user"
+            yield f"{documents.name_of(one)} lets anybody mount every directory, as any user"
 
 
-# The condition operators that hold only with an access point, and those that hold without one.
+# The condition operators that match only mounts with an access point, and those that match only mounts without one.
 _WITH = {"stringequals": "", "stringlike": "", "arnequals": "", "arnlike": "", "null": "false"}
 _WITHOUT = {"stringnotequals": "", "stringnotlike": "", "arnnotequals": "", "arnnotlike": "", "null": "true"}
 
 
 def _is_of_mounts(statement: documents.Statement) -> bool:
-    """Whether a statement is about anybody's mounts."""
+    """Whether a statement applies to the mounts of every client."""
     mount = "elasticfilesystem:clientmount"
     return "*" in documents.principals(statement) and any(
         fnmatchcase(mount, one.lower()) for one in documents.actions(statement)
@@ -321,13 +297,13 @@ def _about_access_points(condition: Mapping[str, Any], operators: Mapping[str, s
 
 @resource_policy(
     "namespace-pod-security",
-    "A namespace says which pods it admits",
-    fix="Set the label pod-security.kubernetes.io/enforce to restricted, or baseline where that is not possible",
+    "A namespace enforces a Pod Security level",
+    fix="Set the label pod-security.kubernetes.io/enforce to restricted, or to baseline if that is not possible",
     severity=MEDIUM,
     concerns=is_kind("Namespace"),
     framework=cis("4.2.1"),
 )
 def namespace_pod_security(namespace: Resource, _limits: Limits) -> Iterator[Found]:
-    """Without the label it admits privileged pods too."""
+    """Without the label the namespace admits privileged pods."""
     if "pod-security.kubernetes.io/enforce" not in set(at(namespace.props, "metadata.labels", {})):
         yield "it admits privileged pods"

@@ -1,8 +1,8 @@
-"""Whether a stack is a lab or production, by what its resources say of themselves.
+"""Whether a stack is a lab or production, read from its tags and labels.
 
-A stack says it by the stack tag `gpulab:lifecycle`, by the AWS tag `Lifecycle` (a default tag of the provider will do),
-or by the label `gpulab.dev/lifecycle` of a Kubernetes namespace; each is `lab` or `production`. One that says nothing
-is production: nobody gets leniency by forgetting.
+The stack tag `gpulab:lifecycle` decides, or the AWS tag `Lifecycle` (a default tag of the provider is enough), or the
+label `gpulab.dev/lifecycle` of a Kubernetes namespace. Each is `lab` or `production`. A stack without any of them is
+production, so a forgotten tag never makes a stack less strict.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ LABEL = "gpulab.dev/lifecycle"
 _AWS_PROVIDER = "pulumi:providers:aws"
 
 
-def told_by(resource: Resource, stack_tags: Mapping[str, str]) -> Lifecycle | None:
-    """What one resource, or its stack's tags, say; None where they say nothing."""
+def lifecycle_of(resource: Resource, stack_tags: Mapping[str, str]) -> Lifecycle | None:
+    """The lifecycle in the stack's tags, else in one resource's tags or labels; None where there is none."""
     try:
-        said = stack_tags.get(STACK_TAG) or _said(resource)
+        value = stack_tags.get(STACK_TAG) or _tag_or_label(resource)
     except UnknownValueError:
         return None
-    return said if said in ("lab", "production") else None
+    return value if value in ("lab", "production") else None
 
 
-def _said(resource: Resource) -> Any:
+def _tag_or_label(resource: Resource) -> Any:
     if resource.resource_type == _AWS_PROVIDER:
         return default_tags(resource.props).get(AWS_TAG)
     if resource.resource_type.startswith("aws:"):
@@ -44,7 +44,7 @@ def _said(resource: Resource) -> Any:
 
 
 def default_tags(provider: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The default tags of an AWS provider, by its properties; a provider's are JSON text."""
+    """The default tags in an AWS provider's properties, which may be JSON text."""
     given: Any = provider.get("defaultTags") or {}
     if isinstance(given, str):
         given = json.loads(given)

@@ -1,4 +1,4 @@
-"""IAM: nobody may do everything, to everything, whoever it is."""
+"""IAM: no policy allows everything, on everything, or to everybody."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BOUNDARIES = {
     "type": "array",
     "items": {"type": "string"},
     "default": [],
-    "description": "Names of IAM policies that are permissions boundaries alone, and so allow nobody anything.",
+    "description": "Names of IAM policies that serve only as permissions boundaries, which grant nothing.",
 }
 
 
@@ -39,7 +39,7 @@ _BOUNDARIES = {
     limits={"boundaries": _BOUNDARIES},
 )
 def iam_action_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
-    """Whoever gets into the pod gets all of it."""
+    """An attacker in the pod gets all of these permissions."""
     if _is_boundary(policy, limits):
         return
     for statement in statements(policy, PERMISSIONS):
@@ -50,7 +50,7 @@ def iam_action_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
 
 @resource_policy(
     "iam-resource-wildcard",
-    "No IAM policy allows changes of every resource",
+    "No IAM policy allows changes to every resource",
     fix="Name the resources in Statement[].Resource, or narrow them by a Condition on their tags",
     severity=HIGH,
     concerns=is_type(*PERMISSIONS),
@@ -61,19 +61,19 @@ def iam_action_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
             "type": "array",
             "items": {"type": "string"},
             "default": [],
-            "description": "Actions that change something and that IAM can't narrow down to a resource.",
+            "description": "Actions that change something but that IAM cannot limit to a resource.",
         },
         "published": {
             "type": "boolean",
             "default": True,
-            "description": "Whether statements pass that are those of the published policies in contracts/iam.",
+            "description": "Whether to accept statements of the published policies in contracts/iam.",
         },
     },
 )
 def iam_resource_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
-    """Reading may need it: listings have no resource. A condition, on tags or a region, narrows as a name does.
+    """Reading may need `*`, because listings have no resource. A condition, on tags or a region, is accepted.
 
-    A statement as its upstream publishes it passes: whoever runs the AWS Load Balancer Controller cannot narrow it.
+    A statement that is published upstream is accepted: users of the AWS Load Balancer Controller cannot narrow it.
     """
     if _is_boundary(policy, limits):
         return
@@ -84,7 +84,7 @@ def iam_resource_wildcard(policy: Resource, limits: Limits) -> Iterator[Found]:
         if "*" in resources(statement) and not at(statement, "Condition", {}):
             wide = [one for one in actions(statement) if changes(one) and one not in limits["actions"]]
             if wide:
-                yield f"{name_of(statement)} allows {', '.join(wide[:3])} of every resource"
+                yield f"{name_of(statement)} allows {', '.join(wide[:3])} on every resource"
 
 
 def _is_boundary(policy: Resource, limits: Limits) -> bool:
@@ -93,25 +93,25 @@ def _is_boundary(policy: Resource, limits: Limits) -> bool:
 
 @resource_policy(
     "iam-wildcard-principal",
-    "No resource may be used by just anybody",
+    "No resource policy admits everybody",
     fix="Name the roles or services in Statement[].Principal, or narrow them by a Condition",
     severity=CRITICAL,
     concerns=is_type(*RESOURCE_POLICIES),
     framework=_LEAST,
 )
 def iam_wildcard_principal(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A principal `*` is every account of AWS. A condition that names an account or a network will do."""
+    """The principal `*` is every AWS account. A condition that names an account or a network is accepted."""
     if RESOURCE_POLICIES[resource.resource_type] not in set(resource.props):
         return
     for statement in statements(resource, RESOURCE_POLICIES):
         if "*" in principals(statement) and not at(statement, "Condition", {}):
-            yield f"{name_of(statement)} lets anybody in"
+            yield f"{name_of(statement)} admits every AWS account"
 
 
 @resource_policy(
     "iam-administrator-policy",
     "No role of a workload or node has AdministratorAccess",
-    fix="Attach a policy with what is needed in policyArn",
+    fix="Set policyArn to a policy that allows only what is needed",
     severity=CRITICAL,
     concerns=is_type(
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
@@ -121,7 +121,7 @@ def iam_wildcard_principal(resource: Resource, _limits: Limits) -> Iterator[Foun
     framework=_LEAST,
 )
 def iam_administrator_policy(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A pod's role with it owns the account."""
+    """A pod with such a role controls the account."""
     given: list[Any] = texts(resource.props.get("managedPolicyArns"))
     if "policyArn" in set(resource.props):
         given = texts(resource.props.get("policyArn"))
@@ -132,18 +132,18 @@ def iam_administrator_policy(resource: Resource, _limits: Limits) -> Iterator[Fo
 
 @resource_policy(
     "cluster-role-wildcard",
-    "No role of Kubernetes allows everything, or reads every Secret",
+    "No Kubernetes role allows everything or can read every Secret",
     fix="Name apiGroups, resources and verbs in rules[]",
     severity=HIGH,
     concerns=is_kind("ClusterRole", "Role"),
     framework=cis("4.1.3"),
 )
 def cluster_role_wildcard(role: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever gets into such a pod owns the cluster."""
+    """An attacker in such a pod controls the cluster."""
     for index, rule in enumerate(at(role.props, "rules", [])):
         kinds, verbs = texts(rule.get("resources")), texts(rule.get("verbs"))
         if "*" in kinds and "*" in verbs:
             yield f"rules[{index}] allows every verb on every resource"
         everywhere = role.resource_type.endswith(":ClusterRole") and not rule.get("resourceNames")
         if everywhere and "secrets" in kinds and {"get", "list", "watch", "*"} & set(verbs):
-            yield f"rules[{index}] reads the Secrets of every namespace"
+            yield f"rules[{index}] can read the Secrets of every namespace"

@@ -1,10 +1,10 @@
-"""How a policy is written: a function that yields what is wrong becomes a policy of pulumi-policy.
+"""How to write a policy: a function that yields what is wrong becomes a policy of pulumi-policy.
 
-A check yields a text for each thing that is wrong. A value that a preview can't know is reported as "not yet known": a
-check that comes across one raises pulumi-policy's UnknownValueError by reading it, or yields a `NotYetKnown` and goes
-on. `pulumi up` checks again. What no policy can read, such as a requirement of a NodePool that it has no data about, is
-reported as "not decided": the check raises NotDecidedError or yields a `NotDecided`. Both are an advice, beside what
-was found to be wrong.
+A check yields one text for each problem. A value that a preview can't know is reported as "not yet known": reading it
+raises pulumi-policy's UnknownValueError and ends the check, or the check yields a `NotYetKnown` and goes on. A later
+`pulumi up` checks again. Something that no policy can read, such as a NodePool requirement that we have no data about,
+is reported as "not decided": the check raises NotDecidedError or yields a `NotDecided`. Both are warnings, and the
+problems that were found are reported too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
-from policies.reading.releases import is_release, unread_files
+from policies.reading.helm import is_release, unread_files
 from policies.reading.resources import (
     NotDecided,
     NotYetKnown,
@@ -43,7 +43,7 @@ EVERY_STACK = "every-stack"
 """The tag of policies that are as strict in a lab as in production."""
 
 LABS_SETTING = "labs"
-"""The key of a policy's configuration that says how strict it is in a lab."""
+"""The key of a policy's configuration that sets its level in a lab."""
 
 Limits: TypeAlias = Mapping[str, Any]
 """A policy's configuration, with the defaults of its schema."""
@@ -52,46 +52,47 @@ Found: TypeAlias = str | Undecided
 
 
 class Terms(TypedDict, total=False):
-    """What every policy says of itself beside its name and its description."""
+    """What every policy states about itself, besides its name and description."""
 
     fix: Required[str]
     """A sentence that names the field to change."""
     severity: Required[Severity]
     framework: PolicyComplianceFramework
     limits: Mapping[str, dict[str, Any]]
-    """JSON Schemas of its configuration, each with a `default`."""
+    """JSON Schemas of its configuration. Each has a `default`."""
     every_stack: bool
-    """Whether it is as strict in a lab as in production."""
+    """Whether the policy is as strict in a lab as in production."""
     labs: str
-    """Else its level in a lab: `advisory`, unless given."""
-    advice: bool
-    """Whether it is an advice in production, too."""
+    """Its level in a lab otherwise. The default is `advisory`."""
+    warning: bool
+    """Whether a violation is only a warning in production too."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a resource of a stack; without a resource, with the stack as a whole."""
+    """A problem of one resource of a stack, or of the whole stack if `resource` is None."""
 
     resource: Resource | None
     found: Found
 
 
 class UndecidedError(UnknownValueError):
-    """Tells pulumi-policy that a policy could not be decided, which is an advice whatever the policy's level is.
+    """Reports to pulumi-policy that a policy could not be decided. That is a warning, whatever the policy's level.
 
-    `advices` are its parts: a message, and the URN of the resource that it is about, if it is about one.
+    Each of `warnings` is a message and the URN of its resource, or None for the URN.
     """
 
     def __init__(self, unknown: Sequence[Finding]) -> None:
-        places = sorted({str(one.found) for one in unknown if isinstance(one.found, NotYetKnown)})
+        places = sorted({str(finding.found) for finding in unknown if isinstance(finding.found, NotYetKnown)})
         super().__init__(UNKNOWN_STRING_VALUE, places)
-        self.advices: list[tuple[str, str | None]] = []
+        self.warnings: list[tuple[str, str | None]] = []
         if places:
-            self.advices.append((f"not yet known: {', '.join(places)}; checked again in `pulumi up`", None))
-        for found, urn in dict.fromkeys((one.found, one.resource.urn if one.resource else None) for one in unknown):
+            self.warnings.append((f"not yet known: {', '.join(places)}; checked again in `pulumi up`", None))
+        findings = [(finding.found, finding.resource.urn if finding.resource else None) for finding in unknown]
+        for found, urn in dict.fromkeys(findings):
             if isinstance(found, NotDecided):
-                self.advices.append((f"not decided: {found}", urn))
-        self.message = ". ".join(message for message, _ in self.advices)
+                self.warnings.append((f"not decided: {found}", urn))
+        self.message = ". ".join(message for message, _ in self.warnings)
 
 
 class ResourcePolicy(ResourceValidationPolicy):
@@ -103,7 +104,7 @@ class ResourcePolicy(ResourceValidationPolicy):
 
 
 def about(resource: Resource, check: Iterable[Found]) -> Iterator[Finding]:
-    """The findings of a check about one resource of a stack; what it can't know keeps no other from being checked."""
+    """The findings of a check of one resource. An unknown value ends only this check, not those of other resources."""
     try:
         for found in check:
             yield Finding(resource, found)
@@ -114,7 +115,7 @@ def about(resource: Resource, check: Iterable[Found]) -> Iterator[Finding]:
 
 
 def passing(resources: Iterable[Resource], test: Callable[[Resource], bool]) -> tuple[list[Resource], list[Finding]]:
-    """The resources that pass a test, and a finding for each of which that can't be said."""
+    """The resources that pass a test, and a finding for each resource where the test cannot be decided."""
     passed: list[Resource] = []
     undecided: list[Finding] = []
     for resource in resources:
@@ -149,13 +150,13 @@ def resource_policy(
     where: Callable[[Resource], bool] = lambda resource: True,
     **terms: Unpack[Terms],
 ) -> Callable[[Callable[[Resource, Limits], Iterable[Found]]], ResourcePolicy]:
-    """Makes a policy of a check of one resource. `concerns` picks the types, and `where` resources of these types.
+    """Turns a check of one resource into a policy. `concerns` picks the types, `where` the resources of these types.
 
-    It refuses a resource before it is made.
+    The policy refuses a resource before it is created.
     """
     properties = _schema(terms)
 
-    def made_of(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourcePolicy:
+    def make(check: Callable[[Resource, Limits], Iterable[Found]]) -> ResourcePolicy:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
             if not concerns(args.resource_type) or not where(args):
                 return
@@ -171,7 +172,7 @@ def resource_policy(
             **_metadata(terms),
         )
 
-    return made_of
+    return make
 
 
 def stack_policy(
@@ -179,16 +180,16 @@ def stack_policy(
     description: str,
     **terms: Unpack[Terms],
 ) -> Callable[[Callable[[Stack, Limits], Iterable[Finding]]], StackValidationPolicy]:
-    """Makes a policy of a check that has to see several resources at once.
+    """Turns a check that must see several resources at once into a policy.
 
-    A preview refuses the stack; an `up` is refused when its resources are there already.
+    A preview refuses the stack before anything is created. An `up` is refused only after its resources exist.
     """
     properties = _schema(terms)
 
-    def made_of(check: Callable[[Stack, Limits], Iterable[Finding]]) -> StackValidationPolicy:
+    def make(check: Callable[[Stack, Limits], Iterable[Finding]]) -> StackValidationPolicy:
         def validate(args: StackValidationArgs, report: ReportViolation) -> None:
             stack = Stack.of(args.resources)
-            # `pulumi policy analyze` (3.250.0) breaks at what is said of no resource.
+            # `pulumi policy analyze` (3.250.0) fails on a violation that names no resource.
             whole = next(stack.of_type("pulumi:pulumi:Stack"), None)
             _report(check(stack, _with_defaults(properties, args.get_config())), terms["fix"], report, whole)
 
@@ -200,14 +201,14 @@ def stack_policy(
             **_metadata(terms),
         )
 
-    return made_of
+    return make
 
 
 def _metadata(terms: Terms) -> dict[str, Any]:
-    """What pulumi-policy takes of a policy's terms as they are."""
+    """The terms of a policy that pulumi-policy takes unchanged."""
     return {
         "severity": terms["severity"],
-        "enforcement_level": EnforcementLevel.ADVISORY if terms.get("advice") else None,
+        "enforcement_level": EnforcementLevel.ADVISORY if terms.get("warning") else None,
         "framework": terms.get("framework"),
         "tags": [EVERY_STACK] if terms.get("every_stack") else None,
         "remediation_steps": terms["fix"],
@@ -221,7 +222,7 @@ def _schema(terms: Terms) -> dict[str, dict[str, Any]]:
             "type": "string",
             "enum": ["advisory", "mandatory", "disabled"],
             "default": terms.get("labs", "advisory"),
-            "description": "How strict it is in a lab; enforcementLevel is how strict it is in production.",
+            "description": "The level in a lab; enforcementLevel is the level in production.",
         },
     }
 
@@ -231,7 +232,7 @@ def _with_defaults(properties: Mapping[str, dict[str, Any]], given: Mapping[str,
 
 
 def _report(findings: Iterable[Finding], fix: str, report: ReportViolation, whole: Resource | None = None) -> None:
-    """Reports what is wrong, and then raises for what could not be known. `whole` stands for the stack."""
+    """Reports the problems, then raises for what could not be decided. `whole` is the resource of the whole stack."""
     unknown: list[Finding] = []
     try:
         for finding in findings:

@@ -1,4 +1,4 @@
-"""Secrets: none is written down in a program, and none is the one that everybody knows."""
+"""Secrets: a program contains no secret in plain text, and no well-known password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pulumi_policy.proxy import UnknownValueError
 
-from policies.reading import releases as charts
+from policies.reading import helm
 from policies.reading.pods import containers, pod_spec
 from policies.reading.resources import (
     NotDecidedError,
@@ -48,7 +48,7 @@ _SECRET_KEY = re.compile(
     r"(password|passwd|secret|token|api_?key|private_?key|access_?key|credential|cookie_?secret|proxy_?auth_?token)s?$",
     re.IGNORECASE,
 )
-# Keys that look so and say where a secret is, or something about it.
+# Keys that look like secrets but hold a reference to one, or a fact about one.
 _REFERENCE = re.compile(
     r"(existing|name|ref|file|path|mount|from|policy|url|type|class|expir|ttl|lifespan|key_?id|rotation|create|enabled|checksum)",
     re.IGNORECASE,
@@ -92,7 +92,7 @@ _AWS_SECRETS: Mapping[str, tuple[str, ...]] = {
 
 
 _RANDOM_BYTES = "random:index/randomBytes:RandomBytes"
-# Their value is their ID, and no ID is encrypted in a state: internal/provider/resource_*.go of Terraform's random
+# Their value is their ID, and a state does not encrypt IDs: internal/provider/resource_*.go of Terraform's random
 # provider 3.9, computeRandomBytesID of pulumi-random 4.21. The ID of a RandomPassword is "none".
 _KNOWN_BY_THEIR_VALUE: Mapping[str, tuple[str, ...]] = {
     _RANDOM_BYTES: ("base64", "hex"),
@@ -104,36 +104,36 @@ _KNOWN_BY_THEIR_VALUE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-_CONCERNED = either(charts.RELEASES, is_kind(*_RELEASES_AND_WORKLOADS, "Secret"), is_type(*_AWS_SECRETS))
+_CONCERNED = either(helm.RELEASES, is_kind(*_RELEASES_AND_WORKLOADS, "Secret"), is_type(*_AWS_SECRETS))
 
 
 @resource_policy(
     "literal-secret",
-    "No secret is written down in a program or a chart's values",
-    fix="Take it from a RandomPassword or a secret of Pulumi's config, or name a Secret that holds it (existingSecret)",
+    "A program and a chart's values contain no secret in plain text",
+    fix="Take it from a RandomPassword or a secret in Pulumi's config, or name a Secret that holds it (existingSecret)",
     severity=CRITICAL,
     concerns=_CONCERNED,
     framework=_SECRETS,
 )
 def literal_secret(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever reads the repository or the state has it. What Pulumi knows to be a secret is encrypted in the state."""
+    """Everybody who can read the repository or the state has it. Pulumi encrypts values that it knows as secrets."""
     for place, value in _secrets(resource):
         if isinstance(value, NotYetKnown):
             yield value
         elif _is_literal(value):
-            yield f"{place} has a secret that is written down"
+            yield f"{place} contains a secret in plain text"
 
 
 @resource_policy(
     "default-password",
-    "No password is the one that everybody knows",
+    "No password is a well-known default",
     fix="Take it from a RandomPassword, or name a Secret that holds it (existingSecret)",
     severity=CRITICAL,
     concerns=_CONCERNED,
     framework=_SECRETS,
 )
 def default_password(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Secret or not: `admin` and `changeme` are tried first."""
+    """Attackers try `admin` and `changeme` first, so Pulumi secrets are checked too."""
     for place, value in _secrets(resource):
         if isinstance(value, NotYetKnown):
             yield value
@@ -152,8 +152,8 @@ def _is_literal(value: Any) -> bool:
 def _secrets(resource: Resource) -> Iterator[tuple[str, Any]]:
     """The values of keys that hold secrets, each with its place."""
     kind = kind_of(resource)
-    if charts.is_release(resource):
-        for place, layer in charts.own_values(resource):
+    if helm.is_release(resource):
+        for place, layer in helm.own_values(resource):
             yield from _in_values(layer, place)
     elif kind == "Secret":
         yield from _of_secret(resource)
@@ -170,7 +170,7 @@ def _secrets(resource: Resource) -> Iterator[tuple[str, Any]]:
 
 
 def _of_secret(secret: Resource) -> Iterator[tuple[str, Any]]:
-    # Other types have a form: names and certificates beside what is secret.
+    # Secrets of other types also hold names and certificates.
     if "type" not in set(secret.props) or secret.props["type"] == "Opaque":
         yield from secret_texts(secret)
 
@@ -207,7 +207,7 @@ def _looks_structured(value: Any) -> bool:
 
 
 def _in_text(place: str, text: Any) -> Iterator[tuple[str, Any]]:
-    """A text that holds YAML or JSON: keycloakx takes variables so, and realms are such documents."""
+    """The secrets in a text of YAML or JSON, such as keycloakx's variables or a realm."""
     if isinstance(text, NotYetKnown):
         yield place, text
         return
@@ -237,44 +237,44 @@ def _in_environment(variables: list[Any], place: str) -> Iterator[tuple[str, Any
     framework=cis("4.4.1"),
 )
 def secret_in_configmap(config: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever may look at a namespace may read its ConfigMaps; of Secrets that is granted apart."""
+    """Everybody with read access to a namespace can read its ConfigMaps. Secrets need a separate permission."""
     for key, value in ((key, _value(at(config.props, "data", {}), key)) for key in at(config.props, "data", {})):
         if _is_secret_key(key) and not isinstance(value, NotYetKnown):
             yield f"data.{key} holds a secret"
         elif isinstance(value, SecretText):
-            yield f"data.{key} is made of a Pulumi secret"
+            yield f"data.{key} is made from a Pulumi secret"
 
 
 @resource_policy(
     "secret-as-resource-id",
-    "No secret is the ID of a resource",
-    fix="Make it a RandomPassword, whose ID is `none`: 64 hex digits are length=64, upper=False, lower=False, "
+    "The ID of a resource is not a secret",
+    fix="Use a RandomPassword, whose ID is `none`: for 64 hex digits set length=64, upper=False, lower=False, "
     'override_special="abcdef"',
     severity=CRITICAL,
     concerns=is_type(*_KNOWN_BY_THEIR_VALUE),
     framework=_SECRETS,
 )
 def secret_as_resource_id(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Pulumi encrypts properties, never IDs: the value lies open in the state, in exports and in event logs.
+    """Pulumi encrypts properties, never IDs, so the value is readable in the state, in exports and in event logs.
 
-    RandomBytes is there for secrets alone. The others make names too, and are one where a program says that their
-    outputs are secret.
+    RandomBytes is for secrets only. The other types also make names; they are secrets if the program marks their
+    outputs as secret.
     """
     if resource.resource_type == _RANDOM_BYTES:
-        yield "RandomBytes has its bytes as its ID, which no state encrypts"
-    elif said := resource.opts.additional_secret_outputs:
-        yield f"{', '.join(said)} is said to be secret, and is its ID too, which no state encrypts"
+        yield "the ID of RandomBytes is its bytes, and the state does not encrypt IDs"
+    elif secret_outputs := resource.opts.additional_secret_outputs:
+        yield f"{', '.join(secret_outputs)} is marked as secret but is also the ID, and the state does not encrypt IDs"
 
 
 @stack_policy(
     "secret-from-resource-id",
     "No secret is made from the ID of a resource",
-    fix="Make it a RandomPassword, whose ID is `none`; a RandomId and a RandomString are for names",
+    fix="Use a RandomPassword, whose ID is `none`; RandomId and RandomString are for names",
     severity=CRITICAL,
     framework=_SECRETS,
 )
 def secret_from_resource_id(stack: Stack, _limits: Limits) -> Iterator[Finding]:
-    """A RandomId as the end of a name is fine; as a password it lies open in the state as its ID."""
+    """A RandomId is fine as the end of a name. As a password it would be readable in the state, as the ID."""
     if open_values := {one.urn: one for one in stack.of_type(*_KNOWN_BY_THEIR_VALUE)}:
         for resource in stack.resources:
             if _CONCERNED(resource.resource_type):
@@ -282,11 +282,11 @@ def secret_from_resource_id(stack: Stack, _limits: Limits) -> Iterator[Finding]:
 
 
 def _made_of(resource: Any, open_values: Mapping[str, Any]) -> Iterator[Found]:
-    """Which secrets of a resource are made of such values; a preview knows only what a property depends on."""
+    """The secrets of a resource that are made from such values. A preview knows only what a property depends on."""
     for place, value in _secrets_and_unknown(resource):
         key = re.split(r"[.\[]", place, maxsplit=1)[0]
-        # Of values that are not known at all nobody can say which of them is a secret.
-        is_secret = place != key or not charts.is_release(resource)
+        # If a release's values are all unknown, nobody can say which of them are secrets.
+        is_secret = place != key or not helm.is_release(resource)
         sources = resource.property_dependencies.get(key) or resource.dependencies
         used = [open_values[one.urn] for one in sources if one.urn in open_values]
         if isinstance(value, NotYetKnown):
@@ -295,13 +295,13 @@ def _made_of(resource: Any, open_values: Mapping[str, Any]) -> Iterator[Found]:
             elif used:
                 yield value
         elif isinstance(value, str):
-            held = [one for one in used if any(text in value for text in _spellings(one))]
-            if held:
-                yield f"{place} is made from {_named(held)}"
+            contained = [one for one in used if any(text in value for text in _spellings(one))]
+            if contained:
+                yield f"{place} is made from {_named(contained)}"
 
 
 def _secrets_and_unknown(resource: Resource) -> Iterator[tuple[str, Any]]:
-    """The same as `_secrets`; at a property that is not known at all, that ends with its place."""
+    """The same as `_secrets`. If a whole property is unknown, its place is the last item."""
     try:
         yield from _secrets(resource)
     except NotDecidedError:
@@ -312,7 +312,7 @@ def _secrets_and_unknown(resource: Resource) -> Iterator[tuple[str, Any]]:
 
 
 def _spellings(source: Any) -> Iterator[str]:
-    """The texts that such a value is written as, as the data of a Secret too."""
+    """The texts that such a value can appear as, including base64 in a Secret."""
     for key in _KNOWN_BY_THEIR_VALUE[source.resource_type]:
         text = _value(source.props, key) if key in set(source.props) else None
         if isinstance(text, str) and text:

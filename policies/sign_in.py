@@ -1,4 +1,4 @@
-"""Sign-in: Keycloak as a production server, its realm for people, and where a login may lead."""
+"""Sign-in: Keycloak runs in production mode, people have their own realm, and a login redirects to known hosts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlsplit
 
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
 from policies.exposure import NETWORK, RULES, in_conditions
-from policies.reading import releases as charts
+from policies.reading import helm
 from policies.reading.pods import containers, pod_spec
 from policies.reading.resources import (
     NotDecided,
     NotDecidedError,
     NotYetKnown,
     Resource,
+    Stack,
     at,
     either,
     is_kind,
@@ -30,35 +32,47 @@ from policies.reading.resources import (
     secret_texts,
     texts,
 )
-from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices, resource_policy
+from policies.rules import (
+    CRITICAL,
+    HIGH,
+    MEDIUM,
+    Finding,
+    Found,
+    Limits,
+    about,
+    best_practices,
+    resource_policy,
+    stack_policy,
+)
 
 _IDENTITY = best_practices("Security: Identity and access management")
+_RECORD = "aws:route53/record:Record"
 KEYCLOAK = ("keycloakx", "keycloak")
 _WORKLOADS = ("Pod", "Deployment", "StatefulSet")
 _START_DEV = "start-dev"
 _ADMINISTRATION = ("/admin", "/auth/admin", "/realms/master", "/auth/realms/master", "/metrics")
-# What sites call it. Of a rule for every path at another name nobody can say that Keycloak is behind it.
+# Usual host names of Keycloak. A rule for every path at another host need not lead to Keycloak.
 _SIGN_IN_HOSTS = tuple(f"{name}." for name in ("auth", "iam", "id", "identity", "idp", "keycloak", "login", "sso"))
 
 
 @resource_policy(
     "keycloak-dev-mode",
-    "Keycloak is started as a production server",
+    "Keycloak starts in production mode",
     fix="Set command to kc.sh start with --hostname (values.command of keycloakx), without start-dev",
     severity=CRITICAL,
-    concerns=either(charts.RELEASES, is_kind(*_WORKLOADS)),
-    where=charts.of_chart(*KEYCLOAK),
+    concerns=either(helm.RELEASES, is_kind(*_WORKLOADS)),
+    where=helm.of_chart(*KEYCLOAK),
     framework=_IDENTITY,
 )
 def keycloak_dev_mode(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """start-dev takes any host name and plain HTTP. The chart's own default starts nothing: it needs a command."""
-    if charts.is_release(resource):
-        values = charts.values(resource)
+    """start-dev accepts any host name and plain HTTP. The chart's default starts nothing, so it needs a command."""
+    if helm.is_release(resource):
+        values = helm.values(resource)
         words = [*texts(at(values, "command", [])), *texts(at(values, "args", []))]
         if any(_START_DEV in word for word in words):
-            yield "values.command starts it in dev mode"
-        elif charts.chart_name(resource) == "keycloakx" and not words:
-            yield "values.command is empty, and the image by itself starts nothing"
+            yield "values.command starts Keycloak in dev mode"
+        elif helm.chart_name(resource) == "keycloakx" and not words:
+            yield "values.command is empty, and the image has no default command that starts Keycloak"
         return
     for place, container in containers(pod_spec(resource) or {}):
         words = [*texts(container.get("command")), *texts(container.get("args"))]
@@ -68,18 +82,18 @@ def keycloak_dev_mode(resource: Resource, _limits: Limits) -> Iterator[Found]:
 
 @resource_policy(
     "keycloak-master-realm",
-    "People have a realm of their own in Keycloak, not master",
-    fix="Name a realm of your own in the URLs (/realms/REALM/) and in realm.json",
+    "People sign in to their own Keycloak realm, not to master",
+    fix="Use your own realm in the URLs (/realms/REALM/) and in realm.json",
     severity=HIGH,
-    concerns=either(charts.RELEASES, is_kind("ConfigMap", "Secret")),
+    concerns=either(helm.RELEASES, is_kind("ConfigMap", "Secret")),
     framework=_IDENTITY,
 )
 def keycloak_master_realm(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever administers master administers every realm."""
-    if charts.is_release(resource):
+    """Administrators of master control every realm."""
+    if helm.is_release(resource):
         for path, value in leaves(at(resource.props, "values", {}), "values"):
             if isinstance(value, str) and re.search(r"/realms/master(/|$|\s)", value):
-                yield f"{path} signs people in by the realm master"
+                yield f"{path} signs people in to the realm master"
         return
     for place, realm in _realms(resource):
         if realm.get("realm") == "master" and (realm.get("users") or realm.get("clients") or realm.get("groups")):
@@ -87,7 +101,7 @@ def keycloak_master_realm(resource: Resource, _limits: Limits) -> Iterator[Found
 
 
 def _realms(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The realms that a ConfigMap or a Secret holds for an import, one a document."""
+    """The realms that a ConfigMap or a Secret holds for an import, one in each document."""
     of_config_map = leaves(at(resource.props, "data", {}), "data")
     for place, text in secret_texts(resource) if kind_of(resource) == "Secret" else of_config_map:
         if isinstance(text, NotYetKnown):
@@ -102,22 +116,22 @@ def _realms(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 @resource_policy(
     "wildcard-redirect",
-    "A login leads back to named hosts alone",
+    "A login redirects only to named hosts",
     fix="Name each address in redirectUris of the client, with its scheme and host",
     severity=HIGH,
-    concerns=either(charts.RELEASES, is_kind("ConfigMap", "Secret")),
+    concerns=either(helm.RELEASES, is_kind("ConfigMap", "Secret")),
     framework=_IDENTITY,
 )
 def wildcard_redirect(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever owns a host that matches gets the codes of people who follow a link. A path may end in a wildcard."""
+    """Owners of a matching host can steal login codes with a link. A wildcard at the end of a path is accepted."""
     for place, client in _clients(resource):
         for address in texts(client.get("redirectUris")):
-            if _leads_anywhere(address):
-                yield f"{place}: the client {client.get('clientId')} leads back to {address}"
+            if _has_wildcard_host(address):
+                yield f"{place}: the client {client.get('clientId')} may redirect to {address}"
 
 
 def _clients(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if charts.is_release(resource):
+    if helm.is_release(resource):
         for path, mapping in mappings(at(resource.props, "values", {}), "values"):
             if "redirectUris" in set(mapping):
                 yield path, mapping
@@ -127,16 +141,16 @@ def _clients(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield place, client
 
 
-def _leads_anywhere(address: str) -> bool:
+def _has_wildcard_host(address: str) -> bool:
     if address.startswith("/"):
-        return False  # of the client's own root address
+        return False  # relative to the client's own root address
     host = address.partition("://")[2].partition("/")[0]
     return "*" in (host or address)
 
 
 @resource_policy(
     "keycloak-brute-force",
-    "A realm locks out who guesses passwords",
+    "A realm locks accounts after failed logins",
     fix="Set bruteForceProtected to true in the realm",
     severity=MEDIUM,
     concerns=is_kind("ConfigMap", "Secret"),
@@ -146,37 +160,74 @@ def keycloak_brute_force(resource: Resource, _limits: Limits) -> Iterator[Found]
     """Keycloak's default is off."""
     for place, realm in _realms(resource):
         if realm.get("realm") != "master" and realm.get("clients") and not is_true(realm.get("bruteForceProtected")):
-            yield f"{place}: anybody may guess passwords of the realm {realm.get('realm')}"
+            yield f"{place}: the realm {realm.get('realm')} does not limit password guesses"
 
 
 @resource_policy(
     "public-client-without-pkce",
-    "A client of Keycloak asks for PKCE",
+    "A Keycloak client requires PKCE",
     fix="Set attributes.'pkce.code.challenge.method' to S256 and directAccessGrantsEnabled to false in the client",
     severity=MEDIUM,
     concerns=is_kind("ConfigMap", "Secret"),
     framework=_IDENTITY,
 )
 def public_client_without_pkce(resource: Resource, _limits: Limits) -> Iterator[Found]:
-    """A code that is stolen on its way opens the account. Clients that no browser uses need no code."""
+    """Without PKCE a stolen code opens the account. Clients without browser logins use no codes."""
     for place, client in _clients(resource):
         by_code = client.get("standardFlowEnabled") is not False and client.get("bearerOnly") is not True
         method = (client.get("attributes") or {}).get("pkce.code.challenge.method")
         if by_code and texts(client.get("redirectUris")) and method != "S256":
-            yield f"{place}: the client {client.get('clientId')} takes codes without PKCE"
+            yield f"{place}: the client {client.get('clientId')} accepts codes without PKCE"
+
+
+@stack_policy(
+    "wildcard-host",
+    "A published name has no wildcard, except for JupyterHub's subdomains for people",
+    fix="Name each host in conditions[].hostHeader, spec.rules[].host or the record's name; if *.HOST is for "
+    "people's notebooks, set values.hub.config.JupyterHub.subdomain_host of JupyterHub to https://HOST",
+    severity=MEDIUM,
+    framework=NETWORK,
+)
+def wildcard_host(stack: Stack, _limits: Limits) -> Iterator[Finding]:
+    """Otherwise any name under the domain leads here, with the domain's cookies. Certificates may have wildcards."""
+    for resource in (*stack.of_type(*RULES, _RECORD), *stack.of_kind("Ingress")):
+        yield from about(resource, _wildcards(resource, stack))
+
+
+def _wildcards(resource: Resource, stack: Stack) -> Iterator[Found]:
+    if resource.resource_type in RULES:
+        hosts, expressions = in_conditions(resource, "hostHeader")
+        if expressions:
+            yield NotDecided(
+                f"the hosts of {resource.name}: no policy can read the expression {', '.join(expressions)}"
+            )
+    elif kind_of(resource) == "Ingress":
+        hosts = [str(rule.get("host", "")) for rule in at(resource.props, "spec.rules", [])]
+    else:
+        hosts = [str(resource.props.get("name"))] if resource.props.get("type") in ("A", "AAAA", "CNAME") else []
+    for host in hosts:
+        if host.startswith("*") and host not in _names_of_people(stack):
+            yield f"it publishes {host}"
+
+
+def _names_of_people(stack: Stack) -> Iterator[str]:
+    """`*.HOST` of each JupyterHub that serves each person's notebooks on a subdomain, where they share no cookies."""
+    for hub in helm.releases(stack, "jupyterhub"):
+        if host := at(helm.values(hub), "hub.config.JupyterHub.subdomain_host"):
+            yield f"*.{urlsplit(host if '://' in host else f'//{host}').hostname}"
 
 
 @resource_policy(
     "admin-path-published",
-    "No rule publishes Keycloak's administration, its realm master or its metrics",
+    "No rule publishes Keycloak's admin console, realm master or metrics",
     fix="Name the paths in conditions[].pathPattern: /realms/REALM/*, /resources/*, /.well-known/*",
     severity=HIGH,
-    concerns=either(is_type(*RULES), is_kind("Ingress", "HTTPRoute"), charts.RELEASES),
-    where=charts.of_chart("keycloakx", "keycloak"),
+    concerns=either(is_type(*RULES), is_kind("Ingress", "HTTPRoute"), helm.RELEASES),
+    where=helm.of_chart("keycloakx", "keycloak"),
     framework=NETWORK,
 )
 def admin_path_published(rule: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever guesses a password there owns every account. A rule without paths publishes them all."""
+    """A password guessed there gives control over every account. A rule without paths publishes all paths."""
     for found in _published(rule):
         if isinstance(found, NotDecided):
             yield found
@@ -193,14 +244,14 @@ def _published(rule: Resource) -> Iterator[tuple[str, str] | NotDecided]:
         for one in at(rule.props, "spec.rules", []):
             yield from (("spec.rules", str(at(match, "path.value", "/"))) for match in items(one.get("matches")))
     else:
-        values = charts.values(rule)
+        values = helm.values(rule)
         for place in ("ingress.console", "httpRoute.console"):
             if at(values, f"{place}.enabled") is True:
                 yield f"values.{place}", "/admin"
         if at(values, "ingress.enabled") is True:
             prefix = str(at(values, "http.relativePath", "")).rstrip("/")
             for place, path in _of_rules(at(values, "ingress.rules", []), "values.ingress.rules"):
-                # The chart's default is the root of Keycloak, with all that is under it.
+                # The chart's default path is Keycloak's root, which includes the admin console.
                 shown = "/admin" if path.startswith("{{") or path.rstrip("/") in ("", prefix) else path
                 yield place, shown
 
@@ -210,10 +261,10 @@ def _by_conditions(rule: Resource) -> Iterator[tuple[str, str] | NotDecided]:
     hosts, unread_hosts = in_conditions(rule, "hostHeader")
     paths, unread_paths = in_conditions(rule, "pathPattern")
     if unread := unread_hosts + unread_paths:
-        yield NotDecided(f"what {rule.name} publishes: no policy reads the expression {', '.join(unread)}")
+        yield NotDecided(f"what {rule.name} publishes: no policy can read the expression {', '.join(unread)}")
     everything = [path for path in paths if path in ("*", "/*")]
     for path in paths:
-        # ELB's wildcards are those of a shell, but for its sets of characters.
+        # ELB's wildcards are a shell's wildcards without sets of characters.
         pattern = path.replace("[", "[[]")
         opened = [one for one in _ADMINISTRATION if any(fnmatchcase(one + end, pattern) for end in ("", "/", "/x"))]
         if path not in everything:

@@ -1,4 +1,4 @@
-"""Support: versions that AWS supports, and that say so before they stop being it."""
+"""Support: AWS supports the versions in use, and a warning comes before the support ends."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from policies.rules import MEDIUM, Found, Limits, best_practices, resource_polic
 
 @resource_policy(
     "kubernetes-support",
-    f"A cluster's version of Kubernetes is in EKS's standard support, for {eks.WARNING_DAYS} days more at least",
-    fix="Set version to a newer one, one minor version at a time",
+    f"A cluster's version of Kubernetes stays in EKS's standard support for at least {eks.WARNING_DAYS} more days",
+    fix="Set version to the next minor version; EKS upgrades one minor version at a time",
     severity=MEDIUM,
     concerns=is_type("aws:eks/cluster:Cluster"),
     framework=best_practices("Cluster upgrades: Understand the EKS deprecation policy"),
-    advice=True,
+    warning=True,
 )
 def kubernetes_support(cluster: Resource, _limits: Limits) -> Iterator[Found]:
-    """Extended support is on by default, and makes a control plane six times as dear."""
+    """Extended support is on by default and makes a control plane six times as expensive."""
     if "version" not in set(cluster.props):
         return  # EKS takes its default, which is in standard support
     name, support_type = str(cluster.props["version"]), at(cluster.props, "upgradePolicy.supportType", eks.EXTENDED)
     version = eks.versions().get(name)
     if version is None:
-        yield f"how long EKS supports Kubernetes {name} is not known here"
+        yield f"it is not known here how long EKS supports Kubernetes {name}"
     elif notice := version.notice(eks.today(), support_type):
         yield notice

@@ -1,4 +1,4 @@
-"""Workloads: what the pods that a program describes itself may write, call, use and see."""
+"""Workloads: what pods that a program defines itself may write, call, use and see."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SYSTEM = "kube-system"
 
 
 def _containers(workload: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The containers, each with its place and name; none of the cluster's own."""
+    """The containers, each with its place and name. Pods in kube-system are left out."""
     if not _is_in_system(workload):
         for place, container in containers(pod_spec(workload) or {}):
             yield f"{place} ({container.get('name')})", container
@@ -27,19 +27,19 @@ def _is_in_system(workload: Resource) -> bool:
     try:
         return namespace_of(workload) == _SYSTEM
     except UnknownValueError:
-        return False  # one that the program makes: before there is a cluster its name is not known
+        return False  # a namespace that the program creates: its name is not known before the cluster exists
 
 
 @resource_policy(
     "workload-writable-root",
-    "A container's own files cannot be changed while it runs",
-    fix="Set securityContext.readOnlyRootFilesystem to true, and mount an emptyDir where it has to write",
+    "A container has a read-only root file system",
+    fix="Set securityContext.readOnlyRootFilesystem to true, and mount an emptyDir where it must write",
     severity=LOW,
     concerns=_WORKLOADS,
     framework=best_practices(f"{_PODS}, configure your images with read-only root file system"),
 )
 def workload_writable_root(workload: Resource, _limits: Limits) -> Iterator[Found]:
-    """Whoever gets in brings tools along, and changes what is run next."""
+    """Otherwise an attacker can install tools and change the programs in the container."""
     for place, container in _containers(workload):
         if at(container, "securityContext.readOnlyRootFilesystem") is not True:
             yield f"{place} can write to its root file system"
@@ -48,13 +48,13 @@ def workload_writable_root(workload: Resource, _limits: Limits) -> Iterator[Foun
 @resource_policy(
     "workload-seccomp",
     "A container has a seccomp profile",
-    fix="Set securityContext.seccompProfile.type to RuntimeDefault, of the pod or of the container",
+    fix="Set securityContext.seccompProfile.type of the pod or the container to RuntimeDefault",
     severity=MEDIUM,
     concerns=_WORKLOADS,
     framework=best_practices("Security: Runtime security, seccomp"),
 )
 def workload_seccomp(workload: Resource, _limits: Limits) -> Iterator[Found]:
-    """Without one it may make every system call that the kernel has, unless its node's kubelet says otherwise."""
+    """Without a profile it may make every system call, unless the node's kubelet sets a default profile."""
     shared = at(pod_spec(workload), "securityContext.seccompProfile.type")
     for place, container in _containers(workload):
         profile = at(container, "securityContext.seccompProfile.type", shared)
@@ -64,36 +64,36 @@ def workload_seccomp(workload: Resource, _limits: Limits) -> Iterator[Found]:
 
 @resource_policy(
     "workload-resources",
-    "A container says what it asks for and how much memory it may have",
+    "A container has CPU and memory requests and a memory limit",
     fix="Set resources.requests of cpu and memory, and resources.limits of memory",
     severity=MEDIUM,
     concerns=_WORKLOADS,
     framework=best_practices(f"{_PODS}, set requests and limits for each container"),
 )
 def workload_resources(workload: Resource, _limits: Limits) -> Iterator[Found]:
-    """It may run where there is no room, and takes memory from its neighbours. A limit is a request too."""
+    """Otherwise it may run on a full node and take memory from others. A limit counts as a request too."""
     for place, container in _containers(workload):
         limits = set(at(container, "resources.limits", {}))
-        asked = limits | set(at(container, "resources.requests", {}))
-        missing = [f"requests.{name}" for name in ("cpu", "memory") if name not in asked]
+        requests = limits | set(at(container, "resources.requests", {}))
+        missing = [f"requests.{name}" for name in ("cpu", "memory") if name not in requests]
         missing += ["limits.memory"] if "memory" not in limits else []
         if missing:
-            yield f"{place} has no {' and no '.join(missing)}"
+            yield f"{place} lacks {', '.join(missing)}"
 
 
 @resource_policy(
     "secret-in-environment",
-    "A container has its secrets as files",
-    fix="Mount the Secret as a volume, in place of env[].valueFrom.secretKeyRef and envFrom[].secretRef",
+    "A container reads its secrets from files",
+    fix="Mount the Secret as a volume instead of using env[].valueFrom.secretKeyRef or envFrom[].secretRef",
     severity=LOW,
     concerns=_WORKLOADS,
     framework=cis("4.4.1"),
 )
 def secret_in_environment(workload: Resource, _limits: Limits) -> Iterator[Found]:
-    """Each process that it starts inherits them, and what prints its environment tells them."""
+    """Every child process inherits environment variables, and a program that prints its environment reveals them."""
     for place, container in _containers(workload):
         named = [str(one.get("name")) for one in items(container.get("env")) if "secretKeyRef" in _source(one)]
-        # The name of the Secret may not be known yet, which decides nothing.
+        # The name of the Secret may not be known yet; it does not matter here.
         named += [
             "all keys of a Secret (envFrom)" for one in items(container.get("envFrom")) if "secretRef" in set(one)
         ]

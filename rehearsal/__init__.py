@@ -1,7 +1,7 @@
-"""Rehearses a stack without a cloud account: the real engine, a real Kubernetes control plane, a simulated AWS."""
+"""Rehearses a stack without a cloud account: real Pulumi engine, real Kubernetes control plane, simulated AWS."""
 
 import sys
 
-# Where jsonschema finds it, it builds a grammar of formats, which no chart's schema asks for: two seconds of each
-# process that imports it, and every command of the engine starts a provider that does, twice.
+# If jsonschema finds this package, it builds a grammar of formats that no chart's schema uses. That takes two seconds
+# in each process that imports it, and every engine command starts such a provider twice.
 sys.modules.setdefault("rfc3987_syntax", None)  # pyright: ignore[reportArgumentType, reportCallIssue]

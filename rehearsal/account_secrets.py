@@ -1,4 +1,4 @@
-"""What a stack file takes for given in AWS Secrets Manager: its secrets are made in the simulated account."""
+"""Creates the secrets that a stack file expects in AWS Secrets Manager, in the simulated account."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import secrets
 import urllib.request
 
 from settings import Hub, Identity
-from settings.secret_reference import SecretReference
+from settings.language.secret_reference import SecretReference
 
-from .leftovers import Account
+from .checks.leftovers import Account
 
 _ANSWER_SECONDS = 30
 
@@ -26,12 +26,12 @@ def references(identity: Identity | None, hub: Hub | None) -> list[SecretReferen
 
 
 def pull_secrets(hub: Hub | None) -> list[SecretReference]:
-    """That of the registry, which is a document: the API server takes no other."""
+    """The registry's pull secret. Its value must be a JSON document, because the API server accepts nothing else."""
     return [hub.registry.pull_secret] if hub and hub.registry and hub.registry.pull_secret else []
 
 
 def put(aws_url: str, identity: Identity | None, hub: Hub | None) -> None:
-    """Makes the secrets in the AWS at `aws_url`, each with a value of its own, under the keys asked for."""
+    """Creates the secrets in the AWS at `aws_url`, each with its own value, with the keys that the stack file names."""
     wanted: dict[str, dict[str, str] | str] = {}
     for reference in references(identity, hub):
         arn, value = reference.secrets_manager or "", secrets.token_urlsafe(24)
@@ -40,9 +40,9 @@ def put(aws_url: str, identity: Identity | None, hub: Hub | None) -> None:
         if reference.key is None:
             wanted[arn] = value
         else:
-            held = wanted.setdefault(arn, {})
-            if isinstance(held, dict):
-                held[reference.key] = value
+            document = wanted.setdefault(arn, {})
+            if isinstance(document, dict):
+                document[reference.key] = value
     for arn, value in wanted.items():
         text = value if isinstance(value, str) else json.dumps(value)
         content = json.dumps({"arn": arn, "value": text}).encode()
@@ -52,7 +52,7 @@ def put(aws_url: str, identity: Identity | None, hub: Hub | None) -> None:
 
 
 def values(account: Account, identity: Identity | None, hub: Hub | None) -> dict[str, str]:
-    """The secrets that the stack file names, each value by its ARN and key."""
+    """The values of the secrets that the stack file names, by ARN and key."""
     found: dict[str, str] = {}
     for reference in references(identity, hub):
         text = account.client("secretsmanager").get_secret_value(SecretId=reference.secrets_manager)["SecretString"]

@@ -1,7 +1,7 @@
 """`python -m rehearsal bootstrap`: the bootstrap of an account from end to end, on the real engine and a simulated AWS.
 
-There is no cluster in it. That the bucket and the key are kept from a destroy is tried, and so is the use of both: a
-stack's state is kept in the bucket, its secrets by the key, with the very lines that the bootstrap prints.
+The bootstrap has no cluster. The rehearsal checks that a destroy keeps the bucket and the key, and that both work: with
+the commands that the bootstrap prints, a stack stores its state in the bucket and encrypts its secrets with the key.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from . import workspace
-from .aws import starting as aws
-from .checks import outcome, require
-from .engine import Engine, Result
-from .leftovers import Account, Left, state_names
+from .checks.checking import outcome, require
+from .checks.leftovers import Account, Left, state_names
+from .cloud import starting as aws
+from .machine import workspace
+from .machine.engine import Engine, Result
+from .machine.plugins import installed
+from .machine.processes import MARK, MemoryWatch, describe, free_ports, marked
+from .machine.toolchain import ensure
+from .machine.tools import ENGINE, LANGUAGE_HOST
+from .machine.workspace import PROJECT, Workspace
 from .phases import REHEARSAL_DAY, PhaseFailed, timed
-from .plugins import installed
-from .processes import MARK, MemoryWatch, describe, free_ports, marked
 from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
-from .toolchain import ensure
-from .tools import ENGINE, LANGUAGE_HOST
-from .workspace import PROJECT, Workspace
 
 FOLDER = PROJECT / "bootstrap"
 EXAMPLE = FOLDER / "Pulumi.example.yaml"
-# The boundary would be refused as what it is not: as permissions.
+# Without this configuration the pack would refuse the boundary, because it looks like permissions.
 _POLICY_CONFIG = f"--policy-pack-config={FOLDER / 'policies.json'}"
 _UNLOCK_CONFIG = f"--policy-pack-config={FOLDER / 'unlock.json'}"
 _STACK = "example"
@@ -40,7 +40,7 @@ _STACK = "example"
 
 @dataclass
 class Bootstrapping:
-    """A bootstrap under way: its parts, and the report that it fills."""
+    """A running bootstrap: its parts, and the report that it fills."""
 
     session: Session
     workspace: Workspace
@@ -54,19 +54,19 @@ class Bootstrapping:
     aws_before: set[str]
 
     def run(self, phase: str, *command: str, fails: bool = False) -> Result:
-        """An engine command as a phase. Raises PhaseFailed when it does not end as it should."""
+        """Runs an engine command as a phase. Raises PhaseFailed if it does not end as expected."""
         with timed(self.report, self.progress, self.memory, phase):
             result = self.engine.run(*command, on_step=lambda step: self.progress.advance(phase, step.name))
         if result.ok == fails:
-            said = "\n".join(f"  {cause}" for cause in result.causes or [result.output.strip()[-800:]])
-            raise PhaseFailed(f"{phase} ended with exit status {result.exit_code}:\n{said}")
+            errors = "\n".join(f"  {cause}" for cause in result.causes or [result.output.strip()[-800:]])
+            raise PhaseFailed(f"{phase} ended with exit status {result.exit_code}:\n{errors}")
         self.report.violations += [one for one in result.violations if one not in self.report.violations]
         return result
 
 
 @contextlib.contextmanager
 def staged(console: Console, stack_file: Path = EXAMPLE) -> Iterator[Bootstrapping]:
-    """A bootstrap whose AWS runs, with nothing done yet; it all ends with the block."""
+    """A bootstrap whose AWS runs and that has done nothing yet. Everything ends with the block."""
     toolchain = ensure(console, (ENGINE, LANGUAGE_HOST))
     report = Report(stack="bootstrap")
     progress = Progress(Display(console))
@@ -119,7 +119,7 @@ def go_through(bootstrap: Bootstrapping) -> None:
     differing = [step for step in refreshed.steps if step.details or step.op in ("update", "delete")]
     report.refresh_changes = [f"{step.op} {step.name} {step.details}" for step in differing]
     report.checks += [
-        outcome("a stack's state is kept there", lambda: state_is_kept(bootstrap)),
+        outcome("the bucket keeps a stack's state", lambda: state_is_kept(bootstrap)),
         outcome("a destroy is refused", lambda: destroy_is_refused(bootstrap)),
     ]
     bootstrap.engine.configure("gpulab-bootstrap:unlock", "true")
@@ -134,18 +134,18 @@ def go_through(bootstrap: Bootstrapping) -> None:
 
 
 def destroy_is_refused(bootstrap: Bootstrapping) -> str:
-    """The bucket and the key are protected: Pulumi deletes nothing, and says of what."""
+    """The bucket and the key are protected: Pulumi deletes nothing and names what is protected."""
     before = len(bootstrap.engine.resources())
     result = bootstrap.run("refused destroy", "destroy", "--yes", fails=True)
     protected = [one["urn"].rpartition("::")[2] for one in bootstrap.engine.resources() if one.get("protect")]
     named = [name for name in protected if any(name in error for error in result.errors)]
-    require(bool(named), f"the destroy failed, and named none of {', '.join(protected)}")
-    require(len(bootstrap.engine.resources()) == before, "the destroy took something all the same")
-    return f"`protect` holds {', '.join(sorted(set(protected)))}"
+    require(bool(named), f"the destroy failed but named none of {', '.join(protected)}")
+    require(len(bootstrap.engine.resources()) == before, "the refused destroy still deleted something")
+    return f"protected: {', '.join(sorted(set(protected)))}"
 
 
 def state_is_kept(bootstrap: Bootstrapping) -> str:
-    """With the lines that were printed a state goes into the bucket, each version of it, and its secrets by the key."""
+    """The printed commands store a stack's state in the bucket, with versions, and encrypt its secrets by the key."""
     outputs = bootstrap.engine.outputs()
     stack, init = next(iter(outputs["stackInit"].items()))
     (backend,) = shlex.split(outputs["login"])[2:]
@@ -154,7 +154,7 @@ def state_is_kept(bootstrap: Bootstrapping) -> str:
     (folder / "Pulumi.yaml").write_text("name: gpulab\nruntime: yaml\n", encoding="utf-8")
     environment = {
         **bootstrap.workspace.environment,
-        # moto answers at one address, so that the bucket's name has to stand in the path.
+        # moto has only one address, so the bucket's name must be in the path.
         "PULUMI_BACKEND_URL": f"{backend}&endpoint={bootstrap.aws_url}&s3ForcePathStyle=true&disableSSL=true",
         MARK: bootstrap.session.id,
     }
@@ -179,6 +179,9 @@ def state_is_kept(bootstrap: Bootstrapping) -> str:
     listed = s3.list_object_versions(Bucket=bucket)
     keys = {one["Key"] for one in listed.get("Versions", [])}
     wanted = f".pulumi/stacks/gpulab/{stack}.json"
-    require(wanted in keys, f"there is no {wanted} in the bucket, which holds {', '.join(sorted(keys)) or 'nothing'}")
-    require("open-sesame" not in (folder / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"), "the secret is plain")
+    require(wanted in keys, f"{wanted} is not in the bucket, which has {', '.join(sorted(keys)) or 'nothing'}")
+    require(
+        "open-sesame" not in (folder / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"),
+        "the secret is in plain text",
+    )
     return f"s3://{bucket}/{wanted}, {init.partition(' --')[2].partition('?')[0]}"

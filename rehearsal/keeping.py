@@ -1,4 +1,4 @@
-"""What a person needs for a stack that was kept (`--keep`): a file for their shell, and what to type there."""
+"""What people need to work with a stack that was kept (`--keep`): a file for their shell, and commands to type."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import shutil
 import sys
 from collections.abc import Mapping
 
+from .machine.processes import MARK
+from .machine.toolchain import cache_folder
+from .machine.workspace import KEPT_VARIABLES, PROJECT
 from .phases import Rehearsal
-from .processes import MARK
-from .toolchain import cache_folder
-from .workspace import KEPT_VARIABLES, PROJECT
 
 SHELL_FILE = "shell.sh"
 
-# Settings of a person's own that lead a tool past the kept stack: by the start of a variable's name, or by its name.
+# The user's own settings that would make a tool miss the kept stack: by the prefix of a variable's name, or by name.
 _PREFIXES = ("AWS_", "PULUMI_", "KUBE", "HELM_", "GPULAB_", "PYTHON")
 _NAMES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "http_proxy", "https_proxy", "all_proxy")
 _NAMES_IN_CAPITALS = tuple(name.upper() for name in _NAMES if name.islower())
 
 
 def keep(rehearsal: Rehearsal) -> list[str]:
-    """Leaves the stack up; returns lines for people: how to work with it and how to end it."""
+    """Keeps the stack running and returns lines for people: how to work with it and how to end it."""
     session = rehearsal.session
     file = session.folder / SHELL_FILE
     file.touch(mode=0o600)  # the passphrase of the state's secrets is in it
@@ -40,33 +40,33 @@ def keep(rehearsal: Rehearsal) -> list[str]:
     if shutil.which("kubectl", path=variables["PATH"]):
         lines.append("  kubectl get pods -A")
     lines += [
-        "To end it, and what you started in that shell:",
+        "To end it, with everything that you started in that shell:",
         f"  cd {shlex.quote(str(PROJECT))} && {shlex.quote(sys.executable)} -m rehearsal down {session.id}",
     ]
     return lines
 
 
 def shell_file(id: str, variables: Mapping[str, str]) -> str:
-    """The text of the file for sh, bash or zsh that turns a person's shell into one of the kept stack `id`."""
+    """The text of a file for sh, bash or zsh that makes a shell use the kept stack `id`."""
     prefixes, names = "|".join(_PREFIXES), " ".join(_NAMES + _NAMES_IN_CAPITALS)
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items()))
     return (
-        f"# The environment of {id}, a rehearsal that was kept. Read it into a new shell by `. FILE`: from then on no\n"
-        "# state, credentials or settings of your own are used there.\n"
+        f"# The environment of {id}, a rehearsal that was kept. Load it in a new shell with `. FILE`. That shell then\n"
+        "# uses none of your own state, credentials or settings.\n"
         f"unset {names} $(env | sed -n -E 's/^(({prefixes})[A-Za-z0-9_]*)=.*/\\1/p')\n"
         f"{exports}"
     )
 
 
 def _variables(rehearsal: Rehearsal) -> dict[str, str]:
-    """All that the engine, the aws CLI and kubectl need; the language and the terminal stay the person's own."""
+    """What the engine, the aws CLI and kubectl need. Language and terminal settings stay the user's own."""
     environment = rehearsal.workspace.users_environment
     return {
         **{name: value for name, value in environment.items() if name not in KEPT_VARIABLES},
         "AWS_DEFAULT_REGION": rehearsal.settings.region,
         "KUBECONFIG": str(rehearsal.plane.kubeconfig),
-        # `down` finds the session there: HOME is the rehearsal's own from now on.
+        # `down` finds the session there, because HOME is now the rehearsal's.
         "GPULAB_CACHE": str(cache_folder()),
-        # `down` also ends what a person starts from here.
+        # `down` also ends processes that people start from this shell.
         MARK: rehearsal.session.id,
     }

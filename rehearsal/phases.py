@@ -1,4 +1,4 @@
-"""The phases of a rehearsal: each does one thing to the stack and notes in the report what came of it."""
+"""The phases of a rehearsal: each does one thing to the stack and records the result in the report."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from settings import Settings
+from settings import EksSettings
 
-from . import chart_paths
-from .aws import starting as aws
-from .cache import cache_folder
-from .checks import CHECKS, Subject, aws_calls, destroyed_in_order, outcome, run_all
-from .control_plane import ControlPlane
+from .checks import plugin_differences
+from .checks.checking import Subject, aws_calls, outcome, run_all
+from .checks.cluster import CLUSTER_CHECKS
+from .checks.destroy_order import destroyed_in_order
+from .checks.drained_nodes import drained
+from .checks.final_snapshots import all_taken, final_snapshots
+from .checks.gpu import GPU_CHECKS
+from .checks.helm_releases import described, releases
+from .checks.hub import HUB_CHECKS
+from .checks.ingress import INGRESS_CHECKS
+from .checks.leftovers import Account, Left, kubernetes_objects, state_names
+from .checks.node_trial import NodeTrial
+from .checks.permissions import PERMISSION_CHECKS, admitted, pods_are_admitted
+from .checks.retained import Retained, all_there, kept_and_left, retained
+from .checks.secrets import SECRET_CHECKS
+from .checks.storage import STORAGE_CHECKS
+from .checks.teams import TEAM_CHECKS
+from .cloud import starting as aws
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
-from .engine import Engine, Result
-from .final_snapshots import all_taken, final_snapshots
-from .gpu_checks import GPU_CHECKS
-from .hub_checks import HUB_CHECKS
-from .ingress_checks import CHECKS as INGRESS_CHECKS
-from .leftovers import Account, Left, kubernetes_objects, state_names
-from .node_trial import NodeTrial
-from .permission_checks import PERMISSION_CHECKS, admitted
-from .processes import MemoryWatch, describe
+from .machine import chart_paths
+from .machine.cache import cache_folder
+from .machine.control_plane import ControlPlane
+from .machine.engine import Engine, Result
+from .machine.processes import MemoryWatch, describe
+from .machine.toolchain import Toolchain
+from .machine.workspace import PROJECT, UNLOCK_CONFIG, Workspace
 from .progress import Progress
 from .providers.kubernetes import archives
-from .releases import described, releases
 from .report import Check, Report
-from .retained import Retained, all_there, kept_and_left, retained
-from .secret_checks import SECRET_CHECKS
 from .session import Session
-from .storage_checks import STORAGE_CHECKS
-from .team_checks import TEAM_CHECKS
-from .toolchain import Toolchain
-from .workspace import PROJECT, UNLOCK_CONFIG, Workspace
 
-# The day on which every rehearsal takes place, so that a lab's date of expiry never decides what a test finds.
+# Every rehearsal uses this date as today, so that a lab's expiry date never changes the result of a test.
 REHEARSAL_DAY = date(2026, 9, 1)
 
 _ERRORS_SHOWN = 12
@@ -47,17 +51,18 @@ _ERRORS_SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to rehearse. `project` is the program's folder, `plugins` one of real `pulumi-resource-NAME` plugins.
+    """What to rehearse. `project` is the program's folder, `plugins` a folder of real `pulumi-resource-NAME` plugins.
 
-    `charts` are folders that hold Helm charts; with `pull_charts` others may be pulled from their repositories.
-    A `quick` rehearsal runs no pods. `quotas` are the account's service quotas by code, where they are not what a lab's
-    account usually has.
+    `requested_plugins` are published plugins to install, which a rehearsal otherwise does not use.
+    `charts` are folders with Helm charts. With `pull_charts` missing ones are pulled from their repositories.
+    A `quick` rehearsal runs no pods. `quotas` are service quotas by code that differ from those of a usual lab account.
     """
 
     stack_file: Path
     stack: str
     project: Path = PROJECT
     plugins: Path | None = None
+    requested_plugins: tuple[str, ...] = ()
     keep: bool = False
     today: date = REHEARSAL_DAY
     charts: tuple[Path, ...] = ()
@@ -67,18 +72,18 @@ class Options:
 
 
 class PhaseFailed(Exception):
-    """A phase did not do what it had to; the message says what the engine said."""
+    """A phase failed. The message has the engine's errors."""
 
 
 @dataclass
 class Rehearsal:
-    """A rehearsal under way: its parts, and the report that it fills.
+    """A running rehearsal: its parts, and the report that it fills.
 
-    Its control plane may still be starting: only a preview can do without, until `connect`.
+    Its control plane may still be starting. Until `connect` only a preview can run.
     """
 
     options: Options
-    settings: Settings
+    settings: EksSettings
     toolchain: Toolchain
     session: Session
     workspace: Workspace
@@ -97,11 +102,11 @@ class Rehearsal:
 
     @property
     def plane(self) -> ControlPlane:
-        """The control plane, once it runs. Raises what kept it from starting: ProcessFailed, ToolMissing, OSError."""
+        """The control plane, once it runs. Raises the error of its start: ProcessFailed, ToolMissing or OSError."""
         return self.starting_plane.result()
 
     def connect(self) -> None:
-        """Waits for the control plane and makes it AWS's and the controllers' own. Raises what `plane` raises."""
+        """Waits for the control plane and connects AWS and the controllers to it. Raises what `plane` raises."""
         plane = self.plane
         aws.connect(self.aws_url, url=plane.url, ca=plane.ca, token=plane.token)
         controllers.start(
@@ -115,61 +120,65 @@ class Rehearsal:
         self.kubernetes_before = kubernetes_objects(plane)
 
     def wait_for_kubernetes(self) -> None:
-        """The same as a phase of its own: a first rehearsal waits here for the programs that are still built."""
+        """Does the same as a phase: a first rehearsal waits here for programs that are still being built."""
         with self._timed("kubernetes"):
             self.connect()
 
     def preview(self) -> None:
-        """A preview of the whole stack, before anything exists; what it warns of goes into the report."""
+        """A preview of the whole stack, before anything exists. Its warnings go into the report."""
         result = self._phase("preview", "preview")
-        # The engine's own, about its plugins, are about nothing in the stack.
+        # Leave out the engine's own warnings about its plugins.
         self.report.warnings = [one for one in result.warnings if one.startswith(f"{self.settings.cluster.name}")]
         self.report.violations += result.violations
         if "kubernetes" not in self.workspace.stand_ins:
-            self._have_charts(result)
+            self._get_charts(result)
 
-    def _have_charts(self, preview: Result) -> None:
-        """Has every chart at hand that the real kubernetes plugin needs. Raises PhaseFailed."""
-        asked = [step.chart for step in preview.steps if "chart" in step.chart and step.op == "create"]
-        if all(archives.at(one["chart"]) for one in asked):
+    def _get_charts(self, preview: Result) -> None:
+        """Gets every chart that the real kubernetes plugin needs. Raises PhaseFailed."""
+        needed = [step.chart for step in preview.steps if "chart" in step.chart and step.op == "create"]
+        if all(archives.at(one["chart"]) for one in needed):
             return
         self.toolchain.wait_for("helm")
-        found, missing = chart_paths.pulled(asked, cache_folder() / "charts", self.toolchain.path("helm"))
+        found, missing = chart_paths.pulled(needed, cache_folder() / "charts", self.toolchain.path("helm"))
         if missing:
             raise PhaseFailed(
-                f"the charts {', '.join(missing)} are in no folder and cannot be had from their repositories, and the"
-                " real kubernetes plugin knows no recorded charts: give the folder that holds them with --charts"
+                f"these charts are missing and cannot be downloaded: {', '.join(missing)}. The real kubernetes plugin"
+                " needs the charts themselves, and no stand-in: name a folder that has them with --charts"
             )
         if found:
             self.workspace.change_config("gpulab:charts", **{name: {"path": str(path)} for name, path in found.items()})
 
     def up(self) -> None:
-        """The real update."""
+        """The update."""
         result = self._phase("up", "up", "--yes", "--skip-preview")
-        told = set(self.report.violations)
-        self.report.violations += [violation for violation in result.violations if violation not in told]
+        known = set(self.report.violations)
+        self.report.violations += [violation for violation in result.violations if violation not in known]
         self.report.resources_created = result.counts["create"]
 
     def second_preview(self) -> None:
-        """A preview of what is up already: it has to change nothing."""
+        """A preview of the stack that is up: it must change nothing."""
         result = self._phase("second preview", "preview")
         self.report.second_preview_changes = [f"{step.op} {step.name}" for step in result.changes]
 
     def refresh(self) -> None:
-        """A refresh of the state: AWS and Kubernetes have to hold what the state says."""
+        """A refresh of the state: it must match AWS and Kubernetes."""
         result = self._phase("refresh", "refresh", "--yes", "--skip-preview")
         differing = [step for step in result.steps if step.details or step.op in ("update", "delete")]
         self.report.refresh_changes = [f"{step.op} {step.name} {step.details}" for step in differing]
 
     def check(self) -> None:
-        """Looks at what is running."""
+        """Runs the checks of the stack that is up."""
         with self._timed("checks"):
+            resources = self.engine.resources()
+            if "aws" not in self.workspace.stand_ins:
+                environment, region = self.workspace.environment, self.settings.region
+                self.report.plugin_differences = plugin_differences.compared(resources, environment, region)
             subject = Subject(
                 settings=self.settings,
                 workspace=self.workspace,
                 folder=self.session.folder,
                 session_id=self.session.id,
-                resources=self.engine.resources(),
+                resources=resources,
                 outputs=self.engine.outputs(),
                 account=self.account,
                 aws_url=self.aws_url,
@@ -178,7 +187,7 @@ class Rehearsal:
             self.report.checks += run_all(
                 subject,
                 {
-                    **CHECKS,
+                    **CLUSTER_CHECKS,
                     **STORAGE_CHECKS,
                     **TEAM_CHECKS,
                     **INGRESS_CHECKS,
@@ -192,42 +201,42 @@ class Rehearsal:
             self.report.stand_ins += described(releases(self.plane))
 
     def run_pods(self) -> None:
-        """Has Karpenter buy nodes for pods, and leaves some running: the destroy has to take their nodes away."""
+        """Runs pods for which Karpenter buys nodes, and leaves some running: the destroy must remove their nodes."""
         with self._timed("pods"):
             self.trial = NodeTrial(
                 settings=self.settings,
                 kubernetes=Kubernetes(self.plane.kubeconfig),
                 account=self.account,
-                folder=controllers.folder(self.session.processes),
+                aws_url=self.aws_url,
                 show=lambda step: self.progress.show("pods", step),
             )
             self.report.checks += self.trial.run()
 
     def unlock(self) -> None:
-        """Sees production's destroy refused, with what is protected named and nothing gone; then unlocks it."""
+        """Checks that production refuses a destroy, names what is protected and deletes nothing; then unlocks it."""
         before = self.engine.resources()
         protected = [one["urn"].rpartition("::")[2] for one in before if one.get("protect") and one.get("custom")]
         with self._timed("refused destroy"):
             result = self._run("destroy", "--yes", phase="refused destroy")
-        said = "\n".join(result.errors)
-        named = [name for name in protected if name in said]
+        errors = "\n".join(result.errors)
+        named = [name for name in protected if name in errors]
         untouched = len(self.engine.resources()) == len(before)
-        # The engine stops at the first one that it comes to, so it need not name them all.
+        # The engine stops at the first protected resource, so it may not name all of them.
         self.report.checks.append(
             Check(
                 "production is protected",
                 not result.ok and bool(named) and untouched,
                 f"destroy ended with exit status {result.exit_code} and named {', '.join(named) or 'nothing'};"
-                f" protected are {', '.join(protected) or 'none'}; deleted: {'none' if untouched else 'some'}",
+                f" protected: {', '.join(protected) or 'none'}; deleted: {'none' if untouched else 'some'}",
             )
         )
         self.workspace.change_config("gpulab:lifecycle", unlock=True)
-        # It lifts the very protection that the pack asks for.
+        # The unlock removes the protection that the pack requires.
         config = f"--policy-pack-config={UNLOCK_CONFIG}"
         self._phase("unlock", "up", "--yes", "--skip-preview", config)
 
     def destroy(self) -> None:
-        """Destroys the stack, and sees whether each thing went before what it needs in order to go."""
+        """Destroys the stack, and checks that each thing was removed before what its removal needs."""
         resources = self.engine.resources()
         self.to_be_kept = retained(resources)
         self.final_snapshots = final_snapshots(resources)
@@ -235,8 +244,10 @@ class Rehearsal:
         result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
         self.report.checks.append(destroyed_in_order(result))
         if self.trial:
-            drained = self.trial.drained
-            self.report.checks.append(outcome("nodes with running pods go", lambda: drained(left_running, result)))
+            kubernetes = self.trial.kubernetes
+            self.report.checks.append(
+                outcome("nodes with running pods go", lambda: drained(kubernetes, self.settings, left_running, result))
+            )
         account_id = self.account.client("sts").get_caller_identity()["Account"]
         self.report.checks.append(
             outcome(
@@ -244,9 +255,12 @@ class Rehearsal:
                 lambda: admitted(aws_calls(self.aws_url), self.settings, resources, account_id),
             )
         )
+        self.report.checks.append(
+            outcome("controllers' roles admit every call", lambda: pods_are_admitted(aws_calls(self.aws_url)))
+        )
 
     def look_for_leftovers(self) -> None:
-        """Fills `report.left`, what the destroy should have taken and did not, and `report.retained`, what it kept."""
+        """Fills `report.left` (what the destroy failed to remove) and `report.retained` (what it was to keep)."""
         strays = self.session.processes.strays()
         found = self.account.holdings() - self.aws_before
         if self.final_snapshots:
@@ -267,8 +281,8 @@ class Rehearsal:
             result = self._run(*command, phase=name)
             if not result.ok:
                 self.report.violations = result.violations
-                said = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
-                shown = "\n".join(f"  {line}" for line in said[:_ERRORS_SHOWN])
+                errors = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
+                shown = "\n".join(f"  {line}" for line in errors[:_ERRORS_SHOWN])
                 raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")
         return result
 
@@ -283,7 +297,7 @@ class Rehearsal:
 
 @contextlib.contextmanager
 def timed(report: Report, progress: Progress, memory: MemoryWatch, phase: str) -> Iterator[None]:
-    """Shows that `phase` is under way, and notes its seconds and its peak of memory in the report."""
+    """Shows that `phase` is running, and records its seconds and peak memory in the report."""
     memory.begin_phase()
     with progress.phase(phase) as clock:
         yield

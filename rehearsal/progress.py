@@ -1,4 +1,4 @@
-"""Shows what a rehearsal is doing: moving lines on a terminal, a line a phase elsewhere."""
+"""Shows what a rehearsal is doing: moving lines on a terminal, otherwise one line for each phase."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Line:
-    """A line that moves; one of no terminal shows nothing."""
+    """A moving line. Without a terminal it shows nothing."""
 
     _lines: progress.Progress | None = None
     _id: progress.TaskID | None = None
 
     def update(self, text: str, *, completed: float | None = None) -> None:
-        """Shows another text; `completed` of the line's total is done."""
+        """Changes the text, and how much of the line's total is `completed`."""
         if self._lines and self._id is not None:
             self._lines.update(self._id, description=text, completed=completed)
 
@@ -43,7 +43,7 @@ class _Bar(progress.BarColumn):
 
 
 class Display:
-    """What is under way on one console: a moving line for each, together, so that none writes over another.
+    """The moving lines of one console, one for each task in progress, drawn together so that they do not overwrite.
 
     Any thread may show a line.
     """
@@ -55,16 +55,16 @@ class Display:
         self._lines: progress.Progress | None = None
 
     def print(self, text: str) -> None:
-        """A line that stays, with rich's markup, above those that move."""
+        """Prints a permanent line, with rich's markup, above the moving ones."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
     def report(self, text: str) -> None:
-        """A line about the toolchain that stays, without markup."""
+        """Prints a permanent line about the toolchain, without markup."""
         self.print(f"[dim]toolchain:[/] {escape(text)}")
 
     @contextlib.contextmanager
     def line(self, text: str, *, total: float | None = None) -> Iterator[Line]:
-        """A moving line during the block, with a bar where it has a `total`."""
+        """A moving line during the block, with a bar if it has a `total`."""
         if not self.moves:
             yield Line()
             return
@@ -103,7 +103,7 @@ class Progress:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[Clock]:
-        """Shows `name` while the block runs, and its time afterwards. Only a phase that ended well is ticked off."""
+        """Shows `name` while the block runs, and then its time. A failed phase is not shown as done."""
         clock, started = Clock(), time.monotonic()
         self._steps.clear()
         with self._display.line(f"{name} …") as self._line:
@@ -113,10 +113,10 @@ class Progress:
         self._display.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]")
 
     def show(self, phase: str, what: str) -> None:
-        """Shows what `phase` is at."""
+        """Shows the current step of `phase`."""
         self._line.update(f"{phase} … {what}")
 
     def advance(self, phase: str, name: str) -> None:
-        """Counts a resource that `phase` is done with."""
+        """Counts a resource that `phase` has finished."""
         self._steps.add(name)  # a component ends twice: when it is registered and with its outputs
         self.show(phase, f"{len(self._steps)} resources, {name}")

@@ -1,7 +1,8 @@
-"""What a rehearsal found: as a table or as lines for people, and as JSON for machines."""
+"""The report of a rehearsal: a table or lines for people, and JSON for programs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -10,19 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .engine import Violation
-from .leftovers import Left
+from .checks.leftovers import Left
+from .machine.engine import Violation
 
 _NAMES_SHOWN = 12
 _STYLES = {"ok": "green", "NO": "bold red", "--": "yellow"}
 _MARK_WIDTH = max(map(len, _STYLES))
-# A mark or nothing, what it is about, and what was seen.
+# A mark or an empty text, the name, and the detail.
 _Row: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Check:
-    """Something that has to hold: `name` says what, `detail` what was seen. `ok` is None where it was not tried."""
+    """The result of one check: `name` says what must hold, `detail` what was seen. `ok` is None if it did not run."""
 
     name: str
     ok: bool | None
@@ -33,12 +34,13 @@ class Check:
 class Report:
     """What a rehearsal found.
 
-    `violations` are the policy pack's, of the preview, and of the `up` where values are known then.
-    `seconds` is wall time and `memory_mib` the peak of the memory of all processes, both by phase;
-    `program_memory_mib` that of the Pulumi program alone. `warnings` is what the first preview warned of. `left` is
-    None until the destroy has ended; `retained` is what it kept in AWS because the stack asked for that. `failure` is
-    why the rehearsal ended early, in words for the person who started it. `next_steps` are the last lines to print: how
-    to work with a stack that was kept.
+    `violations` are those of the policy pack in the preview, and those that only the `up` could find.
+    `seconds` is wall time and `memory_mib` the peak memory of all processes, both by phase; `program_memory_mib` is
+    that of the Pulumi program only. `warnings` are the warnings of the first preview. `left` is None until the destroy
+    has ended; `retained` is what the destroy kept in AWS because the stack wants that. `plugin_differences` are those
+    between the real aws plugin and its stand-in, None if the plugin was not used; they fail nothing. `failure` says to
+    the user why the rehearsal ended early. `next_steps` are the last lines to print: how to work with a stack that was
+    kept.
     """
 
     stack: str
@@ -55,13 +57,14 @@ class Report:
     peak_memory_mib: float = 0
     stand_ins: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    plugin_differences: list[dict[str, Any]] | None = None
     failure: str | None = None
     kept: bool = False
     next_steps: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether everything holds."""
+        """Whether everything passed."""
         return (
             self.failure is None
             and self.resources_created > 0
@@ -73,7 +76,7 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines; numbers where a program would compare, names beside them."""
+        """The report for programs: numbers to compare, and the names with them."""
         return {
             "stack": self.stack,
             "ok": self.ok,
@@ -101,10 +104,11 @@ class Report:
             "peak_memory_mib": round(self.peak_memory_mib),
             "stand_ins": self.stand_ins,
             "warnings": self.warnings,
+            "plugin_differences": self.plugin_differences,
         }
 
     def show(self, console: Console) -> None:
-        """Prints the report for people: a table on a terminal, elsewhere whole lines that grep finds."""
+        """Prints the report for people: a table on a terminal, otherwise whole lines that grep finds."""
         findings, figures = list(self._findings()), list(self._figures())
         if console.is_terminal:
             console.print(_table(f"Rehearsal of {self.stack}", findings, figures))
@@ -113,10 +117,11 @@ class Report:
                 console.out(line, highlight=False)
         if self.failure:
             console.print(Text.assemble(("Failed:", _STYLES["NO"]), f" {self.failure}"), soft_wrap=True)
-        all_tried = all(check.ok is not None for check in self.checks)
-        good = "[bold green]All holds.[/]" if all_tried else "[bold green]All holds that was tried.[/]"
-        verdict = good if self.ok else "[bold red]Not all holds.[/]"
-        console.print(f"{verdict} It was kept: nothing was destroyed." if self.kept else verdict)
+        skipped = sum(check.ok is None for check in self.checks)
+        passed = f"All checks passed{f' ({skipped} not tried)' if skipped else ''}."
+        failed = "[bold red]The rehearsal failed: see the lines with NO or Failed.[/]"
+        verdict = f"[bold green]{passed}[/]" if self.ok else failed
+        console.print(f"{verdict} The stack was kept: nothing was destroyed." if self.kept else verdict)
         for line in self.next_steps:
             console.out(line, highlight=False)
 
@@ -132,22 +137,25 @@ class Report:
                 yield _mark(not names), f"left in {place}", _listed(names)
         if self.retained:
             yield "", "kept in aws", _listed(self.retained)
+        for one in self.plugin_differences or []:
+            values = f"plugin {json.dumps(one['plugin'])}, stand-in {json.dumps(one['stand_in'])}"
+            yield "", f"{one['type']} {one['property']}".rstrip(), f"{values} ({one['resources']} resources)"
         for warning in self.warnings:
-            yield "", "preview warns", warning
+            yield "", "preview warning", warning
 
     def _figures(self) -> Iterator[_Row]:
         yield "", "seconds", ", ".join(f"{phase} {spent:.1f}" for phase, spent in self.seconds.items())
-        yield "", "peak memory", f"{self.peak_memory_mib:.0f} MiB over all processes"
+        yield "", "peak memory", f"{self.peak_memory_mib:.0f} MiB in all processes"
         yield "", "stand-ins", "; ".join(self.stand_ins)
 
     def _policies(self) -> Iterator[_Row]:
-        """A line for each violation, advices too; of what the preview could not know, how many there were."""
+        """The counts of errors, warnings and unknown values, and a line for each error and warning."""
         found = [violation for violation in self.violations if not violation.undecided]
-        waiting = f"; {len(self.violations) - len(found)} were not yet known in the preview" if self.violations else ""
-        refused = sum(violation.mandatory for violation in found)
+        waiting = len(self.violations) - len(found)
+        unknown = f"; {waiting} not yet known in the preview" if waiting else ""
+        errors = sum(violation.mandatory for violation in found)
         if "preview" in self.seconds:
-            advices = len(found) - refused
-            yield _mark(not refused), "policies", f"{refused} refusals, {advices} advices{waiting}"
+            yield _mark(not errors), "policies", f"{errors} errors, {len(found) - errors} warnings{unknown}"
         for violation in found:
             mark = _mark(False if violation.mandatory else None)
             yield mark, f"  {violation.policy}", f"{violation.resource}: {violation.message}"
@@ -175,7 +183,7 @@ def _table(title: str, *sections: Iterable[_Row]) -> Table:
 
 
 def _line(row: _Row) -> str:
-    """One line, whatever its length: a line break in a detail becomes a space."""
+    """One line of any length: a line break in a detail becomes a space."""
     mark, name, detail = row
     return f"{mark:<{_MARK_WIDTH}}  {name}: {' '.join(map(str.strip, detail.splitlines()))}"
 

@@ -1,4 +1,4 @@
-"""One rehearsal from end to end: start everything, preview, up, preview again, refresh, check, destroy, look around."""
+"""One rehearsal from end to end: start, preview, up, preview again, refresh, checks, pods, destroy, leftovers."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import os
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 import settings
-from settings import Settings
+from settings import EksSettings
 
-from . import account_secrets, control_plane, keeping, workspace
-from .aws import starting as aws
-from .aws.access import access_bindings
-from .control_plane import ControlPlane
-from .engine import Engine
-from .leftovers import Account
+from . import account_secrets, keeping
+from .checks.leftovers import Account
+from .cloud import starting as aws
+from .cloud.access import access_bindings
+from .controllers.starting import CONSOLIDATE_AFTER_SECONDS, GRACE_PERIOD_SECONDS
+from .machine import control_plane, workspace
+from .machine.control_plane import ControlPlane
+from .machine.engine import Engine
+from .machine.plugins import given, installed
+from .machine.processes import MemoryWatch, describe, free_ports, marked
+from .machine.toolchain import Toolchain, filled
+from .machine.tools import ENGINE, LANGUAGE_HOST, rehearsal_tools
+from .machine.workspace import PROJECT
 from .phases import Options, PhaseFailed, Rehearsal, timed
-from .plugins import given, installed
-from .processes import MemoryWatch, describe, free_ports, marked
 from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
-from .toolchain import Toolchain, filled
-from .tools import ENGINE, LANGUAGE_HOST, rehearsal_tools
-from .workspace import PROJECT
 
 _PARTS = {
     "aws": "AWS by moto and the aws provider",
@@ -36,15 +39,15 @@ _PARTS = {
     "kubernetes": "the kubernetes provider",
     "random": "the random provider",
 }
-# No Kubernetes is there before the first update makes a cluster, and Helm renders no chart before that.
+# The first preview needs no Kubernetes and no Helm: the cluster is created by the update.
 _FOR_A_PREVIEW = (*ENGINE.programs, *LANGUAGE_HOST.programs)
 
 
 def rehearse(options: Options, console: Console) -> Report:
-    """Rehearses a stack and returns what was found; shows its progress on `console`.
+    """Rehearses a stack and returns the report; shows its progress on `console`.
 
-    Raises settings.SettingsError for a stack file that is refused, ToolMissing, ProcessFailed, and OSError where the
-    stack file can't be read. A phase that fails ends up in the report, after everything that could be destroyed was.
+    Raises settings.SettingsError for a wrong stack file, OSError if it can't be read, ToolMissing and ProcessFailed. A
+    failed phase is in the report; before that, everything that can be destroyed is destroyed.
     """
     with _begun(options, console) as rehearsal:
         report, session = rehearsal.report, rehearsal.session
@@ -62,7 +65,7 @@ def rehearse(options: Options, console: Console) -> Report:
 
 @contextlib.contextmanager
 def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
-    """A rehearsal whose AWS and Kubernetes run, with nothing done yet; it all ends with the block."""
+    """A rehearsal whose AWS and Kubernetes run and that has done nothing yet. Everything ends with the block."""
     with _begun(options, console) as rehearsal:
         rehearsal.wait_for_kubernetes()
         yield rehearsal
@@ -70,10 +73,14 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
 
 @contextlib.contextmanager
 def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
-    """A rehearsal that a preview can begin with: its control plane is starting, and may wait for its programs."""
-    stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
+    """A rehearsal that is ready for a preview. Its control plane is starting and may wait for its programs."""
+    stack_settings = settings.on_eks(
+        settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
+    )
     if stack_settings.network.only:
-        only = settings.Mistake("gpulab:network.only", "leaves nothing to rehearse but the network: take it out here")
+        only = settings.Mistake(
+            "gpulab:network.only", "leaves only the network to rehearse: remove it for the rehearsal"
+        )
         raise settings.SettingsError(options.stack, [only])
     _reach_loopback_directly()
     report = Report(stack=options.stack, kept=options.keep)
@@ -86,8 +93,8 @@ def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
     ):
         toolchain.wait_for(*_FOR_A_PREVIEW, *(["helm"] if options.pull_charts else []))
         if toolchain.awaited:
-            display.report("the first preview can start; the rest is made while it runs")
-        plugins = installed(toolchain, console) | given(options.plugins)
+            display.report("the first preview can start; the other programs are built while it runs")
+        plugins = installed(toolchain, console, options.requested_plugins) | given(options.plugins)
         with timed(report, progress, memory, "start"):
             rehearsal = _assemble(
                 options=options,
@@ -104,14 +111,14 @@ def _begun(options: Options, console: Console) -> Iterator[Rehearsal]:
 
 
 def _reach_loopback_directly() -> None:
-    """Sends no call to a proxy of the user's: that is for the toolchain's downloads, the rest is on this machine."""
+    """Makes calls to this machine bypass the user's proxy, which is only for the toolchain's downloads."""
     if not urllib.request.proxy_bypass("127.0.0.1"):
         others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         os.environ["no_proxy"] = f"{others},127.0.0.1" if others else "127.0.0.1"
 
 
 def _go_through(rehearsal: Rehearsal) -> None:
-    """All phases in order. After one that failed the stack is destroyed all the same: what that leaves, counts."""
+    """Runs all phases in order. If one fails, the stack is still destroyed, and leftovers are reported."""
     rehearsal.preview()
     rehearsal.wait_for_kubernetes()
     try:
@@ -143,14 +150,14 @@ def _assemble(
     *,
     options: Options,
     plugins: Mapping[str, Path],
-    stack_settings: Settings,
+    stack_settings: EksSettings,
     session: Session,
     toolchain: Toolchain,
     progress: Progress,
     memory: MemoryWatch,
     report: Report,
 ) -> Rehearsal:
-    """Starts AWS and lays out the workspace; Kubernetes starts meanwhile."""
+    """Starts AWS and creates the workspace, while Kubernetes starts."""
     aws_port, dns_port = free_ports(2)
     aws_url = f"http://127.0.0.1:{aws_port}"
     starting_plane = session.processes.in_background(lambda: _start_kubernetes(session, toolchain, aws_url))
@@ -174,14 +181,16 @@ def _assemble(
         "GPULAB_QUOTAS": json.dumps(dict(options.quotas)),
     }
     aws.start(session.processes, aws_port, environment, dns_port=dns_port if has_domain else None)
-    _furnish(aws_url, stack_settings)
+    _create_given(aws_url, stack_settings)
     account = Account(aws_url, stack_settings.region)
     account_secrets.put(aws_url, stack_settings.identity, stack_settings.running_hub)
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
-    report.stand_ins = [_PARTS[name] for name in project.stand_ins]
+    report.stand_ins = [] if "aws" in project.stand_ins else ["AWS by moto"]
+    report.stand_ins += [_PARTS[name] for name in project.stand_ins]
     report.stand_ins += [
-        "kubelets and nodes by KWOK, so that no admission webhook of a chart is called",
+        "kubelets by KWOK, so that no container runs and no admission webhook of a chart is called",
+        f"waits: a node is empty after {CONSOLIDATE_AFTER_SECONDS} s, and ends pods after {GRACE_PERIOD_SECONDS} s",
         "`aws eks get-token` as the engine calls it",
     ]
     return Rehearsal(
@@ -202,8 +211,8 @@ def _assemble(
 
 
 def _start_kubernetes(session: Session, toolchain: Toolchain, aws_url: str) -> ControlPlane:
-    """A control plane, once all that an update needs is there."""
-    # With some of it already running beside a build, a small machine would be short of memory.
+    """Starts a control plane, once all programs that an update needs are there."""
+    # On a small machine the memory is not enough for a part of it and a build at the same time.
     toolchain.wait_for()
     return control_plane.start(
         session.folder / "kubernetes",
@@ -214,15 +223,23 @@ def _start_kubernetes(session: Session, toolchain: Toolchain, aws_url: str) -> C
     )
 
 
-def _furnish(url: str, stack_settings: Settings) -> None:
-    """Makes in the account what the stack file takes for given: a delegated hosted zone, a web ACL."""
+def _create_given(url: str, stack_settings: EksSettings) -> None:
+    """Creates in the account what the stack file names: capacity reservations, a delegated hosted zone, a web ACL."""
     ingress = stack_settings.ingress
-    if not ingress.has_load_balancer:
-        return
-    given = {
-        "region": stack_settings.region,
-        "hostedZone": ingress.zone_name,
-        "hostedZoneId": ingress.hosted_zone_id,
-        "webAclArn": ingress.waf_acl_arn,
-    }
+    given: dict[str, Any] = {"region": stack_settings.region, "reservations": _reservations(stack_settings)}
+    if ingress.has_load_balancer:
+        given |= {
+            "hostedZone": ingress.zone_name,
+            "hostedZoneId": ingress.hosted_zone_id,
+            "webAclArn": ingress.waf_acl_arn,
+        }
     aws.furnish(url, given)
+
+
+def _reservations(stack_settings: EksSettings) -> list[dict[str, Any]]:
+    """A machine for each reservation of a pool, of the pool's cheapest type."""
+    return [
+        {"id": id, "instanceType": pool.instance_types[0].name, "zone": (pool.zones or stack_settings.network.zones)[0]}
+        for pool in stack_settings.node_pools.values()
+        for id in pool.capacity_reservations
+    ]

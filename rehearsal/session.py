@@ -1,6 +1,6 @@
-"""The folder and the processes of one rehearsal, from its start until nothing of it is left.
+"""The folder and the processes of one rehearsal, from its start until all of them are gone.
 
-A rehearsal that was kept (`--keep`), or whose own process was killed, is ended by `end_all`.
+`end_all` ends rehearsals that were kept (`--keep`) or whose own process was killed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import psutil
 
-from .cache import cache_folder
-from .processes import Processes, ProcessFailed, end_marked, marked
-from .signals import termination_as_interrupt, uninterrupted
+from .machine.cache import cache_folder
+from .machine.processes import Processes, ProcessFailed, end_marked, marked
+from .machine.signals import termination_as_interrupt, uninterrupted
 
 _RECORD = "session.json"
 
 
 @dataclass
 class Session:
-    """A rehearsal that is under way. With `kept` its folder and processes stay when the `with` block ends."""
+    """A running rehearsal. With `kept` its folder and processes stay when the `with` block ends."""
 
     id: str
     folder: Path
@@ -39,26 +39,26 @@ class Session:
         return self.folder / "logs"
 
     def keep(self) -> None:
-        """Leaves everything as it is when the `with` block ends, until `end_all`."""
+        """Keeps everything when the `with` block ends, until `end_all`."""
         self.kept = True
         self.record()
 
     def keep_logs(self) -> Path:
-        """Leaves the logs when the `with` block ends, and returns where they are."""
+        """Keeps the logs when the `with` block ends, and returns their folder."""
         self.logs_kept = True
         return self.logs
 
     def record(self) -> None:
-        """Writes down whose session this is, for `end_all`."""
+        """Writes the session's process and state to a file, for `end_all`."""
         content = {"kept": self.kept, "pid": os.getpid(), "started": psutil.Process().create_time()}
         (self.folder / _RECORD).write_text(json.dumps(content), encoding="utf-8")
 
 
 @contextlib.contextmanager
 def begin(stack: str, *, keep: bool) -> Iterator[Session]:
-    """A new session for `stack`. However the block ends, by Ctrl-C too, its processes end, unless it was kept.
+    """A new session for `stack`. Its processes end with the block, also on Ctrl-C, unless the session is kept.
 
-    The logs stay when a process failed, or when `keep_logs` asked for them.
+    The logs stay if a process failed or `keep_logs` was called.
     """
     id = f"{stack}-{secrets.token_hex(4)}"
     folder = _sessions() / id
@@ -81,16 +81,16 @@ def begin(stack: str, *, keep: bool) -> Iterator[Session]:
 
 
 def end_all(only: str | None = None) -> tuple[list[str], list[str]]:
-    """Ends the session `only`, or every kept one and every one whose own process is gone.
+    """Ends the session `only`, or all sessions that were kept or whose own process is gone.
 
-    Returns the ids of those ended, and of those that are still under way and were left alone.
+    Returns the ids of the ended sessions, and of those that are still running and were not touched.
     """
     ended, running = [], []
     folders = sorted(_sessions().iterdir()) if _sessions().is_dir() else []
     for folder in folders:
         if only and folder.name != only:
             continue
-        if not only and _under_way(folder):
+        if not only and _is_running(folder):
             running.append(folder.name)
             continue
         had_something = bool(marked(folder.name)) or (folder / _RECORD).exists()
@@ -105,7 +105,7 @@ def _sessions() -> Path:
     return cache_folder() / "rehearsals"
 
 
-def _under_way(folder: Path) -> bool:
+def _is_running(folder: Path) -> bool:
     try:
         content = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         same_process = abs(psutil.Process(content["pid"]).create_time() - content["started"]) < 1
@@ -115,7 +115,7 @@ def _under_way(folder: Path) -> bool:
 
 
 def _remove(folder: Path, *, but: Path | None) -> None:
-    """Removes `folder`, or all in it except `but`."""
+    """Removes `folder`, or everything in it except `but`."""
     if but is None or not but.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
         return

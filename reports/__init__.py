@@ -1,1 +1,1 @@
-"""What a pull request is told, and what is left after a destroy: the commands preview, leftovers and architecture."""
+"""Reports on previews, leftovers, costs, times and the architecture of stacks. Each command is a module."""

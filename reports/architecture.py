@@ -1,6 +1,6 @@
 """`python -m reports.architecture STACK`: an SVG of a stack's components and their main resources.
 
-It is drawn from the stack's state, or from a preview of a stack that is not up yet: `--from FILE` has either.
+The source is the stack's state. For a stack that does not exist yet, `--from FILE` takes a preview.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from policies.data import is_stateful
 from policies.reading.resources import at
 
 from .drawing import Box, svg
-from .inputs import PreviewError, parser_of, text_or_state, write
-from .previews import name_of
+from .preview_output import name_of
+from .report_source import PreviewError, parser_of, text_or_state, write
 from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
-# How many kinds of resources a component's box names before it only counts them.
+# A component's box names this many kinds of resources, and only counts the rest.
 _LINES = 7
-# What says how others are bound together, and is no thing of its own.
+# Resources that only connect others.
 _GLUE = re.compile(
     r"(Association|Attachment|Policy|Tag|Target|Rule|Patch|Validation|Record|Route|Alias|AccessEntry|Selection)$"
 )
 
 
 def picture(resources: Sequence[Resource], stack: str) -> str:
-    """The SVG. Raises PreviewError when there is nothing to draw."""
+    """The SVG. Raises PreviewError if there is nothing to draw."""
     if not resources:
-        raise PreviewError(f"{stack}: has no resources: draw it from a preview (--from), or after `pulumi up`")
+        raise PreviewError(f"{stack}: has no resources. Draw it from a preview (--from), or after `pulumi up`")
     by_parent: dict[str, list[Resource]] = {}
-    urns = {one.urn for one in resources}
-    for one in resources:
-        by_parent.setdefault(one.parent if one.parent in urns else "", []).append(one)
+    urns = {item.urn for item in resources}
+    for item in resources:
+        by_parent.setdefault(item.parent if item.parent in urns else "", []).append(item)
     roots = by_parent.get("", [])
     title = f"Stack {stack}: {len(resources)} resources"
     if len(roots) == 1 and not roots[0].custom:
         root = _component(roots[0], by_parent, top=True)
         root.title = f"{root.title} {name_of(roots[0].urn)}: stack {stack}, {len(resources)} resources"
     else:
-        boxes = [_component(one, by_parent) for one in roots if not one.custom]
-        others = [one for one in roots if one.custom]
+        boxes = [_component(item, by_parent) for item in roots if not item.custom]
+        others = [item for item in roots if item.custom]
         root = Box(title=title, lines=_lines(others), inside=boxes, colour="outer")
     return svg(root, title)
 
@@ -54,44 +54,44 @@ def _component(component: Resource, by_parent: Mapping[str, Sequence[Resource]],
 
 
 def _alike(components: Sequence[Resource], by_parent: Mapping[str, Sequence[Resource]], *, top: bool = False) -> Box:
-    """The box of a component, or of several of one type: what they have is much the same, and drawn once."""
-    children = [one for component in components for one in by_parent.get(component.urn, [])]
-    inner = [one for one in children if not one.custom]
-    own = [one for one in children if one.custom]
-    for one in own:  # a resource may have children too
-        own = [*own, *by_parent.get(one.urn, [])]
-    # A component of a provider's own, or a small one, is no box of its own: it says what is in it.
-    small = [one for one in inner if _is_small(one, components[0], by_parent)]
-    for one in small:
-        own += _all_resources(one, by_parent)
+    """The box of a component, or one box for several of one type, because their contents are much the same."""
+    children = [item for component in components for item in by_parent.get(component.urn, [])]
+    inner = [item for item in children if not item.custom]
+    own = [item for item in children if item.custom]
+    for item in own:  # a resource may have children too
+        own = [*own, *by_parent.get(item.urn, [])]
+    # A component of a provider, or a small one, gets no box: its resources are listed in the box around it.
+    small = [item for item in inner if _is_small(item, components[0], by_parent)]
+    for item in small:
+        own += _all_resources(item, by_parent)
     by_type: dict[str, list[Resource]] = {}
-    for one in inner:
-        if one not in small:
-            by_type.setdefault(one.type, []).append(one)
+    for item in inner:
+        if item not in small:
+            by_type.setdefault(item.type, []).append(item)
     boxes = [_alike(found, by_parent) for found in by_type.values()]
     title = _words(components[0].type) + (f" ({len(components)})" if len(components) > 1 else "")
     return Box(title=title, lines=_lines(own), inside=boxes, colour="outer" if top else _colour(own))
 
 
-def _is_small(one: Resource, parent: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> bool:
-    foreign = one.type.partition(":")[0] != parent.type.partition(":")[0]
-    return foreign or not _all_resources(one, by_parent)
+def _is_small(item: Resource, parent: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> bool:
+    foreign = item.type.partition(":")[0] != parent.type.partition(":")[0]
+    return foreign or not _all_resources(item, by_parent)
 
 
 def _all_resources(component: Resource, by_parent: Mapping[str, Sequence[Resource]]) -> list[Resource]:
     found = []
-    for one in by_parent.get(component.urn, []):
-        found += [one] if one.custom else []
-        found += _all_resources(one, by_parent)
+    for item in by_parent.get(component.urn, []):
+        found += [item] if item.custom else []
+        found += _all_resources(item, by_parent)
     return found
 
 
 def _lines(resources: Sequence[Resource]) -> list[str]:
     """What a component has: the main things first, by name where there are few of a kind."""
     groups: dict[str, list[Resource]] = {}
-    for one in resources:
-        if not one.type.startswith("pulumi:"):
-            groups.setdefault(one.type, []).append(one)
+    for item in resources:
+        if not item.type.startswith("pulumi:"):
+            groups.setdefault(item.type, []).append(item)
     main = {type_: found for type_, found in groups.items() if not _GLUE.search(type_)}
     ordered = sorted(main, key=lambda type_: (not is_stateful(type_), type_ not in BILLED, _kind(type_)))
     lines = [_line(type_, main[type_]) for type_ in ordered[:_LINES]]
@@ -111,17 +111,17 @@ def _line(type_: str, found: Sequence[Resource]) -> str:
 _ABBREVIATIONS = {
     "Csi": "CSI", "Db": "DB", "Eip": "Elastic IP", "Gpu": "GPU", "Nat": "NAT", "Rds": "RDS", "Vpc": "VPC",
 }  # fmt: skip
-# What tells a resource from others of its type, where its type has such a property.
-_TELLING = ("chart", "instanceClass", "addonName", "version", "cidrBlock", "domainName", "metadata.name")
+# Properties that distinguish a resource from others of its type.
+_DISTINGUISHING = ("chart", "instanceClass", "addonName", "version", "cidrBlock", "domainName", "metadata.name")
 
 
-def _about(one: Resource) -> str:
-    if one.type.endswith("NodeGroup"):
-        sizes = at(one.inputs, "scalingConfig.desiredSize")
-        types = at(one.inputs, "instanceTypes", [])
+def _about(item: Resource) -> str:
+    if item.type.endswith("NodeGroup"):
+        sizes = at(item.inputs, "scalingConfig.desiredSize")
+        types = at(item.inputs, "instanceTypes", [])
         return f"{sizes} {types[0]}" if sizes and isinstance(types, list) and types else ""
-    for key in _TELLING:
-        found = at(one.inputs, key)
+    for key in _DISTINGUISHING:
+        found = at(item.inputs, key)
         if key == "chart" and isinstance(found, str):
             return found.rpartition("/")[2]
         if isinstance(found, str) and "-" * 4 not in found and len(found) <= 32 and not _is_id(found):
@@ -138,7 +138,7 @@ def _kind(type_: str) -> str:
 
 
 def _words(type_: str) -> str:
-    """A type as people write it; Kubernetes' kinds stay as they are."""
+    """A type in words. Kubernetes kinds stay as they are."""
     kind = _kind(type_)
     if type_.startswith("kubernetes:"):
         return kind
@@ -147,7 +147,7 @@ def _words(type_: str) -> str:
 
 
 def _colour(resources: Sequence[Resource]) -> str:
-    types = {one.type for one in resources}
+    types = {item.type for item in resources}
     kinds = {_kind(type_) for type_ in types}
     if any(type_.startswith("aws:eks/cluster:") for type_ in types):
         return "cluster"

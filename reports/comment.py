@@ -1,4 +1,4 @@
-"""The comment on a pull request: what previews of its stacks would do, what is dangerous first."""
+"""Writes the comment on a pull request: what would happen to each stack, with the dangers first."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Iterable, Sequence
 
 import contracts
 
+from .aws_type.pricing import HOURS_A_MONTH
 from .danger import Danger, dangers, is_allowed, why
 from .fitting import Block, fitted
-from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
+from .idle_cost import IdleCost, idle_cost
 from .pool_cost import AtLimits, PoolCost, pool_costs
-from .previews import CHANGES, Preview, Step, Violation
+from .preview_output import CHANGES, Preview, Step, Violation
 from .property_changes import code, property_changes
 from .support import support_notices
 
 MARKER = "<!-- gpulab:preview -->"
-"""By it a workflow finds its comment again, to write the next one in its place."""
+"""A workflow finds its earlier comment by this marker, and replaces it."""
 
 _VERBS = {
     "create": "Creates",
@@ -28,7 +29,7 @@ _VERBS = {
 }
 _SMALLEST_USD = 0.0005
 _NAMES_SHOWN = 30
-# What is left out first, when there is too much: the lower, the longer it stays.
+# If the comment is too long, blocks with a higher number are left out first.
 _ALWAYS, _DANGER, _REFUSED, _FAILED, _SUPPORT, _POOLS, _IDLE, _WARNED = range(8)
 _RANKS = {"replace": 8, "delete": 9, "update": 10, "create": 12}
 _OTHER = 11
@@ -36,10 +37,10 @@ _ADVISED, _UNDECIDED = 13, 14
 
 
 def comment(previews: Sequence[Preview], allowed: Sequence[str] = ()) -> str:
-    """The comment in Markdown, at most as long as GitHub takes."""
+    """The comment in Markdown, within GitHub's limit."""
     costs = [(idle_cost(preview.steps), pool_costs(preview.steps)) for preview in previews]
     blocks = [Block(head=f"{MARKER}\n## Preview")]
-    ops = tuple(dict.fromkeys(op for one in previews for op in (*CHANGES, *one.changes)))
+    ops = tuple(dict.fromkeys(op for item in previews for op in (*CHANGES, *item.changes)))
     rows = [_row(preview, ops, idle, pools, allowed) for preview, (idle, pools) in zip(previews, costs, strict=True)]
     head = (
         f"| stack | {' | '.join(map(_heading, ops))} | data in danger | idle, USD an hour | pools at limits |\n"
@@ -88,8 +89,8 @@ def _row(
 ) -> str:
     counts = " | ".join(f"{len(preview.of(op)):,}" for op in ops)
     danger = dangers(preview)
-    forbidden = sum(len(one.steps) for one in danger if not is_allowed(one, allowed))
-    total = sum(len(one.steps) for one in danger)
+    forbidden = sum(len(item.steps) for item in danger if not is_allowed(item, allowed))
+    total = sum(len(item.steps) for item in danger)
     said = f"**{forbidden} not allowed**" if forbidden else f"{total}, allowed" if total else "none"
     if preview.errors:
         return f"| {_cell(preview.stack)} (**failed**) | {counts} | {said} | not known | not known |"
@@ -105,7 +106,7 @@ def _signed(usd: float) -> str:
 
 def _pools_in_short(pools: Sequence[PoolCost]) -> str:
     if any(isinstance(side, str) for pool in pools for side in (pool.before, pool.after)):
-        return "not known of all pools"
+        return "not known for all pools"
     return _signed(sum(_most(pool.after) - _most(pool.before) for pool in pools))
 
 
@@ -114,7 +115,7 @@ def _most(side: AtLimits | str | None) -> float:
 
 
 def _alert(kind: str, title: str, rows: Iterable[str], *, rank: int, what: str) -> Block:
-    """A coloured box of GitHub's; an empty block where it would have no rows."""
+    """A coloured box of GitHub; an empty block if it has no rows."""
     quoted = ["\n".join(f"> {line}" for line in row.splitlines()) for row in rows]
     head = f"> [!{kind}]\n> **{title}**" if quoted else ""
     return Block(head=head, rows=quoted, rank=rank, what=what)
@@ -125,22 +126,24 @@ def _failures(preview: Preview) -> Block:
     for error in preview.errors:
         first, *rest = error.splitlines()
         rows.append("\n".join([f"- {_plain(first)}", *(f"  - {_plain(line)}" for line in rest if line.strip())]))
-    return _alert("CAUTION", "The preview failed: what follows is not all.", rows, rank=_FAILED, what="errors")
+    return _alert("CAUTION", "The preview failed, so what follows is incomplete.", rows, rank=_FAILED, what="errors")
 
 
 def _danger_block(found: Sequence[Danger], allowed: Sequence[str]) -> Block:
-    """A row for each cause: what goes with it stands below it, and one name allows it all."""
+    """A row for each cause. What goes with it is below it, and one name allows all of it."""
     rows = []
-    for one in sorted(found, key=lambda one: (is_allowed(one, allowed), one.first.op != "replace", one.first.name)):
-        allow = code(f"--allow {one.allow}")
-        may = "allowed" if is_allowed(one, allowed) else f"**not allowed**: {allow} if it is meant"
-        if one.cause is None:
-            rows.append(f"- {_alike(one.steps)}; {may}.{_kept(one.first)}")
+    for item in sorted(
+        found, key=lambda item: (is_allowed(item, allowed), item.first.op != "replace", item.first.name)
+    ):
+        allow = code(f"--allow {item.allow}")
+        may = "allowed" if is_allowed(item, allowed) else f"**not allowed**: use {allow} if you intend this"
+        if item.cause is None:
+            rows.append(f"- {_alike(item.steps)}; {may}.{_kept(item.first)}")
             continue
-        others = [step for step in one.steps if step.urn != one.cause.urn]
-        lost = why(one.cause) if len(others) < len(one.steps) else ""
-        rows.append("\n".join([f"- {_gone(one.cause, lost)}; {may}.{_kept(one.cause)}", *_with_it(others, lost)]))
-    title = "This replaces or deletes what holds data, or may."
+        others = [step for step in item.steps if step.urn != item.cause.urn]
+        lost = why(item.cause) if len(others) < len(item.steps) else ""
+        rows.append("\n".join([f"- {_gone(item.cause, lost)}; {may}.{_kept(item.cause)}", *_with_it(others, lost)]))
+    title = "This replaces or deletes resources that hold data, or may hold data."
     return _alert("WARNING", title, rows, rank=_DANGER, what="resources in danger")
 
 
@@ -150,20 +153,20 @@ def _gone(step: Step, lost: str) -> str:
 
 
 def _kept(step: Step) -> str:
-    return " What is there now stays in the account (`retainOnDelete`)." if step.retained else ""
+    return " The present resource stays in the account (`retainOnDelete`)." if step.retained else ""
 
 
 def _with_it(steps: Iterable[Step], lost: str) -> list[str]:
-    """What goes for the same reason, by type; `lost` is what was said of the cause already."""
+    """What goes for the same reason, by type; `lost` is the loss that the row of the cause names already."""
     alike: dict[tuple[str, str, tuple[str, ...], bool], list[Step]] = defaultdict(list)
     for step in steps:
         alike[step.op, step.type, step.forcing, step.retained].append(step)
-    return [f"  - with it {_alike(found, lost)}.{_kept(found[0])}" for found in alike.values()]
+    return [f"  - together with it: {_alike(found, lost)}.{_kept(found[0])}" for found in alike.values()]
 
 
 def _alike(found: Sequence[Step], said: str = "") -> str:
-    """Several steps of one type and for one reason, by name."""
-    names = ", ".join(code(one.name) for one in found[:_NAMES_SHOWN])
+    """Several steps of one type, for one reason, by name."""
+    names = ", ".join(code(item.name) for item in found[:_NAMES_SHOWN])
     more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
     first = found[0]
     by = f", by {', '.join(map(code, first.forcing))}" if first.forcing else ""
@@ -176,41 +179,51 @@ def _policy_blocks(preview: Preview) -> list[Block]:
     if found is None:
         deletes_all = all(step.op == "delete" for step in preview.steps)
         why = (
-            "the engine asks none about a destroy."
+            "the engine runs no policies in a destroy."
             if deletes_all
             else "run the preview with `--policy-pack policies` and `PULUMI_ENABLE_STREAMING_JSON_PREVIEW=true`."
         )
-        return [Block(head="", rows=[f"**Guardrails**: not looked at; {why}"], what="notes")]
-    refused = [one for one in found if one.mandatory and not one.undecided]
-    advised = [one for one in found if not one.mandatory and not one.undecided]
-    undecided = [one for one in found if one.undecided]
+        return [Block(head="", rows=[f"**Guardrails**: not checked; {why}"], what="notes")]
+    refused = [item for item in found if item.mandatory and not item.undecided]
+    advised = [item for item in found if not item.mandatory and not item.undecided]
+    undecided = [item for item in found if item.undecided]
     summary = (
-        f"**Guardrails**: {len(refused)} refused, {len(advised)} advised, {len(undecided)} not yet known "
-        "(looked at again in `pulumi up`)" + (", as far as the preview came." if preview.errors else ".")
+        f"**Guardrails**: {_count(len(refused), 'error')}, {_count(len(advised), 'warning')}, {len(undecided)} not yet "
+        "known (checked again in `pulumi up`)" + (", until the preview failed." if preview.errors else ".")
     )
     return [
         Block(head="", rows=[summary], what="notes"),
-        _alert("CAUTION", "Guardrails refuse this.", _policy_rows(refused), rank=_REFUSED, what="refusals"),
-        _folded(f"Advised: {len(advised)}", _policy_rows(advised), rank=_ADVISED, what="advices"),
+        _alert("CAUTION", "Guardrails refuse this.", _policy_rows(refused), rank=_REFUSED, what="errors of guardrails"),
+        _folded(
+            f"Warnings of guardrails: {len(advised)}",
+            _policy_rows(advised),
+            rank=_ADVISED,
+            what="warnings of guardrails",
+        ),
         _folded(
             f"Not yet known: {len(undecided)}", _policy_rows(undecided), rank=_UNDECIDED, what="undecided policies"
         ),
     ]
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _policy_rows(violations: Iterable[Violation]) -> list[str]:
-    return sorted(f"- {code(one.policy)}, {code(one.resource)}: {_plain(one.message)}" for one in violations)
+    return sorted(f"- {code(item.policy)}, {code(item.resource)}: {_plain(item.message)}" for item in violations)
 
 
 def _pool_block(pools: Sequence[PoolCost]) -> Block:
     changed = [pool for pool in pools if pool.before != pool.after]
     rows = [
         f"| {_cell(pool.name)} | {_side(pool.before)} | {_side(pool.after)} |"
-        for pool in sorted(changed, key=lambda one: one.name)
+        for pool in sorted(changed, key=lambda item: item.name)
     ]
     head = (
         f"**Pools at their limits**, USD an hour on demand, by list price in {contracts.service_prices().region}: from "
-        "the cheapest machines to the dearest that they may buy\n\n| pool | before | after |\n| --- | --- | --- |"
+        "the cheapest to the most expensive machines that they may buy\n\n"
+        "| pool | before | after |\n| --- | --- | --- |"
     )
     return Block(head=head, rows=rows, rank=_POOLS, what="pools") if rows else Block(head="")
 
@@ -224,7 +237,7 @@ def _side(side: AtLimits | str | None) -> str:
 
 
 def _idle_block(idle: IdleCost, preview: Preview) -> Block:
-    changed = [one for one in idle.priced if abs(one.after - one.before) >= _SMALLEST_USD / 10]
+    changed = [item for item in idle.priced if abs(item.after - item.before) >= _SMALLEST_USD / 10]
     if not changed and not idle.unknown:
         return Block(head="")
     region = contracts.service_prices().region
@@ -234,15 +247,15 @@ def _idle_block(idle: IdleCost, preview: Preview) -> Block:
         )
     else:
         summary = f"Idle cost: {_signed(idle.change)} USD an hour ({idle.change * HOURS_A_MONTH:+,.0f} a month)"
-    elsewhere = f" The stack is in {preview.region}, where they differ." if preview.region not in (None, region) else ""
+    elsewhere = f" It is in {preview.region}, where prices differ." if preview.region not in (None, region) else ""
     notes = [f"List prices of {region}, on demand.{elsewhere}"]
     if idle.unknown:
         notes.append(f"Prices not known: {', '.join(map(code, sorted(idle.unknown)))}.")
     if idle.by_use:
-        notes.append(f"Billed by use alone, and not counted: {', '.join(map(code, sorted(set(idle.by_use))))}.")
+        notes.append(f"Billed only by use, and not counted: {', '.join(map(code, sorted(set(idle.by_use))))}.")
     rows = [
-        f"| {_cell(one.step.name)} | {one.what} | {one.before:.4f} | {one.after:.4f} |"
-        for one in sorted(changed, key=lambda one: -abs(one.after - one.before))
+        f"| {_cell(item.step.name)} | {item.what} | {item.before:.4f} | {item.after:.4f} |"
+        for item in sorted(changed, key=lambda item: -abs(item.after - item.before))
     ]
     table = ["| resource | what | before | after |", "| --- | --- | --: | --: |"] if rows else []
     rows = ["\n".join([" ".join(notes), "", *table]), *rows]
@@ -250,7 +263,7 @@ def _idle_block(idle: IdleCost, preview: Preview) -> Block:
 
 
 def _changes_block(op: str, steps: Sequence[Step]) -> Block:
-    """The steps of one kind by component: counts, which are always there, and a row for each step."""
+    """The steps of one kind by component: the counts, which are always shown, and a row for each step."""
     by_component: dict[str, list[Step]] = defaultdict(list)
     for step in steps:
         by_component[step.component].append(step)
@@ -283,12 +296,12 @@ def _folded(summary: str, rows: Sequence[str], *, rank: int, what: str) -> Block
 
 
 def _cell(text: str) -> str:
-    """Code in a cell of a table, which a bar would end, even in code."""
+    """Code in a table cell. A bar would end the cell, even in code."""
     return code(text).replace("|", "\\|")
 
 
 def _plain(text: str) -> str:
-    """A text of the engine's as one line that can't break out of its place in Markdown."""
+    """A text from the engine as one line that cannot break the Markdown around it."""
     return _escaped(" ".join(text.split())).replace("@", "@\u200b")
 
 

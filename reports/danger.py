@@ -1,4 +1,4 @@
-"""What a preview would take away: data, and what nobody has judged, by what causes it."""
+"""Finds what a preview would destroy that holds data, or may hold data, and why it would be destroyed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fnmatch import fnmatchcase
 from contracts.stateful import Verdict, verdict
 from policies.reading.resources import at
 
-from .previews import UNKNOWN, Preview, Step
+from .preview_output import UNKNOWN, Preview, Step
 from .property_changes import parts_of, value_at
 
 _TAKING = ("replace", "delete")
 _WHY: Mapping[Verdict, str] = {
     "data": "holds data, or the key to it",
-    "records": "holds what was recorded: logs, metrics, messages or snapshots",
-    "takes": "takes along what others put there",
-    "unknown": "is of a type that nobody has judged: it may hold data",
+    "records": "holds records: logs, metrics, messages or snapshots",
+    "takes": "takes with it what others put there",
+    "unknown": "has a type without a verdict: it may hold data",
 }
 _PROVIDER = "pulumi:providers:"
 _NAMESPACE = "kubernetes:core/v1:Namespace"
@@ -27,33 +27,33 @@ _NAMESPACE = "kubernetes:core/v1:Namespace"
 
 @dataclass(frozen=True, kw_only=True)
 class Danger:
-    """What goes for one reason: `cause` is the step that brings it about, which need not be in danger itself."""
+    """What would be destroyed for one reason. `cause` is the step that leads to it, and may itself hold no data."""
 
     cause: Step | None
-    """None where no ID tells it: then the steps are alike."""
+    """None if no ID leads to it: then the steps are alike."""
     steps: tuple[Step, ...]
-    """In danger, the cause first where it is one of them."""
+    """The steps in danger; the cause comes first if it is one of them."""
     allow: str
-    """The name that lets all of them go."""
+    """The name that allows all of them."""
 
     @property
     def first(self) -> Step:
-        """The cause, or where it is not known one of the steps."""
+        """The cause, or one of the steps if the cause is not known."""
         return self.cause or self.steps[0]
 
 
 def why(step: Step) -> str:
-    """What would be lost with a step's resource."""
+    """What would be lost with the resource of a step."""
     return _WHY[_verdict(step)]
 
 
 def endangered(preview: Preview) -> list[Step]:
-    """The steps that take data away, or may: replaces and deletes of what is not known to hold none."""
+    """Replaces and deletes of everything that is not known to hold no data."""
     return [step for step in preview.steps if step.op in _TAKING and _verdict(step) != "none"]
 
 
 def dangers(preview: Preview) -> list[Danger]:
-    """What is in danger, by cause."""
+    """What is in danger, grouped by cause."""
     danger = endangered(preview)
     by_urn: dict[str, list[Step]] = {}
     causes: dict[str, Step] = {}
@@ -66,7 +66,7 @@ def dangers(preview: Preview) -> list[Danger]:
     found = [
         Danger(
             cause=causes[urn],
-            steps=tuple(sorted(steps, key=lambda one: (one.urn != urn, one.type, one.name))),
+            steps=tuple(sorted(steps, key=lambda item: (item.urn != urn, item.type, item.name))),
             allow=shortest_name(causes[urn], named),
         )
         for urn, steps in by_urn.items()
@@ -75,15 +75,15 @@ def dangers(preview: Preview) -> list[Danger]:
 
 
 def _joined(found: Sequence[Danger], danger: Sequence[Step]) -> list[Danger]:
-    """The same, with those in one that no ID tells the cause of, and that are alike: of one type, by one property."""
+    """The same, but dangers whose cause no ID shows are joined if they are alike: one type, one property."""
     alike: dict[tuple[str, ...], list[Danger]] = {}
-    for one in found:
-        single = len(one.steps) == 1 and one.first.op == "replace" and _waits(one.first)
-        key = (one.first.type, *one.first.forcing) if single else (one.first.urn, one.first.op)
-        alike.setdefault(key, []).append(one)
+    for item in found:
+        single = len(item.steps) == 1 and item.first.op == "replace" and _waits(item.first)
+        key = (item.first.type, *item.first.forcing) if single else (item.first.urn, item.first.op)
+        alike.setdefault(key, []).append(item)
     joined: list[Danger] = []
     for same in alike.values():
-        steps = tuple(step for one in same for step in one.steps)
+        steps = tuple(step for item in same for step in item.steps)
         pattern = f"{steps[0].type}::{_beginning([step.name for step in steps])}*"
         covered = {step.urn for step in danger if is_named(step, pattern)}
         if len(same) > 1 and covered == {step.urn for step in steps}:
@@ -94,16 +94,16 @@ def _joined(found: Sequence[Danger], danger: Sequence[Step]) -> list[Danger]:
 
 
 def _beginning(names: Sequence[str]) -> str:
-    """What all names begin with."""
+    """The common beginning of all names."""
     letters = itertools.takewhile(lambda alike: len(set(alike)) == 1, zip(*names, strict=False))
     return "".join(alike[0] for alike in letters)
 
 
 def is_allowed(danger: Danger, allowed: Iterable[str]) -> bool:
-    """Whether all that is in danger for one reason was allowed: by its cause, or each by itself."""
+    """Whether everything in danger for one reason is allowed, by its cause or each by itself."""
     patterns = list(allowed)
-    by_cause = danger.cause is not None and any(is_named(danger.cause, one) for one in patterns)
-    return by_cause or all(any(is_named(step, one) for one in patterns) for step in danger.steps)
+    by_cause = danger.cause is not None and any(is_named(danger.cause, item) for item in patterns)
+    return by_cause or all(any(is_named(step, item) for item in patterns) for step in danger.steps)
 
 
 def is_named(step: Step, pattern: str) -> bool:
@@ -112,9 +112,9 @@ def is_named(step: Step, pattern: str) -> bool:
 
 
 def shortest_name(step: Step, among: Iterable[Step]) -> str:
-    """What to allow a step by: its name, with its type before it where another step has the same one."""
-    alone = len({other.urn for other in among if other.name == step.name}) == 1
-    return step.name if alone else f"{step.type}::{step.name}"
+    """The name that allows a step: its own name, with its type before it if another step has the same name."""
+    is_unique = len({other.urn for other in among if other.name == step.name}) == 1
+    return step.name if is_unique else f"{step.type}::{step.name}"
 
 
 def _verdict(step: Step) -> Verdict:
@@ -122,12 +122,12 @@ def _verdict(step: Step) -> Verdict:
 
 
 class _Causes:
-    """Finds why a resource goes: because another does, whose ID it has, or whose namespace it is in."""
+    """Finds why a resource is destroyed: because of a resource whose ID it has, or whose namespace it is in."""
 
     def __init__(self, preview: Preview) -> None:
         gone = [step for step in preview.steps if step.op in _TAKING and not step.is_component]
         self._providers = {step.type: step for step in gone if step.type.startswith(_PROVIDER)}
-        # More than one may have an ID: that of a file system is its policy's too.
+        # Several may have one ID: a file system and its policy do.
         self._by_id: dict[str, list[Step]] = {}
         for step in gone:
             if step.id:
@@ -135,7 +135,7 @@ class _Causes:
         self._namespaces = {at(step.old, "metadata.name", step.name): step for step in gone if step.type == _NAMESPACE}
 
     def root(self, step: Step) -> Step:
-        """The first cause; the step itself where nothing else is one."""
+        """The first cause; the step itself if there is no other."""
         seen = {step.urn}
         while (cause := self._cause(step)) and cause.urn not in seen:
             seen.add(cause.urn)
@@ -148,17 +148,18 @@ class _Causes:
             return self._namespaces.get(at(step.old, "metadata.namespace", claimed))
         if "provider" in step.forcing:
             return self._providers.get(_PROVIDER + step.type.partition(":")[0])
-        # A value that the preview can't know comes from what is not made yet: from what is replaced, if it was its ID.
+        # The preview cannot know values of a resource that is not made yet. If the old value was the ID of a resource
+        # that is replaced, that one is the cause.
         if not _waits(step):
             return None
         values = [value_at(step.old, parts_of(path)) for path in step.forcing]
         ids = [part for old in values if isinstance(old, str) for part in _ids(old, self._by_id)]
-        found = [one for part in ids for one in self._by_id[part] if one.urn != step.urn]
-        return min(found, key=lambda one: (_verdict(one) == "none", one.urn), default=None)
+        found = [item for part in ids for item in self._by_id[part] if item.urn != step.urn]
+        return min(found, key=lambda item: (_verdict(item) == "none", item.urn), default=None)
 
 
 def _waits(step: Step) -> bool:
-    """Whether a step replaces its resource for values alone that the preview can't know."""
+    """Whether a step replaces its resource only because of values that the preview cannot know."""
     return bool(step.forcing) and all(value_at(step.new, parts_of(path)) == UNKNOWN for path in step.forcing)
 
 

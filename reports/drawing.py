@@ -1,7 +1,6 @@
-"""Boxes within boxes, drawn as SVG.
+"""Draws nested boxes as SVG.
 
-A layout of its own, and a small one: the libraries that are kept up and lay out nested boxes need a binary (Graphviz,
-a browser).
+The layout is our own and small: the maintained libraries for nested boxes need a binary (Graphviz, a browser).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from html import escape
 
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 _TITLE, _TEXT = 14, 12
-# Widths of letters in units of their size, rather too much than too little: not every viewer has Helvetica.
+# Widths of letters in units of their size. They are rather too large, because not every viewer has Helvetica.
 _NARROW, _WIDE = "fijlrtI1.,:;|!'()[]/- ", "mwMW@%"
 _PAD, _GAP, _LINE, _HEAD, _FOOT = 14, 14, 17, 34, 10
 # The least width of a column of boxes.
@@ -41,7 +40,7 @@ class Box:
     _height: float = field(default=0, init=False)
 
     def measure(self, width: float) -> float:
-        """Lays the box out in a width, and returns its height. Where it is, `move` says."""
+        """Lays out the box and what is in it for a width. Returns its height."""
         room = width - 2 * _PAD
         self._width = width
         self._wrapped = [part for line in self.lines for part in _wrap(line, room)]
@@ -50,7 +49,7 @@ class Box:
         columns: list[list[Box]] = [[] for _ in range(count)]
         heights = [0.0] * count
         each = (room - _GAP * (count - 1)) / count
-        tall_first = sorted(self.inside, key=lambda one: one.measure(each), reverse=True)
+        tall_first = sorted(self.inside, key=lambda item: item.measure(each), reverse=True)
         for inner in tall_first:
             column = heights.index(min(heights))
             columns[column].append(inner)
@@ -65,7 +64,7 @@ class Box:
         return self._height
 
     def drawn(self, x: float, y: float) -> list[str]:
-        """The box's lines of SVG, with its place in that of the box around it."""
+        """The SVG of the box; `x` and `y` are the position of the box around it."""
         x, y = x + self._x, y + self._y
         fill, stroke = _COLOURS[self.colour]
         found = [
@@ -83,7 +82,7 @@ class Box:
 
 
 def svg(root: Box, label: str, width: int = 1040) -> str:
-    """The drawing, `width` pixels wide; `label` is read out to who can't see it."""
+    """The drawing, `width` pixels wide. Screen readers read `label`."""
     height = root.measure(width - 4) + 4
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" font-family="{FONT}" role="img" '
@@ -96,7 +95,7 @@ def svg(root: Box, label: str, width: int = 1040) -> str:
 
 
 def _wrap(text: str, width: float) -> list[str]:
-    """A text in lines of at most a width, broken between words; a longer word stays whole."""
+    """A text in lines of at most a width, broken between words. A longer word is not broken."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

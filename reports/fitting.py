@@ -1,4 +1,4 @@
-"""Fits a comment into what GitHub takes: leaves out rows that matter least, and says how many."""
+"""Fits a comment into GitHub's limit: leaves out the least important rows, and says how many."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _RESERVE = 2_000
 
 @dataclass(kw_only=True)
 class Block:
-    """A piece of a comment: `rows` may be left out from the end, each block's after those of lower `rank`.
+    """A part of a comment. Its last `rows` may be left out, first those of the blocks with the highest `rank`.
 
-    A block of whose rows none fits is left out as a whole, unless it `stays`. `what` says of what kind the rows are.
+    If none of its rows fits, the whole block is left out, unless it `stays`. `what` names the kind of the rows.
     """
 
     head: str
@@ -33,7 +33,7 @@ class Block:
         return len(self.rows) - self.taken
 
     def text(self) -> str:
-        """The piece, with the rows that were taken."""
+        """The part, with the rows that fit."""
         if not self.framed:
             return ""
         more = [f"- … and {self.left_out:,} more, left out"] if self.left_out else []
@@ -41,10 +41,10 @@ class Block:
 
 
 def fitted(blocks: Sequence[Block], limit: int = LIMIT) -> str:
-    """The blocks as one text of at most `limit` bytes, with a note of what was left out."""
+    """The blocks as one text of at most `limit` bytes, with a note about what was left out."""
     room = limit - _RESERVE
-    by_rank = sorted(blocks, key=lambda one: one.rank)
-    # First what stays, then rows, and with the first of them the rest of their blocks.
+    by_rank = sorted(blocks, key=lambda item: item.rank)
+    # First the blocks that stay, then rows. The first row of a block brings the head and tail of the block.
     for block in by_rank:
         frame = _frame(block)
         if (block.stays or not block.rows) and frame <= room:
@@ -64,7 +64,7 @@ def fitted(blocks: Sequence[Block], limit: int = LIMIT) -> str:
         left[block.what] += block.left_out
     said = ", ".join(f"{count:,} {what}" for what, count in left.items() if count)
     note = (
-        f"\n\n**Left out**, as GitHub takes {LIMIT:,} characters: {said}. The preview itself has everything."
+        f"\n\n**Left out**, because GitHub's limit is {LIMIT:,} characters: {said}. The preview itself has everything."
         if said
         else ""
     )
@@ -72,7 +72,7 @@ def fitted(blocks: Sequence[Block], limit: int = LIMIT) -> str:
 
 
 def _frame(block: Block) -> int:
-    """Bytes of a block without its rows."""
+    """The bytes of a block without its rows."""
     return _size([block.head, block.tail, "- … and 1,000,000 more, left out"]) + 2
 
 
@@ -81,5 +81,5 @@ def _line(text: str) -> list[str]:
 
 
 def _size(lines: Iterable[str]) -> int:
-    """Bytes, with line ends."""
+    """The bytes of lines, with line ends."""
     return sum(len(line.encode()) + 1 for line in lines)

@@ -1,4 +1,4 @@
-"""Bars over time, drawn as SVG."""
+"""Draws bars over time as SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLAIN, _MARKED = "#8fb8de", "#d64545"
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """Something that takes time: from `start` to `end`, in minutes. `faint`: how long is a guess."""
+    """Something that takes time, from `start` to `end` in minutes. `faint` marks an estimate."""
 
     label: str
     group: str
@@ -29,9 +29,9 @@ class Bar:
 
 
 def gantt(bars: Sequence[Bar], title: str) -> str:
-    """The chart, rows in the order in which they begin; `title` is read out, too, to who can't see it."""
+    """The chart, with rows in the order of their start. Screen readers read `title`."""
     last = max((bar.end for bar in bars), default=0.0) or 1.0
-    step = next((one for one in _STEPS if last / one <= _MOST_LINES), _STEPS[-1])
+    step = next((item for item in _STEPS if last / item <= _MOST_LINES), _STEPS[-1])
     scale = (_WIDTH - _LABELS - 2 * _PAD) / (math.ceil(last / step) * step)
     height = _HEAD + _ROW * len(bars) + _PAD
     left = _PAD + _LABELS
@@ -46,7 +46,7 @@ def gantt(bars: Sequence[Bar], title: str) -> str:
         x = left + number * step * scale
         lines.append(f'<path d="M{x:.1f},{_HEAD - 6} V{height - _PAD}" stroke="#e4e7eb"/>')
         lines.append(_text(x, _HEAD - 10, f"{number * step}", anchor="middle"))
-    for row, bar in enumerate(sorted(bars, key=lambda one: (one.start, -one.end, one.group, one.label))):
+    for row, bar in enumerate(sorted(bars, key=lambda item: (item.start, -item.end, item.group, item.label))):
         y = _HEAD + _ROW * row
         x, width = left + bar.start * scale, max((bar.end - bar.start) * scale, 1.5)
         fill = _MARKED if bar.marked else _PLAIN
@@ -78,7 +78,7 @@ def _text(x: float, y: float, text: str, *, size: int = _TEXT, weight: str = "no
 
 
 def _cut(label: str) -> str:
-    """A label that ends before its bar may begin."""
+    """A label that is short enough to end before the bars begin."""
     while text_width(label, _TEXT) > _LABELS - 8:
         label = f"{label[:-2]}…"
     return label

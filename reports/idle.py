@@ -1,4 +1,4 @@
-"""`python -m reports.idle STACK`: what a stack costs while nobody uses it, by list price in us-east-1."""
+"""`python -m reports.idle STACK`: what a stack costs while it is idle, by list price in us-east-1."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from collections.abc import Sequence
 
 import contracts
 
-from .idle_cost import HOURS_A_MONTH, IdleCost, idle_cost
-from .inputs import PreviewError, parser_of, text_or_state
-from .previews import Step
+from .aws_type.pricing import HOURS_A_MONTH
+from .idle_cost import IdleCost, idle_cost
+from .preview_output import Step
+from .report_source import PreviewError, parser_of, text_or_state
 from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
 
 
 def cost_of(resources: Sequence[Resource]) -> IdleCost:
-    """The idle cost of resources that are there."""
+    """The idle cost of existing resources."""
     return idle_cost(
-        [Step(op="create", urn=one.urn, type=one.type, parent=one.parent, new=one.inputs) for one in resources]
+        [Step(op="create", urn=item.urn, type=item.type, parent=item.parent, new=item.inputs) for item in resources]
     )
 
 
 def described(cost: IdleCost, stack: str) -> str:
-    """The cost in words, the dearest first."""
+    """The cost in words, the most expensive resource first."""
     total = f"{cost.after:.3f} USD an hour, {cost.after * HOURS_A_MONTH:,.0f} a month"
     rows = [f"{stack} idle: {total} (list prices of {contracts.service_prices().region}, on demand)"]
-    dearest_first = sorted((one for one in cost.priced if one.after), key=lambda one: (-one.after, one.step.name))
-    rows += [f"  {one.after:8.4f}  {one.step.name}: {one.what}" for one in dearest_first]
+    most_expensive_first = sorted(
+        (item for item in cost.priced if item.after), key=lambda item: (-item.after, item.step.name)
+    )
+    rows += [f"  {item.after:8.4f}  {item.step.name}: {item.what}" for item in most_expensive_first]
     if cost.by_use:
         rows.append(f"billed by use, and not counted: {', '.join(sorted(set(cost.by_use)))}")
     if cost.unknown:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     parser = parser_of(
         "idle",
-        "Says what a stack costs an hour while nobody uses it.",
+        "Lists what a stack costs an hour while it is idle.",
         reads="a state (pulumi stack export), a plan (pulumi preview --save-plan) or a preview (--json); - is stdin",
     )
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
-"""`python -m reports.leftovers STACK`: what the account still holds of a stack, and how to remove it.
+"""`python -m reports.leftovers STACK`: what is left of a stack in the account, and how to remove it.
 
-Exit status 0 when nothing is forgotten; 1 when something is; 2 when the account, or a part of it, could not be looked
-at, and nothing was seen that is forgotten.
+Exit status 0 if nothing is forgotten; 1 if something is; 2 if the account, or a part of it, could not be read and
+nothing forgotten was found.
 """
 
 from __future__ import annotations
@@ -20,26 +20,28 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 import settings
-from settings import Settings, SettingsError, StackFileError
+from settings import EksSettings, SettingsError, StackFileError
 
-from .account import LISTINGS, Account, Held, Listing
-from .belonging import Ours, ours
+from .account import Account, Held
+from .aws_type.listing import Listing
 from .node_claims import StuckNode, stuck_nodes
-from .removal import ACTIONS, commands, preparations, rank
+from .ownership import Ours, ours
+from .removal import commands, preparations
+from .services import LISTINGS, TYPES, removal_rank
 from .wishes import last_snapshot, wished
 
 OK, FORGOTTEN, NOT_LOOKED_AT = 0, 1, 2
-# What vanished between its listing and the question for its tags.
+# Errors for what was deleted between its listing and the request for its tags.
 _GONE = ("NoSuchEntity", "NotFound", "ResourceNotFoundException", "NoSuchBucket", "404")
 
 
 class LeftoversError(Exception):
-    """Why the account can't be looked at, and what to do."""
+    """The account cannot be read; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leftover:
-    """A thing that is left. `fate` is kept, scheduled or forgotten, `why` by what it is the stack's or stays."""
+    """Something that is left. `fate` is kept, scheduled or forgotten; `why` is the reason."""
 
     held: Held
     fate: str
@@ -53,7 +55,7 @@ class Leftover:
 
 @dataclass(kw_only=True)
 class Leftovers:
-    """What was found. `preparations` are lines that go before the first of `commands` of their kind."""
+    """What was found. `script` has the commands that remove what is forgotten, in their order."""
 
     stack: str
     cluster: str
@@ -66,12 +68,12 @@ class Leftovers:
     is_up: bool = False
 
     def of(self, fate: str) -> list[Leftover]:
-        """What has one fate."""
-        return [one for one in self.found if one.fate == fate]
+        """Everything with this fate."""
+        return [item for item in self.found if item.fate == fate]
 
     @property
     def exit_status(self) -> int:
-        """What the command returns."""
+        """The exit status of the command."""
         if self.of("forgotten"):
             return FORGOTTEN
         return NOT_LOOKED_AT if self.not_looked_at else OK
@@ -88,26 +90,26 @@ class Leftovers:
             **{
                 fate: [
                     {
-                        "service": one.held.service,
-                        "kind": one.held.kind,
-                        "id": one.held.id,
-                        "why": one.why,
-                        "commands": list(one.commands),
+                        "service": item.held.service,
+                        "kind": item.held.kind,
+                        "id": item.held.id,
+                        "why": item.why,
+                        "commands": list(item.commands),
                     }
-                    for one in self.of(fate)
+                    for item in self.of(fate)
                 ]
                 for fate in ("kept", "scheduled", "forgotten")
             },
             "nodesThatAreNotReady": [
                 {
-                    "nodeClaim": one.name,
-                    "pool": one.pool,
-                    "instanceType": one.instance_type,
-                    "since": one.since.isoformat(),
-                    "why": one.why,
-                    "command": one.command,
+                    "nodeClaim": item.name,
+                    "pool": item.pool,
+                    "instanceType": item.instance_type,
+                    "since": item.since.isoformat(),
+                    "why": item.why,
+                    "command": item.command,
                 }
-                for one in self.stuck
+                for item in self.stuck
             ],
             "script": self.script,
         }
@@ -116,22 +118,26 @@ class Leftovers:
         """The report for people."""
         lines = [f"Stack {self.stack}, cluster {self.cluster}: account {self.account}, {self.region}"]
         if self.is_up:
-            lines += [f"The cluster {self.cluster} is there: before a destroy, all that the stack has is listed here."]
+            lines += [f"The cluster {self.cluster} exists. Before a destroy, this lists everything that the stack has."]
         if self.stuck:
-            lines += ["", f"Nodes that do not become ready, and are paid for until they expire: {len(self.stuck)}"]
-            lines += [f"  {one}. {one.command}" for one in self.stuck]
+            lines += ["", f"Nodes that do not become ready, and cost money until they expire: {len(self.stuck)}"]
+            lines += [f"  {item}. {item.command}" for item in self.stuck]
         titles = {
             "forgotten": "Forgotten",
-            "kept": "Kept by wish",
-            "scheduled": "On its way out",
+            "kept": "Kept on purpose",
+            "scheduled": "Being deleted",
         }
         for fate, title in titles.items():
             if found := self.of(fate):
-                lines += ["", f"{title}: {len(found)}", *(f"  {one}" for one in found)]
+                lines += ["", f"{title}: {len(found)}", *(f"  {item}" for item in found)]
         if self.script:
-            lines += ["", "To remove what is forgotten, in this order:", *(f"  {line}" for line in self.script)]
+            lines += [
+                "",
+                "Commands that remove what is forgotten, in this order:",
+                *(f"  {line}" for line in self.script),
+            ]
         if self.not_looked_at:
-            lines += ["", "Not looked at, so nothing is known of:", *(f"  {one}" for one in self.not_looked_at)]
+            lines += ["", "Could not be checked:", *(f"  {item}" for item in self.not_looked_at)]
         elif not self.found:
             lines += ["", "Nothing is left."]
         elif not self.of("forgotten"):
@@ -139,27 +145,28 @@ class Leftovers:
         return "\n".join(lines) + "\n"
 
 
-def look(account: Account, stack: Settings, keep: Sequence[str] = ()) -> Leftovers:
-    """Looks through the account for what is the stack's. Raises LeftoversError when it can't be looked at at all."""
+def look(account: Account, stack: EksSettings, keep: Sequence[str] = ()) -> Leftovers:
+    """Searches the account for what belongs to the stack. Raises LeftoversError if it cannot be read at all."""
     report = Leftovers(stack=stack.stack, cluster=stack.cluster.name, account=_account_id(account), region=stack.region)
     everything: list[tuple[Held, Mapping[str, str]]] = []
     for listing in LISTINGS:
         everything += _listed(account, listing, report)
     found = ours(everything, stack)
-    for one in found:
-        if one.held.type == ("eks", "clusters"):
+    for item in found:
+        if item.held.type == ("eks", "clusters"):
             report.is_up = True
-            _look_at_nodes(account, one.held, report)
+            _look_at_nodes(account, item.held, report)
     kept = wished(found, stack, keep)
-    for one in sorted(found, key=lambda one: (rank(one.held), one.held.id)):
-        report.found.append(_leftover(account, one, kept, last_snapshot(one.held, stack), report))
+    for item in sorted(found, key=lambda item: (removal_rank(item.held), item.held.id)):
+        report.found.append(_leftover(account, item, kept, last_snapshot(item.held, stack), report))
     report.script = _script(account, report)
     return report
 
 
 def actions() -> list[str]:
-    """The IAM actions that this takes."""
-    return sorted({"sts:GetCallerIdentity", *ACTIONS, *(action for listing in LISTINGS for action in listing.actions)})
+    """The IAM actions that this needs."""
+    listed = (action for listing in LISTINGS for action in listing.actions)
+    return sorted({"sts:GetCallerIdentity", *listed, *(action for type_ in TYPES for action in type_.actions)})
 
 
 def _account_id(account: Account) -> str:
@@ -167,31 +174,31 @@ def _account_id(account: Account) -> str:
         return account.client("sts").get_caller_identity()["Account"]
     except (ClientError, BotoCoreError) as error:
         raise LeftoversError(
-            f"the account can't be asked: {error}\nSign in first (AWS_PROFILE, aws sso login, or a role in CI), and "
-            "see that `aws sts get-caller-identity` answers."
+            f"cannot read the account: {error}\nSign in first (AWS_PROFILE, aws sso login, or a role in CI), and "
+            "check that `aws sts get-caller-identity` works."
         ) from None
 
 
 def _listed(account: Account, listing: Listing, report: Leftovers) -> list[tuple[Held, Mapping[str, str]]]:
-    """What there is of a kind, with tags; what can't be asked for is noted."""
+    """Everything of one kind, with tags. The report notes what could not be read."""
     try:
-        held = list(account.listed(listing))
+        held = list(listing.held(account))
     except (ClientError, BotoCoreError) as error:
         report.not_looked_at.append(f"{listing.service} {listing.kind} (needs {', '.join(listing.actions)}): {error}")
         return []
     found: list[tuple[Held, Mapping[str, str]]] = []
     refused: list[str] = []
-    for one in held:
+    for item in held:
         tags: Mapping[str, str] = {}
         try:
-            tags = listing.tags(account, one)
+            tags = listing.tags(account, item)
         except ClientError as error:
             if any(code in error.response["Error"]["Code"] for code in _GONE):
                 continue
             refused.append(str(error))
         except BotoCoreError as error:
             refused.append(str(error))
-        found.append((one, tags))
+        found.append((item, tags))
     if refused:
         needed = ", ".join(listing.actions)
         report.not_looked_at.append(
@@ -201,9 +208,9 @@ def _listed(account: Account, listing: Listing, report: Leftovers) -> list[tuple
 
 
 def _look_at_nodes(account: Account, cluster: Held, report: Leftovers) -> None:
-    """Whether there are nodes that do not become ready; what can't be asked is noted."""
+    """Finds nodes that do not become ready. The report notes what could not be read."""
     if cluster.raw.get("endpoint") is None:
-        return  # it is being made, or on its way out
+        return  # it is being created or deleted
     try:
         report.stuck = stuck_nodes(account, cluster.raw)
     except (OSError, ValueError) as error:
@@ -213,36 +220,38 @@ def _look_at_nodes(account: Account, cluster: Held, report: Leftovers) -> None:
 
 
 def _leftover(
-    account: Account, one: Ours, kept: Mapping[Held, str], snapshot: str | None, report: Leftovers
+    account: Account, item: Ours, kept: Mapping[Held, str], snapshot: str | None, report: Leftovers
 ) -> Leftover:
-    held = one.held
+    held = item.held
     if held.is_scheduled or held.is_going:
         date = held.raw.get("DeletionDate")
-        when = f"; it goes on {date:%Y-%m-%d}" if isinstance(date, datetime.datetime) else f"; it is {held.state}"
-        return Leftover(held=held, fate="scheduled", why=f"{one.because}{when}")
+        when = (
+            f"; AWS deletes it on {date:%Y-%m-%d}" if isinstance(date, datetime.datetime) else f"; it is {held.state}"
+        )
+        return Leftover(held=held, fate="scheduled", why=f"{item.because}{when}")
     try:
         lines = tuple(commands(account, held, snapshot))
     except (ClientError, BotoCoreError) as error:
-        report.not_looked_at.append(f"what is in {held}: {error}")
+        report.not_looked_at.append(f"the contents of {held}: {error}")
         lines = ()
     if held in kept:
-        return Leftover(held=held, fate="kept", why=f"{one.because}; {kept[held]}", commands=lines)
-    why = one.because if lines else f"{one.because}; it goes with what AWS made it for"
+        return Leftover(held=held, fate="kept", why=f"{item.because}; {kept[held]}", commands=lines)
+    why = item.because if lines else f"{item.because}; AWS deletes it with the resource that it belongs to"
     return Leftover(held=held, fate="forgotten", why=why, commands=lines)
 
 
 def _script(account: Account, report: Leftovers) -> list[str]:
-    """The lines that remove what is forgotten, in an order in which they work."""
+    """The commands that remove what is forgotten, in an order that works."""
     lines: list[str] = []
     prepared: set[tuple[str, str]] = set()
     forgotten = report.of("forgotten")
-    for one in forgotten:
-        if one.held.type not in prepared:
-            prepared.add(one.held.type)
+    for item in forgotten:
+        if item.held.type not in prepared:
+            prepared.add(item.held.type)
             for other in forgotten:
-                if other.held.type == one.held.type:
+                if other.held.type == item.held.type:
                     lines += preparations(account, other.held)
-        lines += one.commands
+        lines += item.commands
     return lines
 
 
@@ -268,34 +277,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m reports.leftovers", description="Lists what the account still holds of a stack."
+        prog="python -m reports.leftovers", description="Lists what is left of a stack in the account."
     )
     parser.add_argument("stack", metavar="STACK", help="a stack (dev), or its file; - with --actions")
-    parser.add_argument(
-        "--keep", action="append", default=[], metavar="ID", help="an id (* stands for anything) that is kept by wish"
-    )
+    parser.add_argument("--keep", action="append", default=[], metavar="ID", help="an id to keep (* matches anything)")
     parser.add_argument("--json", action="store_true", help="print the report for machines")
-    parser.add_argument("--actions", action="store_true", help="print the IAM actions that this takes, and end")
+    parser.add_argument("--actions", action="store_true", help="print the IAM actions that this needs, and exit")
     add_endpoint(parser)
     return parser
 
 
 def add_endpoint(parser: argparse.ArgumentParser) -> None:
-    """The option that has another place than AWS asked."""
+    """Adds the option for another endpoint than AWS."""
     parser.add_argument(
         "--endpoint-url",
         default=os.environ.get("AWS_ENDPOINT_URL"),
         metavar="URL",
-        help="another place that speaks AWS's APIs, such as a rehearsal's (default: AWS_ENDPOINT_URL)",
+        help="an endpoint that replaces AWS, such as a rehearsal's (default: AWS_ENDPOINT_URL)",
     )
 
 
-def stack_settings(given: str) -> Settings:
-    """What a stack's file says, by its name or its file, whatever else is wrong in it."""
+def stack_settings(given: str) -> EksSettings:
+    """The settings of a stack, by its name or its file, as far as the file is right."""
     path = Path(given)
     if path.suffix not in (".yaml", ".yml"):
         path = Path(f"Pulumi.{given}.yaml")
-    return settings.read_what_goes(path, path.stem.removeprefix("Pulumi."))
+    return settings.on_eks(settings.read_leniently(path, path.stem.removeprefix("Pulumi.")))
 
 
 if __name__ == "__main__":

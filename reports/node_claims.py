@@ -1,7 +1,8 @@
-"""Nodes that Karpenter bought and that do not become ready: it replaces none, and each is paid for until it expires.
+"""Finds nodes that Karpenter bought and that do not become ready. They cost money until they expire.
 
-A node that joins the cluster and lacks what its pods ask for (the GPUs that an old driver does not know) is waited for
-without end (kubernetes-sigs/karpenter, issue 3242; `Registered` has a limit of 15 minutes, `Initialized` has none).
+If a node joins the cluster and lacks what its pods request (GPUs that an old driver does not know), Karpenter waits
+forever and does not replace it (kubernetes-sigs/karpenter, issue 3242: `Registered` has a limit of 15 minutes,
+`Initialized` has none).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TYPE, _POOL = "node.kubernetes.io/instance-type", "karpenter.sh/nodepool"
 
 @dataclass(frozen=True, kw_only=True)
 class StuckNode:
-    """A NodeClaim that is not initialized. `since` is when it was made, `why` is what Karpenter says."""
+    """A NodeClaim that is not initialized. `since` is its creation time, `why` is Karpenter's message."""
 
     name: str
     pool: str
@@ -41,7 +42,7 @@ class StuckNode:
 
     @property
     def command(self) -> str:
-        """What takes the node away, so that Karpenter buys another one where a pod still needs it."""
+        """The command that deletes the node. Karpenter buys another one if a pod still needs it."""
         return f"kubectl delete nodeclaim {self.name}"
 
     def __str__(self) -> str:
@@ -50,11 +51,11 @@ class StuckNode:
 
 
 def stuck(claims: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[StuckNode]:
-    """Those that were made more than 15 minutes ago, are not going, and are not initialized."""
+    """The claims that are older than 15 minutes, are not being deleted, and are not initialized."""
     for claim in claims:
         metadata = claim["metadata"]
         since = datetime.fromisoformat(metadata["creationTimestamp"])
-        conditions = {one["type"]: one for one in claim.get("status", {}).get("conditions") or ()}
+        conditions = {item["type"]: item for item in claim.get("status", {}).get("conditions") or ()}
         initialized = conditions.get("Initialized", {})
         if initialized.get("status") == "True" or "deletionTimestamp" in metadata or now - since < READY_WITHIN:
             continue
@@ -62,20 +63,20 @@ def stuck(claims: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[StuckN
         yield StuckNode(
             name=metadata["name"],
             pool=labels.get(_POOL, "unknown"),
-            instance_type=labels.get(_TYPE, "of no type yet"),
+            instance_type=labels.get(_TYPE, "no type yet"),
             since=since,
-            why=initialized.get("message") or initialized.get("reason") or "Karpenter says nothing of it",
+            why=initialized.get("message") or initialized.get("reason") or "Karpenter gives no reason",
         )
 
 
 def stuck_nodes(account: Account, cluster: Mapping[str, Any]) -> list[StuckNode]:
-    """Those of a cluster, as EKS describes it. Raises OSError when its API does not answer, or does not answer us."""
+    """The stuck nodes of a cluster, as EKS describes it. Raises OSError if its API does not answer or refuses."""
     request = urllib.request.Request(
         cluster["endpoint"] + _PATH, headers={"Authorization": f"Bearer {_token(account, cluster['name'])}"}
     )
     authority = base64.b64decode(cluster["certificateAuthority"]["data"]).decode()
     context = ssl.create_default_context(cadata=authority)
-    # From Python 3.13 on by default, and EKS's own certificates lack what it asks for (Authority Key Identifier).
+    # Python 3.13 turns this check on, and EKS's certificates fail it (no Authority Key Identifier).
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS, context=context) as answer:
@@ -88,7 +89,7 @@ def stuck_nodes(account: Account, cluster: Mapping[str, Any]) -> list[StuckNode]
 
 
 def _token(account: Account, cluster: str) -> str:
-    """What `aws eks get-token` gives: a signed question to STS of who is asking."""
+    """A token like that of `aws eks get-token`: a signed request to STS for the caller's identity."""
     suffix = "amazonaws.com.cn" if account.region.startswith("cn-") else "amazonaws.com"
     url = f"https://sts.{account.region}.{suffix}/?Action=GetCallerIdentity&Version=2011-06-15"
     request = AWSRequest(method="GET", url=url, headers={"x-k8s-aws-id": cluster})

@@ -1,4 +1,4 @@
-"""What node pools may cost an hour at their limits: between the cheapest and the dearest machines that they may buy."""
+"""What node pools cost an hour at their limits, with the cheapest and the most expensive machines that they may buy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policies.reading.pods import GPU, is_gpu_resource
 from policies.reading.quantities import quantity
 from policies.reading.resources import Resource, at, items, kind_of, texts
 
-from .previews import Step
+from .preview_output import Step
 
 _MIB = 2**20
 _GPU_COUNT = "karpenter.k8s.aws/instance-gpu-count"
@@ -22,17 +22,17 @@ _NODE_POOL_LABEL = "karpenter.sh/nodepool"
 
 @dataclass(frozen=True, kw_only=True)
 class AtLimits:
-    """USD an hour on demand, if the pool buys what costs least, or most, for what it counts against the limit."""
+    """USD an hour on demand, if the pool buys the machines that cost least, or most, for each unit of its limit."""
 
     cheapest: float
     dearest: float
     machine: str
-    """The dearest machine."""
+    """The most expensive machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolCost:
-    """A pool before and after; None where there is no pool, and a text where it can't be told, with why."""
+    """A pool before and after. None: there is no pool. A text: the cost is not known, and why."""
 
     name: str
     before: AtLimits | str | None
@@ -67,18 +67,18 @@ def _at_limits(step: Step, inputs: Mapping[str, Any], steps: Sequence[Step], *, 
     if not limited:
         return "it has no limit"
     types = instance_types(pool)
-    priced = [one for one in types if one.price]
+    priced = [item for item in types if item.price]
     if not priced:
         return "no price of its machines is known"
     shares = _shares(at(inputs, "metadata.name", step.name), steps, after=after)
-    # For each limit: what a unit of it costs on the cheapest and on the dearest machine. The pool stops at the limit
-    # that it reaches first, so the least of them bounds it, whatever mix of machines it buys.
+    # For each limit: what a unit of it costs on the cheapest and on the most expensive machine. The pool stops at the
+    # limit that it reaches first, so the lowest cost is its bound for any mix of machines.
     bounds = []
     for name, limit in limited.items():
         costs = [
-            (one.price / amount * limit, one.name)
-            for one in priced
-            if one.price and (amount := _has(one, name, shares))
+            (item.price / amount * limit, item.name)
+            for item in priced
+            if item.price and (amount := _has(item, name, shares))
         ]
         if costs:
             bounds.append((max(costs), min(costs)))
@@ -102,13 +102,13 @@ def _has(machine: InstanceType, resource: str, shares: Mapping[tuple[str, int], 
 
 
 def _shares(pool: str, steps: Sequence[Step], *, after: bool) -> dict[tuple[str, int], float]:
-    """How many of a resource machines with so many GPUs have, by the pool's NodeOverlays."""
+    """How much of a resource a machine with a number of GPUs has, by the pool's NodeOverlays."""
     found: dict[tuple[str, int], float] = {}
     for step in steps:
         inputs = (step.new if after and step.new is not None else step.old) if step.op != "create" else step.new
         if inputs is None or kind_of(_resource(step, inputs)) != "NodeOverlay":
             continue
-        asked = {one.get("key"): texts(one.get("values")) for one in items(at(inputs, "spec.requirements", []))}
+        asked = {item.get("key"): texts(item.get("values")) for item in items(at(inputs, "spec.requirements", []))}
         if pool in asked.get(_NODE_POOL_LABEL, []):
             for resource, amount in at(inputs, "spec.capacity", {}).items():
                 for count in asked.get(_GPU_COUNT, []):

@@ -1,4 +1,4 @@
-"""What a step changes, in words: the paths of a resource's properties, with their values where these are no secrets."""
+"""Describes what a step changes: the paths of properties, with their values unless they are secret."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .previews import UNKNOWN, Step, is_secret
+from .preview_output import UNKNOWN, Step, is_secret
 
 _LONGEST = 60
 _PARTS = re.compile(r"\[\"((?:[^\"\\]|\\.)*)\"\]|\[(\d+)\]|\.?([^.\[\]]+)")
-# Words of keys whose values nobody should read in a pull request, be they marked as secrets or not.
+# Words in keys whose values must not appear in a pull request, even if they are not marked as secret.
 _PRIVATE = re.compile(
     r"password|passwd|secret|token|credential|private|api_?key|access_?key|user_?data|kubeconfig", re.IGNORECASE
 )
@@ -24,12 +24,12 @@ def property_changes(step: Step) -> list[str]:
 
 def _change(step: Step, path: str) -> str:
     said = f"{code(path)}: {_shown(step.old, path)} → {_shown(step.new, path)}"
-    forces = any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in step.forcing)
+    forces = any(path == item or path.startswith((f"{item}.", f"{item}[")) for item in step.forcing)
     return f"{said} (replaces it)" if forces else said
 
 
 def code(text: str) -> str:
-    """A text as Markdown code in one line, whatever it holds."""
+    """A text as Markdown code in one line, also if it has backticks."""
     flat = " ".join(text.split())
     fence = "`" * (max((len(run) for run in re.findall(r"`+", flat)), default=0) + 1)
     pad = " " if fence != "`" else ""
@@ -48,12 +48,12 @@ def _shown(inputs: Mapping[str, Any] | None, path: str) -> str:
     if isinstance(value, Mapping | list):
         return "*a value of several parts*"
     text = value if isinstance(value, str) else json.dumps(value)
-    # A long text is a document; which part of it differs, and whether that is secret, nobody can tell.
+    # A long text is a document. It is not known which part differs, or whether that part is secret.
     return code(text) if len(text) <= _LONGEST and "\n" not in text else f"*a text of {len(text)} characters*"
 
 
 def value_at(value: Any, parts: Sequence[str | int]) -> Any:
-    """The value at a path; where the path leads into a secret, that secret."""
+    """The value at a path; if the path leads into a secret, that secret."""
     for part in parts:
         if is_secret(value):
             return value

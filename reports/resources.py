@@ -1,4 +1,4 @@
-"""The resources of a stack, as its state, a plan that a preview saved, or a preview has them."""
+"""Reads the resources of a stack from its state, from a saved plan, or from a preview."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .inputs import PreviewError, parsed
-from .previews import is_component, of_written
+from .preview_output import is_component, of_written
+from .report_source import PreviewError, parsed
 
 _STACK = "pulumi:pulumi:Stack"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A resource that is there, or is to be. `after` are the URNs of what it depends on, its provider among them."""
+    """A resource that exists or is planned. `after` are the URNs of what it depends on, with its provider."""
 
     urn: str
     type: str
     parent: str
     custom: bool = True
     after: Sequence[str] | None = None
-    """None where that is not told: a preview does not."""
+    """None if the source does not say it, as a preview does not."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resources_of(text: str, name: str) -> list[Resource]:
     """The resources in a state (`pulumi stack export`), a plan (`pulumi preview --save-plan`) or a preview.
 
-    Without those that go. Raises PreviewError.
+    Resources that are to be deleted are left out. Raises PreviewError.
     """
     document = parsed(text, name)
     if isinstance(document, dict):
@@ -40,7 +40,7 @@ def resources_of(text: str, name: str) -> list[Resource]:
     preview = of_written(document, name)
     if not preview.complete:
         raise PreviewError(
-            f"{name}: has only what changes: give the state (pulumi stack export), or preview with --show-sames"
+            f"{name}: has only what changes. Give the state (pulumi stack export), or preview with --show-sames"
         )
     kept = [step for step in preview.steps if step.op != "delete"]
     return [
@@ -56,15 +56,15 @@ def resources_of(text: str, name: str) -> list[Resource]:
 
 
 def _of_state(deployment: Mapping[str, Any], name: str) -> Iterator[Resource]:
-    for number, one in enumerate(deployment.get("resources") or []):
-        if not {"type", "urn"} <= one.keys():
-            raise PreviewError(f"{name}: resource {number} of the state lacks its type or urn: export the state anew")
-        if one["type"] != _STACK and not one.get("delete"):
-            yield _resource(one["urn"], one, one.get("inputs") or {})
+    for number, item in enumerate(deployment.get("resources") or []):
+        if not {"type", "urn"} <= item.keys():
+            raise PreviewError(f"{name}: resource {number} of the state lacks its type or urn. Export the state again")
+        if item["type"] != _STACK and not item.get("delete"):
+            yield _resource(item["urn"], item, item.get("inputs") or {})
 
 
 def _of_plan(plans: Mapping[str, Any]) -> Iterator[Resource]:
-    """What is planned, without what goes, which has no goal."""
+    """The planned resources. A resource that is to be deleted has no goal."""
     for urn, plan in plans.items():
         goal = plan.get("goal")
         if goal and goal["type"] != _STACK:

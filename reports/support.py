@@ -1,4 +1,4 @@
-"""What a preview's clusters have to say of the support of their Kubernetes version, by today's date."""
+"""Warns of clusters in a preview whose Kubernetes version leaves standard support."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from contracts import eks
 from policies.reading.resources import at
 
-from .previews import UNKNOWN, Step
+from .preview_output import UNKNOWN, Step
 from .property_changes import code
 
 _CLUSTER = "aws:eks/cluster:Cluster"
 
 
 def support_notices(steps: Iterable[Step]) -> Iterator[str]:
-    """A line for each cluster that stays or comes, and whose version leaves standard support soon, or has left it."""
+    """A line for each cluster, existing or new, whose version leaves standard support soon or has left it."""
     for step in steps:
         inputs = None if step.op == "delete" else step.new or step.old
         if step.type != _CLUSTER or inputs is None:

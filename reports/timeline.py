@@ -1,8 +1,8 @@
-"""`python -m reports.timeline STACK`: how long an `up` from nothing takes, and what it waits for.
+"""`python -m reports.timeline STACK`: how long a first `up` takes, and what it waits for.
 
-It needs what depends on what, which is in a stack's state and in a plan that a preview saved; a preview's events have
-none of it. How long each resource takes is published (contracts/aws/durations.json). The engine starts a resource once
-what it depends on is there, so the longest chain of them, the critical path, is what an `up` takes at least.
+This needs the dependencies of resources. A stack's state and a saved plan have them; the events of a preview do not.
+contracts/aws/durations.json has published durations. The engine starts a resource as soon as its dependencies exist, so
+the longest chain of resources, the critical path, is the least time that a first `up` takes.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from typing import Any
 from contracts.durations import duration
 
 from .gantt import Bar, gantt
-from .inputs import PreviewError, parser_of, text_or_state, write
-from .previews import component_types, name_of
+from .preview_output import component_types, name_of
+from .report_source import PreviewError, parser_of, text_or_state, write
 from .resources import Resource, resources_of
 
 OK, UNREADABLE = 0, 2
-# What is drawn, on the critical path and beside it: the rest takes no time that anybody would look for.
+# Shorter tasks are not drawn. True: on the critical path, False: beside it.
 _DRAWN_SECONDS = {True: 5, False: 20}
-_HOW = (
-    "give it a state (pulumi stack export) or a plan (pulumi preview --save-plan=FILE), which say what depends on what"
-)
+_HOW = "give it a state (pulumi stack export) or a plan (pulumi preview --save-plan=FILE), which have the dependencies"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """When a resource is made, in seconds since the `up` began. `estimated`: nobody published what it takes."""
+    """When a resource is made, in seconds after the start of the `up`. `estimated`: there is no published duration."""
 
     resource: Resource
     start: float
@@ -41,26 +39,26 @@ class Task:
 
     @property
     def seconds(self) -> float:
-        """What it takes."""
+        """Its duration."""
         return self.end - self.start
 
     @property
     def component(self) -> str:
-        """The innermost component of ours that it is in."""
-        within = [one for one in component_types(self.resource.urn) if not one.startswith("eks:")]
+        """The innermost component of the program that it is in."""
+        within = [item for item in component_types(self.resource.urn) if not item.startswith("eks:")]
         return within[-1].rpartition(":")[2] if within else "the stack itself"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The resources in the order in which they begin. `unknown` are types of which no duration is known."""
+    """The resources in the order of their start. `unknown` are the types without a known duration."""
 
     tasks: tuple[Task, ...]
     unknown: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """What an `up` takes at least."""
+        """The least time that an `up` takes."""
         return max((task.end for task in self.tasks), default=0.0)
 
     @property
@@ -72,34 +70,34 @@ class Timeline:
 def read(text: str, name: str) -> list[Resource]:
     """The resources of a state or of a plan. Raises PreviewError."""
     found = resources_of(text, name)
-    if any(one.after is None for one in found):
-        raise PreviewError(f"{name}: is a preview, which does not say what depends on what: {_HOW}")
+    if any(item.after is None for item in found):
+        raise PreviewError(f"{name}: is a preview, which does not have the dependencies of resources: {_HOW}")
     return found
 
 
 def timeline(resources: Sequence[Resource]) -> Timeline:
-    """When each resource is made, if each begins as soon as it can. Raises PreviewError for what waits for itself."""
-    by_urn = {one.urn: one for one in resources}
+    """When each resource is made if each starts as soon as it can. Raises PreviewError for a circle of dependencies."""
+    by_urn = {item.urn: item for item in resources}
     children: dict[str, list[str]] = {}
-    for one in resources:
-        children.setdefault(one.parent, []).append(one.urn)
-    # A component is there as soon as it is registered; who depends on it waits for all that it has.
+    for item in resources:
+        children.setdefault(item.parent, []).append(item.urn)
+    # A component exists as soon as it is registered. What depends on it waits for everything in it.
     waits: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for one in resources:
-        parent = by_urn.get(one.parent)
-        begins = {(urn, "end") for urn in one.after or () if urn in by_urn}
+    for item in resources:
+        parent = by_urn.get(item.parent)
+        begins = {(urn, "end") for urn in item.after or () if urn in by_urn}
         if parent:
             begins.add((parent.urn, "end" if parent.custom else "begin"))
-        waits[one.urn, "begin"] = begins
-        inside = [] if one.custom else children.get(one.urn, [])
-        waits[one.urn, "end"] = {(one.urn, "begin"), *((child, "end") for child in inside)}
+        waits[item.urn, "begin"] = begins
+        inside = [] if item.custom else children.get(item.urn, [])
+        waits[item.urn, "end"] = {(item.urn, "begin"), *((child, "end") for child in inside)}
     at: dict[tuple[str, str], float] = {}
     because: dict[tuple[str, str], tuple[str, str] | None] = {}
-    known = {one.urn: duration(one.type, one.inputs) if one.custom else None for one in resources}
+    known = {item.urn: duration(item.type, item.inputs) if item.custom else None for item in resources}
     try:
         for event in TopologicalSorter(waits).static_order():
             urn, side = event
-            last = max(waits[event], key=lambda one: (at[one], one), default=None)
+            last = max(waits[event], key=lambda item: (at[item], item), default=None)
             taken = known[urn]
             at[event] = (at[last] if last else 0.0) + (taken.seconds if taken and side == "end" else 0.0)
             because[event] = last
@@ -109,17 +107,19 @@ def timeline(resources: Sequence[Resource]) -> Timeline:
     critical = _path(at, because)
     tasks = [
         Task(
-            resource=one,
-            start=at[one.urn, "begin"],
-            end=at[one.urn, "end"],
-            estimated=bool((figure := known[one.urn]) and figure.estimated),
-            critical=one.urn in critical,
+            resource=item,
+            start=at[item.urn, "begin"],
+            end=at[item.urn, "end"],
+            estimated=bool((figure := known[item.urn]) and figure.estimated),
+            critical=item.urn in critical,
         )
-        for one in resources
-        if one.custom
+        for item in resources
+        if item.custom
     ]
     unknown = {
-        one.type for one in resources if one.custom and known[one.urn] is None and not one.type.startswith("pulumi:")
+        item.type
+        for item in resources
+        if item.custom and known[item.urn] is None and not item.type.startswith("pulumi:")
     }
     return Timeline(
         tasks=tuple(sorted(tasks, key=lambda task: (task.start, task.end, task.resource.urn))),
@@ -129,7 +129,7 @@ def timeline(resources: Sequence[Resource]) -> Timeline:
 
 def _path(at: Mapping[tuple[str, str], float], because: Mapping[tuple[str, str], tuple[str, str] | None]) -> set[str]:
     """The URNs of the chain that ends last."""
-    event = max(at, key=lambda one: (at[one], one), default=None)
+    event = max(at, key=lambda item: (at[item], item), default=None)
     found = set()
     while event:
         if event[1] == "end" and (begun := because[event]) and begun[0] == event[0]:
@@ -141,7 +141,7 @@ def _path(at: Mapping[tuple[str, str], float], because: Mapping[tuple[str, str],
 def described(line: Timeline, stack: str) -> str:
     """The timeline in words: the critical path, in minutes."""
     estimated = sum(task.seconds for task in line.critical_path if task.estimated)
-    said = f"{stack}: {minutes(line.seconds)} minutes from nothing by published durations"
+    said = f"{stack}: {minutes(line.seconds)} minutes for a first `up`, by published durations"
     rows = [said + (f", {minutes(estimated)} of them estimated (~)" if estimated else ""), ""]
     rows.append("critical path (minutes)")
     rows.append(f"{'from':>6} {'takes':>6}  resource")
@@ -152,12 +152,12 @@ def described(line: Timeline, stack: str) -> str:
             f"{name_of(task.resource.urn)} ({task.component})"
         )
     if line.unknown:
-        rows += ["", f"taken for nothing, as no duration is known: {', '.join(line.unknown)}"]
+        rows += ["", f"counted as 0 seconds, because no duration is known: {', '.join(line.unknown)}"]
     return "\n".join(rows) + "\n"
 
 
 def drawing(line: Timeline, stack: str) -> str:
-    """The timeline as a Gantt chart in SVG, alike resources in one bar."""
+    """The timeline as a Gantt chart in SVG. Similar resources share a bar."""
     groups: dict[tuple[Any, ...], list[Task]] = {}
     for task in line.tasks:
         if task.seconds >= _DRAWN_SECONDS[task.critical]:
@@ -174,7 +174,7 @@ def drawing(line: Timeline, stack: str) -> str:
         )
         for found in groups.values()
     ]
-    title = f"Stack {stack} from nothing: {minutes(line.seconds)} minutes by published durations"
+    title = f"Stack {stack}, first up: {minutes(line.seconds)} minutes by published durations"
     return gantt(bars, title)
 
 
@@ -190,10 +190,10 @@ def _label(found: Sequence[Task]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; words go to standard output, the SVG to a file."""
+    """Runs the command and returns its exit status. The text goes to standard output, the SVG to a file."""
     parser = parser_of(
         "timeline",
-        "Says how long an `up` from nothing takes, and what it waits for.",
+        "Shows how long a first `up` takes, and what it waits for.",
         reads="a state (pulumi stack export) or a plan (pulumi preview --save-plan); - is stdin (default: the state)",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="draw a Gantt chart in SVG to FILE")

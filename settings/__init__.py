@@ -1,30 +1,34 @@
-"""What a stack file may say under `gpulab:`, and the check of it: no Pulumi, no network, no cloud account.
+"""What a stack file may have under `gpulab:`, and its checks: no Pulumi, no network, no cloud account.
 
-`load` is for the program, which Pulumi hands the configuration; `check_stack_file` and `python -m settings FILE` check
-a stack file as it lies there.
+`load` is for the program, which gets its configuration from Pulumi. `check_stack_file` and `python -m settings FILE`
+read a stack file themselves.
 """
 
 from __future__ import annotations
 
 from settings.charts import ChartSource
 from settings.cluster import Cluster
-from settings.hub import Hub
-from settings.identity import Identity
+from settings.eks_stack import EksSettings, on_eks
+from settings.existing_stack import ExistingSettings
 from settings.ingress import Ingress
+from settings.language.section import Mistake, SettingsError
 from settings.lifecycle import Lifecycle
 from settings.loading import load
 from settings.network import Network
-from settings.node_pools import NodePool
-from settings.profiles import Profile
-from settings.section import Mistake, SettingsError
+from settings.notebooks.hub import Hub
+from settings.notebooks.profiles import Profile
+from settings.people.identity import Identity
+from settings.people.teams import Team
+from settings.pools.node_pools import NodePool
 from settings.stack import Settings
-from settings.stack_file import StackFileError, as_written, check_stack_file, read_stack_file, read_what_goes
+from settings.stack_file import StackFileError, as_written, check_stack_file, read_leniently, read_stack_file
 from settings.storage import Storage
-from settings.teams import Team
 
 __all__ = [
     "ChartSource",
     "Cluster",
+    "EksSettings",
+    "ExistingSettings",
     "Hub",
     "Identity",
     "Ingress",
@@ -41,6 +45,7 @@ __all__ = [
     "as_written",
     "check_stack_file",
     "load",
+    "on_eks",
+    "read_leniently",
     "read_stack_file",
-    "read_what_goes",
 ]

@@ -19,7 +19,7 @@ def _day(text: str) -> datetime.date:
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no day such as 2027-06-30") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a day such as 2027-06-30") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,12 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"{options.file}: no mistakes. Stack {stack}, cluster {settings.cluster.name} in {settings.region}")
-    for name, pool in settings.node_pools.items():
-        types = len(pool.instance_types)
-        cheapest = pool.instance_types[0].name
-        most = f" up to {pool.max_price:g} USD an hour" if pool.max_price is not None else ""
-        print(f"  pool {name}: {types} instance types{most}, the cheapest on demand is {cheapest}")
+    first, *others = settings.summary()
+    print(f"{options.file}: no mistakes. {first}", *others, sep="\n")
     return 0
 
 

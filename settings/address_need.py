@@ -1,8 +1,8 @@
-"""How many addresses the private subnets have, and how many nodes and notebooks take of them: pure arithmetic.
+"""How many addresses the private subnets have, and how many of them nodes and notebooks take: pure arithmetic.
 
 The VPC CNI takes addresses for a node before its pods need them ("WARM_ENI_TARGET …" and "WARM_PREFIX_TARGET …" in
-aws/amazon-vpc-cni-k8s, docs/eni-and-ip-target.md and docs/prefix-and-ip-target.md): of two small pods on a large
-machine each costs 50.
+aws/amazon-vpc-cni-k8s, docs/eni-and-ip-target.md and docs/prefix-and-ip-target.md). So two small pods on a large
+machine take 50 addresses each.
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import contracts
 from contracts import InstanceType
-from settings.allocatable import memory_for_pods, vcpu_for_pods
 from settings.cidr import node_subnet
-from settings.section import Findings
+from settings.language.section import Findings
+from settings.pools.allocatable import memory_for_pods, vcpu_for_pods
 
 if TYPE_CHECKING:
-    from settings.cluster import SystemNodes
+    from settings.cluster import Cluster, SystemNodes
     from settings.network import Network
-    from settings.node_pools import NodePool
-    from settings.profiles import Profile
-    from settings.stack import StackSettings
-    from settings.teams import Team
+    from settings.notebooks.profiles import Profile
+    from settings.people.teams import Team
+    from settings.pools.node_pools import NodePool
 
 PREFIX_ADDRESSES = 16
-"""Of the /28 that a network interface gets at a time with prefix delegation."""
+"""Addresses in the /28 that a network interface gets at a time with prefix delegation."""
 
 # AWS keeps the first four addresses and the last of a subnet ("Subnet CIDR blocks", VPC user guide).
 _KEPT_BY_AWS = 5
 
-# Pods of every node that have an address of their own; most of the platform's use that of the node. On a node with GPUs
-# the GPU Operator's come on top. On system nodes controllers run, and what they serve.
+# Pods with an address of their own: on every node, in addition on a node with GPUs (the GPU Operator's), and on a
+# system node (controllers and services). Most other pods of the platform use their node's address.
 _DAEMONS, _GPU_DAEMONS, _SYSTEM_PODS = 2, 8, 12
 
 _ADD_A_RANGE = ["add network.secondaryCidr, such as 100.64.0.0/16"]
@@ -41,7 +40,7 @@ _ADD_A_RANGE = ["add network.secondaryCidr, such as 100.64.0.0/16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """Addresses that a pool takes when it is at its limits, by the machines that take the fewest and the most."""
+    """Addresses that a pool takes at its limits: `least` and `most` are those of the best and the worst machines."""
 
     nodes: int
     instance_type: InstanceType
@@ -50,7 +49,7 @@ class Need:
 
 
 def node_addresses(instance_type: InstanceType, pods: int, *, prefixes: bool = False) -> int:
-    """Addresses that a node takes of its subnet for so many pods: what they have, and what the VPC CNI keeps ready.
+    """Addresses that a node takes from its subnet for `pods`: theirs, and those that the VPC CNI keeps ready.
 
     It keeps one network interface ready (WARM_ENI_TARGET 1, the default), or with `prefixes` one /28
     (WARM_PREFIX_TARGET 1). Each interface has a primary address, which no pod gets.
@@ -64,7 +63,7 @@ def node_addresses(instance_type: InstanceType, pods: int, *, prefixes: bool = F
 
 
 def subnet_addresses(network: Network, zones: Sequence[str]) -> int:
-    """Addresses that the pools' nodes and their pods may have in some of the network's zones."""
+    """Addresses that the pools' nodes and their pods can have in some of the network's zones."""
     return sum(
         node_subnet(network.cidr, network.secondary_cidr, index).num_addresses - _KEPT_BY_AWS
         for index, zone in enumerate(network.zones)
@@ -73,7 +72,7 @@ def subnet_addresses(network: Network, zones: Sequence[str]) -> int:
 
 
 def notebooks_at_quotas(teams: Mapping[str, Team], profiles: Mapping[str, Profile]) -> int:
-    """Notebooks that run when each team uses up its quota with the smallest that it may start."""
+    """Notebooks that run when each team uses up its quota with the smallest profile that it may start."""
     count = 0
     for team in teams.values():
         own = [profiles[name] for name in team.profiles if name in profiles]
@@ -85,7 +84,7 @@ def notebooks_at_quotas(teams: Mapping[str, Team], profiles: Mapping[str, Profil
 
 
 def pool_need(pool: NodePool, notebooks: int = 0, *, prefixes: bool = False) -> Need:
-    """What a pool at its limits takes, with so many notebooks on each of its nodes."""
+    """What a pool at its limits takes, with `notebooks` on each of its nodes."""
     pods = (_GPU_DAEMONS if pool.is_gpu else _DAEMONS) + notebooks
     needs = []
     for one in pool.types_within_limits:
@@ -95,10 +94,39 @@ def pool_need(pool: NodePool, notebooks: int = 0, *, prefixes: bool = False) -> 
     return Need(nodes=nodes, instance_type=instance_type, least=least, most=max(need[0] for need in needs))
 
 
-def address_findings(stack: StackSettings) -> Findings:
-    """What is accepted and runs out of addresses before it is at its limits.
+class AddressUser(Protocol):
+    """The sections of a stack on EKS by which its pods need addresses."""
 
-    Pools that are in some zones alone are counted against the subnets of these.
+    @property
+    def network(self) -> Network:
+        """The VPC."""
+        ...
+
+    @property
+    def cluster(self) -> Cluster:
+        """With the system nodes."""
+        ...
+
+    @property
+    def node_pools(self) -> Mapping[str, NodePool]:
+        """By name."""
+        ...
+
+    @property
+    def teams(self) -> Mapping[str, Team]:
+        """By name."""
+        ...
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """By name."""
+        ...
+
+
+def address_findings(stack: AddressUser) -> Findings:
+    """Limits and quotas that are accepted although the subnets run out of addresses before these are reached.
+
+    Pools that are only in some zones are counted against the subnets of those zones.
     """
     network, pools = stack.network, stack.node_pools
     notebooks = notebooks_at_quotas(stack.teams, stack.profiles)
@@ -111,7 +139,7 @@ def address_findings(stack: StackSettings) -> Findings:
         names = [name for name, pool in pools.items() if set(pool.zones) <= set(zones)]
         everywhere = set(zones) == set(network.zones)
         needs = needs_of(names, prefixes=network.prefix_delegation)
-        # With a secondary range system nodes stay in the first one.
+        # With a secondary range the system nodes stay in the first range.
         system = 0 if network.secondary_cidr or not everywhere else _system_addresses(stack.cluster.system_nodes)
         have = subnet_addresses(network, zones)
         least = system + sum(need.least for need in needs.values())
@@ -122,9 +150,9 @@ def address_findings(stack: StackSettings) -> Findings:
             for name, need in needs.items()
         )
         with_prefixes = system + sum(need.least for need in needs_of(names, prefixes=True).values())
-        # What only brings the next warning is no way out.
-        alone = _notebooks_alone(stack, notebooks, prefixes=True)
-        prefixes_help = max(with_prefixes, alone.least if alone and everywhere else 0) <= have
+        # A way out that only leads to the next warning is not offered.
+        spread = _one_notebook_a_node(stack, notebooks, prefixes=True)
+        prefixes_help = max(with_prefixes, spread.least if spread and everywhere else 0) <= have
         where = "" if everywhere else f" in {', '.join(zones)}"
         ways = [
             *_ADD_A_RANGE[: not network.secondary_cidr],
@@ -133,22 +161,22 @@ def address_findings(stack: StackSettings) -> Findings:
         ]
         yield (
             _place(network),
-            f"is small: the nodes' subnets{where} have {have:,} addresses, and the node pools at their limits need "
-            f"{least:,} at least ({each}). In that are {notebooks:,} notebooks, as many as the teams' quotas admit. "
-            f"Beyond what the subnets have, pods get no address and wait. To have room: {', or '.join(ways)}",
+            f"is small: the nodes' subnets{where} have {have:,} addresses, and the node pools need at least {least:,} "
+            f"at their limits ({each}). That includes {notebooks:,} notebooks, as many as the teams' quotas allow. "
+            f"When the subnets are full, pods get no address and wait. To make room: {', or '.join(ways)}",
         )
         return
 
-    alone = _notebooks_alone(stack, notebooks, prefixes=network.prefix_delegation)
+    spread = _one_notebook_a_node(stack, notebooks, prefixes=network.prefix_delegation)
     have = subnet_addresses(network, network.zones)
-    if alone and alone.least > have:
+    if spread and spread.least > have:
         ways = [*_ADD_A_RANGE[: not network.secondary_cidr], "lower the teams' quotas"]
         yield (
             _place(network),
-            f"is small: the nodes' subnets have {have:,} addresses, and {alone.nodes:,} notebooks, of {notebooks:,} "
-            f"that the teams' quotas admit, need {alone.least:,} when each has a node of its own "
-            f"({alone.instance_type.name}). So Karpenter buys nodes for notebooks that start one after another. Beyond "
-            f"what the subnets have, pods get no address and wait. To have room: {', or '.join(ways)}",
+            f"is small: the nodes' subnets have {have:,} addresses. {spread.nodes:,} of the {notebooks:,} notebooks "
+            f"that the teams' quotas allow need {spread.least:,} when each has its own node "
+            f"({spread.instance_type.name}), as Karpenter buys them when notebooks start one after another. When the "
+            f"subnets are full, pods get no address and wait. To make room: {', or '.join(ways)}",
         )
 
 
@@ -156,8 +184,8 @@ def _place(network: Network) -> tuple[str, str]:
     return "network", "secondaryCidr" if network.secondary_cidr else "cidr"
 
 
-def _notebooks_alone(stack: StackSettings, notebooks: int, *, prefixes: bool) -> Need | None:
-    """What as many notebooks take as the pools without GPUs admit with a node for each: the cheapest that fits."""
+def _one_notebook_a_node(stack: AddressUser, notebooks: int, *, prefixes: bool) -> Need | None:
+    """Addresses for one notebook a node, on the cheapest type that fits, up to the limits of the pools without GPUs."""
     profiles = [one for one in stack.profiles.values() if one.gpu is None]
     pools = [pool for pool in stack.node_pools.values() if not pool.is_gpu]
     fitting = {

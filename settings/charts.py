@@ -1,4 +1,4 @@
-"""`gpulab:charts`: where Helm charts come from at sites with no way out."""
+"""`gpulab:charts`: where Helm charts come from at sites that cannot reach the charts' own repositories."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from settings.section import Facts, Findings, Section, rule, unknown_key
-from settings.values import Check
+from settings.language.section import Facts, Findings, Section, rule, unknown_key
+from settings.language.values import Check
 
 CHART_NAMES = (
     "karpenter",
@@ -18,7 +18,7 @@ CHART_NAMES = (
     "cloudnative-pg",
     "jupyterhub",
 )
-"""The charts that the platform installs, and so those that a stack can take from elsewhere."""
+"""The charts that the platform installs, and so those that can come from elsewhere."""
 
 
 def _repository(url: str) -> str:
@@ -47,13 +47,13 @@ ChartName = Annotated[str, Check(_chart_name, {"enum": list(CHART_NAMES)})]
 
 
 class ChartSource(Section):
-    """Where a chart comes from in place of its own repository. The version stays the platform's."""
+    """Where a chart comes from instead of its own repository. Its version stays the platform's."""
 
     repository: Annotated[str, Check(_repository)] | None = Field(
         default=None, description="A mirror's address, oci:// or https://, without the chart's name."
     )
     path: Annotated[str, Check(_path)] | None = Field(
-        default=None, description="A chart's archive or folder, seen from the project's folder."
+        default=None, description="A chart's archive or folder, relative to the project's folder."
     )
 
     @rule

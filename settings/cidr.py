@@ -1,20 +1,20 @@
 """The address plan of a VPC: which subnet of which zone gets which block. Pure arithmetic, no resources.
 
-The VPC is cut into `MAX_ZONES` equal blocks, and zone i owns block i for good, whether or not the others are in use: a
+The VPC is cut into `MAX_ZONES` equal blocks. Zone i always owns block i, whether or not the others are in use, so a
 zone that is added later moves nothing. Within its block of 2^n addresses:
 
     | private, 1/2 | free, 3/8 | public, 1/16 | intra, 1/16 |
 
 Nodes and, with the VPC CNI, every pod take their address from a private subnet, so those get the most. The free part is
-one stretch, for subnets nobody has thought of yet.
+one continuous block, for subnets of later releases.
 
-| VPC | private  | public, intra | (addresses a zone, of which AWS keeps 5 in each subnet) |
+| VPC | private  | public, intra | (addresses a zone; AWS keeps 5 in each subnet) |
 | --- | -------- | ------------- | --- |
 | /16 | /19 8192 | /22 1024      |     |
 | /18 | /21 2048 | /24 256       |     |
 | /20 | /23 512  | /26 64        |     |
 
-A secondary range has nothing but nodes and pods in it: zone i has its quarter i, whole.
+A secondary range holds only nodes and pods: zone i has all of its quarter i.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ZoneSubnets:
 
 
 def zone_subnets(vpc: str, index: int) -> ZoneSubnets:
-    """The subnets of the zone that stands at `index` (from 0) in the stack file; they depend on nothing else.
+    """The subnets of the zone at `index` (from 0) in the stack file. They depend only on the VPC's range and the index.
 
     Raises ValueError when `vpc` is not a /16 to /20 block without host bits, or when there is no such zone.
     """
@@ -59,7 +59,7 @@ def zone_subnets(vpc: str, index: int) -> ZoneSubnets:
 
 
 def node_subnet(vpc: str, secondary: str | None, index: int) -> IPv4Network:
-    """Where the pools' nodes of a zone and their pods are: its quarter of the secondary range, if the VPC has one.
+    """The subnet of a zone's nodes and pods: its quarter of the secondary range, or without one its private subnet.
 
     Raises ValueError as `zone_subnets` does.
     """

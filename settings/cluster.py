@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from contracts import eks, instance_types
-from settings.addresses import is_private, open_to
+from settings.admitted_ranges import is_private, open_to
 from settings.kubernetes_versions import KUBERNETES_VERSIONS, policy_findings, version_findings
-from settings.section import Facts, Findings, Section, nearest, rule
-from settings.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
+from settings.language.section import Facts, Findings, Section, nearest, rule
+from settings.language.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
 
 LONGEST_ROLE_SUFFIX = "-karpenter-controller"
 """What the longest name of an IAM role adds to the cluster's."""
@@ -23,29 +23,31 @@ _PULUMI_SUFFIX = 8  # a hyphen and seven random characters
 NAME_LIMIT = _ROLE_NAME_LIMIT - _PULUMI_SUFFIX - len(LONGEST_ROLE_SUFFIX)
 """The longest name of a cluster: its IAM roles' names, with Pulumi's suffix, must fit."""
 
-# What the system nodes carry (Karpenter alone asks for 1 vCPU and 1 GiB) does not fit into less.
+# The pods of the system nodes need at least this much: Karpenter alone asks for 1 vCPU and 1 GiB.
 _SYSTEM_VCPU, _SYSTEM_MEMORY_MIB = 2, 4096
 
 _PRINCIPAL = re.compile(r"arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/([!-~]+/)?[A-Za-z0-9_+=,.@-]{1,64}")
 _ASSUMED_ROLE = re.compile(r"arn:aws[a-z-]*:sts::\d{12}:assumed-role/([^/]+)/.+")
 # Roles that IAM Identity Center makes. Access entries take a role's ARN with its path, unlike the ConfigMap aws-auth,
-# and EKS refuses one without as "invalid principal" ("Create access entries", EKS user guide; "Referencing permission
-# sets in resource policies", IAM Identity Center user guide).
+# and EKS refuses an ARN without it as "invalid principal" ("Create access entries", EKS user guide; "Referencing
+# permission sets in resource policies", IAM Identity Center user guide).
 _SSO_ROLE = "AWSReservedSSO_"
 _SSO_PATH = "/aws-reserved/sso.amazonaws.com/"
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 
-# All of one size, so that the pods fit whichever EC2 has most of: spot is steady with several types to choose from.
+# All of one size, so that the pods fit on each. Spot is interrupted less often when EC2 can choose among several types.
 _THRIFTY_TYPES = ("t4g.large", "m6g.large", "m7g.large")
 
 _PUBLIC_CIDRS_LIMIT = 40
-# Of a security group's 60 rules (Amazon VPC quotas), which EKS, the load balancer and controllers need as well.
+# A security group has 60 rules (Amazon VPC quotas); EKS, the load balancer and controllers need some of them too.
 _PRIVATE_CIDRS_LIMIT = 30
 
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", text):
-        raise ValueError("must be lower-case letters, digits and hyphens, a letter first and no hyphen last")
+        raise ValueError(
+            "must be lower-case letters, digits and hyphens, and must begin with a letter and not end with a hyphen"
+        )
     if len(text) > NAME_LIMIT:
         role = f"{text}{LONGEST_ROLE_SUFFIX}"
         raise ValueError(
@@ -73,8 +75,8 @@ def _finding_role(name: str) -> str:
 def _principal(arn: str) -> str:
     session = _ASSUMED_ROLE.fullmatch(arn)
     if session:
-        # A session's ARN has no path, so the role's can't be told from it.
-        raise ValueError(f"is a session: name the role itself by the ARN that {_finding_role(session[1])} prints")
+        # A session's ARN has no path, so the role's can't be derived from it.
+        raise ValueError(f"is a session: write the role's own ARN, which {_finding_role(session[1])} prints")
     name = arn.rpartition("/")[2]
     if ":role/" in arn and name.startswith(_SSO_ROLE) and f":role{_SSO_PATH}" not in arn:
         raise ValueError(
@@ -128,18 +130,19 @@ def _public_cidr(text: str) -> str:
 
 
 class Endpoint(Section):
-    """Where the Kubernetes API answers. Inside the VPC it always does."""
+    """From where the Kubernetes API can be reached. Inside the VPC it always can."""
 
     public_cidrs: Annotated[tuple[Annotated[str, Check(_public_cidr)], ...], DISTINCT] = Field(
-        default=(), description="IPv4 ranges that reach the API from outside the VPC; none: no public endpoint."
+        default=(),
+        description="IPv4 ranges that reach the API from outside the VPC; without any there is no public endpoint.",
     )
     private_cidrs: Annotated[tuple[Annotated[str, Check(_private_cidr)], ...], DISTINCT] = Field(
         default=(),
         description="IPv4 ranges of the VPC, and of networks that are connected to it, that reach the API inside the "
-        "VPC; none: nodes only.",
+        "VPC; without any only nodes do.",
     )
     allow_any_address: StrictBool = Field(
-        default=False, description="Says that an endpoint open to the whole internet is meant."
+        default=False, description="Confirms that the endpoint is to be open to the whole internet."
     )
 
     @property
@@ -154,7 +157,7 @@ class Endpoint(Section):
             yield (
                 ("publicCidrs",),
                 f"opens the Kubernetes API to {extent}: list the ranges that need it, "
-                "or set allowAnyAddress: true if it is meant",
+                "or set allowAnyAddress: true if you want that",
             )
 
     @rule
@@ -170,7 +173,7 @@ class Endpoint(Section):
 
 
 class SystemNodes(Section):
-    """The managed node group for what must run before Karpenter brings nodes, Karpenter included."""
+    """The managed node group for what must run before Karpenter can start nodes, Karpenter included."""
 
     instance_types: Annotated[tuple[str, ...], DISTINCT, at_least_one("instance type")] = Field(
         default=("m7i.large",),
@@ -180,11 +183,13 @@ class SystemNodes(Section):
     )
     capacity_type: Literal["on-demand", "spot"] = Field(
         default="on-demand",
-        description="spot, for labs: at a price that moves, and EC2 takes a node back with two minutes' notice; the "
+        description="spot is for labs: it costs less, and EC2 may take a node back with two minutes' notice. It is the "
         "default with lifecycle.thrift.",
         json_schema_extra=without_default,
     )
-    count: Annotated[StrictInt, whole(2, 20, "nodes")] = Field(default=2, description="Nodes, spread over the zones.")
+    count: Annotated[StrictInt, whole(2, 20, "nodes")] = Field(
+        default=2, description="Number of nodes, spread over the zones. Keycloak and the hub run only on them."
+    )
     volume_size: Annotated[StrictInt, whole(20, 16384, "GiB")] = Field(
         default=50,
         description="Root volume in GiB, gp3, encrypted; 50 by default, 30 with lifecycle.thrift.",
@@ -198,14 +203,14 @@ class SystemNodes(Section):
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """A lab that is to cost little has small machines, as EC2 can spare them."""
+        """Defaults for a lab with `thrift`: small machines, on spot."""
         thrifty = {"instanceTypes": list(_THRIFTY_TYPES), "capacityType": "spot", "volumeSize": 30}
         return {**thrifty, **given} if facts.thrift else given
 
     @rule
-    def _spot_for_labs_alone(self, facts: Facts) -> Findings:
+    def _spot_only_for_labs(self, facts: Facts) -> Findings:
         if facts.production and self.capacity_type == "spot":
-            yield ("capacityType",), "is for labs: Karpenter and sign-in run on these nodes, take on-demand"
+            yield ("capacityType",), "must be on-demand in production: Karpenter and sign-in run on these nodes"
 
     @rule
     def _instance_types_of_the_catalogue(self, facts: Facts) -> Findings:
@@ -214,9 +219,12 @@ class SystemNodes(Section):
             if found is None:
                 near = nearest(name, instance_types())
                 hint = f': did you mean "{near}"?' if near else ""
-                yield ("instanceTypes", index), f"is no instance type of the catalogue{hint}"
+                yield ("instanceTypes", index), f"is not an instance type of the catalogue{hint}"
             elif found.has_gpu:
-                yield ("instanceTypes", index), "has GPUs, which system nodes do not need: take m7i.large or the like"
+                yield (
+                    ("instanceTypes", index),
+                    "has GPUs, which system nodes do not need: use m7i.large or a similar type",
+                )
             elif found.vcpu < _SYSTEM_VCPU or found.memory_mib < _SYSTEM_MEMORY_MIB:
                 yield (
                     ("instanceTypes", index),
@@ -254,23 +262,23 @@ class Cluster(Section):
         description="ARNs of the IAM roles and users that administer the cluster; at least one."
     )
     viewers: Annotated[tuple[Principal, ...], DISTINCT] = Field(
-        default=(), description="ARNs of the IAM roles and users that may look at everything but secrets."
+        default=(), description="ARNs of the IAM roles and users that may read everything except secrets."
     )
     previewers: Annotated[tuple[Principal, ...], DISTINCT] = Field(
         default=(),
-        description="ARNs of the IAM roles that compare the cluster with its state, such as that of previews: they may "
-        "look at everything, with the secrets, and change nothing.",
+        description="ARNs of the IAM roles that compare the cluster with its state, such as the one for previews. They "
+        "may read everything, secrets included, and change nothing.",
     )
-    endpoint: Endpoint = Field(default=Endpoint(), description="Where the Kubernetes API answers.")
+    endpoint: Endpoint = Field(default=Endpoint(), description="From where the Kubernetes API can be reached.")
     log_retention_days: RetentionDays = Field(
-        default=30, description="Days that the control plane's logs, audit among them, are kept."
+        default=30, description="Days that the control plane's logs, audit included, are kept."
     )
     system_nodes: SystemNodes = Field(default=SystemNodes(), description="The nodes that are always there.")
     oidc: StrictBool = Field(
         default=False,
-        description="Whether people reach the Kubernetes API with their sign-in, each with the rights of their roles "
-        "in their teams' namespaces. It takes identity and access internet-facing: EKS reads the issuer's keys over "
-        "the internet, which reaches these and nothing else, whatever ranges gpulab:ingress.cidrs has.",
+        description="Whether people can use the Kubernetes API with their sign-in, each with the rights of their roles "
+        "in their teams' namespaces. It needs identity and ingress.access: internet-facing, because EKS reads the "
+        "issuer's keys over the internet. Only these keys are then open to anybody, whatever gpulab:ingress.cidrs has.",
     )
 
     @classmethod
@@ -321,4 +329,4 @@ class Cluster(Section):
             arns: tuple[str, ...] = getattr(self, key)
             for index, arn in enumerate(arns):
                 if arn.split(":")[1] != expected:
-                    yield (key, index), f"is of another partition than {facts.region}, which is in {expected}"
+                    yield (key, index), f"is in another partition than {facts.region}, which is in {expected}"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import StrictInt
 
-from settings.values import whole
+from settings.language.values import whole
 
 BASE_IOPS, BASE_THROUGHPUT = 3000, 125
 MOST_IOPS, MOST_THROUGHPUT, MOST_GIB = 16000, 1000, 16384

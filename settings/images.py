@@ -10,16 +10,19 @@ from typing import Annotated
 
 from pydantic import Field, StrictBool
 
-from settings.section import Facts, Findings, Section, rule
-from settings.values import matching
+from settings.language.section import Facts, Findings, Section, rule
+from settings.language.values import matching
 
 UPSTREAMS: Mapping[str, str] = {"quay.io": "quay", "registry.k8s.io": "k8s"}
-"""The registries that the cache stands for, with the end of its prefix for each.
+"""The registries that are cached, each with the last part of its prefix in the cache.
 
-ECR serves them without credentials, as it does public.ecr.aws, of which the hub and its notebooks have no image. It
-does not know nvcr.io ("Sync an upstream registry with an Amazon ECR private registry", ECR user guide); for docker.io
-and ghcr.io it asks for an account there.
+ECR caches them without credentials. It could cache public.ecr.aws too, but neither the hub nor notebooks have images
+there. It cannot cache nvcr.io ("Sync an upstream registry with an Amazon ECR private registry", ECR user guide). For
+docker.io and ghcr.io it needs an account there.
 """
+# The parts of a tag that say which build it is: a version, a date, a build number or a commit. `b200` is a GPU and not
+# a build: where two images share a folder, the packages of one hide those of the other.
+_BUILD = re.compile(r"(v|r|rc|rev|build)?\d|b\d{4,}$|[0-9a-f]{7,40}$")
 # A rule's prefix has 30 characters at most (CreatePullThroughCacheRule, ECR API reference).
 _LONGEST_NAMESPACE = 30 - 1 - max(map(len, UPSTREAMS.values()))
 _HASH_CHARACTERS = 6
@@ -30,8 +33,8 @@ class Images(Section):
 
     cache: StrictBool = Field(
         default=False,
-        description=f"Whether images of {' and '.join(UPSTREAMS)} come through a cache in ECR, so that their layers "
-        "take no NAT gateway. See docs/costs.md.",
+        description=f"Whether images of {' and '.join(UPSTREAMS)} come through a cache in ECR, so that pulling them "
+        "does not pass a NAT gateway. See docs/costs.md.",
     )
     account: Annotated[str, matching(r"[0-9]{12}", "the number of an AWS account")] | None = Field(
         default=None, description="The stack's account, in quotes; by default that of cluster.administrators."
@@ -45,7 +48,7 @@ class Images(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageCache:
-    """The cache of a cluster, in one account and region. `namespace` is what its repositories' names begin with."""
+    """A cluster's cache, in one account and region. The names of its repositories begin with `namespace`."""
 
     account: str
     region: str
@@ -53,17 +56,17 @@ class ImageCache:
 
     @property
     def mirror(self) -> Mapping[str, str]:
-        """What stands in the place of each registry."""
+        """The cache's address for each registry."""
         domain = "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
         registry = f"{self.account}.dkr.ecr.{self.region}.{domain}"
         return {upstream: f"{registry}/{self.prefix(upstream)}" for upstream in UPSTREAMS}
 
     def prefix(self, upstream: str) -> str:
-        """What the names of the repositories of an upstream registry begin with."""
+        """The first part of the names of an upstream registry's repositories."""
         return f"{self.namespace}/{UPSTREAMS[upstream]}"
 
     def repositories(self, images: Iterable[str]) -> list[str]:
-        """The repositories that hold these images, each once; none for those of other registries."""
+        """The repositories that hold these images, each once; images of other registries have none."""
         found = []
         for image in images:
             upstream, _, path = without_version(image).partition("/")
@@ -73,7 +76,7 @@ class ImageCache:
 
 
 def cache_namespace(cluster_name: str) -> str:
-    """What the names of a cluster's repositories begin with: its own name, cut where ECR would not take all of it."""
+    """The first part of the names of a cluster's repositories: its own name, shortened where ECR would refuse it."""
     name = re.sub(r"-+", "-", cluster_name)
     if name == cluster_name and len(name) <= _LONGEST_NAMESPACE:
         return name
@@ -86,3 +89,15 @@ def without_version(image: str) -> str:
     name = image.partition("@")[0]
     head, colon, tag = name.rpartition(":")
     return head if colon and "/" not in tag else name
+
+
+def image_line(image: str) -> str:
+    """What the builds of an image have in common, as a path: its name, and its tag without version and date.
+
+    `quay.io/jupyter/pytorch-notebook:cuda12-2026-08-03` is in the line quay.io/jupyter/pytorch-notebook-cuda12.
+    """
+    name = without_version(image)
+    tag = image.partition("@")[0].removeprefix(name).removeprefix(":")
+    kind = (part for part in re.split("[-_.+]", tag) if part and not _BUILD.match(part))
+    # A path of searches has colons between its entries, and a registry has one before its port.
+    return "-".join((name, *kind)).replace(":", "-")

@@ -1,4 +1,4 @@
-"""`gpulab:ingress`: from where users reach the platform's services, and under which names."""
+"""`gpulab:ingress`: from where people reach the platform's services, and under which names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from settings.addresses import is_private, open_to
-from settings.section import Facts, Findings, Section, rule
-from settings.values import DISTINCT, Check, matching, whole
+from settings.admitted_ranges import is_private, open_to
+from settings.language.section import Facts, Findings, Section, rule
+from settings.language.values import DISTINCT, Check, matching, whole
+
+PLATFORM = "platform"
+"""The label of the platform's own name in its domain. People's notebooks have names below it."""
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})+")
@@ -19,7 +22,7 @@ _LONGEST_ZONE = 253
 _ZONE_ID = "the id of a hosted zone, such as Z0123456789ABCDEFGHIJ"
 
 # Amazon VPC quotas: a security group has 60 inbound rules. Each range takes two, for HTTPS and for the redirect to it;
-# one is for what anybody may read of sign-in.
+# one more is for the part of sign-in that anybody may read.
 _CIDRS_LIMIT = 29
 
 _WEB_ACL = re.compile(
@@ -29,7 +32,7 @@ _WEB_ACL = re.compile(
 
 def _dns_name(text: str, longest: int) -> str:
     if "/" in text or ":" in text:
-        raise ValueError("must be a name alone, without https:// and path: such as lab.example.com")
+        raise ValueError("must be only a name, without https:// and path, such as lab.example.com")
     if text.startswith("*."):
         raise ValueError(f"must be without the wildcard: write {text[2:]}, the certificate covers both")
     if text.endswith("."):
@@ -76,6 +79,10 @@ def _web_acl(arn: str) -> str:
     return arn
 
 
+Domain = Annotated[str, Check(_domain)]
+"""A DNS name in lower case that a certificate can have."""
+
+
 class AccessLogs(Section):
     """The load balancer's access logs, in a bucket of the stack's own."""
 
@@ -95,7 +102,7 @@ class Ingress(Section):
             " for networks that are connected to the VPC. internet-facing: one that the internet reaches."
         ),
     )
-    domain: Annotated[str, Check(_domain)] | None = Field(
+    domain: Domain | None = Field(
         default=None,
         description="The platform's domain; its services are at names below it, such as platform.DOMAIN.",
     )
@@ -108,17 +115,17 @@ class Ingress(Section):
     )
     check_delegation: StrictBool = Field(
         default=True,
-        description="Whether a preview asks public DNS if the zone is delegated; false where DNS is out of reach.",
+        description="Whether a preview asks public DNS if the zone is delegated; false where it cannot.",
     )
     cidrs: Annotated[tuple[Annotated[str, Check(_cidr)], ...], DISTINCT] = Field(
         default=(), description="IPv4 ranges that reach the load balancer."
     )
     allow_any_address: StrictBool = Field(
-        default=False, description="Says that an internet-facing load balancer open to the whole internet is meant."
+        default=False, description="Confirms that the load balancer is to be open to the whole internet."
     )
     idle_timeout: Annotated[StrictInt, whole(1, 4000, "seconds")] = Field(
         default=3600,
-        description="Seconds that a connection may be silent; the websockets of notebooks are, while somebody thinks.",
+        description="Seconds without traffic after which a connection is closed. Notebooks can be silent for long.",
     )
     access_logs: AccessLogs = Field(default=AccessLogs(), description="The load balancer's access logs.")
     waf_acl_arn: Annotated[str, Check(_web_acl)] | None = Field(
@@ -132,10 +139,10 @@ class Ingress(Section):
 
     @property
     def ruled_cidrs(self) -> tuple[str, ...]:
-        """The ranges that the rules of an internet-facing load balancer have, too; none where it is open to anybody.
+        """The ranges that the listener's rules check too; none where the load balancer is open to anybody.
 
-        They stand there whether or not its security group lets others in, for what anybody may read of sign-in: so
-        nothing is ever open for the time between two changes.
+        The rules have them whether or not the security group lets others in (it does for the public part of sign-in).
+        So nothing is open between two changes.
         """
         is_restricted = self.access == "internet-facing" and open_to(self.cidrs) != "any address"
         return self.cidrs if is_restricted else ()
@@ -187,8 +194,8 @@ class Ingress(Section):
             if is_private(ipaddress.IPv4Network(cidr)):
                 yield (
                     ("cidrs", index),
-                    "is private: an internet-facing load balancer sees public addresses alone; set access: internal, "
-                    "or name the public addresses that these networks go out by",
+                    "is private: an internet-facing load balancer sees only public addresses; set access: internal, "
+                    "or list the public addresses that these networks use",
                 )
 
     @rule
@@ -198,7 +205,7 @@ class Ingress(Section):
             yield (
                 ("cidrs",),
                 f"opens the platform to {extent}: list the ranges that need it, "
-                "or set allowAnyAddress: true if it is meant",
+                "or set allowAnyAddress: true if you want that",
             )
 
     @rule
@@ -212,5 +219,5 @@ class Ingress(Section):
         if found and facts.region and found["region"] != facts.region:
             yield (
                 ("wafAclArn",),
-                f"is of another region than {facts.region}: a load balancer takes a web ACL of its own region",
+                f"is in another region than {facts.region}: a load balancer takes a web ACL of its own region",
             )

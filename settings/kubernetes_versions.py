@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 
 from contracts import eks
-from settings.section import Findings
+from settings.language.section import Findings
 
 KUBERNETES_VERSIONS = ("1.34", "1.35", "1.36")
 """The versions that a stack may have, oldest first: those that the platform is tested with."""
 
 
 def notice(version: str, upgrade_policy: str, today: datetime.date) -> str | None:
-    """What to say of the support of a stack's version; None while there is nothing to say."""
+    """What to report about the support of a stack's version; None while there is nothing to report."""
     said = eks.versions()[version].notice(today, upgrade_policy)
     newer = eks.newer(version)
     way_out = (
@@ -32,27 +32,27 @@ def version_findings(version: str, today: datetime.date | None) -> Findings:
         if today and today >= found.extended_until:
             yield (
                 ("version",),
-                f"has no support of EKS any more since {found.extended_until}, and EKS upgrades such a cluster by "
+                f"has had no EKS support since {found.extended_until}, and EKS upgrades such a cluster by "
                 "itself: write the version that `aws eks describe-cluster` shows",
             )
     elif found and found.name < KUBERNETES_VERSIONS[0]:
         costs = f"{found.price(found.standard_until):.2f} USD an hour instead of {found.price(found.released):.2f}"
         yield (
             ("version",),
-            f"has EKS's standard support until {found.standard_until}, from when on a control plane costs {costs}: "
+            f"has EKS's standard support until {found.standard_until}; from then on a control plane costs {costs}: "
             f"must be {any_of}. A cluster goes there one minor version at a time (docs/upgrades.md)",
         )
     elif found and not eks.karpenter_runs_on(version):
         yield (
             ("version",),
-            f"is not in the compatibility matrix of the pinned Karpenter, which would bring no nodes: must be {any_of}",
+            f"is not in the compatibility matrix of the pinned Karpenter, which would start no nodes: must be {any_of}",
         )
     else:
         yield ("version",), f"must be a supported version of Kubernetes: {', '.join(KUBERNETES_VERSIONS)}"
 
 
 def policy_findings(version: str, upgrade_policy: str, today: datetime.date | None) -> Findings:
-    """Why the cluster's policy is none that EKS takes for the version."""
+    """Why EKS would refuse the cluster's upgrade policy for the version."""
     if version not in KUBERNETES_VERSIONS or today is None or upgrade_policy == eks.EXTENDED:
         return
     found = eks.versions()[version]

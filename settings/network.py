@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool
 
-from settings.addresses import VPC_RANGES
+from settings.admitted_ranges import VPC_RANGES
 from settings.cidr import LARGEST_VPC_PREFIX, SMALLEST_VPC_PREFIX, zone_subnets
-from settings.section import Facts, Findings, Section, rule
-from settings.values import DISTINCT, Check, RetentionDays, matching, without_default
+from settings.language.section import Facts, Findings, Section, rule
+from settings.language.values import DISTINCT, Check, RetentionDays, matching, without_default
 
 ENDPOINTS_WITHOUT_NAT = (
     "eks",
@@ -28,9 +28,9 @@ ENDPOINTS_WITHOUT_NAT = (
     "elasticloadbalancing",
     "elasticfilesystem",
 )
-"""What nodes and controllers call, and so needs an interface endpoint where there is no NAT.
+"""The services that nodes and controllers call, so each needs an interface endpoint where there is no NAT.
 
-S3 is not among them: it always has a gateway endpoint.
+S3 is not listed: it always has a gateway endpoint.
 """
 
 _SHARED = VPC_RANGES[-1]
@@ -47,7 +47,7 @@ def _cidr(text: str) -> str:
         raise ValueError(f"lacks the size of the range, /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}: write {whole}")
     if not LARGEST_VPC_PREFIX <= network.prefixlen <= SMALLEST_VPC_PREFIX:
         size = "large" if network.prefixlen < LARGEST_VPC_PREFIX else "small"
-        raise ValueError(f"is too {size} a range: it must be /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}")
+        raise ValueError(f"is too {size}: it must be /{LARGEST_VPC_PREFIX} to /{SMALLEST_VPC_PREFIX}")
     if interface.ip != network.network_address:
         raise ValueError(f"has host bits set: write {network}")
     if not any(network.subnet_of(private) for private in VPC_RANGES):
@@ -58,13 +58,15 @@ def _cidr(text: str) -> str:
 def _secondary_cidr(text: str) -> str:
     network = _cidr(text)
     if not ipaddress.IPv4Network(network).subnet_of(_SHARED):
-        raise ValueError(f"must lie in {_SHARED}, such as 100.64.0.0/16: AWS adds that to a VPC of any private range")
+        raise ValueError(
+            f"must be within {_SHARED}, such as 100.64.0.0/16: AWS adds that to a VPC of any private range"
+        )
     return network
 
 
 def _service(service: str) -> str:
     if service.startswith("com.amazonaws."):
-        raise ValueError(f"must be the service alone: write {'.'.join(service.split('.')[3:]) or 'ecr.api'}")
+        raise ValueError(f"must be only the service's name: write {'.'.join(service.split('.')[3:]) or 'ecr.api'}")
     if service == "s3":
         raise ValueError("is not needed: every network has a gateway endpoint for S3, which costs nothing")
     return service
@@ -83,7 +85,7 @@ class FlowLogs(Section):
 
     @property
     def kept_days(self) -> int | None:
-        """Days that there are flow logs of; None: none are made."""
+        """Days that flow logs are kept; None: there are none."""
         return self.retention_days if self.enabled else None
 
 
@@ -95,13 +97,13 @@ class Network(Section):
     )
     secondary_cidr: Annotated[str, Check(_secondary_cidr)] | None = Field(
         default=None,
-        description="Second IPv4 range of the VPC, /16 to /20 within 100.64.0.0/10, such as 100.64.0.0/16: the pools' "
-        "nodes and their pods get their addresses there (none). Nothing outside the VPC routes to it.",
+        description="Second IPv4 range of the VPC, /16 to /20 within 100.64.0.0/10, such as 100.64.0.0/16, for the "
+        "addresses of the pools' nodes and pods. Nothing outside the VPC routes to it. None by default.",
     )
     prefix_delegation: StrictBool = Field(
         default=False,
-        description="Whether the VPC CNI takes addresses in blocks of 16: fewer for large machines with few pods, more "
-        "for small ones, and fewer calls of EC2.",
+        description="Whether the VPC CNI takes addresses in blocks of 16. Large machines with few pods then take "
+        "fewer, small ones more; EC2 gets fewer API calls.",
     )
     zones: Annotated[tuple[str, ...], DISTINCT] = Field(
         description="Two to four availability zones of aws:region, in the order in which their subnets are laid out.",
@@ -109,40 +111,41 @@ class Network(Section):
     )
     nat: Literal["single", "per-az", "instance", "none"] = Field(
         default="single",
-        description="NAT gateways: single, one for all zones, the default; per-az, one in each; none, AWS through "
-        "endpoints alone. instance, for labs: a small machine in a gateway's place, the default with lifecycle.thrift.",
+        description="How private subnets reach the internet. single: one NAT gateway for all zones, the default. "
+        "per-az: one in each zone. none: no way out, AWS only through endpoints. instance, for labs: a small machine "
+        "instead of a gateway, the default with lifecycle.thrift.",
         json_schema_extra=without_default,
     )
     interface_endpoints: Annotated[tuple[Service, ...], DISTINCT] = Field(
         default=(),
-        description="Services with an interface endpoint of their own. With nat none the needed ones come unasked.",
+        description="Services with an interface endpoint of their own. With nat none the needed ones are added.",
     )
     flow_logs: FlowLogs = Field(default=FlowLogs(), description="The VPC's flow logs.")
     only: StrictBool = Field(
         default=False,
-        description="Whether the network is all that is made: the first of two steps to a cluster without a public "
+        description="Whether only the network is made: the first of two steps to a cluster without a public "
         "endpoint, see docs/private-clusters.md.",
     )
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Every service that gets an interface endpoint: those asked for, and without NAT those that are needed."""
+        """Every service that gets an interface endpoint: those in the file, and without NAT those that are needed."""
         needed = ENDPOINTS_WITHOUT_NAT if self.nat == "none" else ()
         return tuple(dict.fromkeys([*needed, *self.interface_endpoints]))
 
     @property
     def endpoint_cidrs(self) -> tuple[str, ...]:
-        """The private subnets, where there are interface endpoints in them."""
+        """The private subnets, if they have interface endpoints."""
         private = [str(zone_subnets(self.cidr, index).private) for index, _ in enumerate(self.zones)]
         return tuple(private) if self.endpoints else ()
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """A lab that is to cost little has no NAT gateway."""
+        """A lab with `thrift` has a NAT instance by default."""
         return {"nat": "instance", **given} if facts.thrift else given
 
-    def told(self, facts: Facts) -> Facts:
-        """Node pools are in the network's zones."""
+    def add_facts(self, facts: Facts) -> Facts:
+        """Adds the network's zones, which node pools are in."""
         return dataclasses.replace(facts, zones=tuple(dict.fromkeys(self.zones)))
 
     @rule
@@ -160,9 +163,12 @@ class Network(Section):
     @rule
     def _nat_that_fits_the_lifecycle(self, facts: Facts) -> Findings:
         if facts.production and self.nat == "instance":
-            yield ("nat",), "is for labs: while the one instance is replaced nothing gets out, take single or per-az"
+            yield (
+                ("nat",),
+                "is for labs: while that one instance is replaced, nothing reaches the internet. Take single or per-az",
+            )
         if facts.thrift and self.nat in ("single", "per-az"):
-            yield ("nat",), "is a NAT gateway, which lifecycle.thrift spares: leave nat out, or set thrift: false"
+            yield ("nat",), "is a NAT gateway, which lifecycle.thrift avoids: leave nat out, or set thrift: false"
 
     @rule
     def _zones_of_the_region(self, facts: Facts) -> Findings:

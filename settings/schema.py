@@ -1,6 +1,6 @@
 """`python -m settings.schema [--check]`: write the JSON Schema of the stack file for editors, or say if it is stale.
 
-Exit status 0, or 1 when `--check` finds that the file is not what the settings say.
+Exit status 0, or 1 when `--check` finds that the file differs from the settings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from settings.stack import PROJECT, REGION_PATTERN, StackSettings
+from settings.eks_stack import REGION_PATTERN, EksStack
+from settings.existing_stack import ExistingStack
+from settings.stack import PROJECT, StackSettings
 from settings.stack_file import TOP_LEVEL
 
 SCHEMA_FILE = Path(__file__).parent.parent / "schema" / "stack.schema.json"
@@ -21,8 +23,9 @@ _COMMAND = "python -m settings.schema"
 
 def stack_file_schema() -> dict[str, Any]:
     """The JSON Schema of a whole stack file. Keys of other namespaces are allowed, whatever they are."""
-    sections = _without_titles(StackSettings.model_json_schema(by_alias=True))
-    keys = {f"{PROJECT}:{name}": schema for name, schema in sections["properties"].items()}
+    definitions: dict[str, Any] = {}
+    kind = {"properties": {"kind": {"const": ExistingStack.kind}}, "required": ["kind"]}
+    ground = f"{PROJECT}:ground"
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "gpulab stack file",
@@ -33,22 +36,37 @@ def stack_file_schema() -> dict[str, Any]:
             "config": {
                 "type": "object",
                 "description": "The stack's configuration.",
-                "required": ["aws:region", *(f"{PROJECT}:{name}" for name in sections["required"])],
-                "properties": {
-                    "aws:region": {"type": "string", "pattern": f"^{REGION_PATTERN}$", "description": "AWS region."},
-                    **keys,
-                },
-                "patternProperties": {f"^{PROJECT}:(?!({'|'.join(sections['properties'])})$)": False},
+                "if": {"properties": {ground: kind}, "required": [ground]},
+                "then": _configuration(ExistingStack, definitions),
+                "else": _configuration(EksStack, definitions),
             },
             **{key: {"description": "Pulumi's own."} for key in TOP_LEVEL if key != "config"},
         },
         "additionalProperties": False,
-        "$defs": sections["$defs"],
+        "$defs": definitions,
+    }
+
+
+def _configuration(stack: type[StackSettings], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of `config` on one ground; adds the definitions that it refers to."""
+    sections = _without_titles(stack.model_json_schema(by_alias=True))
+    definitions.update(sections["$defs"])
+    region = {"type": "string", "pattern": f"^{REGION_PATTERN}$", "description": "AWS region."}
+    return {
+        "required": [
+            *(["aws:region"] if stack.in_a_region else []),
+            *(f"{PROJECT}:{name}" for name in sections["required"]),
+        ],
+        "properties": {
+            **({"aws:region": region} if stack.in_a_region else {}),
+            **{f"{PROJECT}:{name}": schema for name, schema in sections["properties"].items()},
+        },
+        "patternProperties": {f"^{PROJECT}:(?!({'|'.join(sections['properties'])})$)": False},
     }
 
 
 def _without_titles(schema: Any) -> Any:
-    """The schema without the titles that pydantic makes from names: editors show them in place of the description."""
+    """The schema without pydantic's titles, which editors would show instead of the descriptions."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):

@@ -12,21 +12,21 @@ from typing import Any, TypeVar
 
 import yaml
 
-from settings.configuration import AsWritten, Plain
-from settings.loading import load, load_what_goes
-from settings.section import Mistake, nearest, text_of
-from settings.stack import PROJECT, Settings, StackSettings
+from settings.language.configuration import AsWritten, Plain
+from settings.language.section import Mistake, nearest, text_of
+from settings.loading import SECTIONS, is_required, load, load_leniently
+from settings.stack import PROJECT, Settings
 
 _SAVE_AS = "save it as UTF-8"
-# PyYAML makes of these what no JSON has.
+# YAML types that JSON does not have.
 _NO_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("binary", "set", "timestamp", "omap", "pairs"))
 # Pulumi's documentation, "Stack settings file reference", of 2026-11-30.
 TOP_LEVEL = ("config", "environment", "secretsprovider", "encryptionsalt", "encryptedkey")
-"""What Pulumi reads of a stack file."""
+"""The keys of a stack file that Pulumi reads."""
 
 
 class StackFileError(ValueError):
-    """A stack file that cannot be read at all: missing, no YAML, a key twice. The message has the file and the line."""
+    """A stack file that cannot be read at all: missing, not YAML, a key twice. The message has the file and line."""
 
 
 def check_stack_file(path: str | Path, stack: str, today: datetime.date) -> Settings:
@@ -37,11 +37,11 @@ def check_stack_file(path: str | Path, stack: str, today: datetime.date) -> Sett
     return load(texts, stack=stack, today=today, written=_as_written(path, content, config))
 
 
-def read_what_goes(path: str | Path, stack: str) -> Settings:
-    """The settings in a stack file for what ends the stack: see `load_what_goes`. Raises as `check_stack_file` does."""
+def read_leniently(path: str | Path, stack: str) -> Settings:
+    """The settings in a stack file for what ends the stack: see `load_leniently`. Raises as `check_stack_file` does."""
     content = _content(Path(path))
     config = _config(path, content)
-    return load_what_goes(_as_texts(path, config), stack=stack, written=_as_written(path, content, config))
+    return load_leniently(_as_texts(path, config), stack=stack, written=_as_written(path, content, config))
 
 
 def as_written(path: str | Path, config: Mapping[str, str]) -> AsWritten:
@@ -55,7 +55,7 @@ def as_written(path: str | Path, config: Mapping[str, str]) -> AsWritten:
         texts = _as_texts(path, values)
         if not texts.keys() <= config.keys():
             return AsWritten()
-        # Others than in the file are decrypted.
+        # A value that differs from the file's was encrypted there.
         same = {key: value for key, value in values.items() if _json(texts[key]) == _json(config[key])}
         return _as_written(path, content, same)
     except StackFileError:
@@ -72,9 +72,9 @@ def _json(text: str) -> Any:
 def _as_written(path: str | Path, content: dict[str, Any], config: dict[str, Any]) -> AsWritten:
     misplaced, mistakes = _outside_config(content)
     mistakes += [
-        Mistake(f"{PROJECT}:{name}", "is empty, which is as if it was not there: fill it in, or remove the key")
-        for name, info in StackSettings.by_key().items()
-        if not info.is_required() and config.get(f"{PROJECT}:{name}", "") is None
+        Mistake(f"{PROJECT}:{name}", "is empty, which is the same as leaving it out: fill it in, or remove the key")
+        for name in SECTIONS
+        if not is_required(name) and config.get(f"{PROJECT}:{name}", "") is None
     ]
     texts = _as_texts(path, misplaced)
     return AsWritten(plain=_plain({**misplaced, **config}), mistakes=tuple(mistakes), misplaced=texts)
@@ -89,7 +89,7 @@ def read_stack_file(path: str | Path) -> dict[str, str]:
 
 
 def _config(path: str | Path, content: Any) -> dict[str, Any]:
-    """The values under `config` by full key."""
+    """The values under `config`, by full key."""
     config = content.get("config") or {} if isinstance(content, dict) else None
     if not isinstance(config, dict):
         raise StackFileError(f"{path}: must be a mapping with the key config, itself a mapping")
@@ -97,25 +97,25 @@ def _config(path: str | Path, content: Any) -> dict[str, Any]:
 
 
 def _outside_config(content: dict[str, Any]) -> tuple[dict[str, Any], list[Mistake]]:
-    """What stands beside `config` and belongs into it, by full key; and a mistake for each key that nobody reads."""
+    """What is beside `config` and belongs in it, by full key; and a mistake for each key that Pulumi does not read."""
     misplaced: dict[str, Any] = {}
     mistakes = []
     for key in sorted(content.keys() - {*TOP_LEVEL}):
         near = nearest(key, TOP_LEVEL)
-        if ":" in key or key in StackSettings.known_keys():
+        if ":" in key or key in SECTIONS:
             misplaced[_full_key(key)] = content[key]
-            what = "stands beside config, where nobody reads it: indent it, so that it is within config"
+            what = "is beside config, where it has no effect: indent it, so that it is within config"
         elif key in (PROJECT, "aws") and isinstance(content[key], dict):
             nested = {f"{key}:{inner}": value for inner, value in content[key].items()}
             misplaced |= nested
             example = next(iter(nested), f"{PROJECT}:network")
-            what = f'is read by nobody: write each key within config with its namespace, such as "{example}"'
+            what = f'is not used: write each key within config with its namespace, such as "{example}"'
         elif near:
-            what = f'is read by nobody: did you mean "{near}"?'
+            what = f'is not used: did you mean "{near}"?'
             if near == "config" and isinstance(content[key], dict):
                 misplaced |= {_full_key(inner): value for inner, value in content[key].items()}
         else:
-            what = f"is read by nobody: remove it. Beside config Pulumi reads {', '.join(TOP_LEVEL[1:])}"
+            what = f"is not used: remove it. Beside config Pulumi reads {', '.join(TOP_LEVEL[1:])}"
         mistakes.append(Mistake(key, what))
     return misplaced, mistakes
 
@@ -142,8 +142,8 @@ def _plain(config: dict[str, Any]) -> dict[str, Plain]:
 def _as_texts(path: str | Path, config: dict[str, Any]) -> dict[str, str]:
     try:
         return {key: _as_text(value) for key, value in config.items()}
-    except (ValueError, RecursionError):  # an anchor within what it stands for
-        raise StackFileError(f"{path}: has a value without an end") from None
+    except (ValueError, RecursionError):  # an anchor that contains itself
+        raise StackFileError(f"{path}: has a value that contains itself") from None
 
 
 def _content(path: Path) -> Any:
@@ -163,7 +163,8 @@ def _content(path: Path) -> Any:
         mark = error.problem_mark or error.context_mark
         tab = _line_with_tab(text, mark.line + 1) if mark else None
         if tab:
-            raise StackFileError(f"{path}: line {tab}: is indented by a tab, and YAML by spaces: replace it") from None
+            what = "is indented with a tab, and YAML takes only spaces: replace it"
+            raise StackFileError(f"{path}: line {tab}: {what}") from None
         line = f" line {mark.line + 1}:" if mark else ""
         raise StackFileError(f"{path}:{line} {error.problem or error.context}") from None
     except yaml.YAMLError as error:
@@ -179,20 +180,20 @@ def _line_with_tab(text: str, last: int) -> int | None:
 
 
 def _full_key(key: str) -> str:
-    """A key with its namespace, and without the `config:` that engines of old put between."""
+    """A key with its namespace, and without the `config:` that old engines put between."""
     namespace, _, name = key.rpartition(":")
     return f"{namespace.removesuffix(':config') or PROJECT}:{name}"
 
 
 def _as_text(value: Any) -> str:
-    """A value as the engine keeps it: text as it is, null as nothing, the rest as JSON."""
+    """A value as the engine keeps it: text unchanged, null as nothing, the rest as JSON."""
     if isinstance(value, str):
         return value
     return "" if value is None else json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _check_keys(document: yaml.Node | None) -> None:
-    """Refuse a key that stands in a mapping twice, and one that is no text; the engine does too."""
+    """Refuse a key that a mapping has twice, and a key that is not text; the engine refuses them too."""
     waiting, met = [document] if document else [], set()
     while waiting:
         node = waiting.pop()
@@ -213,26 +214,26 @@ def _check_keys(document: yaml.Node | None) -> None:
                 problem = "a key must be text: write it in quotes"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
             if key.value in lines:
-                problem = f"the key {key.value} stands in line {lines[key.value]} already"
+                problem = f"the key {key.value} is already in line {lines[key.value]}"
                 raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
             lines[key.value] = key.start_mark.line + 1
             waiting.append(value)
 
 
 class _Int(int):
-    """A whole number that knows how it is written."""
+    """A whole number, with the text it is written as."""
 
     written: str
 
 
 class _Float(float):
-    """A number with a fraction that knows how it is written."""
+    """A number with a fraction, with the text it is written as."""
 
     written: str
 
 
 class _Date(str):  # noqa: SLOT000 (it has an attribute)
-    """A date as the engine reads it that knows how it is written."""
+    """A date as the engine reads it, with the text it is written as."""
 
     written: str
 
@@ -248,18 +249,18 @@ def _written(value: N, text: str) -> N:
 class _PulumiLoader(yaml.SafeLoader):
     """YAML as Go's yaml.v3, which the engine uses, reads it: `on` and `12:30` are text, `010` is 8."""
 
-    # Not the parent's, which are YAML 1.1's.
+    # The parent class has those of YAML 1.1.
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own name)
 
     def scan_to_next_token(self) -> None:
-        """Passes over tabs between values, as yaml.v3 does; where a line begins they are none of YAML."""
+        """Skips tabs between values, as yaml.v3 does. YAML does not allow them where a line begins."""
         super().scan_to_next_token()
         while self.peek() == "\t" and (self.flow_level or not self.allow_simple_key):
             self.forward()
             super().scan_to_next_token()
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float | str:
-        """A number; whole ones without a fraction, as the engine writes them. What is too large for one is text."""
+        """A number; whole ones without a fraction, as the engine writes them. A number that is too large is text."""
         written = self.construct_scalar(node)
         text = written.replace("_", "")
         octal = re.fullmatch(r"([-+]?)0+([0-7]+)", text)
@@ -276,12 +277,12 @@ class _PulumiLoader(yaml.SafeLoader):
         """A date without quotes, in the form that the engine gives it."""
         text = self.construct_scalar(node)
         match = _TIMESTAMP.fullmatch(text)
-        assert match is not None  # it was resolved by that
+        assert match is not None  # only text that matches is resolved as a date
         year, month, day, hour, minute, second = (int(number or 0) for number in match.group(1, 2, 3, 5, 6, 7))
         fraction, zone = match.group(8, 9)
         try:
             moment = datetime.datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 (the zone is a text)
-        except ValueError:  # no day of the calendar: the engine leaves it as it is
+        except ValueError:  # not a day of the calendar: the engine leaves it as it is
             return text
         fraction = (fraction or "").replace(",", ".").rstrip("0").rstrip(".")
         offset = (zone or "Z").replace(":", "")

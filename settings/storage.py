@@ -1,25 +1,16 @@
-"""`gpulab:storage`: where homes and shared files lie, how fast that is, what is backed up and what a destroy keeps."""
+"""`gpulab:storage` on EKS: the file system, how fast it is, what is backed up and what a destroy keeps."""
 
 from __future__ import annotations
 
-import posixpath
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, VolumeSize, iops_problem, throughput_problem
-from settings.schedules import aws_backup_cron
-from settings.section import Facts, Findings, Section, rule
-from settings.team_names import ROLES, TEAM_EXPECTATION, TEAM_PATTERN, TeamRole
-from settings.values import DISTINCT, Check, at_least_one, matching, whole
-
-EVERY_TEAM = "*"
-
-HOME = "/home/jovyan"
-SCRATCH = f"{HOME}/scratch"
-HOMES = "homes"
-"""The name of the volume with the homes; others can't have it."""
+from settings.files import Files, HomeUse, Volume, VolumeName
+from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, iops_problem, throughput_problem
+from settings.language.schedules import aws_backup_cron
+from settings.language.section import Facts, Findings, Section, rule
+from settings.language.values import Check, whole
 
 # Amazon EFS API reference, LifecyclePolicy: TransitionToIA.
 _INFREQUENT_ACCESS_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
@@ -28,24 +19,6 @@ _NEVER_DAYS = 0
 # AWS Backup developer guide, Lifecycle: a backup in cold storage stays there for 90 days at least.
 _COLD_STORAGE_DAYS = 90
 _LONGEST_RETENTION_DAYS = 36500
-
-_SYSTEM_FOLDERS = (
-    "bin",
-    "boot",
-    "dev",
-    "etc",
-    "lib",
-    "lib64",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "sbin",
-    "sys",
-    "tmp",
-    "usr",
-    "var",
-)
 
 
 def _infrequent_access(days: int) -> int:
@@ -60,16 +33,6 @@ def _backup_schedule(text: str) -> str:
     return text
 
 
-def _mount_path(path: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+", path):
-        raise ValueError("must be an absolute path such as /home/shared, without a slash at its end")
-    if path.split("/")[1] in _SYSTEM_FOLDERS:
-        raise ValueError(
-            f"must not hide what images have: {', '.join(f'/{name}' for name in _SYSTEM_FOLDERS)} are taken"
-        )
-    return path
-
-
 def _shared_class(name: str) -> str:
     if name == "gp3":
         raise ValueError(
@@ -81,23 +44,13 @@ def _shared_class(name: str) -> str:
     return name
 
 
-TeamOfWriters = Annotated[str, matching(rf"\*|{TEAM_PATTERN}", f'a team: {TEAM_EXPECTATION}; "*" for every')]
-VolumeName = Annotated[
-    str,
-    matching(
-        r"[a-z]([-a-z0-9]{0,18}[a-z0-9])?",
-        "a name of 20 lower-case letters, digits and hyphens at most, a letter first and no hyphen last",
-    ),
-]
-
-
 class Efs(Section):
     """The file system of homes and shared volumes."""
 
     throughput: Literal["elastic", "bursting", "provisioned"] = Field(
         default="elastic",
-        description="elastic: as much as is asked for, paid by what is moved. bursting: grows with what is stored. "
-        "provisioned: as much as provisionedThroughput says, paid by the hour.",
+        description="elastic: as much as needed, billed by the data moved. bursting: grows with what is stored. "
+        "provisioned: what provisionedThroughput says, billed by the hour.",
     )
     provisioned_throughput: Annotated[StrictInt, whole(1, 3414, "MiB/s")] | None = Field(
         default=None, description="MiB a second; for throughput provisioned."
@@ -136,24 +89,24 @@ class Gp3(Section):
 
 
 class Backup(Section):
-    """Backups: by AWS Backup of the file system and of homes per-person, by CloudNativePG of Keycloak's database."""
+    """Backups: AWS Backup's of the file system and of homes per-person, CloudNativePG's of Keycloak's database."""
 
     enabled: StrictBool = Field(
         default=True,
         description="Whether there are backups of the file system, of homes per-person, and of Keycloak's database "
-        "where it is in the cluster (cloudnative-pg); one on RDS has backupDays of its own.",
+        "where it is in the cluster (cloudnative-pg); a database on RDS has its own backupDays.",
     )
     schedule: Annotated[str, Check(_backup_schedule)] = Field(
-        default="0 3 * * *", description="When, in UTC: a cron expression of five fields, once an hour at most."
+        default="0 3 * * *", description="When, in UTC: a cron expression of five fields, at most once an hour."
     )
     retention_days: Annotated[StrictInt, whole(1, _LONGEST_RETENTION_DAYS, "days")] = Field(
         default=35,
-        description="Days that a backup is kept. A database in the cluster can be restored to any second of them.",
+        description="Days that a backup is kept. A database in the cluster can be restored to any second in that time.",
     )
     cold_storage_days: Annotated[StrictInt, whole(1, _LONGEST_RETENTION_DAYS, "days")] | None = Field(
         default=None,
-        description="Days after which a backup of the file system moves to cold storage, where it stays 90 days at "
-        "least; none: never.",
+        description="Days after which a backup of the file system moves to cold storage, where it stays at least 90 "
+        "days; none: never.",
     )
 
     @rule
@@ -164,63 +117,33 @@ class Backup(Section):
         if self.retention_days < least:
             yield (
                 ("retentionDays",),
-                f"must be {least} at least: AWS Backup keeps a backup in cold storage for {_COLD_STORAGE_DAYS} days, "
-                f"and it comes there after {self.cold_storage_days}",
+                f"must be at least {least}: a backup moves to cold storage after {self.cold_storage_days} days, and "
+                f"AWS Backup keeps it there for {_COLD_STORAGE_DAYS}",
             )
 
 
-class Volume(Section):
+class EfsVolume(Volume):
     """A directory of the file system that every notebook mounts."""
 
-    mount_path: Annotated[str, Check(_mount_path)] = Field(description="Where notebooks see it, such as /home/shared.")
-    scope: Literal["team", "platform"] = Field(
-        default="platform",
-        description="team: each team has a directory of its own, which all of its members write. platform: one "
-        "directory for all teams, which only its writers write.",
-    )
-    writers: dict[TeamOfWriters, Annotated[tuple[TeamRole, ...], DISTINCT, at_least_one("role")]] = Field(
-        default={},
-        description='Who may write: roles by team, with "*" for every team. Everybody else reads.',
-        json_schema_extra={"additionalProperties": False},
-    )
     storage_class: Annotated[str, Check(_shared_class, {"enum": ["efs"]})] = Field(
-        default="efs", description="efs: what notebooks on several nodes mount together lies on EFS."
+        default="efs", description="efs: only EFS can be mounted by notebooks on several nodes."
     )
 
-    def writes(self, team: str, role: str) -> bool:
-        """Whether a person with `role` in `team` may write."""
-        return self.scope == "team" or role in (*self.writers.get(team, ()), *self.writers.get(EVERY_TEAM, ()))
 
-    def is_written_by(self, team: str) -> bool:
-        """Whether anybody of `team` may write."""
-        return any(self.writes(team, role) for role in ROLES)
-
-    @rule
-    def _writers_of_the_platforms_alone(self, facts: Facts) -> Findings:
-        if self.scope == "team" and self.writers:
-            yield ("writers",), "is for scope platform: all members of a team write in the team's directory"
-
-
-DEFAULT_VOLUMES: dict[str, Volume] = {
-    "shared": Volume(mountPath="/home/shared", scope="team"),  # type: ignore[call-arg]
-    "datasets": Volume(mountPath="/home/datasets"),  # type: ignore[call-arg]
-    "models": Volume(mountPath="/home/models"),  # type: ignore[call-arg]
+DEFAULT_VOLUMES: dict[str, EfsVolume] = {
+    "shared": EfsVolume(mountPath="/home/shared", scope="team"),  # type: ignore[call-arg]
+    "datasets": EfsVolume(mountPath="/home/datasets"),  # type: ignore[call-arg]
+    "models": EfsVolume(mountPath="/home/models"),  # type: ignore[call-arg]
 }
 
 
-class Storage(Section):
-    """Homes, shared volumes, backups, and what of it a destroy keeps."""
+class Storage(Files):
+    """Homes, shared volumes and backups, and what a destroy keeps of them."""
 
-    homes: Literal["shared", "per-person"] = Field(
-        default="shared",
-        description="shared: homes lie on EFS and follow the notebook into any zone. per-person: each home is a gp3 "
-        "volume of homeSize, and its notebook always runs in that volume's zone.",
-    )
-    home_size: VolumeSize | None = Field(default=None, description="GiB of each home; for homes per-person.")
     efs: Efs = Field(default=Efs(), description="The file system of homes and shared volumes.")
     gp3: Gp3 = Field(default=Gp3(), description="The volumes of claims of the classes gp3 and gp3-retain.")
     backup: Backup = Field(default=Backup(), description="What is backed up, when, and for how long it is kept.")
-    volumes: dict[VolumeName, Volume] = Field(
+    volumes: dict[VolumeName, EfsVolume] = Field(
         default=DEFAULT_VOLUMES,
         description="What notebooks mount beside the home, by name; shared, datasets and models by default.",
         json_schema_extra={"additionalProperties": False},
@@ -228,7 +151,7 @@ class Storage(Section):
     retain: StrictBool = Field(
         default=False,
         description="Whether a destroy keeps the file system, its policy, its key, the backup vault and the bucket "
-        "with backups of Keycloak's database, which then go on to cost.",
+        "with backups of Keycloak's database, which continue to cost money.",
     )
 
     @rule
@@ -236,27 +159,14 @@ class Storage(Section):
         if self.homes == "per-person" and self.home_size is None:
             yield ("homeSize",), "is missing: homes per-person need their size in GiB"
         if self.homes == "shared" and self.home_size is not None:
-            yield ("homeSize",), "is for homes per-person: EFS enforces no quota, leave it out"
+            yield ("homeSize",), "is for homes per-person: EFS enforces no quota, write homeUse: {limit: GIB} instead"
+
+    @rule
+    def _use_of_shared_homes(self, facts: Facts) -> Findings:
+        if self.homes == "per-person" and self.home_use != HomeUse():
+            yield ("homeUse",), "is for homes shared: a disk has the size of homeSize, leave it out"
 
     @rule
     def _iops_of_homes(self, facts: Facts) -> Findings:
         if self.home_size is not None and (problem := iops_problem(self.gp3.iops, self.home_size)):
             yield ("gp3", "iops"), f"{problem} for homes of this homeSize"
-
-    @rule
-    def _homes_are_no_volume(self, facts: Facts) -> Findings:
-        if HOMES in self.volumes:
-            yield ("volumes", HOMES), f"is the name of the homes, which are at {HOME}: take another"
-
-    @rule
-    def _mount_paths_apart(self, facts: Facts) -> Findings:
-        paths = {HOME: "the home"}
-        for name, volume in self.volumes.items():
-            for path, owner in paths.items():
-                if _overlap(path, volume.mount_path):
-                    yield ("volumes", name, "mountPath"), f"overlaps with {path}, where {owner} is: take another path"
-            paths[volume.mount_path] = f"volume {name}"
-
-
-def _overlap(one: str, other: str) -> bool:
-    return posixpath.commonpath([one, other]) in (one, other)

@@ -1,4 +1,4 @@
-"""What holds for every test: how tests are spread over workers, the seed of what is random, a cache of their own."""
+"""Settings of all tests: how they are spread over workers, the random seed, and a cache for each worker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-from rehearsal.toolchain import Toolchain, cache_folder, ensure
+from rehearsal.machine.toolchain import Toolchain, cache_folder, ensure
 
 SEED = "SEED"
-# Fixtures of a session that start something large.
-SERVERS = ("cluster", "keycloak")
+# Fixtures of several modules that start something large.
+SERVERS = ("cluster", "keycloak", "teams", "notebooks")
 # A rehearsal's processes and the test's own; those of prod have the most.
 WORKER_BYTES = 3 * 1024**3
 
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Two workers a core for `-n auto`, as a test that rehearses mostly waits; no more than memory is there for."""
+    """Two workers per core for `-n auto`, because rehearsals mostly wait; fewer if memory is short."""
     if config.option.numprocesses != "auto":
         return None
     by_memory = psutil.virtual_memory().total // WORKER_BYTES
@@ -50,7 +50,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """What everything random in a test is chosen by."""
+    """The seed of everything random in a test."""
     return int(os.environ[SEED])
 
 
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fails where xdist does not take the groups: each worker would start every server, and nothing would say so."""
+    """Fails if xdist does not use the groups: otherwise each worker would silently start every server."""
     if getattr(session.config.option, "loadgroup", False):
         for item in session.items:
             assert item.nodeid.endswith(f"@{_group(item)}"), f"pytest-xdist did not put {item.nodeid} into its group"
@@ -86,7 +86,7 @@ def _group(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each worker rehearses in a cache of its own, with the toolchain that is there: others may run on this machine."""
+    """Gives each worker its own cache, with the existing toolchain: other runs may use this machine."""
     tools = cache_folder() / "toolchain"
     tools.mkdir(parents=True, exist_ok=True)
     folder = tmp_path_factory.mktemp("cache")

@@ -1,1 +1,1 @@
-"""How policies read resources: what pods, node pools, Helm releases, profiles and IAM documents say."""
+"""How policies read resources: pods, node pools, Helm releases, notebook profiles and IAM documents."""

@@ -15,9 +15,9 @@ Container = Mapping[str, Any]
 
 
 def added_containers(values: Any, place: str, *, but: tuple[str, ...] = ()) -> Iterator[tuple[str, Container]]:
-    """The containers in values, each with its place; `but` are keys of `values` that are left out.
+    """The containers in values, each with its place. Keys of `values` in `but` are left out.
 
-    Raises NotDecidedError for a text that holds containers and is no YAML.
+    Raises NotDecidedError for a text of containers that is not valid YAML.
     """
     left_out = tuple(f"{place}.{key}" for key in but)
     for path, mapping in mappings(values, place):
@@ -27,7 +27,7 @@ def added_containers(values: Any, place: str, *, but: tuple[str, ...] = ()) -> I
 
 
 def holds_containers(key: str) -> bool:
-    """Whether what stands at a key of values is containers, by the key."""
+    """Whether a key of values holds containers, judged by its name."""
     return bool(_LISTS.search(key))
 
 
@@ -36,9 +36,9 @@ def containers_in(value: Any, place: str) -> Iterator[tuple[str, Container]]:
     if isinstance(value, str) and value.strip():
         document = parsed(value)
         if document is None:
-            raise NotDecidedError(f"the containers of {place}, a text that is no YAML before the chart renders it")
+            raise NotDecidedError(f"the containers of {place}: its text is not YAML before the chart renders it")
         value = document
     for key, container in entries(value):
-        # Under such a key there may be something else: a flag, or the settings of a chart's own sidecars.
+        # Such a key may also hold something else: a flag, or settings of the chart's own sidecars.
         if isinstance(container, Mapping) and isinstance(container.get("image"), str):
             yield f"{place}.{key}", container

@@ -17,7 +17,7 @@ PERMISSIONS: Mapping[str, str] = {
     "aws:iam/userPolicy:UserPolicy": "policy",
     "aws:iam/groupPolicy:GroupPolicy": "policy",
 }
-"""Where each resource has the document that says what somebody may do."""
+"""The property of each type that holds the document with what a principal may do."""
 
 RESOURCE_POLICIES: Mapping[str, str] = {
     "aws:iam/role:Role": "assumeRolePolicy",
@@ -32,7 +32,7 @@ RESOURCE_POLICIES: Mapping[str, str] = {
     "aws:secretsmanager/secretPolicy:SecretPolicy": "policy",
     "aws:backup/vaultPolicy:VaultPolicy": "policy",
 }
-"""Where each resource has the document that says who may use it."""
+"""The property of each type that holds the document with who may use the resource."""
 
 _READS = (
     "Get",
@@ -48,18 +48,18 @@ _READS = (
     "Check",
     "Test",
 )
-"""How the names of actions begin that change nothing ("Actions, resources, and condition keys for AWS services")."""
+"""Prefixes of actions that change nothing ("Actions, resources, and condition keys for AWS services")."""
 
 
 def statements(resource: Resource, places: Mapping[str, str]) -> Iterator[Statement]:
-    """The statements that allow something. Raises UnknownValueError where the document is not known yet.
+    """The statements that allow something.
 
-    NotDecidedError where it is none.
+    Raises UnknownValueError if the document is not known yet, NotDecidedError if it is not an IAM document.
     """
     for given in _documents(resource, places[resource.resource_type]):
         document = parsed(given) if isinstance(given, str) else given
         if not isinstance(document, Mapping):
-            raise NotDecidedError(f"{places[resource.resource_type]} of {resource.name}, which is no JSON document")
+            raise NotDecidedError(f"{places[resource.resource_type]} of {resource.name}: it is not a JSON document")
         found = document.get("Statement")
         for statement in [found] if isinstance(found, Mapping) else items(found):
             if statement.get("Effect") == "Allow":
@@ -74,12 +74,12 @@ def _documents(resource: Resource, place: str) -> list[Any]:
 
 
 def actions(statement: Statement) -> list[str]:
-    """The actions of a statement; with NotAction all, but a few."""
+    """The actions of a statement. NotAction counts as all actions."""
     return ["*"] if "NotAction" in statement else texts(statement.get("Action"))
 
 
 def resources(statement: Statement) -> list[str]:
-    """The resources of a statement; with NotResource all, but a few."""
+    """The resources of a statement. NotResource counts as all resources."""
     return ["*"] if "NotResource" in statement else texts(statement.get("Resource"))
 
 
@@ -90,7 +90,7 @@ def changes(action: str) -> bool:
 
 
 def principals(statement: Statement) -> list[str]:
-    """The AWS principals of a statement, `*` for anybody."""
+    """The AWS principals of a statement. `*` is everybody."""
     given = statement.get("Principal")
     if isinstance(given, str):
         return [given]
@@ -98,5 +98,5 @@ def principals(statement: Statement) -> list[str]:
 
 
 def name_of(statement: Statement) -> str:
-    """How people find the statement."""
+    """The statement's Sid, or a description by which people find it."""
     return str(statement.get("Sid") or "the statement that allows " + ", ".join(actions(statement)[:3]))

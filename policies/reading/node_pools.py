@@ -1,4 +1,4 @@
-"""Karpenter's NodePools: which instance types they may buy, and whether these have GPUs."""
+"""Karpenter's NodePools: which instance types they may buy, and whether these types have GPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from policies.reading.pods import GPU, is_gpu_resource, object_name
 from policies.reading.resources import NotDecidedError, Resource, Stack, at, items, number, texts
 
 GPU_TAINT_KEYS = (GPU, "nvidia.com/gpu.present", "gpu")
-"""Keys by which GPU nodes are told from others in public charts and blueprints; the first is the usual one."""
+"""Taint keys that public charts and blueprints use for GPU nodes. The first is the usual one."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
@@ -19,8 +19,8 @@ _LABELS: Mapping[str, Callable[[InstanceType], Any]] = {
     _INSTANCE_TYPE: lambda one: one.name,
     "kubernetes.io/arch": lambda one: _ARCHITECTURES.get(one.arch, one.arch),
 }
-# Labels of AWS's instances have one of two domains: Karpenter's own, or that of EKS Auto Mode ("Create a Node Pool for
-# EKS Auto Mode", Amazon EKS User Guide, read on 2026-11-30).
+# Labels of AWS instances have one of two domains: Karpenter's or EKS Auto Mode's ("Create a Node Pool for EKS Auto
+# Mode", Amazon EKS User Guide, read on 2026-11-30).
 _KARPENTER, _AUTO_MODE = "karpenter.k8s.aws", "eks.amazonaws.com"
 _AWS_LABELS: Mapping[str, Callable[[InstanceType], Any]] = {
     "instance-category": lambda one: one.category,
@@ -35,45 +35,45 @@ _AWS_LABELS: Mapping[str, Callable[[InstanceType], Any]] = {
     "instance-gpu-memory": lambda one: one.gpu_memory_mib or None,
     "instance-local-nvme": lambda one: one.nvme_gb or None,
 }
-# What else is of an instance in these domains narrows its type; the rest of their labels does not.
+# In these domains, labels that begin like this limit the instance type; other labels do not.
 _OF_INSTANCES = "instance-"
-_NARROWS_NOTHING = ("instance-tenancy",)
+_NOT_ABOUT_TYPES = ("instance-tenancy",)
 _NAMES = ("instance-type", "instance-family", "instance-category", "instance-size")
 _NODE_CLASSES = (_KARPENTER, _AUTO_MODE)
 _NODE_POOL_LABEL = "karpenter.sh/nodepool"
 _CAPACITY_TYPE = "karpenter.sh/capacity-type"
 _MEBIBYTE = 2**20
-# The hypervisor and the operating system keep some memory: Karpenter counts on 7.5 % (vmMemoryOverheadPercent).
+# The hypervisor and the operating system use some memory. Karpenter assumes 7.5 % (vmMemoryOverheadPercent).
 _USABLE_MEMORY = 0.925
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Gte", "Lt", "Lte")
 
 
 def requirements(pool: Resource) -> list[Any]:
-    """What a pool asks of its instances."""
+    """What a pool requires of its instances."""
     return items(at(pool.props, "spec.template.spec.requirements"))
 
 
 def capacity_types(pool: Resource) -> set[str]:
-    """The capacity types that a pool may buy. Reserved counts where it is named: it needs a node class that has it."""
-    asked = [one for one in requirements(pool) if one.get("key") == _CAPACITY_TYPE]
-    if not asked:
+    """The capacity types that a pool may buy. Reserved counts only if it is named: it needs a node class with it."""
+    wanted = [one for one in requirements(pool) if one.get("key") == _CAPACITY_TYPE]
+    if not wanted:
         return {"on-demand"}
-    named = {value for one in asked if one.get("operator") == "In" for value in texts(one.get("values"))}
+    named = {value for one in wanted if one.get("operator") == "In" for value in texts(one.get("values"))}
     return {
-        one
-        for one in named or {"spot", "on-demand"}
-        if all(_holds(one, asks.get("operator"), texts(asks.get("values"))) for asks in asked)
+        capacity
+        for capacity in named or {"spot", "on-demand"}
+        if all(_holds(capacity, one.get("operator"), texts(one.get("values"))) for one in wanted)
     }
 
 
 def type_label(key: str) -> Callable[[InstanceType], Any] | None:
-    """How a label of nodes follows from their instance type; None where it does not, or where no policy knows how."""
+    """How to get a node label from the instance type; None if it does not depend on it, or no policy knows how."""
     domain, _, name = key.partition("/")
     return _AWS_LABELS.get(name) if domain in _NODE_CLASSES else _LABELS.get(key)
 
 
 def instance_types(pool: Resource) -> list[InstanceType]:
-    """The types of the catalogue that a pool may buy at most: what `unread` names may rule out some of them."""
+    """The known instance types that a pool may buy at most. Requirements in `unread` may exclude some of them."""
     found = list(contracts.instance_types().values())
     for one in requirements(pool):
         read = type_label(one.get("key") or "")
@@ -84,20 +84,20 @@ def instance_types(pool: Resource) -> list[InstanceType]:
 
 
 def unread(pool: Resource) -> list[str]:
-    """What no policy can read of what a pool asks of its instance types."""
+    """The parts of a pool's requirements that no policy can read."""
     group = _node_class_group(pool)
-    found = [] if group in _NODE_CLASSES else [f"its node class, which is of the group {group}"]
+    found = [] if group in _NODE_CLASSES else [f"its node class (group {group})"]
     for one in requirements(pool):
         key = str(one.get("key"))
         domain, _, name = key.partition("/")
-        narrows = domain in _NODE_CLASSES and name.startswith(_OF_INSTANCES) and name not in _NARROWS_NOTHING
+        narrows = domain in _NODE_CLASSES and name.startswith(_OF_INSTANCES) and name not in _NOT_ABOUT_TYPES
         if (narrows and type_label(key) is None) or one.get("operator") not in _OPERATORS:
             found.append(f"its requirement {key}")
     return found
 
 
 def unlisted(pool: Resource) -> list[str]:
-    """What a pool asks for by names that the catalogue does not have."""
+    """The names in a pool's requirements that our list of instance types does not have."""
     catalogue = contracts.instance_types().values()
     found: list[str] = []
     for one in requirements(pool):
@@ -106,12 +106,12 @@ def unlisted(pool: Resource) -> list[str]:
         if read and one.get("operator") == "In":
             known = {str(read(instance)) for instance in catalogue}
             unknown = [value for value in texts(one.get("values")) if value not in known]
-            found += [f"{value} of its requirement {key}, which the catalogue does not have" for value in unknown]
+            found += [f"{value} of its requirement {key} (not in our list of instance types)" for value in unknown]
     return found
 
 
 def not_decided(what: str, reasons: Iterable[str]) -> NotDecidedError:
-    """That nobody can say `what`, such as `whether nodes of the NodePool x have GPUs`."""
+    """The error for `what` cannot be decided, such as `whether nodes of the NodePool x have GPUs`."""
     return NotDecidedError(f"{what}: no policy can read {', '.join(reasons)}")
 
 
@@ -133,12 +133,12 @@ def _holds(label: Any, operator: Any, values: list[str]) -> bool:
 
 
 def taints(pool: Resource) -> list[Mapping[str, Any]]:
-    """The taints of a pool's nodes that stay."""
+    """The permanent taints of a pool's nodes."""
     return items(at(pool.props, "spec.template.spec.taints"))
 
 
 def all_taints(pool: Resource) -> list[Mapping[str, Any]]:
-    """All taints of a pool's nodes: those at their start too, which what makes a node ready has to tolerate."""
+    """All taints of a pool's nodes, also the startup taints: what makes a node ready must tolerate these."""
     return [*taints(pool), *items(at(pool.props, "spec.template.spec.startupTaints"))]
 
 
@@ -148,14 +148,14 @@ def limits(pool: Resource) -> Mapping[str, Any]:
 
 
 def is_static(pool: Resource) -> bool:
-    """Whether a pool has a fixed number of nodes: its resource has no limits but `nodes`, and is not consolidated."""
+    """Whether a pool has a fixed number of nodes. Its only limit is `nodes`, and Karpenter does not consolidate it."""
     return "replicas" in set(at(pool.props, "spec", {}))
 
 
 def is_gpu_pool(pool: Resource) -> bool:
-    """Whether a pool is for GPUs: it says so by a limit or a taint, or all that it may buy has GPUs.
+    """Whether a pool is for GPUs: it has a GPU limit or taint, or all types that it may buy have GPUs.
 
-    Raises NotDecidedError where that depends on what no policy can read.
+    Raises NotDecidedError if that depends on something no policy can read.
     """
     if any(is_gpu_resource(name) for name in limits(pool)):
         return True
@@ -164,19 +164,19 @@ def is_gpu_pool(pool: Resource) -> bool:
     reasons, found = unread(pool), instance_types(pool)
     with_gpus = sum(one.gpu_manufacturer == "NVIDIA" for one in found)
     if not found:
-        reasons += unlisted(pool) or ["its requirements, which no instance type of the catalogue meets"]
+        reasons += unlisted(pool) or ["its requirements (no instance type in our list meets them)"]
     elif _node_class_group(pool) in _NODE_CLASSES and (with_gpus in (0, len(found)) or not reasons):
         return with_gpus == len(found)
     raise not_decided(f"whether nodes of the NodePool {object_name(pool)} have GPUs", reasons)
 
 
 def machines(stack: Stack, pool: Resource) -> list[tuple[InstanceType, dict[str, float]]]:
-    """What the machines have that a pool may buy, its GPUs under the names by which they are advertised."""
+    """The machines that a pool may buy and their resources. GPUs have the names that nodes advertise."""
     return stack.fact(("machines", pool.urn), lambda: list(_read_machines(stack, pool)))
 
 
 def _read_machines(stack: Stack, pool: Resource) -> Iterator[tuple[InstanceType, dict[str, float]]]:
-    # How many shares a machine has, the overlays say by its GPUs; any number of them is one too many to guess.
+    # The number of shares depends on the overlay and the machine's GPUs. Infinity means: not checked here.
     shares = dict.fromkeys(advertised(stack, pool), float("inf")) if overlays_of(stack, pool) else None
     for one in instance_types(pool):
         machine = {"cpu": float(one.vcpu), "memory": one.memory_mib * _MEBIBYTE * _USABLE_MEMORY}
@@ -191,16 +191,29 @@ def node_labels(pool: Resource) -> Mapping[str, Any]:
 
 
 def may_have_labels(pool: Resource, selector: Mapping[str, Any]) -> bool:
-    """Whether nodes of a pool may have the labels of a selector, of which at least one is known."""
+    """Whether nodes of a pool may match a selector. At least one of its labels must be known."""
     labels = {**node_labels(pool), _NODE_POOL_LABEL: object_name(pool)}
     known = [key for key in selector if key in labels or type_label(key)]
     return bool(known) and all(labels.get(key, value) == value for key, value in selector.items())
 
 
+def may_match(pool: Resource, term: Mapping[str, Any]) -> bool:
+    """Whether nodes of a pool may match a node affinity term. At least one label that it requires must be known."""
+    labels = {**node_labels(pool), _NODE_POOL_LABEL: object_name(pool)}
+    expressions = [
+        (str(one.get("key")), one.get("operator"), texts(one.get("values")))
+        for one in items(term.get("matchExpressions"))
+    ]
+    required = [key for key, operator, _ in expressions if operator not in ("NotIn", "DoesNotExist")]
+    return (not required or any(key in labels or type_label(key) for key in required)) and all(
+        _holds(labels[key], operator, values) for key, operator, values in expressions if key in labels
+    )
+
+
 def overlays_of(stack: Stack, pool: Resource) -> list[Resource]:
-    """The NodeOverlays of a pool's nodes that say what GPUs these have. Raises NotDecidedError."""
-    saying = [one for one in stack.of_kind("NodeOverlay") if any(map(is_gpu_resource, _capacity(one)))]
-    return [one for one in saying if _covers(one, pool)]
+    """The NodeOverlays that set the GPU resources of a pool's nodes. Raises NotDecidedError."""
+    with_gpus = [one for one in stack.of_kind("NodeOverlay") if any(map(is_gpu_resource, _capacity(one)))]
+    return [one for one in with_gpus if _covers(one, pool)]
 
 
 def _capacity(overlay: Resource) -> Mapping[str, Any]:
@@ -208,7 +221,7 @@ def _capacity(overlay: Resource) -> Mapping[str, Any]:
 
 
 def _covers(overlay: Resource, pool: Resource) -> bool:
-    """Whether an overlay is of all nodes of a pool; False: of none. Raises NotDecidedError where it may be of some."""
+    """Whether an overlay applies to all nodes of a pool, or to none. Raises NotDecidedError if it may apply to some."""
     labels = {**node_labels(pool), _NODE_POOL_LABEL: object_name(pool)}
     for one in items(at(overlay.props, "spec.requirements")):
         key, operator, values = str(one.get("key")), one.get("operator"), texts(one.get("values"))
@@ -226,13 +239,13 @@ def _covers(overlay: Resource, pool: Resource) -> bool:
 
 
 def _is_well_known(key: str) -> bool:
-    """Whether a label is Kubernetes', Karpenter's or AWS's, which nodes have without their pool saying so."""
+    """Whether a label is one of Kubernetes, Karpenter or AWS. Nodes have these without an entry in their pool."""
     domain = key.partition("/")[0]
     return domain in _NODE_CLASSES or domain.endswith(("kubernetes.io", "karpenter.sh"))
 
 
 def advertised(stack: Stack, pool: Resource) -> set[str]:
-    """The resources by which a pool's GPUs are asked for: by its NodeOverlays, else whole GPUs."""
+    """The resources by which pods request a pool's GPUs: those of its NodeOverlays, else whole GPUs."""
     overlaid: dict[str, Any] = {}
     for overlay in overlays_of(stack, pool):
         overlaid |= _capacity(overlay)

@@ -1,4 +1,4 @@
-"""The pods that a resource makes: a Pod, a workload's template, a chart's, a notebook profile's."""
+"""The pods that a resource creates: a Pod itself, or those of a workload, a chart or a notebook profile."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ WORKLOADS: Mapping[str, str] = {
     "Job": "spec.template.spec",
     "CronJob": "spec.jobTemplate.spec.template.spec",
 }
-"""Where each kind of workload has the `spec` of its pods."""
+"""The path to the `spec` of the pods in each kind of workload."""
 
 GPU = "nvidia.com/gpu"
+SHARED_GPU = f"{GPU}.shared"
 _GPU_PREFIXES = (GPU, "nvidia.com/mig-")
 
 Taint = Mapping[str, Any]
@@ -30,17 +31,19 @@ Toleration = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PodShape:
-    """What is scheduled. `place` is where it is described, as a dotted path; `requests` are numbers by resource."""
+    """What the scheduler sees of a pod. `place` is a dotted path to its definition; `requests` are by resource."""
 
     place: str
     namespace: str | None
     requests: Mapping[str, float] = field(default_factory=dict)
     tolerations: Sequence[Toleration] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
+    node_affinity: Sequence[Mapping[str, Any]] = ()
+    """The terms of the required node affinity. One of them must match."""
 
     @property
     def gpus(self) -> dict[str, float]:
-        """The GPUs, or shares of them, that it asks for, by resource."""
+        """The GPUs or shares that it requests, by resource."""
         return {name: amount for name, amount in self.requests.items() if is_gpu_resource(name) and amount > 0}
 
 
@@ -50,13 +53,13 @@ def is_gpu_resource(name: str) -> bool:
 
 
 def is_extended_resource(name: str) -> bool:
-    """Whether a resource is a device of a plugin: those have a domain that is not Kubernetes' own."""
+    """Whether a resource comes from a device plugin: its name has a domain that is not one of Kubernetes."""
     domain, slash, _ = name.partition("/")
     return bool(slash) and domain != "kubernetes.io" and not domain.endswith(".kubernetes.io")
 
 
 def namespace_of(resource: Resource) -> str | None:
-    """The namespace of an object; None where it has none."""
+    """The namespace of an object, or None."""
     return at(resource.props, "metadata.namespace")
 
 
@@ -66,7 +69,7 @@ def labels_of(resource: Resource) -> Mapping[str, Any]:
 
 
 def object_name(resource: Resource) -> str:
-    """The name of an object, else the one that it has in the program: Pulumi makes a name where none is given."""
+    """The name of an object, else its name in the program: Pulumi generates a name if none is given."""
     return at(resource.props, "metadata.name", resource.name)
 
 
@@ -82,21 +85,27 @@ def spec_path(resource: Resource) -> str:
 
 
 def containers(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """All containers of a pod's `spec`, those at its start too, each with its place."""
+    """All containers of a pod's `spec`, init containers included, each with its place."""
     for group in ("initContainers", "containers", "ephemeralContainers"):
         for index, container in enumerate(items(spec.get(group))):
             yield f"{group}.{index}", container
 
 
 def requested(spec: Mapping[str, Any]) -> dict[str, float]:
-    """What the containers of a pod ask for together. Of a limit without a request Kubernetes makes one."""
+    """What the containers of a pod request together. For a limit without a request Kubernetes sets the request."""
     total: dict[str, float] = {}
     for _, container in containers(spec):
         resources = container.get("resources") or {}
-        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        for name, value in asked.items():
+        requests = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, value in requests.items():
             total[name] = total.get(name, 0) + (quantity(value) or 0)
     return total
+
+
+def required_node_affinity(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The terms of the required node affinity in a pod's `spec`."""
+    required = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    return items(at(spec, f"{required}.nodeSelectorTerms"))
 
 
 def workload_shape(resource: Resource) -> PodShape | None:
@@ -110,11 +119,12 @@ def workload_shape(resource: Resource) -> PodShape | None:
         requests=requested(spec),
         tolerations=items(spec.get("tolerations")),
         node_selector=spec.get("nodeSelector") or {},
+        node_affinity=required_node_affinity(spec),
     )
 
 
 def tolerates(tolerations: Sequence[Toleration], taint: Taint) -> bool:
-    """Whether pods with these tolerations may run on a node with that taint, as Kubernetes decides it."""
+    """Whether pods with these tolerations may run on a node with this taint, by Kubernetes' rules."""
     return any(_matches(toleration, taint) for toleration in tolerations)
 
 
@@ -133,7 +143,7 @@ def _matches(toleration: Toleration, taint: Taint) -> bool:
 
 
 def repels(taint: Taint) -> bool:
-    """Whether a taint keeps pods away, which PreferNoSchedule does not."""
+    """Whether a taint keeps pods away. PreferNoSchedule does not."""
     return taint.get("effect") in ("NoSchedule", "NoExecute")
 
 

@@ -1,11 +1,11 @@
-"""Notebook profiles: what people may start. From a hub's `profileList`, or from a ConfigMap that holds such a list.
+"""Notebook profiles: what people may start, from a hub's `profileList` or from a ConfigMap.
 
-The ConfigMap has the label `gpulab.dev/profiles`; each of its values is a list of profiles, as YAML or JSON, in the
-form that KubeSpawner takes. The label's value, unless it is `true`, is the namespace of the notebooks.
+A ConfigMap with the label `gpulab.dev/profiles` holds lists of profiles, as YAML or JSON, in KubeSpawner's form. The
+label's value is the namespace of the notebooks, unless it is `true`.
 
-Or the ConfigMap has the label `gpulab.dev/catalogue`: then each of its values is a catalogue of teams and profiles, as
-gpulab's hub reads it (`components/notebook_catalogue.py`). A hub whose pods have that label (`hub.labels`) starts what
-the catalogue says and nothing else, and ends it by the profile's lifetime.
+A ConfigMap with the label `gpulab.dev/catalogue` holds catalogues of teams and profiles in the form that gpulab's hub
+reads (`components/hub/catalogue_from_settings.py`). A hub whose pods have this label (`hub.labels`) starts only what
+the catalogue lists, and stops it after the profile's lifetime.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.reading import releases as charts
+from policies.reading import helm
 from policies.reading.added_containers import added_containers
-from policies.reading.pods import PodShape, labels_of, namespace_of
+from policies.reading.pods import PodShape, labels_of, namespace_of, required_node_affinity
 from policies.reading.quantities import kubespawner_memory, quantity
 from policies.reading.resources import NotDecidedError, Resource, Stack, at, entries, items, kind_of, parsed
 
@@ -28,20 +28,20 @@ HUB = "jupyterhub"
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """A notebook that people may start; `override` is what the spawner is set to. `place` is where it is described."""
+    """A notebook that people may start. `override` has the spawner's settings; `place` is where it is defined."""
 
     place: str
     name: str
     namespace: str | None
     override: Mapping[str, Any]
     lifetime: float | None = None
-    """Seconds after which it ends in any case; None: not said here."""
+    """Seconds after which the notebook is stopped in any case, or None if the profile has no lifetime."""
     typed_images: tuple[str, ...] = ()
-    """The options of the profile by which people type an image's name."""
+    """The options of the profile in which people type the name of an image."""
 
     @property
     def image(self) -> str | None:
-        """The image, where the profile has its own."""
+        """The image, if the profile has its own."""
         return at(self.override, "image")
 
     def added_containers(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -56,10 +56,14 @@ class Profile:
             requests=self.requests(),
             tolerations=[toleration for _, toleration in entries(self.override.get("tolerations"))],
             node_selector=self.override.get("node_selector") or {},
+            node_affinity=[
+                *(term for _, term in entries(self.override.get("node_affinity_required"))),
+                *required_node_affinity(self.override.get("extra_pod_config") or {}),
+            ],
         )
 
     def requests(self) -> dict[str, float]:
-        """What the notebook asks for: its guarantees, and of extended resources its limits."""
+        """What the notebook requests: its guarantees, and the limits of extended resources."""
         found: dict[str, float] = {}
         for resource, key in (("cpu", "cpu"), ("memory", "mem")):
             amount = self.override.get(f"{key}_guarantee") or self.override.get(f"{key}_limit")
@@ -76,13 +80,13 @@ class Profile:
 
 
 def profiles(resource: Resource) -> Iterator[Profile]:
-    """The profiles of a hub or of a ConfigMap, each choice of a profile's options as one of its own."""
-    if charts.is_release(resource) and charts.chart_name(resource) == HUB:
-        values = charts.values(resource)
+    """The profiles of a hub or a ConfigMap. Each choice of a profile's options is a separate profile."""
+    if helm.is_release(resource) and helm.chart_name(resource) == HUB:
+        values = helm.values(resource)
         if follows_catalogue(values):
             return
         base = spawner_defaults(values)
-        namespace = charts.namespace(resource)
+        namespace = helm.namespace(resource)
         listed = items(at(values, "singleuser.profileList"))
         yield Profile(place="values.singleuser", name="default", namespace=namespace, override=base)
         yield from _of_list(listed, "values.singleuser.profileList", namespace, base)
@@ -92,23 +96,23 @@ def profiles(resource: Resource) -> Iterator[Profile]:
         for key, text in at(resource.props, "data", {}).items():
             listed = parsed(text)
             if not isinstance(listed, list):
-                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}, which is no list of profiles")
+                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}: it is not a list of profiles")
             yield from _of_list(listed, f"data.{key}", namespace, {})
     elif is_catalogue(resource):
         for key, text in at(resource.props, "data", {}).items():
             document = parsed(text)
             if not isinstance(document, Mapping):
-                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}, which is no catalogue")
+                raise NotDecidedError(f"data.{key} of the ConfigMap {resource.name}: it is not a catalogue")
             yield from _of_catalogue(document, f"data.{key}")
 
 
 def is_catalogue(resource: Resource) -> bool:
-    """Whether it is a ConfigMap that holds a catalogue of teams and profiles."""
+    """Whether a resource is a ConfigMap with a catalogue of teams and profiles."""
     return kind_of(resource) == "ConfigMap" and CATALOGUE_LABEL in labels_of(resource)
 
 
 def follows_catalogue(values: Mapping[str, Any]) -> bool:
-    """Whether a hub starts what a catalogue says."""
+    """Whether a hub starts only what a catalogue lists."""
     return CATALOGUE_LABEL in set(at(values, "hub.labels", {}))
 
 
@@ -119,10 +123,10 @@ def profile_shapes(resource: Resource) -> Iterator[PodShape]:
 
 
 def all_profiles(stack: Stack) -> list[tuple[Resource, Profile]]:
-    """All profiles of a stack, with what holds them."""
+    """All profiles of a stack, each with the release or ConfigMap that holds it."""
 
     def found() -> list[tuple[Resource, Profile]]:
-        holders = (*charts.releases(stack, HUB), *stack.of_kind("ConfigMap"))
+        holders = (*helm.releases(stack, HUB), *stack.of_kind("ConfigMap"))
         return [(holder, profile) for holder in holders for profile in profiles(holder)]
 
     return stack.fact("profiles", found)
@@ -139,7 +143,7 @@ def notebook_namespaces(stack: Stack) -> set[str]:
 
 
 def spawner_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the chart sets the spawner to for every notebook, in KubeSpawner's words."""
+    """The spawner settings that the chart makes for every notebook, by KubeSpawner's names."""
     user = at(values, "singleuser", {})
     return {
         "cpu_guarantee": at(user, "cpu.guarantee"),
@@ -150,6 +154,7 @@ def spawner_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
         "extra_resource_guarantees": at(user, "extraResource.guarantees"),
         "tolerations": at(user, "extraTolerations"),
         "node_selector": at(user, "nodeSelector"),
+        "node_affinity_required": at(user, "extraNodeAffinity.required"),
         "extra_pod_config": at(user, "extraPodConfig"),
         "environment": at(user, "extraEnv"),
         "uid": at(user, "uid"),
@@ -177,7 +182,7 @@ def _of_list(listed: list[Any], place: str, namespace: str | None, base: Mapping
 
 
 def _of_catalogue(document: Mapping[str, Any], place: str) -> Iterator[Profile]:
-    """Each profile of each team, in its namespace, in KubeSpawner's words."""
+    """Each profile of each team, in the team's namespace, by KubeSpawner's names."""
     profiles_, pools = document.get("profiles") or {}, document.get("pools") or {}
     for team, described in (document.get("teams") or {}).items():
         for name in described.get("profiles") or ():
@@ -196,9 +201,18 @@ def _of_catalogue(document: Mapping[str, Any], place: str) -> Iterator[Profile]:
                     "extra_resource_limits": {gpu["resource"]: gpu["count"]} if gpu else {},
                     "tolerations": [one for pool in own for one in pools[pool]["tolerations"]],
                     "node_selector": {_POOL_LABEL: own[0]} if len(own) == 1 else {},
+                    **_in_memory(profile.get("sharedMemory")),
                 },
                 lifetime=profile.get("lifetime"),
             )
+
+
+def _in_memory(size: str | None) -> dict[str, Any]:
+    """What gpulab's hub mounts at /dev/shm."""
+    if size is None:
+        return {}
+    volume = {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
+    return {"volumes": [volume], "volume_mounts": [{"name": "shared-memory", "mountPath": "/dev/shm"}]}  # noqa: S108
 
 
 def _takes_images(option: Mapping[str, Any]) -> bool:
@@ -219,5 +233,5 @@ def _profile(
 
 
 def _overridden(base: Mapping[str, Any], above: Mapping[str, Any] | None) -> dict[str, Any]:
-    """As KubeSpawner does: an override replaces what it names; of None, nothing."""
+    """Merges as KubeSpawner does: an override replaces the keys that it sets, except those set to None."""
     return {**base, **{key: value for key, value in (above or {}).items() if value is not None}}

@@ -1,4 +1,4 @@
-"""Quantities and durations as Kubernetes and Karpenter write them."""
+"""Quantities and durations in the notation of Kubernetes and Karpenter."""
 
 from __future__ import annotations
 
@@ -6,48 +6,44 @@ import math
 import re
 from typing import Any
 
-_UNITS = {
-    "": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
-}  # fmt: skip
-_QUANTITY = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)([A-Za-z]*)")
+from contracts.quantities import amount
+
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|m|s)")
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 
-# KubeSpawner's units are those of memory alone, K, M, G and T, and all of them binary.
+# KubeSpawner has units for memory only: K, M, G and T, all of them binary.
 _KUBESPAWNER_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def quantity(value: Any) -> float | None:
-    """The number that a quantity (`4`, `500m`, `16Gi`) stands for; None for what is none."""
-    if isinstance(value, bool):
+    """The number that a quantity (`4`, `500m`, `16Gi`) stands for; None if it is not a quantity, or negative."""
+    try:
+        number = None if isinstance(value, bool) else float(amount(str(value).strip()))
+    except ValueError:
         return None
-    match = _QUANTITY.fullmatch(str(value).strip())
-    if match is None or match[2] not in _UNITS:
-        return None
-    return float(match[1]) * _UNITS[match[2]]
+    return number if number is not None and number >= 0 else None
 
 
 def kubespawner_memory(value: Any) -> float | None:
-    """Bytes, of a memory of KubeSpawner (`16G`, or a number)."""
+    """The bytes of a KubeSpawner memory setting (`16G`, or a number)."""
     text = str(value).strip()
     if text and text[-1] in _KUBESPAWNER_UNITS:
-        amount = quantity(text[:-1])
-        return None if amount is None else amount * _KUBESPAWNER_UNITS[text[-1]]
+        number = quantity(text[:-1])
+        return None if number is None else number * _KUBESPAWNER_UNITS[text[-1]]
     return quantity(text)
 
 
 def duration(value: Any) -> float | None:
-    """Seconds, of a Go duration (`720h`, `1h30m`); infinity for `Never`; None for what is none."""
+    """The seconds of a Go duration (`720h`, `1h30m`); infinity for `Never`; None if it is not a duration."""
     text = str(value).strip()
     if text == "Never":
         return math.inf
     parts = _DURATION.findall(text)
-    if not parts or "".join(amount + unit for amount, unit in parts) != text:
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
-    return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def shown(amount: float) -> str:
-    """A number as people write it."""
-    return f"{amount:g}"
+def shown(number: float) -> str:
+    """A number without needless digits."""
+    return f"{number:g}"

@@ -1,4 +1,4 @@
-"""Resources as the engine hands them to policies, and the whole of a stack."""
+"""Resources as policies get them from the engine, and the whole stack."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import yaml
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
-# libyaml's, where PyYAML has it, is ten times as fast.
+# libyaml's loader is ten times as fast; PyYAML may be built without it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 T = TypeVar("T")
 
 
 class Resource(Protocol):
-    """What pulumi-policy tells of a resource, be it examined alone or as a part of its stack.
+    """The interface of pulumi-policy's resources, in a resource policy and in a stack policy.
 
     `props` has camelCase keys; reading a value that a preview can't know raises UnknownValueError.
     """
@@ -40,14 +40,14 @@ class Resource(Protocol):
 
 
 class SecretText(str):
-    """A text that is a Pulumi secret: it is encrypted in the state, and nobody wrote it down in the program."""
+    """A text that is a Pulumi secret: it is encrypted in the state and not in plain text in the program."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True)
 class NotYetKnown:
-    """A place whose value the preview does not know."""
+    """A property whose value the preview does not know."""
 
     place: str
 
@@ -57,7 +57,7 @@ class NotYetKnown:
 
 @dataclass(frozen=True)
 class NotDecided:
-    """What no policy can read, now or later. `why` is a sentence: it names the resource and the part."""
+    """Something that no policy can read, now or later. `why` names the resource and the part."""
 
     why: str
 
@@ -69,7 +69,7 @@ Undecided: TypeAlias = NotYetKnown | NotDecided
 
 
 class NotDecidedError(UnknownValueError):
-    """Raised by reading what no policy can read. It ends a check as an unknown value does."""
+    """Raised when a check reads something that no policy can read. It ends the check like an unknown value."""
 
     def __init__(self, why: str) -> None:
         super().__init__(UNKNOWN_STRING_VALUE, [])
@@ -77,7 +77,7 @@ class NotDecidedError(UnknownValueError):
 
 
 def undecided_by(error: UnknownValueError, resource: Resource | None = None) -> Undecided:
-    """What a check of `resource` ran into."""
+    """Why a check of `resource` ended early."""
     if isinstance(error, NotDecidedError):
         return NotDecided(error.why)
     place = ".".join(error.props)
@@ -101,13 +101,13 @@ class Stack:
 
     @classmethod
     def of(cls, resources: Sequence[Any]) -> Stack:
-        """The stack that consists of `resources`; all policies that are asked about one list share it."""
+        """The stack of these resources. Policies that get the same list share one Stack."""
         if cls._last is None or cls._last.resources is not resources:
             cls._last = cls(resources)
         return cls._last
 
     def fact(self, key: Hashable, find: Callable[[], T]) -> T:
-        """What is asked several times, by one policy or by several: found once."""
+        """The value for a key. It is computed once, though one or more policies may need it several times."""
         if key not in self._facts:
             self._facts[key] = find()
         return self._facts[key]
@@ -124,7 +124,7 @@ class Stack:
 
 
 def kind_of(resource: Resource) -> str | None:
-    """The kind of a Kubernetes object; None for anything else. A patch of an object is of no kind: it is a part."""
+    """The kind of a Kubernetes object; None for anything else. A patch has no kind: it is part of an object."""
     return _kind(resource.resource_type)
 
 
@@ -157,7 +157,7 @@ def either(*tests: TypeTest) -> TypeTest:
 
 @lru_cache(maxsize=4096)
 def parsed(text: str) -> Any:
-    """The document that a text holds, as JSON or YAML; None for what is neither. Callers must not change it."""
+    """The document in a text of JSON or YAML; None if it is neither. Callers must not change it."""
     try:
         return json.loads(text)
     except ValueError:
@@ -169,7 +169,7 @@ def parsed(text: str) -> Any:
 
 
 def secret_texts(secret: Resource) -> Iterator[tuple[str, Any]]:
-    """The values of a Secret's keys, each with its place, in plain; NotYetKnown for what is not known.
+    """The decoded values of a Secret's keys, each with its place; NotYetKnown for unknown ones.
 
     The kubernetes provider keeps `stringData` as `data`, which is base64.
     """
@@ -187,13 +187,13 @@ def _from_base64(text: str) -> str:
 
 
 def made_from(resource: Any, key: str, source: Resource) -> bool:
-    """Whether a property of a resource of a stack is made from another resource, which a preview knows too."""
+    """Whether a property of a resource is made from another resource. A preview knows this too."""
     dependencies = resource.property_dependencies.get(key) or resource.dependencies
     return any(one.urn == source.urn for one in dependencies)
 
 
 def at(value: Any, path: str, default: Any = None) -> Any:
-    """The value at a dotted path through mappings, `default` where there is none. Raises UnknownValueError."""
+    """The value at a dotted path through mappings, or `default`. Raises UnknownValueError."""
     for key in path.split("."):
         if not isinstance(value, Mapping) or key not in value:
             return default
@@ -202,23 +202,23 @@ def at(value: Any, path: str, default: Any = None) -> Any:
 
 
 def items(value: Any) -> list[Any]:
-    """A list's items; none for what is no list."""
+    """The items of a list; an empty list if the value is not a list."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else []
 
 
 def entries(value: Any) -> list[tuple[str, Any]]:
-    """The items of a list or a mapping, each with its index or key; none for what is neither."""
+    """The items of a list or a mapping, each with its index or key; an empty list for other values."""
     keyed = value.items() if isinstance(value, Mapping) else enumerate(items(value))
     return [(str(key), item) for key, item in keyed]
 
 
 def texts(value: Any) -> list[str]:
-    """A list's texts, or the one text that stands in its place."""
+    """The texts in a list, or a list of one text if the value is a text."""
     return [value] if isinstance(value, str) else [one for one in items(value) if isinstance(one, str)]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is neither mapping nor list, with its dotted path; NotYetKnown for those that are not known."""
+    """Every value that is neither a mapping nor a list, with its dotted path; NotYetKnown for unknown values."""
     keyed: Iterable[Any]
     if isinstance(value, Mapping):
         keyed = value
@@ -238,7 +238,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def mappings(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping inside `value`, itself too, with its dotted path. What is not known is left out."""
+    """Every mapping in `value`, including itself, with its dotted path. Unknown values are left out."""
     if isinstance(value, Mapping):
         yield path, value
         keyed: Iterable[Any] = value
@@ -255,7 +255,7 @@ def mappings(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any
 
 
 def number(value: Any) -> float | None:
-    """A number that may be written as text; None for what is none."""
+    """A number that may be written as text; None if it is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -263,5 +263,5 @@ def number(value: Any) -> float | None:
 
 
 def is_true(value: Any) -> bool:
-    """Whether a flag is set, be it written as text (StorageClass parameters are)."""
+    """Whether a flag is true. It may be a text, as in StorageClass parameters."""
     return value is True or (isinstance(value, str) and value.lower() == "true")

@@ -1,4 +1,4 @@
-"""What notebooks are started with: by a hub's values, by profiles, or as a Pod that is there already."""
+"""The settings that notebooks start with: from a hub's values, from profiles, or in an existing Pod."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from policies.reading import releases as charts
+from policies.reading import helm
 from policies.reading.added_containers import added_containers
 from policies.reading.pods import containers, labels_of, pod_spec
 from policies.reading.profiles import HUB, follows_catalogue, profiles, spawner_defaults
@@ -18,26 +18,26 @@ SPAWNER = (
     r"|pod_security_context|extra_pod_config|extra_container_config|init_containers|extra_containers|volumes"
     r"|profile_list|modify_pod_hook|pre_spawn_hook)"
 )
-"""Of a hub's configuration in Python, what decides how a notebook is started: a pattern for `set_in_python`."""
+"""The traits in a hub's Python configuration that decide how a notebook starts: a pattern for `set_in_python`."""
 
 
 def is_notebook(resource: Resource) -> bool:
-    """Whether a Pod is a notebook that a hub has started."""
+    """Whether a Pod is a notebook that a hub started."""
     return labels_of(resource).get("component") == _COMPONENT
 
 
 def overrides(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What each kind of notebook is started with, in KubeSpawner's words, and each container that is added to it."""
+    """The settings of each kind of notebook, by KubeSpawner's names, and of each container that is added to it."""
     if kind_of(resource) == "Pod":
         if is_notebook(resource):
             spec = pod_spec(resource) or {}
             yield from _of_containers(containers(spec), spec.get("securityContext") or {}, "spec.")
         return
-    if charts.is_release(resource):
-        values = charts.values(resource)
+    if helm.is_release(resource):
+        values = helm.values(resource)
         defaults = spawner_defaults(values)
         if follows_catalogue(values):
-            # What is common to all notebooks holds for those of a catalogue too.
+            # Settings for all notebooks apply to those of a catalogue too.
             yield "values.singleuser", defaults
         added = added_containers(at(values, "singleuser", {}), "values.singleuser", but=("profileList",))
         yield from _of_containers(added, _shared(defaults))
@@ -48,7 +48,7 @@ def overrides(resource: Resource) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _shared(override: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The security context of the pod, which its containers have unless they have their own. `uid` is not of it."""
+    """The pod's security context, the default of its containers. `uid` is not part of it."""
     return {**at(override, "extra_pod_config.securityContext", {}), **at(override, "pod_security_context", {})}
 
 
@@ -70,7 +70,7 @@ def _of_containers(
 
 
 def context(override: Mapping[str, Any], key: str) -> Any:
-    """What the pod or its container is set to, beside KubeSpawner's own words."""
+    """The value of a key in the security contexts of the pod or its container, beside KubeSpawner's own settings."""
     extra = (
         at(override, "extra_pod_config.securityContext", {}),
         at(override, "extra_container_config.securityContext", {}),
@@ -81,15 +81,15 @@ def context(override: Mapping[str, Any], key: str) -> Any:
 
 
 def environment(override: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The variables that it is started with."""
+    """The environment variables of the notebook."""
     return override.get("environment") or {}
 
 
 def set_in_python(resource: Resource, traits: str) -> Iterator[NotDecided]:
-    """What a hub's own Python says of `traits`, a pattern of `Class.trait`: no policy reads it."""
-    if charts.is_release(resource) and charts.chart_name(resource) == HUB:
-        given = at(charts.values(resource), "hub.extraConfig", {})
+    """The `traits` (a pattern of `Class.trait`) that a hub's own Python code sets: no policy can read their values."""
+    if helm.is_release(resource) and helm.chart_name(resource) == HUB:
+        given = at(helm.values(resource), "hub.extraConfig", {})
         for key, text in [("", given)] if isinstance(given, str) else entries(given):
             place = f"values.hub.extraConfig.{key}".rstrip(".")
             for name in dict.fromkeys(re.findall(rf"\bc\.({traits})\b", str(text))):
-                yield NotDecided(f"what c.{name} is: {place} of {resource.name} sets it in Python")
+                yield NotDecided(f"the value of c.{name}: {place} of {resource.name} sets it in Python")

@@ -1,8 +1,9 @@
 """Runs all controllers until the rehearsal ends: `python -m rehearsal.controllers`.
 
 Environment: `KUBECONFIG` (the administrator's), `AWS_ENDPOINT_URL` and the rehearsal's key, `AWS_DEFAULT_REGION`,
-`GPULAB_KARPENTER` (the program), `GPULAB_FOLDER` (a folder to work in), `GPULAB_ZONES` (comma-separated). Where pools
-are to be quick, `GPULAB_CONSOLIDATE_AFTER` and `GPULAB_GRACE_PERIOD` are the most seconds that they wait (see `twins`).
+`GPULAB_KARPENTER` (the program), `GPULAB_FOLDER` (a folder to work in), `GPULAB_ZONES` (comma-separated). Where nodes
+are to go soon, `GPULAB_CONSOLIDATE_AFTER` and `GPULAB_GRACE_PERIOD` are the most seconds that they wait (see
+`passing_time`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rehearsal.controllers.instances import Instances
+from rehearsal.controllers.growth import Growth
 from rehearsal.controllers.karpenter import Karpenter
+from rehearsal.controllers.kubelets import Kubelets
 from rehearsal.controllers.load_balancers import LoadBalancers
-from rehearsal.controllers.node_classes import NodeClasses
+from rehearsal.controllers.passing_time import Durations, PassingTime
 from rehearsal.controllers.pod_sync import PodSync
 from rehearsal.controllers.snapshots import Snapshots
 from rehearsal.controllers.target_groups import TargetGroups
-from rehearsal.controllers.twins import Durations, Twins
 from rehearsal.controllers.volumes import Volumes
 from rehearsal.controllers.world import Aws, Controller, Kubernetes, World
 from rehearsal.providers.kubernetes.client import ApiError, Unreachable
@@ -37,15 +38,14 @@ _EXPECTED = (ApiError, Unreachable, ClientError, BotoCoreError, urllib3.exceptio
 
 def controllers() -> list[Controller]:
     """All of them, in the order in which each pass calls them."""
-    karpenter = Karpenter(Path(os.environ["GPULAB_KARPENTER"]))
     return [
-        karpenter,
-        NodeClasses(karpenter),
-        Twins(karpenter, Durations.of(os.environ)),
-        Instances(karpenter),
+        Karpenter(Path(os.environ["GPULAB_KARPENTER"])),
+        Kubelets(),
+        PassingTime(Durations.of(os.environ)),
         PodSync(),
         Snapshots(),
         Volumes(),
+        Growth(),
         LoadBalancers(),
         TargetGroups(),
     ]

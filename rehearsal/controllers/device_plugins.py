@@ -1,13 +1,14 @@
 """What NVIDIA's device plugin makes of a node's GPUs, from the very configuration that it is given.
 
 On AL2023 that is the GPU Operator's: without its deployed release a node has no GPU to ask for. On Bottlerocket it is
-the user data of the node's class. So a node's shares come from the one side, and what Karpenter expects of a machine
+the user data of the node. So a node's shares come from the one side, and what Karpenter expects of a machine
 from the other (NodeOverlays): where the two disagree, pods stay pending or too many nodes are bought, as on AWS.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,8 @@ from typing import Any
 import yaml
 
 from contracts import InstanceType, mig_gpu, node_images
-from rehearsal.controllers.releases import Release
-from rehearsal.controllers.world import Object
-from settings.gpu_fitting import fits
+from rehearsal.controllers.deployed import DeployedRelease
+from settings.pools.gpu_fitting import fits
 
 CHART = "gpu-operator"
 
@@ -28,6 +28,7 @@ _CONFIG = "nvidia.com/device-plugin.config"
 _MIG_CONFIG = "nvidia.com/mig.config"
 _OPERANDS = "nvidia.com/gpu.deploy.operands"
 _BOTTLEROCKET = "bottlerocket@"
+_OFF = re.compile(r"accept-nvidia-visible-devices-envvar-when-unprivileged *= *false")
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,27 @@ class DevicePlugin:
 
 
 def gpu_resources(
-    labels: Mapping[str, str], instance_type: InstanceType, node_class: Object | None, operator: Release | None
+    labels: Mapping[str, str],
+    instance_type: InstanceType,
+    image: str,
+    user_data: str,
+    operator: DeployedRelease | None,
 ) -> dict[str, str]:
-    """What kubelet reports of the GPUs of a node with these labels; nothing where no plugin runs."""
+    """What kubelet reports of the GPUs of a node with these labels; nothing where no plugin runs.
+
+    `image` is an alias: al2023@v20260917.
+    """
     if not instance_type.gpu_count or instance_type.gpu_manufacturer != "NVIDIA":
         return {}
-    spec = node_class["spec"] if node_class else {}
-    images = [term["alias"] for term in spec.get("amiSelectorTerms", []) if "alias" in term]
-    if not all(node_images().drives(image, instance_type.family) for image in images):
-        _LOG.warning("the driver of %s does not know the GPUs of %s", ", ".join(images), instance_type.name)
+    if not node_images().drives(image, instance_type.family):
+        _LOG.warning("the driver of %s does not know the GPUs of %s", image, instance_type.name)
         return {}
-    if any(image.startswith(_BOTTLEROCKET) for image in images):
-        plugin = bottlerocket_plugin(spec.get("userData", ""), instance_type)
+    if image.startswith(_BOTTLEROCKET):
+        plugin = bottlerocket_plugin(user_data, instance_type)
     elif operator is None or labels.get(_OPERANDS) == "false":
+        return {}
+    elif _OFF.search(user_data) and not operator.values.get("cdi", {}).get("enabled", True):
+        _LOG.warning("the device plugin names GPUs by a variable, which the runtime of %s ignores", instance_type.name)
         return {}
     else:
         plugin = operator_plugin(labels, operator.values, instance_type)

@@ -16,7 +16,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
+from rehearsal.controllers.finalizers import with_finalizer, without_finalizer
+from rehearsal.controllers.object_warnings import Warnings
 from rehearsal.controllers.world import Object, World, place_of
 
 SERVICES = "/api/v1/services"
@@ -100,7 +101,7 @@ class LoadBalancers:
             try:
                 _make(world, keeper, service, clusters[0])
             except (CannotBalance, ClientError) as error:
-                self._warnings.tell(world, service, "SyncLoadBalancerFailed", str(error))
+                self._warnings.report(world, service, "SyncLoadBalancerFailed", str(error))
 
 
 def is_wanted(service: Object) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
+from rehearsal.controllers.finalizers import with_finalizer, without_finalizer
+from rehearsal.controllers.object_warnings import Warnings
 from rehearsal.controllers.volumes import ADDON, CLAIMS, DRIVER, VOLUMES
 from rehearsal.controllers.world import Object, World, place, place_of
 
@@ -53,7 +54,7 @@ class Snapshots:
                     try:
                         _take(world, snapshot, class_of(snapshot, classes), cluster)
                     except (CannotSnapshot, ClientError) as error:
-                        self._warnings.tell(world, snapshot, "SnapshotContentCreationFailed", str(error))
+                        self._warnings.report(world, snapshot, "SnapshotContentCreationFailed", str(error))
 
 
 def class_of(snapshot: Object, classes: dict[str, Object]) -> Object:

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rehearsal.processes import Processes
-from rehearsal.workspace import PROJECT
+from rehearsal.machine.processes import Processes
+from rehearsal.machine.workspace import PROJECT
 
 # What takes minutes and hours on AWS, and is not what a rehearsal is about. A node is empty until its first pod is
 # bound, which takes the scheduler some seconds on a busy machine.
 CONSOLIDATE_AFTER_SECONDS = 8
-GRACE_PERIOD_SECONDS = 10
+GRACE_PERIOD_SECONDS = 5
 
 _NAME = "controllers"
 

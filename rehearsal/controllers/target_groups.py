@@ -14,8 +14,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from rehearsal.controllers.finalizers import with_finalizer, without_finalizer
 from rehearsal.controllers.load_balancers import SERVICES, controller_is_deployed
-from rehearsal.controllers.telling import Warnings, with_finalizer, without_finalizer
+from rehearsal.controllers.object_warnings import Warnings
 from rehearsal.controllers.world import Object, World, place, place_of
 
 BINDINGS = "/apis/elbv2.k8s.aws/v1beta1/targetgroupbindings"
@@ -52,7 +53,7 @@ class TargetGroups:
                 else:
                     self._bind(world, binding)
             except ClientError as error:
-                self._warnings.tell(world, binding, "FailedReconcile", str(error))
+                self._warnings.report(world, binding, "FailedReconcile", str(error))
 
     def _bind(self, world: World, binding: Object) -> None:
         path = place_of(BINDINGS, binding)
@@ -61,7 +62,7 @@ class TargetGroups:
         try:
             wanted = _targets(world, binding)
         except BackendNotFoundError as missing:
-            self._warnings.tell(world, binding, "BackendNotFound", str(missing))
+            self._warnings.report(world, binding, "BackendNotFound", str(missing))
             wanted = set()
         _register(world, binding["spec"]["targetGroupARN"], wanted)
         generation = binding["metadata"]["generation"]

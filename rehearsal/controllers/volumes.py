@@ -17,8 +17,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.controllers.quantities import quantity
-from rehearsal.controllers.telling import Warnings, without_finalizer
+from contracts.quantities import amount
+from rehearsal.controllers.finalizers import without_finalizer
+from rehearsal.controllers.object_warnings import Warnings
 from rehearsal.controllers.volume_keys import key_problem
 from rehearsal.controllers.world import NODES, Object, World, place, place_of
 
@@ -84,7 +85,7 @@ class Volumes:
         kept = [volume for volume in volumes if is_kept(volume)]
         if not pending and not released and not kept:
             return
-        for addon in _addons(world):
+        for addon in addons(world):
             for volume in released:
                 _delete(world, volume)
             for volume in kept:
@@ -98,7 +99,7 @@ class Volumes:
                     if provision and provision.name not in made:
                         _make(world, of_snapshot(world, provision), addon)
                 except (CannotProvision, ClientError) as error:
-                    self._warnings.tell(world, claim, "ProvisioningFailed", str(error))
+                    self._warnings.report(world, claim, "ProvisioningFailed", str(error))
 
 
 def is_pending(claim: Object) -> bool:
@@ -113,7 +114,7 @@ def is_to_go(volume: Object) -> bool:
     """Whether the driver deletes a PersistentVolume: one of its own, whose claim has gone, with the policy Delete."""
     deletes = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
     released = volume.get("status", {}).get("phase") == "Released"
-    return _is_own(volume) and deletes and released
+    return is_own(volume) and deletes and released
 
 
 def is_kept(volume: Object) -> bool:
@@ -122,10 +123,11 @@ def is_kept(volume: Object) -> bool:
     So it is once somebody changes the policy to Retain (KEP-2644, "Honor PersistentVolume Reclaim Policy").
     """
     deletes = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
-    return _is_own(volume) and not deletes and _FINALIZER in volume["metadata"].get("finalizers", [])
+    return is_own(volume) and not deletes and _FINALIZER in volume["metadata"].get("finalizers", [])
 
 
-def _is_own(volume: Object) -> bool:
+def is_own(volume: Object) -> bool:
+    """Whether a PersistentVolume is one that the driver has made."""
     return (volume["metadata"].get("annotations") or {}).get(_PROVISIONED_BY) == DRIVER
 
 
@@ -155,7 +157,7 @@ def plan(
 
 def size_of(claim: Object) -> int:
     """What a claim asks for, in whole GiB, rounded up."""
-    return max(1, math.ceil(quantity(str(claim["spec"]["resources"]["requests"]["storage"])) / _GIB))
+    return max(1, math.ceil(amount(str(claim["spec"]["resources"]["requests"]["storage"])) / _GIB))
 
 
 def of_snapshot(world: World, provision: Provision) -> Provision:
@@ -169,7 +171,7 @@ def of_snapshot(world: World, provision: Provision) -> Provision:
     status = snapshot.get("status", {}) if snapshot else {}
     if not status.get("readyToUse"):
         raise CannotProvision(f"snapshot {name} is not ready to use")
-    least = math.ceil(quantity(status["restoreSize"]) / _GIB)
+    least = math.ceil(amount(status["restoreSize"]) / _GIB)
     if provision.size < least:
         raise CannotProvision(
             f"requested volume size {provision.size}Gi is less than the size {least}Gi of the snapshot"
@@ -255,7 +257,7 @@ def persistent_volume(provision: Provision, volume_id: str) -> Object:
     }
 
 
-def _addons(world: World) -> Iterable[dict[str, Any]]:
+def addons(world: World) -> Iterable[dict[str, Any]]:
     """The addon of each cluster that has it, as EKS describes it."""
     eks = world.aws.client("eks")
     for cluster in world.aws.clusters():

@@ -20,7 +20,7 @@ import urllib3
 import yaml
 from botocore.config import Config
 
-from rehearsal.controllers.releases import Release, read_release
+from rehearsal.controllers.deployed import DeployedRelease, deployed_release
 from rehearsal.providers.kubernetes.client import ApiError, Unreachable
 
 # A Kubernetes object as its JSON.
@@ -33,7 +33,6 @@ NODE_POOLS = "/apis/karpenter.sh/v1/nodepools"
 NODE_CLAIMS = "/apis/karpenter.sh/v1/nodeclaims"
 NODE_OVERLAYS = "/apis/karpenter.sh/v1alpha1/nodeoverlays"
 EC2_NODE_CLASSES = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses"
-KWOK_NODE_CLASSES = "/apis/karpenter.kwok.sh/v1alpha1/kwoknodeclasses"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 _FIELD_MANAGER = "rehearsal-controllers"
@@ -66,7 +65,7 @@ class Kubernetes:
     """
 
     def __init__(self, kubeconfig: Path) -> None:
-        content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+        self.config = content = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
         cluster = content["clusters"][0]["cluster"]
         self.server: str = cluster["server"]
         self._headers = {"Authorization": f"Bearer {content['users'][0]['user']['token']}"}
@@ -185,8 +184,8 @@ class World:
     folder: Path
     zones: tuple[str, ...]
     _listed: dict[str, list[Object]] = field(default_factory=dict)
-    _releases: dict[str, Release] = field(default_factory=dict)
-    _deployed: list[Release] | None = None
+    _releases: dict[str, DeployedRelease] = field(default_factory=dict)
+    _deployed: list[DeployedRelease] | None = None
 
     @property
     def region(self) -> str:
@@ -204,13 +203,13 @@ class World:
             self._listed[collection] = self.kubernetes.list(collection)
         return self._listed[collection]
 
-    def deployed(self, chart: str) -> Release | None:
+    def deployed(self, chart: str) -> DeployedRelease | None:
         """The deployed Helm release of a chart, as it was when this pass first asked for any."""
         if self._deployed is None:
             self._deployed = self._deployed_now()
         return next((release for release in self._deployed if release.chart == chart), None)
 
-    def _deployed_now(self) -> list[Release]:
+    def _deployed_now(self) -> list[DeployedRelease]:
         """The deployed releases. A release's secret can be large: each version is read once."""
         live = self.kubernetes.list_metadata(SECRETS, labelSelector="owner=helm,status=deployed")
         versions = {f"{one['metadata']['uid']} {one['metadata']['resourceVersion']}": one for one in live}
@@ -218,7 +217,7 @@ class World:
         for version in versions.keys() - self._releases.keys():
             secret = self.kubernetes.get(place_of(SECRETS, versions[version]))
             if secret is not None:
-                self._releases[version] = read_release(secret)
+                self._releases[version] = deployed_release(secret)
         return list(self._releases.values())
 
 

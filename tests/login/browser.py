@@ -1,4 +1,7 @@
-"""A browser as far as signing in needs one: cookies, redirects on the same server, forms. And a tool's side of it."""
+"""The parts of a browser that a sign-in needs: cookies, redirects on the same server, forms.
+
+And a tool's side of it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Answer:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Those of the address that it sends the browser to."""
+        """The parameters of the address to which it redirects the browser."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.location).query).items()}
 
     @property
@@ -51,7 +54,7 @@ class Answer:
 
 
 def page_text(page: str) -> str:
-    """What a page says, without its markup."""
+    """The text of a page, without its markup."""
     body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL | re.IGNORECASE)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
@@ -59,7 +62,7 @@ def page_text(page: str) -> str:
 def request(
     method: str, url: str, *, data: dict[str, str] | None = None, headers: dict[str, str] | None = None
 ) -> tuple[Answer, list[str]]:
-    """One request, its path sent as it stands; the answer and the cookies that it sets."""
+    """Sends a request with its path unchanged. Returns the answer and the cookies that it sets."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     body = urlencode(data) if data is not None else None
@@ -77,20 +80,24 @@ def request(
 
 @dataclass
 class Browser:
-    """It goes where `home` is, and stops where it is sent elsewhere."""
+    """It follows addresses at `home`, and stops at a redirect to elsewhere."""
 
     home: str
-    cookies: dict[str, str] = field(default_factory=dict)
+    cookies: dict[tuple[str, str], str] = field(default_factory=dict)
+    """By path and name."""
 
     def go(self, url: str, data: dict[str, str] | None = None) -> Answer:
         """Opens an address, or sends a form to it, and follows redirects as long as they stay at home."""
         method = "GET" if data is None else "POST"
         while True:
-            headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+            path = f"{urlsplit(url).path}/"
+            sent = [f"{name}={value}" for (below, name), value in self.cookies.items() if path.startswith(below)]
+            headers = {"Cookie": "; ".join(sent)}
             answer, cookies = request(method, url, data=data, headers=headers)
             for cookie in cookies:
                 name, _, value = cookie.partition(";")[0].partition("=")
-                self.cookies[name] = value
+                below = re.search(r";\s*path=([^;]*)", cookie, re.IGNORECASE)
+                self.cookies[below[1] if below else "/", name] = value
             if answer.status not in (302, 303) or not answer.location.startswith(self.home):
                 return answer
             method, url, data = "GET", answer.location, None
@@ -103,7 +110,7 @@ class Browser:
 
 @dataclass(frozen=True)
 class Tool:
-    """A client of the realm, as the tool that has it: it begins a sign-in and redeems the code."""
+    """A client of the realm in the role of its tool: it begins a sign-in and redeems the code."""
 
     realm_url: str
     client_id: str
@@ -146,6 +153,6 @@ class Tool:
 
 
 def claims(token: str) -> dict[str, Any]:
-    """What a token says."""
+    """The claims of a token."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

@@ -1,48 +1,58 @@
-"""A real JupyterHub with the configuration of the platform's, beside a real Keycloak and a real API server.
+"""A real JupyterHub with the platform's configuration, a real Keycloak and a real API server.
 
-In place of the proxy there is a table of routes: people reach the hub itself. No container runs, so every notebook's
-server is one of this process, which says what it is told to. As in the cluster, the hub is told to be found at a
-name for other pods; nothing has that name here.
+A table of routes replaces the proxy: people reach the hub directly. No containers run, so a server in this process
+answers for every notebook, as the test sets it. As in the cluster, the hub's address for other pods is a name; here
+nothing has that name.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import re
 import sys
-import threading
+import time
+import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jupyterhub
 from background import background
 from browser import Answer, Browser, page_text
 from keycloak_lab import KeycloakLab
+from notebook_lab import hub_kubeconfig
+from notebook_server import Notebook, NotebookServer, plain_server
 
-from components.team_names import HUB_NAMESPACE
-from rehearsal.controllers.world import Kubernetes, Object
-from rehearsal.processes import MARK, answers
-from rehearsal.workspace import PROJECT
+from components.hub import values as jupyterhub_values
+from components.hub.catalogue_from_settings import catalogue
+from components.identity.realm.realm import REALM
+from components.platform_urls import PlatformUrls
+from components.teams.names import HUB_NAMESPACE
+from rehearsal.controllers.world import Kubernetes, Object, place
+from rehearsal.machine.processes import MARK, answers, free_ports
+from rehearsal.machine.workspace import PROJECT
+from settings import EksSettings
 
 START_SECONDS = 120
+WAIT_SECONDS = 240
+# What nobody has to be in time for: the labs' notebooks say how long they have been quiet, which is always as long.
+IDLE_SECONDS = 5
+PASSWORD = "Correct-Horse-7-Battery"
 
 # As the chart is told; where the hub's own process should go by it, no test would end.
 CONNECT_NAME = f"hub.{HUB_NAMESPACE}.svc.cluster.local"
 
 _CONFIG = """
+import json
 import os
 import sys
 sys.path.insert(0, {project!r})
 from jupyterhub.proxy import Proxy
-from components.hub.config import configure
+from components.hub.inside.config import configure
 
 
 class Routes(Proxy):
@@ -51,15 +61,23 @@ class Routes(Proxy):
 
     async def add_route(self, routespec, target, data):
         self.routes[routespec] = {{"routespec": routespec, "target": target, "data": data}}
+        self.tell()
 
     async def delete_route(self, routespec):
         self.routes.pop(routespec, None)
+        self.tell()
 
     async def get_all_routes(self):
         return self.routes
 
+    def tell(self):
+        with open("{folder}/routes.new", "w") as file:
+            json.dump({{routespec: one["target"] for routespec, one in self.routes.items()}}, file)
+        os.replace("{folder}/routes.new", "{folder}/routes.json")
+
 
 c = get_config()  # noqa: F821
+c.JupyterHub.update({by_chart!r})
 c.JupyterHub.proxy_class = Routes
 c.JupyterHub.base_url = "/jupyter/"
 c.JupyterHub.hub_bind_url = "http://localhost:{port}"
@@ -77,64 +95,44 @@ c.KubeSpawner.get_pod_url = lambda spawner, pod: "http://127.0.0.1:{notebook_por
 """
 
 
-@dataclass
-class Notebook:
-    """What the server of a notebook says: for how many seconds nothing was done in it, and whether a kernel computes.
-
-    Of the next questions it leaves `unanswered` many. `asked_by` are the tokens by which it was asked.
-    """
-
-    quiet_for: float = 0
-    computes: bool = False
-    unanswered: float = 0
-    asked_by: list[str] = field(default_factory=list)
-
-    def answer(self, question: str, token: str) -> Any:
-        """What Jupyter Server says of itself; None where it says nothing."""
-        if question in ("status", "kernels"):
-            self.asked_by.append(token)
-            if self.unanswered:
-                self.unanswered -= 1
-                return None
-        if question == "status":
-            return {"last_activity": (datetime.now(UTC) - timedelta(seconds=self.quiet_for)).isoformat()}
-        if question == "kernels":
-            return [{"execution_state": "busy" if self.computes else "idle"}]
-        return {"version": "2"}
-
-
 @dataclass(frozen=True)
 class HubLab:
-    """`url` is the hub as people and notebooks reach it."""
+    """`url` is the hub's address for people and notebooks."""
 
     url: str
     keycloak: KeycloakLab
     kubernetes: Kubernetes
     notebooks: defaultdict[str, Notebook]
     log: Path
+    folder: Path
 
     def notebook(self, person: str, server: str = "") -> Notebook:
-        """What somebody's notebook says; it may be told before it starts."""
+        """The answers of a person's notebook, which a test may set before it starts."""
         return self.notebooks[f"{person}/{server}"]
 
     def here(self, url: str) -> str:
-        """What the hub tells others of itself, as it is reached from here."""
+        """The hub's own address for others, as it is reached from here."""
         told = urlsplit(url)
         assert told.hostname == CONNECT_NAME, url
-        return told._replace(netloc=urlsplit(self.url).netloc).geturl()
+        return told._replace(netloc=f"localhost:{urlsplit(self.url).port}").geturl()
+
+    @property
+    def routes(self) -> dict[str, str]:
+        """Where the proxy would send requests, by host and path, or by path only."""
+        return json.loads((self.folder / "routes.json").read_text(encoding="utf-8"))
 
     def person(self) -> Person:
-        """Somebody with a browser of their own."""
+        """A person with their own browser."""
         return Person(self)
 
     def pods(self, namespace: str) -> list[Object]:
-        """The pods of a namespace that are not on their way out."""
+        """The pods of a namespace that are not being deleted."""
         found = self.kubernetes.list(f"/api/v1/namespaces/{namespace}/pods")
         return [one for one in found if "deletionTimestamp" not in one["metadata"]]
 
 
 class Person:
-    """A browser that goes between the hub and Keycloak."""
+    """A browser that follows redirects between the hub and Keycloak."""
 
     def __init__(self, lab: HubLab) -> None:
         self._lab = lab
@@ -142,7 +140,7 @@ class Person:
         self.at_keycloak = Browser(lab.keycloak.public)
 
     def open(self, path: str, data: dict[str, str] | None = None) -> Answer:
-        """A page of the hub; where it sends the browser to Keycloak, Keycloak's page."""
+        """A page of the hub; or Keycloak's page, if the hub redirects to it."""
         answer = self.at_hub.go(f"{self._lab.url}{path}", data)
         return self._followed(answer)
 
@@ -152,14 +150,15 @@ class Person:
         assert page.asks_for("username"), page_text(page.text)
         return self._followed(self.at_keycloak.submit(page, username=name, password=password))
 
-    def choose(self, profile: str, path: str = "/hub/spawn") -> Answer:
+    def choose(self, profile: str, path: str = "/hub/spawn", **options: str) -> Answer:
         """Sends the form that starts a notebook; a named one's is at /hub/spawn/PERSON/NAME."""
+        chosen = {f"profile-option-{profile}--{name}": value for name, value in options.items()}
         page = self.open(path)
         action, hidden = page.form
-        return self._followed(self.at_hub.go(f"{self.at_hub.home}{action}", {**hidden, "profile": profile}))
+        return self._followed(self.at_hub.go(f"{self.at_hub.home}{action}", {**hidden, "profile": profile, **chosen}))
 
     def api(self, path: str) -> Answer:
-        """The hub's API, asked by the page that the browser shows."""
+        """Calls the hub's API as the page in the browser does."""
         return self.at_hub.go(f"{self._lab.url}/hub/api{path}")
 
     def _followed(self, answer: Answer) -> Answer:
@@ -177,6 +176,55 @@ class Person:
 
 
 @contextmanager
+def hub_of(
+    stack: EksSettings,
+    folder: Path,
+    *,
+    keycloak: KeycloakLab,
+    administrators: Path,
+    given: Mapping[str, Mapping[str, Any]],
+    notebook_server: NotebookServer | None = None,
+) -> Iterator[HubLab]:
+    """The hub of a stack, which asks Keycloak for people's groups at each request.
+
+    `administrators` is the kubeconfig of a control plane with the stack's teams. `given` changes the catalogue: the
+    section `hub`, or profiles by name.
+    """
+    assert stack.identity
+    (port,) = free_ports(1)
+    host = urlsplit(PlatformUrls.of(stack.ingress.domain).platform).hostname or ""
+    platform = f"http://{host}:{port}"
+    keycloak.forget()
+    secrets = keycloak.apply(stack.identity, PlatformUrls(keycloak.public, platform), tuple(stack.teams))
+    document: Any = catalogue(stack)
+    document["hub"] |= {
+        "platformUrl": platform,
+        "realmUrl": keycloak.realm_url,
+        "realmUrlInside": f"{keycloak.url}/realms/{REALM}",
+        "refreshGroupsSeconds": 1,
+    }
+    for section, changes in given.items():
+        (document["hub"] if section == "hub" else document["profiles"][section]).update(changes)
+    by_chart = jupyterhub_values.jupyterhub(stack)
+    if "subdomain_host" in by_chart:
+        by_chart["subdomain_host"] = platform
+    kubernetes = Kubernetes(administrators)
+    with running_hub(
+        folder,
+        port=port,
+        host=host,
+        keycloak=keycloak,
+        client_secret=secrets["CLIENT_JUPYTERHUB_SECRET"],
+        document=document,
+        kubernetes=kubernetes,
+        kubeconfig=hub_kubeconfig(kubernetes, administrators, folder),
+        by_chart=by_chart,
+        notebook_server=notebook_server or plain_server,
+    ) as running:
+        yield running
+
+
+@contextmanager
 def running_hub(
     folder: Path,
     *,
@@ -186,18 +234,25 @@ def running_hub(
     document: Object,
     kubernetes: Kubernetes,
     kubeconfig: Path,
+    host: str,
+    by_chart: Mapping[str, Any],
+    notebook_server: NotebookServer,
 ) -> Iterator[HubLab]:
-    """The hub, whose account is that of `kubeconfig`; it ends with the block."""
-    url = f"http://localhost:{port}/jupyter"
+    """The hub, whose account is that of `kubeconfig`; it ends with the block.
+
+    `host` is its name, for people who find this machine by it; `by_chart` is what the chart sets of JupyterHub's own.
+    """
+    url = f"http://{host}:{port}/jupyter"
     notebooks: defaultdict[str, Notebook] = defaultdict(Notebook)
     (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
-    with _notebook_server(notebooks) as notebook_port:
+    with notebook_server(notebooks) as notebook_port:
         config = _CONFIG.format(
             project=str(PROJECT),
             folder=folder,
             port=port,
             connect_url=f"http://{CONNECT_NAME}:{port}",
             namespace=HUB_NAMESPACE,
+            by_chart=by_chart,
             catalogue=str(folder / "catalogue.json"),
             notebook_port=notebook_port,
             mark=MARK,
@@ -213,41 +268,43 @@ def running_hub(
         command = [sys.executable, "-m", "jupyterhub", "--config", folder / "jupyterhub_config.py", "--debug"]
         with background(folder / "logs") as processes:
             processes.start("hub", command, environment)
-            processes.wait_until("hub", lambda: answers(f"{url}/hub/health"), seconds=START_SECONDS)
-            yield HubLab(url, keycloak, kubernetes, notebooks, processes.log_path("hub"))
+            healthy = f"http://localhost:{port}/jupyter/hub/health"
+            processes.wait_until("hub", lambda: answers(healthy), seconds=START_SECONDS)
+            yield HubLab(url, keycloak, kubernetes, notebooks, processes.log_path("hub"), folder)
 
 
-@contextmanager
-def _notebook_server(notebooks: defaultdict[str, Notebook]) -> Iterator[int]:
-    """A server that answers as Jupyter Server does at the paths that the hub and its culler ask for."""
+def variables_of(kubernetes: Kubernetes, pod: Object) -> dict[str, str]:
+    """What the notebook's container has in its environment; values of Secrets are read there, as a kubelet does."""
+    found = {}
+    for one in pod["spec"]["containers"][0]["env"]:
+        value = one.get("value", "")
+        if key := one.get("valueFrom", {}).get("secretKeyRef"):
+            secret = kubernetes.get(place("/api/v1/secrets", key["name"], pod["metadata"]["namespace"]))
+            assert secret, f"the Secret of {one['name']}"
+            value = base64.b64decode(secret["data"][key["key"]]).decode()
+        found[one["name"]] = value
+    return found
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked = re.match(r"/jupyter/user/([^/]+)/(?:([^/]+)/)?api(?:/(\w+))?", self.path)
-            assert asked, self.path
-            person, server, question = asked.groups(default="")
-            answer = notebooks[f"{person}/{server}"].answer(
-                question, self.headers.get("Authorization", "").removeprefix("token ")
-            )
-            if answer is None:
-                self.close_connection = True
-                return
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("X-JupyterHub-Version", jupyterhub.__version__)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
+def posted(url: str, content: Any, token: str) -> int:
+    """The status of the hub API's answer to a notebook."""
+    headers = {"Authorization": f"token {token}"}
+    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return answer.status
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+
+def asked(url: str, token: str) -> Any:
+    """The answer of the hub's API to a request with this token."""
+    request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """What it holds at last; WAIT_SECONDS are enough."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (result := holds()):
+        assert time.monotonic() < deadline, f"never came: {what}"
+        time.sleep(0.3)
+    return result

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -15,46 +16,55 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 
 import realm_importer
+from authorities import Authority
 
 import settings
-from components.keycloak import BOOTSTRAP_USER
-from components.realm import REALM, Addresses, realm, realm_secrets
-from components.realm_job import import_environment
-from components.realm_secrets import FOLDER
+from components.identity.keycloak import BOOTSTRAP_USER
+from components.identity.realm import apply_accounts
+from components.identity.realm.accounts import accounts_environment, accounts_plan
+from components.identity.realm.job import import_environment
+from components.identity.realm.realm import REALM, realm, realm_secrets
+from components.identity.realm.secrets import FOLDER
+from components.platform_urls import PlatformUrls
 from settings import Identity
 
 TOKEN_SECONDS = 30
 PROJECT = Path(__file__).parents[2]
 TODAY = datetime.date(2026, 6, 1)
+COMPANY = "company"
+"""The realm that acts as another identity provider."""
 
 
 def identity_of(stack: str) -> Identity:
     """The identity section of a committed stack file."""
-    found = _settings_of(stack).identity
+    found = settings_of(stack).identity
     assert found is not None
     return found
 
 
-def addresses_of(stack: str) -> Addresses:
+def addresses_of(stack: str) -> PlatformUrls:
     """Where people find the platform of a committed stack file."""
-    return Addresses.of(_settings_of(stack).ingress.domain)
+    return PlatformUrls.of(settings_of(stack).ingress.domain)
 
 
-def _settings_of(stack: str) -> settings.Settings:
-    return settings.check_stack_file(PROJECT / f"Pulumi.{stack}.yaml", stack, TODAY)
+def settings_of(stack: str) -> settings.EksSettings:
+    """The settings of a committed stack file."""
+    return settings.on_eks(settings.check_stack_file(PROJECT / f"Pulumi.{stack}.yaml", stack, TODAY))
 
 
 @dataclass
 class KeycloakLab:
-    """`url` is the server's own address, as tools in the cluster have it; `public` is that of the load balancer."""
+    """`url` is the server's address for tools in the cluster; `public` is the load balancer's.
+
+    The Keycloak trusts `authority`.
+    """
 
     url: str
     public: str
     password: str
     folder: Path
+    authority: Authority
     config_cli: Path | None
-    imported_groups: set[str] = field(default_factory=set)
-    """The groups that `realm_importer` made; keycloak-config-cli keeps its own list, in the realm."""
     _token: str = field(default="", init=False)
     _asked: float = field(default=0, init=False)
 
@@ -64,7 +74,7 @@ class KeycloakLab:
         return f"{self.public}/realms/{REALM}"
 
     def admin(self, method: str, path: str, content: Any = None) -> Any:
-        """One call of the admin API; `path` begins after `/admin/realms`. Raises HTTPError."""
+        """Calls the admin API; `path` begins after `/admin/realms`. Raises HTTPError."""
         if time.monotonic() - self._asked > TOKEN_SECONDS:
             self._token, self._asked = self._signed_in(), time.monotonic()
         request = urllib.request.Request(
@@ -93,32 +103,61 @@ class KeycloakLab:
             if error.code != 404:
                 raise
 
-    def apply(self, identity: Identity, addresses: Addresses, teams: tuple[str, ...] = ()) -> dict[str, str]:
+    def apply(self, identity: Identity, urls: PlatformUrls, teams: tuple[str, ...] = ()) -> dict[str, str]:
         """Applies the realm of a stack's identity section; returns the secrets that it was applied with."""
-        document = realm(identity, addresses, teams)
+        document = realm(identity, urls, teams)
         secrets = {variable: f"Generated-{variable}-1" for variable in realm_secrets(identity)}
-        if self.config_cli is None:
-            realm_importer.apply(self, document, secrets)
-            return secrets
         # The files as the Job's pod has them: a folder of the realm's secrets, and one of keycloak-config-cli's own.
-        file, folder, own = self.folder / "realm.json", self.folder / "secrets", self.folder / "settings"
-        file.write_text(json.dumps(document).replace(FOLDER, str(folder)), encoding="utf-8")
-        for place, files in ((folder, secrets), (own, {"keycloak.password": self.password})):
+        for place, files in ((self._secrets, secrets), (self._own, {"keycloak.password": self.password})):
             place.mkdir(exist_ok=True)
             for name, content in files.items():
                 (place / name).write_text(content, encoding="utf-8")
+        if self.config_cli is None:
+            realm_importer.apply(self, document, secrets)
+        else:
+            self._import(self.config_cli, document, secrets)
+        self._asked = 0  # a realm made since is not in an older token
+        done = self.apply_accounts(accounts_plan(identity, document["groups"]))
+        assert done.returncode == 0, done.stdout + done.stderr
+        leaked = [variable for variable, value in secrets.items() if value in done.stdout + done.stderr]
+        assert not leaked, f"in the log of the second step: {leaked}"
+        return secrets
+
+    def _import(self, config_cli: Path, document: dict[str, Any], secrets: dict[str, str]) -> None:
+        file = self.folder / "realm.json"
+        file.write_text(json.dumps(document).replace(FOLDER, str(self._secrets)), encoding="utf-8")
         environment = {
             "PATH": os.environ["PATH"],
             **import_environment(self.url, f"file:{file}"),
-            "SPRING_CONFIG_IMPORT": f"configtree:{own}/",
+            "SPRING_CONFIG_IMPORT": f"configtree:{self._own}/",
         }
-        command = ["java", "-jar", str(self.config_cli)]
+        command = ["java", "-jar", str(config_cli)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
         leaked = [variable for variable, value in secrets.items() if value in done.stdout + done.stderr]
         assert not leaked, f"in the log of keycloak-config-cli: {leaked}"
-        self._asked = 0  # a realm made since is not in an older token
-        return secrets
+
+    def apply_accounts(self, plan: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        """Runs the Job's second step."""
+        file = self.folder / "accounts.json"
+        file.write_text(json.dumps(plan), encoding="utf-8")
+        environment = accounts_environment(
+            self.url,
+            realm=REALM,
+            user=BOOTSTRAP_USER,
+            password_file=str(self._own / "keycloak.password"),
+            folder=str(self._secrets),
+        )
+        command = [sys.executable, apply_accounts.__file__, file]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    @property
+    def _secrets(self) -> Path:
+        return self.folder / "secrets"
+
+    @property
+    def _own(self) -> Path:
+        return self.folder / "settings"
 
     def person(self, username: str) -> dict[str, Any]:
         """An account."""
@@ -140,7 +179,7 @@ class KeycloakLab:
         return found
 
     def everything(self) -> dict[str, Any]:
-        """The realm as Keycloak exports it, with its people, and without what keycloak-config-cli notes of itself."""
+        """The realm as Keycloak exports it, with its people, but without keycloak-config-cli's own attributes."""
         exported = self.admin("POST", f"/{REALM}/partial-export?exportClients=true&exportGroupsAndRoles=true")
         exported["attributes"] = {
             name: value for name, value in exported["attributes"].items() if "keycloak-config" not in name

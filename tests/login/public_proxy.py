@@ -1,4 +1,4 @@
-"""The load balancer as Keycloak sees it: it passes on what the published paths begin with, raw, and nothing else."""
+"""The load balancer as Keycloak sees it: it forwards only requests below the published paths, unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ITS_OWN = ("connection", "transfer-encoding", "content-length", "date", "server
 
 @contextmanager
 def public_proxy(port: int, server_port: int, paths: tuple[str, ...]) -> Iterator[None]:
-    """Listens on `port` and passes on to `server_port`, as a listener rule with the path patterns `PATH*` does."""
+    """Listens on `port` and forwards to `server_port`, like a listener rule with the path patterns `PATH*`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,7 +1,7 @@
-"""What applies the realm where keycloak-config-cli can't be had: its placeholders filled, by Keycloak's admin API.
+"""Applies the realm through Keycloak's admin API, with filled placeholders, without keycloak-config-cli.
 
-It makes the realm in one import. Applied again, it does what keycloak-config-cli promises (docs/MANAGED.md): settings,
-clients and flows are set, groups of teams that are gone are removed, and accounts that exist are left alone.
+Applied again, it does what keycloak-config-cli promises (docs/MANAGED.md): settings, clients, roles and groups are set.
+Groups that are not in the document stay, as the Job's settings say.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 
-from components.realm import REALM
+from components.identity.realm.realm import REALM
 
 if TYPE_CHECKING:
     from keycloak_lab import KeycloakLab
 
 _PLACEHOLDER = re.compile(r"\$\(file:UTF-8:[^)]*/(\w+)\)")
 _PARTS = (
-    *("roles", "groups", "clients", "scopeMappings", "clientScopeMappings", "components", "users"),
+    *("roles", "groups", "clients", "scopeMappings", "clientScopeMappings", "components"),
     *("authenticationFlows", "authenticatorConfig", "browserFlow", "identityProviders", "identityProviderMappers"),
 )
 
@@ -34,13 +34,13 @@ def apply(keycloak: KeycloakLab, document: dict[str, Any], secrets: dict[str, st
             raise
         keycloak.admin("POST", "", settings)
         keycloak._asked = 0
-        keycloak.admin("POST", f"/{REALM}/partialImport", {"ifResourceExists": "SKIP", "roles": realm["roles"]})
     else:
         keycloak.admin("PUT", f"/{REALM}", settings)
+    _roles(keycloak, realm["roles"]["realm"])
     _clients(keycloak, realm)
-    _groups(keycloak, realm["groups"])
+    for group in realm["groups"]:
+        _group(keycloak, group, "/groups")
     _flows(keycloak, realm)
-    _people(keycloak, realm["users"])
     parts = {"identityProviders": realm["identityProviders"]}
     keycloak.admin("POST", f"/{REALM}/partialImport", {"ifResourceExists": "SKIP", **parts})
     have = {(mapper["identityProviderAlias"], mapper["name"]) for mapper in _mappers(keycloak)}
@@ -62,40 +62,47 @@ def _clients(keycloak: KeycloakLab, realm: dict[str, Any]) -> None:
         client = keycloak.ask(f"/clients?clientId={mapping['client']}")[0]
         roles = [keycloak.ask(f"/roles/{name}") for name in mapping["roles"]]
         keycloak.admin("POST", f"/{REALM}/clients/{client['id']}/scope-mappings/realm", roles)
+    for of, mappings in realm["clientScopeMappings"].items():
+        owner = keycloak.ask(f"/clients?clientId={of}")[0]["id"]
+        for mapping in mappings:
+            client = keycloak.ask(f"/clients?clientId={mapping['client']}")[0]["id"]
+            roles = [keycloak.ask(f"/clients/{owner}/roles/{name}") for name in mapping["roles"]]
+            keycloak.admin("POST", f"/{REALM}/clients/{client}/scope-mappings/clients/{owner}", roles)
 
 
-def _groups(keycloak: KeycloakLab, groups: list[dict[str, Any]]) -> None:
-    wanted = {group["name"] for group in groups}
-    for group in keycloak.ask("/groups"):
-        if group["name"] in keycloak.imported_groups - wanted:
-            keycloak.admin("DELETE", f"/{REALM}/groups/{group['id']}")
-    keycloak.imported_groups = wanted
-    keycloak.admin("POST", f"/{REALM}/partialImport", {"ifResourceExists": "SKIP", "groups": groups})
-    for group in groups:
-        for role_group in group["subGroups"]:
-            for below in role_group["subGroups"]:
-                if below["path"] not in keycloak.all_groups():
-                    parent = keycloak.ask(f"/group-by-path{role_group['path']}")
-                    keycloak.admin("POST", f"/{REALM}/groups/{parent['id']}/children", {"name": below["name"]})
-
-
-def _people(keycloak: KeycloakLab, people: list[dict[str, Any]]) -> None:
-    have = {person["username"] for person in keycloak.ask("/users")}
-    for person in people:
-        if person["username"] in have:
-            continue
-        plain = {name: value for name, value in person.items() if name not in ("realmRoles", "clientRoles")}
-        keycloak.admin("POST", f"/{REALM}/users", plain)
-        path = f"/{REALM}/users/{keycloak.person(person['username'])['id']}/role-mappings"
-        keycloak.admin("POST", f"{path}/realm", [keycloak.ask(f"/roles/{name}") for name in person["realmRoles"]])
-        for client_id, names in person.get("clientRoles", {}).items():
+def _roles(keycloak: KeycloakLab, roles: list[dict[str, Any]]) -> None:
+    have = {role["name"] for role in keycloak.ask("/roles")}
+    for role in roles:
+        if role["name"] not in have:
+            keycloak.admin("POST", f"/{REALM}/roles", {"name": role["name"], "description": role["description"]})
+        for client_id, names in role.get("composites", {}).get("client", {}).items():
             client = keycloak.ask(f"/clients?clientId={client_id}")[0]["id"]
-            roles = [keycloak.ask(f"/clients/{client}/roles/{name}") for name in names]
-            keycloak.admin("POST", f"{path}/clients/{client}", roles)
+            within = [keycloak.ask(f"/clients/{client}/roles/{name}") for name in names]
+            keycloak.admin("POST", f"/{REALM}/roles/{role['name']}/composites", within)
+
+
+def _group(keycloak: KeycloakLab, group: dict[str, Any], beside: str) -> None:
+    """Makes or changes a group; `beside` is the API path of its siblings."""
+    found = {one["name"]: one["id"] for one in keycloak.ask(beside)}
+    plain = {"name": group["name"], "attributes": group["attributes"]}
+    if group["name"] in found:
+        id = found[group["name"]]
+        keycloak.admin("PUT", f"/{REALM}/groups/{id}", plain)
+    else:
+        keycloak.admin("POST", f"/{REALM}{beside}", plain)
+        id = next(one["id"] for one in keycloak.ask(beside) if one["name"] == group["name"])
+    path = f"/groups/{id}/role-mappings/realm"
+    have = {role["name"]: role for role in keycloak.ask(path)}
+    gone = [role for name, role in have.items() if name not in group["realmRoles"]]
+    keycloak.admin("DELETE", f"/{REALM}{path}", gone)
+    new = [keycloak.ask(f"/roles/{name}") for name in group["realmRoles"] if name not in have]
+    keycloak.admin("POST", f"/{REALM}{path}", new)
+    for below in group["subGroups"]:
+        _group(keycloak, below, f"/groups/{id}/children")
 
 
 def _flows(keycloak: KeycloakLab, realm: dict[str, Any]) -> None:
-    """Made once, and from then on left: no test changes them."""
+    """Made only once, because no test changes them."""
     if any(flow["alias"] == realm["browserFlow"] for flow in keycloak.ask("/authentication/flows")):
         return
     top, *below = realm["authenticationFlows"]

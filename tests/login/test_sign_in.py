@@ -13,11 +13,11 @@ import pytest
 from browser import Answer, Browser, Tool, claims, page_text, request
 from keycloak_lab import KeycloakLab, addresses_of, identity_of
 
-from components.keycloak import DISCOVERY_PATHS
-from components.realm import REALM
-from components.realm_people import initial_password
+from components.identity.keycloak import DISCOVERY_PATHS
+from components.identity.realm.people import initial_password
+from components.identity.realm.realm import REALM
 from settings import Identity
-from settings.identity import BruteForce
+from settings.people.identity import BruteForce
 
 ADDRESSES = addresses_of("dev")
 CHOSEN = "Correct-Horse-7-Battery"
@@ -48,7 +48,7 @@ def hub(keycloak: KeycloakLab, applied_secrets: dict[str, str]) -> Tool:
 
 @pytest.fixture
 def person(keycloak: KeycloakLab, applied_secrets: dict[str, str], request: pytest.FixtureRequest) -> str:
-    """Somebody of this test alone, with a password of their own."""
+    """A person for only this test, with a password."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[-50:].strip("-")
     account = {
         "username": name,

@@ -22,7 +22,7 @@ from pulumi_policy import (
 )
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policies.catalogue import POLICIES
+from policies.pack import POLICIES
 from policies.rules import UndecidedError
 from tests.unit.engine_mocks import EngineMocks
 
@@ -40,7 +40,7 @@ def resource(
     provider: Any = None,
     secret_outputs: Sequence[str] = (),
 ) -> PolicyResource:
-    """A resource with these inputs (camelCase); `UNKNOWN` stands for what a preview does not know."""
+    """A resource with these inputs (camelCase); `UNKNOWN` means a value that a preview does not know."""
     options = PolicyResourceOptions(protect, [], None, [], PolicyCustomTimeouts(0, 0, 0), list(secret_outputs))
     urn = f"urn:pulumi:test::test::{type_}::{name}"
     known = unknown_checking_proxy(dict(props))
@@ -80,8 +80,7 @@ def listener_rule(hosts: Sequence[str], paths: Sequence[str], **conditions: Any)
 
 
 def examined(policy: str | Policy, *resources: PolicyResource, **limits: Any) -> dict[str, list[str]]:
-    """What a policy says of resources: by the resource's name, "" for the stack. `unknown` has what was not
-    decided."""
+    """A policy's findings: by the resource's name, "" for the stack. `unknown` has what was not decided."""
     chosen = BY_NAME[policy] if isinstance(policy, str) else policy
     found: dict[str, list[str]] = {}
 

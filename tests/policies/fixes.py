@@ -1,8 +1,8 @@
-"""Objects of custom resources that policies refuse, and what their own `fix` makes of them.
+"""Custom resources that policies refuse, and the same resources after the policies' own `fix`.
 
 Each policy that asks for a change of such an object has an entry; more than one where the fix depends on the object.
-`tests/policies/test_fixes.py` holds both against the schemas in contracts/, and `tests/rehearsal` against an API
-server, which knows the rules (CEL) that a JSON Schema validator does not.
+`tests/policies/test_fixes.py` checks both with the schemas in contracts/, and `tests/rehearsal` with an API server,
+which also applies CEL rules.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def requirement(key: str, *values: str) -> Manifest:
 
 
 def node_pool(*requirements: Manifest, **spec: Any) -> Manifest:
-    """A NodePool with what the definition asks for, and more of its spec; `template` has more of its template's."""
+    """A NodePool with what the CRD requires, and more of its spec; `template` has more of its template's."""
     template = {
         "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "gpu"},
         "requirements": list(requirements) or [requirement("karpenter.k8s.aws/instance-family", "g5", "g6")],
@@ -51,7 +51,7 @@ def node_pool(*requirements: Manifest, **spec: Any) -> Manifest:
 
 
 def node_class(**spec: Any) -> Manifest:
-    """An EC2NodeClass with what the definition asks for, and more of its spec."""
+    """An EC2NodeClass with what the CRD requires, and more of its spec."""
     own = {
         "role": "nodes",
         "amiSelectorTerms": [{"alias": "al2023@v20260810"}],
@@ -95,6 +95,8 @@ _VOLUME = {"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi"}}
 _FAMILIES = requirement("karpenter.k8s.aws/instance-family", "g5", "g6")
 _CAPACITY = "karpenter.sh/capacity-type"
 _TYPE = "node.kubernetes.io/instance-type"
+
+_GPU_POOL = node_pool(template={"taints": [TAINT]})
 
 FIXES = [
     Fix("gpu-pool-taint", node_pool(), {f"{_TEMPLATE}/taints": [TAINT]}),
@@ -168,6 +170,15 @@ FIXES = [
         {"spec/metadataOptions/httpPutResponseHopLimit": 1},
     ),
     Fix(
+        "gpu-node-visible-devices",
+        node_class(),
+        {
+            "spec/userData": "nvidia-ctk config --in-place --set "
+            "accept-nvidia-visible-devices-envvar-when-unprivileged=false"
+        },
+        (kubernetes("NodePool", _GPU_POOL["spec"], api="karpenter.sh/v1", metadata={"name": "gpu"}),),
+    ),
+    Fix(
         "unpinned-node-image",
         node_class(amiSelectorTerms=[{"alias": "al2023@latest"}]),
         {"spec/amiSelectorTerms/0/alias": "al2023@v20260810"},
@@ -180,4 +191,4 @@ FIXES = [
 ]
 
 STATIC_POOL = node_pool(replicas=2, limits={"nodes": "3"}, template={"taints": [TAINT]})
-"""A pool with a fixed number of nodes, for which Karpenter's definition admits no limits of resources."""
+"""A pool with a fixed number of nodes, for which Karpenter's CRD does not allow resource limits."""

@@ -1,4 +1,4 @@
-"""A provider that takes whatever it is given, for previews of programs whose cloud is of no interest.
+"""A provider that accepts everything, for previews of programs whose cloud does not matter.
 
 python -m tests.policies.permissive NAME
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
-from rehearsal.providers.serving import UNKNOWN, Properties, Provider, Request, ResourceType, serve
+from rehearsal.providers.protocol.model import UNKNOWN, Properties, Provider, Request, ResourceType
+from rehearsal.providers.protocol.process import serve
 
 
 class Anything(ResourceType):

@@ -1,4 +1,4 @@
-"""What policies ask for is admitted: each fix of an object of a custom resource, by the definitions in contracts/."""
+"""Policies' fixes of custom resources are valid according to the CRDs in contracts/."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pulumi_policy import PolicyResource
 
-import contracts
-from policies.catalogue import POLICIES
+from contracts.files import FOLDER
+from policies.pack import POLICIES
 from policies.rules import ResourcePolicy
 from tests.policies.conftest import BY_NAME, examined, kubernetes
 from tests.policies.fixes import FIXES, OVERLAY, STATIC_POOL, Fix, Manifest
@@ -22,16 +22,20 @@ from tests.policies.fixes import FIXES, OVERLAY, STATIC_POOL, Fix, Manifest
 # What a policy asks for of a resource's options is no field of the object.
 NO_FIELD = {"stateful-unprotected"}
 # Its fix is of the profile, or it moves a limit that is set already.
-OF_SEVERAL = {"profile-beyond-node", "quotas-beyond-pool-limits", "daemonset-misses-pool-taint"}
+OF_SEVERAL = {
+    "profile-beyond-node",
+    "quotas-beyond-pool-limits",
+    "daemonset-misses-pool-taint",
+    "mps-pool-of-one-team",
+}
 IDS = [f"{number}-{fix.policy}" for number, fix in enumerate(FIXES)]
 
 
 @cache
 def definitions() -> dict[tuple[str, str], Any]:
     """The schema of each kind that contracts/ define, by apiVersion and kind."""
-    folder = contracts._FOLDER / "crds"
     found = {}
-    for file in folder.glob("*.json"):
+    for file in (FOLDER / "crds").glob("*.json"):
         spec = json.loads(file.read_text(encoding="utf-8"))["spec"]
         for version in spec["versions"]:
             kind = f"{spec['group']}/{version['name']}", spec["names"]["kind"]
@@ -40,7 +44,7 @@ def definitions() -> dict[tuple[str, str], Any]:
 
 
 def _strict(schema: Any) -> Any:
-    """The schema, and with it that there are no other fields: the API server drops them, or refuses them when asked."""
+    """The schema, which here also refuses unknown fields: the API server drops or refuses them."""
     if isinstance(schema, dict):
         if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
             schema.setdefault("additionalProperties", False)
@@ -53,7 +57,7 @@ def _strict(schema: Any) -> Any:
 
 
 def refusals(manifest: Manifest) -> list[str]:
-    """What the definition of its kind has against an object; its rules in CEL are left to an API server."""
+    """The errors of an object in its kind's schema, without CEL rules, which need an API server."""
     schema = definitions()[manifest["apiVersion"], manifest["kind"]]
     schema["properties"]["metadata"] = {"type": "object"}
     return [error.message for error in Draft202012Validator(schema).iter_errors(manifest)]
@@ -93,7 +97,7 @@ def test_a_fix_is_admitted_and_satisfies_its_policy(fix):
 
 @pytest.mark.parametrize("fix", FIXES, ids=IDS)
 def test_a_fix_is_what_the_policy_says(fix):
-    """All that has to be set stands in the sentence, what the definition asks for beside it as well."""
+    """The fix names everything that must be set, including what the definition also requires."""
     sentence = BY_NAME[fix.policy].remediation_steps or ""
     for path, value in fix.set.items():
         names = {name for name in leaf_names(path, value) if not name.isdigit()} - {"key", "operator", "values"}

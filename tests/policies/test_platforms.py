@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from policies.catalogue import POLICIES
+from policies.pack import POLICIES
 from tests.policies.conftest import HERE, examined
 
 CONFIGURED = json.loads((HERE / "bad_platform" / "policies.json").read_text(encoding="utf-8"))

@@ -83,6 +83,12 @@ BLUEPRINTS = {
             profileList=[{"slug": "gpu", "kubespawner_override": {"extra_resource_limits": {"nvidia.com/gpu": "1"}}}]
         ),
     ),
+    "training with 64 MiB of shared memory": (
+        "notebook-shared-memory",
+        singleuser(
+            profileList=[{"slug": "gpu", "kubespawner_override": {"extra_resource_limits": {"nvidia.com/gpu": "1"}}}]
+        ),
+    ),
     "tolerations for everybody": (
         "gpu-toleration-without-request",
         singleuser(extraTolerations=[{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]),
@@ -155,8 +161,8 @@ def test_another_taint_of_the_pool_is_missed_by_the_operators_defaults():
     everything = {
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}, {"key": "team", "operator": "Exists"}]
     }
-    told = {"daemonsets": everything, "node-feature-discovery": {"worker": everything}}
-    assert examined("daemonset-misses-pool-taint", release("gpu-operator", told), pool) == {}
+    values = {"daemonsets": everything, "node-feature-discovery": {"worker": everything}}
+    assert examined("daemonset-misses-pool-taint", release("gpu-operator", values), pool) == {}
 
 
 def test_a_secret_of_pulumis_is_no_literal_and_may_still_be_a_default():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import boto3
+import pytest
+from botocore.exceptions import ClientError
 
-from rehearsal.aws import server
+from rehearsal.cloud import server
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000",
@@ -22,7 +24,7 @@ ENVIRONMENT = {
 
 
 class Lab:
-    """A network in three zones, and what a cluster needs beside it. Its own methods fill in what a call needs."""
+    """A network in three zones, and what a cluster needs in addition. Its methods fill in what a call needs."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -114,3 +116,10 @@ def running_lab() -> Iterator[Lab]:
     """A server with a lab, for a module's tests: starting one takes a second or two."""
     with mock.patch.dict(os.environ, ENVIRONMENT), server.running() as url:
         yield Lab(url)
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """What AWS answers to a call that it refuses."""
+    with pytest.raises(ClientError) as error:
+        call()
+    return str(error.value)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from rehearsal.aws import server
+from rehearsal.cloud import server
 from rehearsal.providers.aws.provider import AwsProvider
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
 REGION = "us-east-1"
 ENVIRONMENT = {
@@ -41,7 +41,7 @@ class Made:
 
 @dataclass
 class SimulatedAws:
-    """The stand-in, called as the engine calls it. Deletions don't wait for what is in use: `patience` in seconds."""
+    """The stand-in, called as the engine calls it. `patience` is the seconds that deletions wait for what is in use."""
 
     provider: AwsProvider
     patience: float = 0.01
@@ -49,11 +49,11 @@ class SimulatedAws:
 
     @property
     def ec2(self) -> Any:
-        """A client, for changes behind the stand-in's back."""
+        """A client, for changes that the stand-in does not make."""
         return self.provider.cloud().ec2
 
     def request(self, token: str, name: str) -> Request:
-        """What the engine says beside the properties."""
+        """What the engine sends in addition to the properties."""
         urn = f"urn:pulumi:test::gpulab::{token}::{name}"
         return Request(urn=urn, provider=self.provider, timeout=self.patience, random_seed=name.encode())
 
@@ -101,7 +101,7 @@ class SimulatedAws:
         }
 
     def replaced_by(self, made: Made, inputs: Properties) -> set[str]:
-        """The paths that would replace the resource, of those that differ."""
+        """The differing paths that would replace the resource."""
         checked = self.check(made.token, inputs, made.inputs, made.name)
         difference = self.provider.resource_type(made.token).difference(made.inputs, checked, made.outputs)
         return {
@@ -120,8 +120,14 @@ class SimulatedAws:
         return made
 
     def delete(self, made: Made) -> None:
-        """The resource goes."""
+        """Deletes the resource."""
         self.provider.resource_type(made.token).delete(made.id, made.outputs, self.request(made.token, made.name))
+
+    def delete_all(self) -> None:
+        """Deletes all that was made, the last first."""
+        for made in reversed(self.made):
+            self.delete(made)
+        self.made.clear()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Processes that a test needs in the background: with a mark of their own, and ended with the block that needs them."""
+"""Background processes of a test, which are marked, and end with the block that needs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from rehearsal.processes import Processes, end_marked
+from rehearsal.machine.processes import Processes, end_marked
 
 
 @contextlib.contextmanager

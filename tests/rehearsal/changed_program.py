@@ -6,11 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-from rehearsal.workspace import PROJECT
+from rehearsal.machine.workspace import PROJECT
 
 
 def copied_program(folder: Path) -> Path:
-    """The program of this project in `folder`, with components of its own."""
+    """A copy of this project's program in `folder`, with its own components."""
     folder.mkdir()
     for name in ("__main__.py", "settings", "contracts", "Pulumi.yaml", "Pulumi.dev.yaml"):
         (folder / name).symlink_to(PROJECT / name)
@@ -19,7 +19,7 @@ def copied_program(folder: Path) -> Path:
 
 
 def change(path: Path, pattern: str, replacement: str) -> None:
-    """Replaces what stands in a file of the program once."""
+    """Replaces a text that is in a file of the program exactly once."""
     text, changed = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
     assert changed == 1, f"{pattern} is {changed} times in {path.name}"
     path.write_text(text, encoding="utf-8")

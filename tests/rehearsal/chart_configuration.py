@@ -1,6 +1,6 @@
 """What the chart `jupyterhub` sets on KubeSpawner before it runs `hub.extraConfig`, from its values.
 
-After jupyterhub/files/hub/jupyterhub_config.py of zero-to-jupyterhub 4.4.0; what is of no concern to pods is left out.
+From jupyterhub/files/hub/jupyterhub_config.py of zero-to-jupyterhub 4.4.0, without what does not affect pods.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import contracts
-from components.jupyterhub_values import CHART
-from components.team_names import HUB_NAMESPACE
-from rehearsal.providers.kubernetes.values import coalesced
+from components.hub.values import CHART
+from components.teams.names import HUB_NAMESPACE
+from rehearsal.providers.kubernetes.chart_values import coalesced
 
 # Traits of KubeSpawner, and the value below `singleuser` that each gets, unless that is null.
 _TRAITS = {

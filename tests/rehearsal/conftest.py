@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import pytest
 from background import background
 
-from rehearsal import control_plane
-from rehearsal.aws.access import access_bindings
-from rehearsal.control_plane import ControlPlane
-from rehearsal.toolchain import Toolchain
+from rehearsal.cloud.access import access_bindings
+from rehearsal.machine import control_plane
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.machine.toolchain import Toolchain
 
 
 @pytest.fixture(scope="session")
 def cluster(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A running control plane; its users are the administrator and whom nobody answers for."""
+    """A running control plane; its users are the administrator and anonymous users."""
     folder = tmp_path_factory.mktemp("cluster")
     with background(folder / "logs") as processes:
         yield control_plane.start(

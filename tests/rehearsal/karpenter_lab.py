@@ -1,11 +1,8 @@
-"""A cluster in which Karpenter buys nodes by the pools of the dev lab, with no engine: what its tests start from."""
+"""A cluster in which Karpenter buys nodes for the dev lab's pools, without the engine."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import gzip
-import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -14,16 +11,19 @@ from typing import Any, TypeVar
 import boto3
 import psutil
 from background import background
+from karpenter_account import CLUSTER, NODE_ROLE, REGION, ZONES, make_account
 
 import contracts
 import settings
-from components.gpu import gpu_operator_values
-from components.gpu_sharing import node_overlays
-from components.network import DISCOVERY_TAG
-from components.node_pools import ec2_node_class_spec, node_pool_spec
-from rehearsal import control_plane, pods
-from rehearsal.aws import starting as aws
-from rehearsal.aws.access import access_bindings
+from components.ground.system_nodes import SYSTEM_NODES
+from components.nodes.gpu import gpu_operator_values
+from components.nodes.gpu_sharing import node_overlays
+from components.nodes.karpenter import karpenter_values
+from components.nodes.node_pools import ec2_node_class_spec, node_pool_spec
+from rehearsal.checks import pods
+from rehearsal.checks.pods import Pods, Wish
+from rehearsal.cloud import starting as aws
+from rehearsal.cloud.access import access_bindings
 from rehearsal.controllers import starting
 from rehearsal.controllers.world import (
     DEFINITIONS,
@@ -35,33 +35,33 @@ from rehearsal.controllers.world import (
     Kubernetes,
     Object,
     place,
+    place_of,
 )
-from rehearsal.pods import Pods, Wish
-from rehearsal.processes import free_ports, marked
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
+from rehearsal.machine import control_plane
+from rehearsal.machine.processes import free_ports, marked
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import ACCESS_KEY, PROJECT, SECRET_KEY
 from settings import NodePool
+from tests.rehearsal.helm_records import record
 
-REGION = "us-east-1"
-ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-CLUSTER = "gpulab-dev"
 _GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 
 _PATIENCE_SECONDS = 240
 Found = TypeVar("Found")
-_ROLE = "node"
+KARPENTER_FLAG = "--disable-leader-election"
 
 
 class Lab:
-    """The API server and the simulated AWS, and how to put pods and pools there."""
+    """The API server and the simulated AWS, with methods to make pods and pools."""
 
-    def __init__(self, id: str, kubernetes: Kubernetes, aws_url: str, folder: Path) -> None:
+    def __init__(self, id: str, kubernetes: Kubernetes, aws_url: str) -> None:
         self._id = id
         self.kubernetes = kubernetes
         self.pods = Pods(kubernetes)
-        self.folder = folder
-        self._aws_url = aws_url
-        self.settings = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
+        self.aws_url = aws_url
+        self.settings = settings.on_eks(
+            settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=date(2026, 9, 1))
+        )
         self._pools: dict[str, NodePool] = {}
         self._have_run: set[str] = set()
 
@@ -69,68 +69,45 @@ class Lab:
         """A boto3 client of the simulated AWS."""
         return boto3.client(  # type: ignore[call-overload]
             service,
-            endpoint_url=self._aws_url,
+            endpoint_url=self.aws_url,
             region_name=REGION,
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
         )
 
-    def make_network(self) -> None:
-        """A network as the stack's discovery tags find it, a cluster in it, and the nodes' role."""
-        ec2 = self.client("ec2")
-        vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
-        subnets = [
-            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.40.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
-            for number, zone in enumerate(ZONES)
-        ]
-        group = ec2.create_security_group(VpcId=vpc, GroupName="nodes", Description="nodes")["GroupId"]
-        ec2.create_tags(Resources=[*subnets, group], Tags=[{"Key": DISCOVERY_TAG, "Value": CLUSTER}])
-        roles = {
-            name: self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=_trust(service))["Role"]["Arn"]
-            for name, service in (("cluster", "eks.amazonaws.com"), (_ROLE, "ec2.amazonaws.com"))
-        }
-        self.client("eks").create_cluster(
-            name=CLUSTER,
-            roleArn=roles["cluster"],
-            version="1.36",
-            resourcesVpcConfig={"subnetIds": subnets},
-            accessConfig={"authenticationMode": "API"},
-        )
-
     def install_karpenter(self) -> None:
-        """Its definitions, and the record of its Helm release."""
+        """Its definitions, its service account with its roles, and the record of its Helm release."""
         for definition in contracts.chart("karpenter").crds:
             self.kubernetes.apply(place(DEFINITIONS, definition["metadata"]["name"]), dict(definition))
         for collection in (EC2_NODE_CLASSES, NODE_POOLS, NODE_CLAIMS, NODE_OVERLAYS):
             until(lambda kind=collection: self.kubernetes.get(kind), f"{collection} is served")
-        self._release("karpenter", {"settings": {"featureGates": {"nodeOverlay": True}}})
+        for one in contracts.chart("karpenter").rbac:
+            group = "api/v1" if one["apiVersion"] == "v1" else f"apis/{one['apiVersion']}"
+            self.kubernetes.apply(place_of(f"/{group}/{one['kind'].lower()}s", dict(one)), dict(one))
+        values = karpenter_values(
+            region=REGION,
+            cluster_name=CLUSTER,
+            cluster_endpoint=self.kubernetes.server,
+            queue_name=CLUSTER,
+            isolated_vpc=False,
+        )
+        self._release("karpenter", values)
 
     def _release(self, chart: str, values: Any) -> None:
         """The record of a deployed Helm release."""
-        record = {"chart": {"metadata": {"name": chart}}, "config": values}
-        packed = base64.b64encode(gzip.compress(json.dumps(record).encode())).decode()
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "helm.sh/release.v1",
-            "metadata": {
-                "name": f"sh.helm.release.v1.{chart}.v1",
-                "labels": {"owner": "helm", "name": chart, "status": "deployed"},
-            },
-            "data": {"release": base64.b64encode(packed.encode()).decode()},
-        }
+        secret = record(chart, values)
         self.kubernetes.apply(place("/api/v1/secrets", secret["metadata"]["name"], "kube-system"), secret)
 
     def karpenter_runs(self) -> bool:
         """Whether there is a process of Karpenter's."""
-        return any("--instance-types-file-path" in words_of(process) for process in marked(self._id))
+        return any(KARPENTER_FLAG in words_of(process) for process in marked(self._id))
 
     def uninstall_karpenter(self) -> None:
         """Removes the record of the release."""
         self.kubernetes.delete(place("/api/v1/secrets", "sh.helm.release.v1.karpenter.v1", "kube-system"))
 
     def make_system_node(self, taint: Object) -> None:
-        """A node that is none of Karpenter's, as those of the system node group."""
+        """A node that is not Karpenter's, like those of the system node group."""
         amounts = {"cpu": "2", "memory": "8Gi", "pods": "29"}
         node = {
             "apiVersion": "v1",
@@ -151,8 +128,8 @@ class Lab:
         """
         pool = pool or self.settings.node_pools[like or name]
         self._pools[name] = pool
-        self._release("gpu-operator", gpu_operator_values(self._pools))
-        node_class = ec2_node_class_spec(pool, cluster_name=cluster, node_role_name=_ROLE, tags={"Owner": "tests"})
+        self._release("gpu-operator", gpu_operator_values(self._pools, SYSTEM_NODES))
+        node_class = ec2_node_class_spec(pool, cluster_name=cluster, node_role_name=NODE_ROLE, tags={"Owner": "tests"})
         node_class |= of_class
         overlays = [
             (NODE_OVERLAYS, "karpenter.sh/v1alpha1", "NodeOverlay", overlay, spec)
@@ -176,7 +153,7 @@ class Lab:
         return self.kubernetes.get(place(NODE_POOLS, name))
 
     def is_ready(self, pool: str) -> bool:
-        """Whether the pool's status says that Karpenter makes nodes of it."""
+        """Whether the pool's status says that Karpenter can make its nodes."""
         found = self.pool(pool)
         conditions = found.get("status", {}).get("conditions", []) if found else []
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
@@ -191,8 +168,8 @@ class Lab:
 
     def is_left(self, name: str) -> bool:
         """Whether anything is left of a pool and its class: an object, a node or an instance."""
-        claims = self.kubernetes.list(NODE_CLAIMS, labelSelector=f"karpenter.sh/nodepool={name}-rehearsal")
-        objects = [self.pool(name), self.pool(f"{name}-rehearsal"), self.node_class(name), *claims, *self.nodes(name)]
+        claims = self.kubernetes.list(NODE_CLAIMS, labelSelector=f"karpenter.sh/nodepool={name}")
+        objects = [self.pool(name), self.node_class(name), *claims, *self.nodes(name)]
         return any(objects) or any(one["Tags"].get("karpenter.sh/nodepool") == name for one in self.instances())
 
     def node_class(self, name: str) -> Object | None:
@@ -202,6 +179,15 @@ class Lab:
     def nodes(self, pool: str) -> list[Object]:
         """The nodes of a pool."""
         return self.kubernetes.list(NODES, labelSelector=f"gpulab.dev/pool={pool}")
+
+    def node_names(self) -> list[str]:
+        """The names of all nodes."""
+        return [one["metadata"]["name"] for one in self.kubernetes.list(NODES)]
+
+    def claim_of(self, node: Object) -> Object | None:
+        """The NodeClaim of a node."""
+        claims = self.kubernetes.list(NODE_CLAIMS)
+        return next((one for one in claims if one.get("status", {}).get("nodeName") == node["metadata"]["name"]), None)
 
     def run_pod(
         self,
@@ -214,7 +200,7 @@ class Lab:
         lasting: bool = False,
         also_tolerates: Sequence[Object] = (),
     ) -> None:
-        """A pod that asks for GPUs and tolerates their taint, or for one CPU; a `lasting` one must not be disrupted.
+        """A pod for GPUs that tolerates their taint, or for one CPU. A `lasting` pod must not be disrupted.
 
         `also_tolerates` are other taints.
         """
@@ -233,13 +219,13 @@ class Lab:
         self.pods.delete(name)
 
     def end_nodes(self) -> None:
-        """Has Karpenter take every node away at once, and waits until it has."""
+        """Makes Karpenter remove every node at once, and waits for it."""
         for claim in self.kubernetes.list(NODE_CLAIMS):
             self.kubernetes.delete(place(NODE_CLAIMS, claim["metadata"]["name"]))
         until(lambda: not self.instances() and not self.kubernetes.list(NODE_CLAIMS), "all nodes are gone")
 
     def node_of(self, pod: str) -> Object | None:
-        """The node on which the pod runs, or None; one that went before it ran once is made again."""
+        """The node on which the pod runs, or None. A pod that was deleted before it ran is made again."""
         node = self.pods.node_of(pod)
         if node:
             self._have_run.add(pod)
@@ -252,7 +238,7 @@ class Lab:
         return until(lambda: self.node_of(pod), f"{pod} runs", lambda: self.pods.standing(pod))
 
     def events(self, name: str) -> str:
-        """What Karpenter says of an object."""
+        """Karpenter's events about an object."""
         events = self.kubernetes.list("/api/v1/events", fieldSelector=f"involvedObject.name={name}")
         return " ".join(one["message"] for one in events if one["source"].get("component") == "karpenter")
 
@@ -265,7 +251,10 @@ class Lab:
 
 
 def until(found: Callable[[], Found | None], what: str, otherwise: Callable[[], str] = lambda: "") -> Found:
-    """What `found` returns once it is true. Patience ends in an error, but no test is about the time."""
+    """Waits until `found` returns something true, and returns it.
+
+    A timeout is an error, but tests don't check times.
+    """
     return pods.until(found, what, seconds=_PATIENCE_SECONDS, otherwise=otherwise)
 
 
@@ -302,8 +291,9 @@ def running_lab(toolchain: Toolchain, folder: Path) -> Iterator[Lab]:
             bindings=access_bindings(),
         )
         aws.start(processes, port, environment)
-        lab = Lab(processes.rehearsal_id, Kubernetes(plane.kubeconfig), url, starting.folder(processes))
-        lab.make_network()
+        aws.connect(url, url=plane.url, ca=plane.ca, token=plane.token)
+        lab = Lab(processes.rehearsal_id, Kubernetes(plane.kubeconfig), url)
+        make_account(lab.client)
         starting.start(
             processes,
             program=toolchain.path("karpenter"),
@@ -321,8 +311,3 @@ def words_of(process: psutil.Process) -> list[str]:
     with contextlib.suppress(psutil.Error):
         return process.cmdline()
     return []
-
-
-def _trust(service: str) -> str:
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

@@ -1,8 +1,8 @@
-"""Kills the engine at a chosen operation of a chosen resource: the providers' stand-ins do it from inside.
+"""Kills the engine at a chosen operation of a chosen resource, from inside the providers' stand-ins.
 
-A provider knows best when an object exists in the cloud that the engine has not heard of yet. `plugins` lays out
-executables that serve the rehearsal's own providers and look, before and after each operation, whether it is the one
-that `Killer.at` named; run as a program, this module is such a provider.
+Only a provider knows when an object exists in the cloud and the engine does not know it yet. `plugins` makes
+executables that serve the rehearsal's own providers. Before and after each operation they check whether it is the one
+that `Killer.at` named. This module, run as a program, is such a provider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import psutil
 # As a plugin it is a script, run from wherever the engine stands.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from rehearsal.providers import serving
+from rehearsal.providers.protocol import process
+from rehearsal.providers.protocol.servicer import Servicer
 
 ENGINE = "pulumi"
 PROVIDERS = ("aws", "kubernetes")
@@ -30,7 +31,7 @@ BEFORE, AFTER = "before", "after"
 
 @dataclass(frozen=True)
 class Point:
-    """Create, Read or Delete of a resource, and whether the engine goes before the cloud hears of it."""
+    """Create, Read or Delete of a resource, and whether the engine is killed before the call to the cloud."""
 
     operation: str
     urn: str
@@ -55,7 +56,7 @@ class Killer:
             script.chmod(0o755)
 
     def at(self, point: Point) -> None:
-        """The next engine that comes to `point` ends there."""
+        """The next engine is killed at `point`."""
         written = self._order.with_suffix(".new")
         written.write_text(json.dumps(asdict(point)), encoding="utf-8")
         written.rename(self._order)
@@ -66,8 +67,8 @@ class Killer:
         return not self._order.exists()
 
 
-class _KillingServicer(serving._Servicer):
-    """The protocol's half of a provider, which ends the engine at the point that the order names."""
+class _KillingServicer(Servicer):
+    """A provider's protocol side, which kills the engine at the point that the order names."""
 
     order: Path
 
@@ -105,12 +106,12 @@ class _KillingServicer(serving._Servicer):
 
 def _serve(name: str, order: Path) -> None:
     _KillingServicer.order = order
-    serving._Servicer = _KillingServicer
+    process.Servicer = _KillingServicer
     if name == "aws":
         from rehearsal.providers.aws.provider import AwsProvider as Provider  # noqa: PLC0415 - only its own
     else:
         from rehearsal.providers.kubernetes.provider import KubernetesProvider as Provider  # noqa: PLC0415
-    serving.serve(Provider())
+    process.serve(Provider())
 
 
 if __name__ == "__main__":

@@ -18,32 +18,38 @@ from jupyterhub.objects import Hub, Server
 from karpenter_lab import Lab
 from traitlets.config import Config
 
-from components import jupyterhub, team_admission, team_quota, team_rbac, volumes
-from components.hub import pod
-from components.hub.catalogue import Catalogue, parse
-from components.hub.config import configure
-from components.hub.spawner import NotebookSpawner, pre_spawn_hook
-from components.jupyterhub_values import HubValuesArgs, hub_values
-from components.notebook_catalogue import catalogue
-from components.team import TeamArgs, namespace_metadata
-from components.team_names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, NOTEBOOK_SERVICE_ACCOUNT
+from components.ground.reach import Reach
+from components.ground.system_nodes import SYSTEM_NODES
+from components.hub import jupyterhub
+from components.hub.catalogue_from_settings import catalogue
+from components.hub.inside import pod
+from components.hub.inside.catalogue import Catalogue, parse
+from components.hub.inside.config import configure
+from components.hub.inside.spawner import NotebookSpawner, pre_spawn_hook
+from components.hub.values import HubValuesArgs, hub_values
+from components.storage import volumes
+from components.teams import admission as team_admission
+from components.teams import quota as team_quota
+from components.teams import rbac as team_rbac
+from components.teams.names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, NOTEBOOK_SERVICE_ACCOUNT
+from components.teams.team import TeamArgs, namespace_metadata
 from rehearsal.controllers.world import Kubernetes, Object, place
-from settings import Settings
+from settings import EksSettings
 
 Result = TypeVar("Result")
 
 _PATIENCE_SECONDS = 240
 
 
-def make_teams(kubernetes: Kubernetes, settings: Settings) -> None:
-    """What the program makes of hub and teams, as far as the API server decides by it."""
+def make_teams(kubernetes: Kubernetes, settings: EksSettings) -> None:
+    """The hub's and teams' objects that the program makes and that the API server's decisions need."""
     make_hub(kubernetes)
     for name in settings.teams:
         make_team(kubernetes, name, settings)
 
 
 def make_hub(kubernetes: Kubernetes) -> None:
-    """What there is without any team."""
+    """What exists without any team."""
     make = _Maker(kubernetes)
     make("/api/v1/namespaces", {"metadata": {"name": HUB_NAMESPACE}})
     make("/api/v1/serviceaccounts", {"metadata": _within(HUB_NAMESPACE, HUB_SERVICE_ACCOUNT)})
@@ -64,7 +70,7 @@ def make_hub(kubernetes: Kubernetes) -> None:
     make(f"{policies}ybindings", {"metadata": {"name": name}, "spec": team_admission.binding(name)})
 
 
-def make_team(kubernetes: Kubernetes, name: str, settings: Settings) -> None:
+def make_team(kubernetes: Kubernetes, name: str, settings: EksSettings) -> None:
     """One team more."""
     make, team, storage = _Maker(kubernetes), settings.teams[name], settings.storage
     shared: Any = SimpleNamespace(storage=storage, pools=settings.node_pools, owner="tests", cost_center="tests")
@@ -93,7 +99,7 @@ def _give_hub(make: _Maker, namespace: str, rules: Any) -> None:
 
 
 def hub_kubeconfig(kubernetes: Kubernetes, administrators: Path, folder: Path) -> Path:
-    """A file by which a client is the hub's service account, beside the administrator's."""
+    """A kubeconfig for the hub's service account, next to the administrator's."""
     account = f"{place('/api/v1/serviceaccounts', HUB_SERVICE_ACCOUNT, HUB_NAMESPACE)}/token"
     token = kubernetes.request("POST", account, {"spec": {}})["status"]["token"]
     content = yaml.safe_load(administrators.read_text(encoding="utf-8"))
@@ -113,14 +119,24 @@ class _Maker:
 
 
 class NotebookLab:
-    """The teams of some settings, and whoever starts notebooks there. `kubeconfig` is the hub's account's."""
+    """The teams of some settings, and the account that starts notebooks there.
 
-    def __init__(self, lab: Lab, settings: Settings, kubeconfig: Path, folder: Path) -> None:
+    `kubeconfig` is that of the hub's account.
+    """
+
+    def __init__(self, lab: Lab, settings: EksSettings, kubeconfig: Path, folder: Path) -> None:
         self.lab = lab
         self.kubeconfig = kubeconfig
         self.document = catalogue(settings)
         self.values = hub_values(
-            HubValuesArgs(settings=settings, modules="modules", catalogue="catalogue", secrets_checksum="0")
+            HubValuesArgs(
+                settings=settings,
+                placement=SYSTEM_NODES,
+                reach=Reach(cluster_cidr=settings.network.cidr, api_server_cidrs=()),
+                modules="modules",
+                catalogue="catalogue",
+                secrets_checksum="0",
+            )
         )
         for name in settings.teams:
             make_team(lab.kubernetes, name, settings)
@@ -138,7 +154,7 @@ class NotebookLab:
         ]
 
     def run(self, work: Callable[[Spawning], Coroutine[Any, Any, Result]]) -> Result:
-        """Runs `work` as the hub's account, with a loop of its own."""
+        """Runs `work` as the hub's account, in its own event loop."""
 
         async def within() -> Result:
             async with self._spawning() as spawning:
@@ -169,7 +185,7 @@ class Spawning:
     def spawner(
         self, person: str, groups: Iterable[str], profile: str | None = None, server: str = "", **traits: Any
     ) -> NotebookSpawner:
-        """Somebody's, who is in these groups and has chosen that."""
+        """The spawner of a person with these groups and this choice."""
         user = SimpleNamespace(
             name=person,
             id=1,
@@ -195,7 +211,7 @@ class Spawning:
         return made
 
     async def start(self, *args: Any, **kwargs: Any) -> NotebookSpawner:
-        """Starts a notebook as the hub does: first its hook, then the spawner. Raises Refused with what keeps it."""
+        """Starts a notebook as the hub does: first its hook, then the spawner. Raises Refused with the reason."""
         made = self.spawner(*args, **kwargs)
         made.start_timeout = _PATIENCE_SECONDS
         await pre_spawn_hook(made)
@@ -203,7 +219,7 @@ class Spawning:
         return made
 
     async def stop(self, spawner: NotebookSpawner) -> None:
-        """Stops a notebook, and waits until its team's quota counts it no more."""
+        """Stops a notebook, and waits until its team's quota no longer counts it."""
         await spawner.stop(now=True)
 
         async def counted() -> None:
@@ -220,3 +236,10 @@ class Spawning:
 
 def _within(namespace: str, name: str) -> dict[str, str]:
     return {"name": name, "namespace": namespace}
+
+
+def pod_of(notebooks: NotebookLab, spawner: NotebookSpawner) -> Object:
+    """The pod of somebody's notebook."""
+    found = notebooks.lab.kubernetes.get(place("/api/v1/pods", spawner.pod_name, spawner.namespace))
+    assert found
+    return found

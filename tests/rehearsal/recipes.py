@@ -1,4 +1,4 @@
-"""The recipes of docs/, as the documents have them: no test can hold on to a line that there is no more."""
+"""The recipes of docs/, read from the documents, so that tests never use outdated lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from rehearsal.machine.processes import MARK
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import Rehearsal
-from rehearsal.processes import MARK
-from rehearsal.workspace import PROJECT
 
 DOCUMENTS = sorted((PROJECT / "docs").glob("*.md"))
 _RECIPE = re.compile(r"<!-- recipe: ([a-z-]+) -->\n```sh\n(.*?)```", re.DOTALL)
@@ -48,14 +48,14 @@ def follow(rehearsal: Rehearsal, lines: list[str]) -> subprocess.CompletedProces
 
 
 def follow_well(rehearsal: Rehearsal, lines: list[str]) -> str:
-    """The same of lines that have to succeed. Returns what they printed."""
+    """The same for lines that must succeed. Returns their output."""
     done = follow(rehearsal, lines)
     assert done.returncode == 0, f"{lines}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
 
 def with_real_aws(rehearsal: Rehearsal, folder: Path) -> None:
-    """The rehearsal's own `aws` knows what a kubeconfig needs, no more; its other tools stay."""
+    """The rehearsal's own `aws` supports only what a kubeconfig needs; its other tools stay."""
     real = shutil.which("aws", path=rehearsal.workspace.users_environment["PATH"])
     script = folder / "bin" / "aws"
     script.parent.mkdir()

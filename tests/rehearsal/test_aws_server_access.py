@@ -13,7 +13,7 @@ import pytest
 import yaml
 from aws_server_lab import Lab, running_lab
 
-from rehearsal.aws import access, cli, tokens
+from rehearsal.cloud import access, cli, tokens
 
 ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
 VIEW_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy"
@@ -77,9 +77,9 @@ def test_role_is_known_by_its_session(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (lambda token: "hello", "no EKS token"),
+        (lambda token: "hello", "not an EKS token"),
         (lambda token: token[:55], "not presigned"),
-        (lambda token: cli.get_token("other", "us-east-1"), "none of the clusters"),
+        (lambda token: cli.get_token("other", "us-east-1"), "not for any existing cluster"),
     ],
 )
 def test_bad_tokens_are_not_accepted(lab: Lab, spoil: Any, why: str) -> None:
@@ -158,7 +158,7 @@ def test_command_refuses_what_it_cannot_do(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_many_change_iam_at_once(lab: Lab) -> None:
-    """As the engine does in a destroy: nobody's request goes through what another is changing."""
+    """As the engine does in a destroy: a request must not read what another one is changing."""
     document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 
     def come_and_go(number: int) -> None:

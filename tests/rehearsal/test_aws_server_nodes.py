@@ -10,8 +10,8 @@ import pytest
 from aws_server_lab import Lab, running_lab
 
 import contracts
-from rehearsal.aws import api_server, starting
-from rehearsal.aws.nodes import NodeSpec, manifest
+from rehearsal.cloud import api_server, starting
+from rehearsal.cloud.nodes import manifest, resources
 
 WHERE = {"clusterName": "lab", "nodegroupName": "system"}
 TAINT = {"key": "CriticalAddonsOnly", "value": "true", "effect": "NO_SCHEDULE"}
@@ -128,7 +128,7 @@ def test_a_group_whose_nodes_cannot_join_fails_and_can_be_deleted(lab: Lab, api:
 
 
 def test_nodes_that_a_disruption_budget_keeps_are_not_replaced(lab: Lab, api: ApiServer) -> None:
-    """A database of one server: CloudNativePG's budget lets none of it go."""
+    """A database with one server: CloudNativePG's disruption budget does not allow its eviction."""
     lab.make_group()
     before = api.nodes.keys() | set()
     for name, kind in (("keycloak-db-1", "Cluster"), ("keycloak-0", "StatefulSet"), ("aws-node-1", "DaemonSet")):
@@ -156,20 +156,15 @@ def test_clusters_endpoint_is_the_rehearsals(lab: Lab, api: ApiServer, monkeypat
 def test_a_node_keeps_something_for_itself(name: str) -> None:
     instance_type = contracts.instance_types()[name]
     node = manifest(
-        NodeSpec(
-            name="ip-10-0-0-1.ec2.internal",
-            instance_id="i-1",
-            instance_type=instance_type,
-            zone="us-east-1a",
-            private_ip="10.0.0.1",
-            version="1.36",
-            group="system",
-            image_id="ami-1",
-            capacity_type="ON_DEMAND",
-            disk_size=50,
-            labels={},
-            taints=[],
-        )
+        name="ip-10-0-0-1.ec2.internal",
+        instance_id="i-1",
+        instance_type=instance_type,
+        zone="us-east-1a",
+        private_ip="10.0.0.1",
+        version="1.36",
+        labels={},
+        taints=[],
+        resources=resources(instance_type, 50),
     )
     capacity, allocatable = node["status"]["capacity"], node["status"]["allocatable"]
     assert 0 < int(allocatable["cpu"].removesuffix("m")) < 1000 * int(capacity["cpu"])

@@ -9,9 +9,10 @@ import pytest
 from aws_support import SimulatedAws, simulated_aws
 
 from rehearsal.providers.aws import contract, distill
-from rehearsal.providers.aws.base import TYPES, each
+from rehearsal.providers.aws.base import TYPES
 from rehearsal.providers.aws.forms import as_given
-from rehearsal.providers.serving import UNKNOWN, Refused
+from rehearsal.providers.aws.inputs import each
+from rehearsal.providers.protocol.model import UNKNOWN, Refused
 
 SUBNET, TEMPLATE, ROLE = "aws:ec2/subnet:Subnet", "aws:ec2/launchTemplate:LaunchTemplate", "aws:iam/role:Role"
 NODE_GROUP = "aws:eks/nodeGroup:NodeGroup"
@@ -85,7 +86,7 @@ def test_every_mistake_is_told_at_once(aws: SimulatedAws) -> None:
 
 
 def test_what_is_not_modelled_says_where_to_add_it(aws: SimulatedAws) -> None:
-    with pytest.raises(Refused, match=r"aws:dynamodb/table:Table.*rehearsal/providers/aws/distill\.py"):
+    with pytest.raises(Refused, match=r"aws:dynamodb/table:Table.*rehearsal\.providers\.aws\.distill"):
         aws.provider.resource_type("aws:dynamodb/table:Table")
     with pytest.raises(Refused, match=r"aws:s3/getBucket:getBucket.*functions\.py"):
         aws.provider.invoke("aws:s3/getBucket:getBucket", {})
@@ -110,7 +111,7 @@ def test_tags_are_split_and_limited(aws: SimulatedAws) -> None:
     assert checked["tagsAll"] == {"Owner": "me", "Name": UNKNOWN}
     assert aws.check("aws:ec2/vpc:Vpc", {"cidrBlock": "10.0.0.0/16", "tags": UNKNOWN})["tagsAll"] is UNKNOWN
     many = {str(number): "" for number in range(50)}
-    assert "50 tags at most" in aws.refusals("aws:ec2/vpc:Vpc", {"cidrBlock": "10.0.0.0/16", "tags": many})["tags"]
+    assert "at most 50 tags" in aws.refusals("aws:ec2/vpc:Vpc", {"cidrBlock": "10.0.0.0/16", "tags": many})["tags"]
 
 
 def test_names_are_made_once_and_bounded(aws: SimulatedAws) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from aws_support import REGION, SimulatedAws, simulated_aws
 
-from rehearsal.providers.serving import Refused
+from rehearsal.providers.protocol.model import Refused
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""EBS in the simulated AWS, and what it answers of quotas and of instance types' places."""
+"""EBS in the simulated AWS, and its answers about quotas and instance type offerings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aws_support import SimulatedAws, simulated_aws
 
-from rehearsal.providers.serving import Refused
+from rehearsal.providers.protocol.model import Refused
 
 FAST_RESTORE = "aws:ebs/fastSnapshotRestore:FastSnapshotRestore"
 QUOTA = "aws:servicequotas/getServiceQuota:getServiceQuota"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aws_support import SimulatedAws, simulated_aws
 
-from rehearsal.aws import server
-from rehearsal.providers.serving import Refused
+from rehearsal.cloud import server
+from rehearsal.providers.protocol.model import Refused
 
 REPOSITORY, RULE = "aws:ecr/repository:Repository", "aws:ecr/pullThroughCacheRule:PullThroughCacheRule"
 QUAY = {"ecrRepositoryPrefix": "lab/quay", "upstreamRegistryUrl": "quay.io"}

@@ -8,7 +8,7 @@ import pytest
 from aws_support import Made, SimulatedAws, simulated_aws
 from test_aws_types_iam import ALIAS, KEY, ROLE, trust
 
-from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused
+from rehearsal.providers.protocol.model import UNKNOWN, InitFailed, Properties, Refused
 
 CLUSTER, NODE_GROUP, ADDON = "aws:eks/cluster:Cluster", "aws:eks/nodeGroup:NodeGroup", "aws:eks/addon:Addon"
 ENTRY, POLICY = "aws:eks/accessEntry:AccessEntry", "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"
@@ -85,9 +85,7 @@ class Lab:
 @pytest.fixture
 def lab(server: SimulatedAws) -> Iterator[Lab]:
     yield Lab(server)
-    for made in reversed(server.made):
-        server.delete(made)
-    server.made.clear()
+    server.delete_all()
 
 
 def test_cluster_is_what_was_asked_for(lab: Lab) -> None:
@@ -287,7 +285,7 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
         "vpcConfig.endpointPublicAccess",
         "both",
     ),
-    (CLUSTER, {"computeConfig": {"enabled": True}}, "computeConfig", "does not carry out"),
+    (CLUSTER, {"computeConfig": {"enabled": True}}, "computeConfig", "does not support"),
     (NODE_GROUP, {"instanceTypes": ["m99.large"]}, "instanceTypes[0]", "no instance type"),
     (NODE_GROUP, {"amiType": "AL2023_ARM_64_STANDARD"}, "instanceTypes[0]", "x86_64"),
     (NODE_GROUP, {"amiType": "AL3"}, "amiType", "one of"),
@@ -310,7 +308,7 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
         ENTRY,
         {"clusterName": "lab", "principalArn": "arn:aws:sts::123456789012:assumed-role/a/b"},
         "principalArn",
-        "no ARN",
+        "not the ARN",
     ),
     (ENTRY, {"clusterName": "lab", "principalArn": ADMINISTRATOR, "type": "NODE"}, "type", "one of"),
     (
@@ -323,10 +321,10 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
         PROVIDER,
         {"clusterName": "lab", "oidc": {**OIDC, "groupsPrefix": "system:"}},
         "oidc.groupsPrefix",
-        "Kubernetes' own",
+        "reserved for Kubernetes",
     ),
-    (POLICY, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "policyArn", "no EKS access policy"),
-    (POLICY, {"accessScope": {"type": "namespace"}}, "accessScope.namespaces", "names at least one"),
+    (POLICY, {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}, "policyArn", "not an EKS access policy"),
+    (POLICY, {"accessScope": {"type": "namespace"}}, "accessScope.namespaces", "needs at least one"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aws_support import SimulatedAws, simulated_aws
 
-from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused
+from rehearsal.providers.protocol.model import UNKNOWN, InitFailed, Properties, Refused
 
 ROLE, POLICY = "aws:iam/role:Role", "aws:iam/policy:Policy"
 ROLE_POLICY, ATTACHMENT = "aws:iam/rolePolicy:RolePolicy", "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
@@ -39,9 +39,7 @@ def server() -> Iterator[SimulatedAws]:
 @pytest.fixture
 def aws(server: SimulatedAws) -> Iterator[SimulatedAws]:
     yield server
-    for made in reversed(server.made):
-        server.delete(made)
-    server.made.clear()
+    server.delete_all()
 
 
 EXAMPLES: dict[str, tuple[Properties, Properties]] = {
@@ -130,7 +128,7 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
     (ROLE, {"assumeRolePolicy": allow("sts:AssumeRole")}, "assumeRolePolicy", "Resource"),
     (ROLE, {"assumeRolePolicy": trust(Principal=None)}, "assumeRolePolicy", "name a Principal"),
     (ROLE, {"assumeRolePolicy": trust(Resource="*")}, "assumeRolePolicy", "Resource"),
-    (ROLE, {"assumeRolePolicy": trust(Action="s3:GetObject")}, "assumeRolePolicy", "actions of sts only"),
+    (ROLE, {"assumeRolePolicy": trust(Action="s3:GetObject")}, "assumeRolePolicy", "only actions of sts"),
     (ROLE, {"assumeRolePolicy": trust(), "name": "x" * 65}, "name", "1 - 64"),
     (ROLE, {"assumeRolePolicy": trust(), "path": "x"}, "path", "begin and end with /"),
     (ROLE, {"assumeRolePolicy": trust(), "maxSessionDuration": 60}, "maxSessionDuration", "3600"),
@@ -139,7 +137,7 @@ REFUSALS: list[tuple[str, Properties, str, str]] = [
     (POLICY, {"policy": allow(Actions="x")}, "policy", "no element Actions"),
     (POLICY, {"policy": allow(Resource=["r" * 7000])}, "policy", "6144"),
     (POLICY, {"policy": json.dumps({"Statement": []})}, "policy", "with statements"),
-    (ROLE_POLICY, {"role": "r", "policy": allow("DescribeImages")}, "policy", "no action"),
+    (ROLE_POLICY, {"role": "r", "policy": allow("DescribeImages")}, "policy", "not an action"),
     (ATTACHMENT, {"role": "r", "policyArn": "AmazonEKSClusterPolicy"}, "policyArn", "invalid ARN"),
     (OIDC, {"url": "http://x", "clientIdLists": []}, "url", "https"),
     (KEY, {"deletionWindowInDays": 6}, "deletionWindowInDays", "7 - 30"),

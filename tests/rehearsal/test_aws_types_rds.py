@@ -10,9 +10,9 @@ import pytest
 from aws_support import Made, SimulatedAws, simulated_aws
 from botocore.exceptions import ClientError
 
-from rehearsal.aws import server
+from rehearsal.cloud import server
 from rehearsal.providers.aws import functions
-from rehearsal.providers.serving import Refused
+from rehearsal.providers.protocol.model import Refused
 
 INSTANCE, SUBNETS = "aws:rds/instance:Instance", "aws:rds/subnetGroup:SubnetGroup"
 PARAMETERS, SNAPSHOT = "aws:rds/parameterGroup:ParameterGroup", "aws:rds/snapshot:Snapshot"

@@ -1,4 +1,4 @@
-"""EFS and AWS Backup as the stand-in has them: what it makes reads back the same, and what AWS refuses, it refuses."""
+"""EFS and AWS Backup in the stand-in: a read returns what was made, and it refuses what AWS refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aws_support import SimulatedAws, simulated_aws
 
-from rehearsal.providers.serving import Refused
+from rehearsal.providers.protocol.model import Refused
 
 FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 MOUNT_TARGET = "aws:efs/mountTarget:MountTarget"
@@ -184,7 +184,7 @@ def test_a_file_systems_policy_is_about_that_file_system(aws: SimulatedAws) -> N
 
     made = aws.create(POLICY, {"fileSystemId": file_system.id, "policy": policy(Resource=file_system.outputs["arn"])})
     assert aws.drift(made) == {}
-    with pytest.raises(Refused, match="is about"):
+    with pytest.raises(Refused, match="is for arn:aws:s3"):
         aws.create(POLICY, {"fileSystemId": file_system.id, "policy": policy(Resource="arn:aws:s3:::bucket")}, name="b")
     unaddressed = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*"}]})
     assert "Principal" in aws.refusals(POLICY, {"fileSystemId": file_system.id, "policy": unaddressed})["policy"]

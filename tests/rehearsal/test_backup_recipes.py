@@ -15,10 +15,13 @@ from typing import Any
 import jsonschema
 
 import contracts
-from components.database import API_VERSION, CLUSTER, backup_spec, cluster_spec
-from components.keycloak import NAMESPACE
+from components.ground.system_nodes import SYSTEM_NODES
+from components.identity.keycloak import NAMESPACE
+from components.storage.cluster_database import API_VERSION, backup_spec, cluster_of, cluster_spec
+from settings.people.identity import DATABASE
 from tests.rehearsal.recipes import recipes
 
+CLUSTER = cluster_of(DATABASE)
 MOMENT = "2026-11-30 08:15:00+00"
 # Says what there is, and keeps what is to be applied.
 KUBECTL = """#!/bin/sh
@@ -32,7 +35,8 @@ esac
 def test_a_database_is_made_beside_the_first_from_its_bucket(tmp_path: Path) -> None:
     # An output wants a loop, which other tests may have closed.
     asyncio.set_event_loop(asyncio.new_event_loop())
-    spec = cluster_spec(instances=3, storage=30, secret="owner") | backup_spec("backups", "us-east-1", 35)
+    spec = cluster_spec(database=DATABASE, instances=3, storage=30, secret="owner", placement=SYSTEM_NODES)
+    spec |= backup_spec("backups", "us-east-1", 35)
     spec["backup"]["barmanObjectStore"]["destinationPath"] = "s3://backups"  # known only to a program that runs
     cluster = {"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": CLUSTER, "namespace": NAMESPACE}}
     (tmp_path / "cluster.json").write_text(json.dumps({**cluster, "spec": spec}), encoding="utf-8")

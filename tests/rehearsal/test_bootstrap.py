@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from rehearsal.bootstrapping import Bootstrapping, staged
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 
 pytestmark = pytest.mark.seconds(80)
 
@@ -31,7 +31,7 @@ def test_it_goes_up_keeps_a_state_refuses_a_destroy_and_once_unlocked_leaves_not
     assert report["resources_created"] > 20
     assert (report["second_preview_changes"], report["refresh_changes"]) == (0, 0)
     checks = {check["name"]: check["ok"] for check in report["checks"]}
-    assert checks == {"a stack's state is kept there": True, "a destroy is refused": True}
+    assert checks == {"the bucket keeps a stack's state": True, "a destroy is refused": True}
     assert report["left"]["names"] == {"state": [], "aws": [], "kubernetes": [], "processes": []}
     assert not any(policy["mandatory"] for policy in report["policies"])
 

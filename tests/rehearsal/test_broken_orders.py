@@ -1,4 +1,4 @@
-"""Two orders of destruction that hang or leave a bill on AWS, made on purpose: the rehearsal names what is left."""
+"""Two wrong orders of destruction, which hang or leave costs on AWS: the rehearsal names what is left."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from changed_program import change, copied_program
 
-from rehearsal.control_plane import ControlPlane
+from rehearsal.checks.pods import DO_NOT_DISRUPT, until
 from rehearsal.controllers.world import NODE_CLAIMS, PODS, Kubernetes, Object, place
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import Options, PhaseFailed, Rehearsal
-from rehearsal.pods import DO_NOT_DISRUPT, until
 from rehearsal.providers.kubernetes.deleting import LONGEST
-from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods
 from tests.rehearsal.labs import lab, small_stack
 
@@ -72,9 +72,9 @@ def test_pools_that_outlive_karpenter_leave_nodes_and_instances(rehearsal: Rehea
     # Somebody takes an edge for superfluous; the state learns of it with the next update. The engine deletes in the
     # reverse of the order in which things could have been made at the earliest, by which pools would still go first:
     # so Karpenter waits for storage here.
-    platform = project / "components" / "platform.py"
-    change(platform, r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, cluster)")
-    change(platform, r"(replicas=[^#]+#[^#]+controller_after=)\[cluster\]", r"\1[cluster, storage]")
+    ground = project / "components" / "ground" / "eks.py"
+    change(ground, r"after\(in_cluster, self\._karpenter, storage\)", "after(in_cluster, cluster)")
+    change(ground, r"(args\.karpenter\(cluster, controller_after=)\[cluster\]", r"\1[cluster, storage]")
     rehearsal.up()
 
     environment = {**rehearsal.workspace.environment, LONGEST: "20"}
@@ -113,9 +113,10 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
     (volume,) = (one for one in kubernetes.list(VOLUMES) if one["spec"]["claimRef"]["namespace"] == NAMESPACE)
     # The gate and the pools no longer wait for the drivers.
     components = project / "components"
-    change(components / "platform.py", r"depends_on=\[storage, node_pools\]", "depends_on=[cluster]")
-    change(components / "platform.py", r"after\(in_cluster, karpenter, storage\)", "after(in_cluster, karpenter)")
-    change(components / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
+    change(components / "platform.py", r"depends_on=\[\*ground\.drivers, \*ground\.nodes\]", "depends_on=[]")
+    ground = components / "ground" / "eks.py"
+    change(ground, r"after\(in_cluster, self\._karpenter, storage\)", "after(in_cluster, self._karpenter)")
+    change(components / "gates" / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
     rehearsal.up()
     with pytest.raises(PhaseFailed, match=volume["metadata"]["name"]):
         rehearsal.destroy()

@@ -13,12 +13,12 @@ import pytest
 from aws_server_lab import Lab, running_lab
 from botocore.exceptions import ClientError
 
-from rehearsal.control_plane import ControlPlane
 from rehearsal.controllers import load_balancers, volumes
 from rehearsal.controllers.load_balancers import CONTROLLER_CHART, SERVICES, LoadBalancers
 from rehearsal.controllers.volumes import CLAIMS, CLASSES, VOLUMES, Volumes
 from rehearsal.controllers.world import NODES, PODS, SECRETS, Aws, Kubernetes, Object, World, place
-from rehearsal.providers.kubernetes.history import DEPLOYED, Revision
+from rehearsal.machine.control_plane import ControlPlane
+from tests.rehearsal.helm_records import record
 
 ZONE, CLUSTER, CLASS = "us-east-1b", "lab", "test-gp3"
 NODE = "node-of-cloud"
@@ -29,7 +29,7 @@ names = (f"cloud-{number}" for number in itertools.count(1))
 
 
 class Site:
-    """A namespace in a cluster with nodes in one zone, and the controllers, which a test lets pass by."""
+    """A namespace in a cluster with nodes in one zone, and the controllers, whose rounds a test runs."""
 
     def __init__(self, world: World, aws: Lab) -> None:
         self.world = world
@@ -80,7 +80,7 @@ class Site:
                 controller.reconcile(self.world)
 
     def until(self, holds: Callable[[], Any]) -> None:
-        """Lets the controllers pass by until something holds."""
+        """Runs rounds of the controllers until a condition holds."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not holds():
             assert time.monotonic() < deadline
@@ -91,7 +91,7 @@ class Site:
         return self.aws.ec2.describe_volumes()["Volumes"]
 
     def balancing(self) -> list[str]:
-        """Load balancers, target groups and network interfaces that there are."""
+        """The existing load balancers, target groups and network interfaces."""
         elb = self.aws.client("elbv2")
         found = [one["LoadBalancerName"] for one in elb.describe_load_balancers()["LoadBalancers"]]
         found += [one["TargetGroupName"] for one in elb.describe_target_groups()["TargetGroups"]]
@@ -104,20 +104,7 @@ class Site:
 
     def install(self, chart: str) -> str:
         """The record of a Helm release of `chart`."""
-        revision = Revision(
-            name=chart,
-            namespace=self.namespace,
-            number=1,
-            status=DEPLOYED,
-            chart=chart,
-            chart_version="1.0.0",
-            app_version="1.0.0",
-            values={},
-            objects=[],
-            description="Install complete",
-            first_deployed="2026-11-30T00:00:00Z",
-        )
-        secret = revision.secret()
+        secret = record(chart, {}, self.namespace)
         path = place(SECRETS, secret["metadata"]["name"], self.namespace)
         self.kubernetes.apply(path, secret)
         return path

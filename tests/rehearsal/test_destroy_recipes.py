@@ -1,4 +1,4 @@
-"""The recipes of docs/destroy.md on a small lab: what the document says to type gets a stuck destroy to its end.
+"""The recipes of docs/destroy.md on a small lab: with its commands, a stuck destroy completes.
 
 Those for an engine that was killed are in test_killed_engine.py.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
-from rehearsal.control_plane import ControlPlane
+from components.ground.system_nodes import SYSTEM_NODE_LABELS, SYSTEM_TOLERATION
+from rehearsal.checks.leftovers import kubernetes_objects
+from rehearsal.checks.pods import until
 from rehearsal.controllers.world import PODS, Kubernetes, Object, place
-from rehearsal.leftovers import kubernetes_objects
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import Options, Rehearsal
-from rehearsal.pods import until
 from rehearsal.providers.kubernetes.deleting import LONGEST
-from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods, labs
 from tests.rehearsal.labs import SharedLab, small_stack
 from tests.rehearsal.recipes import follow, follow_well, recipes, with_real_aws
@@ -124,7 +124,7 @@ def test_a_state_that_was_lost_comes_back_from_a_copy(lab: Rehearsal) -> None:
 
 
 def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
-    """As a NodePool whose controller is gone: its finalizer is nobody's."""
+    """Like a NodePool whose controller is gone: nothing removes its finalizer."""
     hold = {"metadata": {"finalizers": [HOLD]}}
     lab.plane.request("PATCH", NODE_POOL, hold, "application/merge-patch+json")
     patient = lab.workspace
@@ -141,7 +141,7 @@ def test_what_holds_an_object_is_named_and_let_go(lab: Rehearsal) -> None:
 
 @pytest.fixture
 def lab_with_people(toolchain: Toolchain, tmp_path: Path) -> Iterator[Rehearsal]:
-    """A small lab with a hub, up, for a test that no other could follow."""
+    """A small lab with a hub that is up, for a test that leaves it unusable."""
     with labs.lab(Options(stack_file=small_stack(tmp_path, people=True), stack="dev")) as made:
         if not made.workspace.has_real_aws:
             pytest.skip("there is no aws CLI that runs")
@@ -168,8 +168,8 @@ def test_a_cluster_that_was_deleted_by_hand(lab_with_people: Rehearsal, tmp_path
     *lines, report = recipes()["cluster-gone"]
     follow_well(lab, lines)
     assert lab.engine.resources() == []
-    # Karpenter made it, and nobody was there to take it along.
-    assert {name.rpartition(" ")[0] for name in left_in_aws(lab)} == {"iam InstanceProfiles"}
+    # Karpenter made them, and nobody was there to take them along.
+    assert {name.rpartition(" ")[0] for name in left_in_aws(lab)} == {"ec2 LaunchTemplates", "iam InstanceProfiles"}
     found = follow(lab, [report])
     assert found.returncode == 1, found.stderr
     CommandLine(lab.account).carry_out(removals(found.stdout))
@@ -184,13 +184,13 @@ def removals(printed: str) -> list[str]:
 def end_api_server(rehearsal: Rehearsal) -> None:
     """And all that would ask it."""
     for process in rehearsal.session.processes.running():
-        if "rehearsal.aws.server" not in process.cmdline():
+        if "rehearsal.cloud.server" not in process.cmdline():
             process.kill()
             process.wait(PATIENCE)
 
 
 def hold_disk(kubernetes: Kubernetes) -> None:
-    """As the hub has its SQLite file: a claim on a disk, whose user runs on a system node and comes back."""
+    """Like the hub's SQLite file: a claim for a disk, whose pod runs on a system node and is made again."""
     kubernetes.create(place("/api/v1/namespaces", "hub"), {"metadata": {"name": "hub"}})
     claim = {
         "metadata": {"name": "hub-db-dir"},

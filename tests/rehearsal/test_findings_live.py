@@ -1,4 +1,4 @@
-"""What a rehearsal is there to find, made on purpose: none of its findings can be a constant."""
+"""Breaks what a rehearsal checks, so that every finding really depends on the stack."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from labs import lab, small_stack
 
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import Options
-from rehearsal.toolchain import Toolchain
 
 pytestmark = pytest.mark.seconds(80)
 

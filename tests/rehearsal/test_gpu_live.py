@@ -14,15 +14,15 @@ import pytest
 from karpenter_lab import Lab, passing_pods, running_lab, until
 
 import contracts
-from components import warm
-from components.cluster import SYSTEM_TAINT
-from components.gpu import gpu_operator_values
+from components.ground.system_nodes import SYSTEM_NODES, SYSTEM_TAINT
+from components.nodes import warm
+from components.nodes.gpu import gpu_operator_values
 from rehearsal.controllers.world import NODE_CLAIMS, NODES, PODS, Object, place
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.run import Options
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
-from settings.gpu import Warm
+from settings.pools.gpu import Warm
 from tests.rehearsal import labs
 
 pytestmark = pytest.mark.seconds(150)
@@ -36,6 +36,7 @@ ROLES = "/apis/rbac.authorization.k8s.io/v1/roles"
 BINDINGS = "/apis/rbac.authorization.k8s.io/v1/rolebindings"
 PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 MERGE_PATCH = "application/merge-patch+json"
+BOTTLEROCKET = {"family": "Bottlerocket", "alias": "bottlerocket@v1.66.0"}
 LAYOUT = {"sharing": "mig", "layout": {"1g.10gb": 4, "3g.40gb": 1}}
 
 
@@ -56,13 +57,13 @@ def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def pods(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Runs pods, which go with the test, and so do their nodes."""
+    """Runs pods, which are deleted after the test, with their nodes."""
     with passing_pods(lab) as run:
         yield run
 
 
 def has_all(lab: Lab, node: Object, resource: str, amount: str) -> None:
-    """Waits until a node reports all of a resource: at first it has what its first pod asked for."""
+    """Waits until a node reports all of a resource: at first it has what its first pod requested."""
     path = place(NODES, name_of(node))
     until(
         lambda: (lab.kubernetes.get(path) or {})["status"]["allocatable"].get(resource) == amount,
@@ -75,7 +76,7 @@ def name_of(node: Object) -> str:
 
 
 def test_four_notebooks_share_one_gpu_and_the_fifth_gets_another(lab: Lab, pods: Callable[..., str]) -> None:
-    """One by one, each after the one before runs: the node has all its shares, not those of its first pod alone."""
+    """Each pod starts after the previous one runs: the node has all its shares, not only those of its first pod."""
     first = lab.runs(pods("share-0", gpus=1, resource=SHARED))
     assert contracts.instance_types()[first["metadata"]["labels"]["node.kubernetes.io/instance-type"]].gpu_count == 1
     has_all(lab, first, SHARED, "4")
@@ -89,7 +90,7 @@ def test_four_notebooks_share_one_gpu_and_the_fifth_gets_another(lab: Lab, pods:
 
 
 def test_pool_of_shared_gpus_ends_at_its_limit_in_gpus(lab: Lab, pods: Callable[..., str]) -> None:
-    """Two GPUs of four shares each: the ninth notebook waits, and the event says why."""
+    """Two GPUs with four shares each: the ninth notebook waits, and the event says why."""
     notebooks = [pods(f"limited-{number}", gpus=1, resource=SHARED) for number in range(9)]
     until(lambda: sum(lab.node_of(pod) is not None for pod in notebooks) == 8, "eight of them run")
     assert len(lab.nodes("gpu-shared")) == 2
@@ -132,6 +133,22 @@ def test_layout_gives_so_many_slices_of_each_kind(lab: Lab, pods: Callable[..., 
     assert name_of(lab.runs(pods("small-4", gpus=1, resource=small))) != name_of(node)
 
 
+def test_bottlerocket_shares_a_gpu_by_its_own_settings(lab: Lab, pods: Callable[..., str]) -> None:
+    """Its user data has them as TOML, which Karpenter merges with its own; no operator runs there."""
+    pool = lab.pool_like("gpu-shared", ami=BOTTLEROCKET, limits={"gpus": 1})
+    lab.make_pool("bottled", pool=pool)
+    until(lambda: lab.is_ready("bottled"), "the pool is ready")
+    first = lab.runs(pods("bottled-0", gpus=1, resource=SHARED, pool="bottled"))
+    assert first["status"]["nodeInfo"]["osImage"] == "Bottlerocket OS"
+    assert first["metadata"]["labels"]["gpulab.dev/pool"] == "bottled"
+    assert {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"} in first["spec"]["taints"]
+    has_all(lab, first, SHARED, "4")
+    assert name_of(lab.runs(pods("bottled-1", gpus=1, resource=SHARED, pool="bottled"))) == name_of(first)
+    (instance,) = [one for one in lab.instances() if one["Tags"]["karpenter.sh/nodepool"] == "bottled"]
+    (image,) = lab.client("ec2").describe_images(ImageIds=[instance["ImageId"]])["Images"]
+    assert image["Name"].startswith("bottlerocket-aws-k8s-1.36-nvidia-x86_64-v1.66.0")
+
+
 class Placeholders:
     """The component's objects for one pool with a schedule, and who runs its jobs."""
 
@@ -172,7 +189,7 @@ class Placeholders:
             lab.kubernetes.create(place(collection, metadata["name"], metadata.get("namespace")), obj)
 
     def run_job(self, moment: str) -> None:
-        """The CronJob's job, now; its pod runs where it may, and its command is carried out by the account's token."""
+        """Runs the CronJob's job now: its pod is scheduled, and its command uses the account's token."""
         cron_job = self.lab.kubernetes.get(place(CRON_JOBS, f"{self.name}-{moment}", warm.NAMESPACE))
         assert cron_job
         name = f"{self.name}-{moment}-now"
@@ -186,7 +203,7 @@ class Placeholders:
         self.scale(int(replicas.removeprefix("--replicas=")))
 
     def scale(self, replicas: int, deployment: str | None = None) -> None:
-        """What `kubectl scale` asks for."""
+        """The requests of `kubectl scale`."""
         path = f"{place(DEPLOYMENTS, deployment or self.name, warm.NAMESPACE)}/scale"
         self.as_account("PATCH", path, {"spec": {"replicas": replicas}})
 
@@ -245,16 +262,18 @@ def test_notebook_takes_the_place_of_a_placeholder(lab: Lab, pods: Callable[...,
 
 
 def test_operands_run_on_nodes_with_a_taint_of_the_stack_file(lab: Lab, pods: Callable[..., str]) -> None:
-    """DaemonSets with the operator's tolerations; a taint that it was not told of keeps one off."""
+    """DaemonSets with the operator's tolerations: an unknown taint keeps them off a node."""
     taint = {"key": "example.com/team", "value": "ml", "effect": "NoSchedule"}
     pool = lab.pool_like("gpu", taints=[taint])
     lab.make_pool("team", pool=pool)
     until(lambda: lab.is_ready("team"), "the pool is ready")
-    values = gpu_operator_values({"team": pool})
+    values = gpu_operator_values({"team": pool}, SYSTEM_NODES)
     for name, tolerations in {
         "operand": values["daemonsets"]["tolerations"],
         "discovery": values["node-feature-discovery"]["worker"]["tolerations"],
-        "ignorant": gpu_operator_values({"gpu": lab.settings.node_pools["gpu"]})["daemonsets"]["tolerations"],
+        "ignorant": gpu_operator_values({"gpu": lab.settings.node_pools["gpu"]}, SYSTEM_NODES)["daemonsets"][
+            "tolerations"
+        ],
     }.items():
         labels = {"app": name}
         spec = {

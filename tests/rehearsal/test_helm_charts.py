@@ -1,100 +1,24 @@
-"""Charts at hand, installed by the real Helm through the stand-in for pulumi-kubernetes, on a real API server.
-
-The chart is written here: a Deployment whose pods run on a KWOK node, and a Job as a hook before each install.
-"""
+"""Charts with archives, installed by the real Helm through the stand-in for pulumi-kubernetes, on a real API server."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import stat
 import tarfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
 
 import pytest
-import yaml
+from helm_lab import DEPLOYMENT, NAME, NODE_LABELS, Lab, write_chart
 
-from rehearsal.control_plane import ControlPlane
-from rehearsal.pods import until
-from rehearsal.providers.kubernetes import archives, charts, helm
+from rehearsal.checks.helm_releases import releases
+from rehearsal.checks.pods import until
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.providers.kubernetes import archives, chart_lookup, helm
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
-from rehearsal.providers.kubernetes.release import Release
-from rehearsal.providers.serving import Difference, InitFailed, Properties, Refused, Request
-from rehearsal.releases import releases
-from rehearsal.toolchain import Toolchain
-
-NAME = "greeter"
-NODE_LABELS = {"gpulab.dev/test": NAME}
-SCHEMA = {
-    "$schema": "http://json-schema.org/draft-07/schema#",
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "replicas": {"type": "integer", "minimum": 0},
-        "greeting": {"type": ["string", "null"]},
-        "nodeSelector": {"type": "object"},
-        "secret": {"type": "string"},
-        "global": {"type": "object"},
-    },
-}
-DEFAULTS = {"replicas": 1, "greeting": "hello", "nodeSelector": NODE_LABELS, "secret": ""}
-DEPLOYMENT = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: {{ .Release.Name }}
-  annotations: {greeting: {{ .Values.greeting | quote }}}
-spec:
-  replicas: {{ .Values.replicas }}
-  selector: {matchLabels: {app: {{ .Release.Name }}}}
-  template:
-    metadata: {labels: {app: {{ .Release.Name }}}}
-    spec:
-      nodeSelector: {{ toJson .Values.nodeSelector }}
-      containers: [{name: greeter, image: greeter}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: {{ .Release.Name }}}
-data:
-  # What YAML 1.1 would take for other things, and what looks like the end of a document.
-  text: |
-    ---
-    on: =
-  secret: {{ .Values.secret | quote }}
-"""
-HOOK = """\
-apiVersion: batch/v1
-kind: Job
-metadata:
-  name: {{ .Release.Name }}-before
-  annotations: {"helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/hook-delete-policy": before-hook-creation}
-spec:
-  template:
-    spec:
-      restartPolicy: Never
-      nodeSelector: {{ toJson .Values.nodeSelector }}
-      containers: [{name: hook, image: hook}]
-"""
-
-names = (f"helm-{number}" for number in itertools.count(1))
-
-
-def write_chart(folder: Path, version: str = "1.2.3", name: str = NAME) -> Path:
-    """A chart folder NAME in `folder`."""
-    chart = folder / name
-    (chart / "templates").mkdir(parents=True)
-    metadata = {"apiVersion": "v2", "name": name, "version": version, "appVersion": "4.5.6"}
-    (chart / "Chart.yaml").write_text(yaml.safe_dump(metadata), encoding="utf-8")
-    (chart / "values.yaml").write_text(yaml.safe_dump(DEFAULTS), encoding="utf-8")
-    (chart / "values.schema.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
-    (chart / "templates" / "deployment.yaml").write_text(DEPLOYMENT, encoding="utf-8")
-    (chart / "templates" / "hook.yaml").write_text(HOOK, encoding="utf-8")
-    return chart
+from rehearsal.providers.protocol.model import Difference, InitFailed, Refused
 
 
 @pytest.fixture
@@ -118,50 +42,6 @@ def node(cluster: ControlPlane) -> Iterator[None]:
     cluster.request("POST", "/api/v1/nodes", {"metadata": metadata, "status": status})
     yield
     cluster.request("DELETE", f"/api/v1/nodes/{metadata['name']}")
-
-
-class Lab:
-    """A namespace, and releases in it, made as the engine makes them."""
-
-    def __init__(self, provider: KubernetesProvider, cluster: ControlPlane) -> None:
-        self.cluster = cluster
-        self.provider = provider
-        self.namespace = next(names)
-        self.kind = Release(provider)
-        self.request = Request(urn="urn:pulumi:s::p::kubernetes:helm.sh/v3:Release::greeter", provider=provider)
-        cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
-
-    def inputs(self, chart: Path | str, **more: Any) -> Properties:
-        given = {"chart": str(chart), "name": NAME, "namespace": self.namespace, "timeout": 60, **more}
-        return self.kind.check(given, {}, self.request)
-
-    def create(self, inputs: Properties) -> Properties:
-        id, outputs = self.kind.create(inputs, self.request)
-        assert id == f"{self.namespace}/{NAME}"
-        return outputs
-
-    def update(self, inputs: Properties, olds: Properties) -> Properties:
-        return self.kind.update(f"{self.namespace}/{NAME}", inputs, olds, olds, self.request)
-
-    def refresh(self, inputs: Properties, outputs: Properties) -> Difference | None:
-        found = self.kind.read(f"{self.namespace}/{NAME}", inputs, outputs, self.request)
-        return found and self.kind.difference(inputs, found[0], outputs)
-
-    def delete(self, outputs: Properties) -> None:
-        self.kind.delete(f"{self.namespace}/{NAME}", outputs, self.request)
-
-    def get(self, plural: str, name: str = NAME, group: str = "apps/v1") -> dict[str, Any] | None:
-        root = f"/apis/{group}" if "/" in group else f"/api/{group}"
-        try:
-            return self.cluster.request("GET", f"{root}/namespaces/{self.namespace}/{plural}/{name}")
-        except HTTPError as error:
-            if error.code != 404:
-                raise
-            return None
-
-    def ready_replicas(self) -> int:
-        deployment = self.get("deployments")
-        return deployment["status"].get("readyReplicas", 0) if deployment else 0
 
 
 @pytest.fixture
@@ -191,7 +71,7 @@ class TestInstalling:
         assert hook
         assert hook["status"]["succeeded"] == 1
         (release,) = [one for one in releases(lab.cluster) if one.namespace == lab.namespace]
-        assert (release.recorded, release.hooks) == (False, {f"{NAME}-before": "Succeeded"})
+        assert (release.is_stand_in, release.hooks) == (False, {f"{NAME}-before": "Succeeded"})
         assert lab.refresh(inputs, outputs) == Difference([])
 
         for replicas in (2, 3):
@@ -252,6 +132,22 @@ class TestInstalling:
         with pytest.raises(InitFailed, match="ports"):
             lab.create(lab.inputs(chart, disableWebhooks=True))
 
+    def test_a_release_that_was_cancelled_half_way_is_in_the_state(self, lab: Lab, chart: Path) -> None:
+        inputs = lab.inputs(chart, values={"nodeSelector": {"nobody": "has-it"}}, disableWebhooks=True)
+
+        def cancel_once_helm_waits() -> None:
+            until(lambda: lab.get("deployments"), "Helm has made the Deployment", seconds=60)
+            lab.provider.cancelled.set()
+
+        thread = threading.Thread(target=cancel_once_helm_waits)
+        thread.start()
+        with pytest.raises(InitFailed, match="cancelled while `helm install greeter`") as failed:
+            lab.create(inputs)
+        thread.join()
+        lab.provider.cancelled.clear()
+        assert failed.value.outputs["status"]["status"] == "failed"
+        lab.delete(failed.value.outputs)
+
     def test_a_cancelled_engine_ends_helm(self, lab: Lab, chart: Path) -> None:
         inputs = lab.inputs(chart, values={"nodeSelector": {"nobody": "has-it"}}, atomic=True, disableWebhooks=True)
         lab.provider.cancelled.set()
@@ -274,7 +170,7 @@ class TestFinding:
     def test_a_chart_is_found_in_the_folders_given(
         self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        version = charts.find("karpenter", None).version
+        version = chart_lookup.find("karpenter", None).version
         write_chart(tmp_path / "source", version, "karpenter")
         (tmp_path / "archives").mkdir()
         with tarfile.open(tmp_path / "archives" / f"karpenter-{version}.tgz", "w:gz") as tar:
@@ -287,6 +183,18 @@ class TestFinding:
             assert outputs["status"]["appVersion"] == "4.5.6"
             lab.delete(outputs)
 
+    def test_a_release_of_a_chart_is_not_upgraded_to_a_stand_in(
+        self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would remove all that the chart installed."""
+        write_chart(tmp_path, chart_lookup.find("karpenter", None).version, "karpenter")
+        monkeypatch.setenv(archives.FOLDERS, str(tmp_path))
+        outputs = lab.create(lab.inputs("karpenter", values={"replicas": 0}, disableWebhooks=True))
+        monkeypatch.delenv(archives.FOLDERS)
+        with pytest.raises(Refused, match="from the chart karpenter, which cannot be found anymore"):
+            lab.update(lab.inputs("karpenter"), outputs)
+        lab.delete(outputs)
+
     def test_a_chart_at_another_version_than_the_pin_is_refused(
         self, lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -297,7 +205,7 @@ class TestFinding:
 
     def test_a_path_that_holds_no_chart_is_refused(self, lab: Lab, tmp_path: Path) -> None:
         (tmp_path / "chart.tgz").write_text("no archive", encoding="utf-8")
-        with pytest.raises(Refused, match="no chart archive"):
+        with pytest.raises(Refused, match="not a chart archive"):
             lab.inputs(tmp_path / "chart.tgz")
 
     def test_a_version_asked_for_is_held_against_the_charts_own(self, lab: Lab, chart: Path) -> None:
@@ -308,7 +216,7 @@ class TestFinding:
         self, lab: Lab, chart: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PATH", "")
-        with pytest.raises(Refused, match="no `helm` on PATH"):
+        with pytest.raises(Refused, match="`helm` is not on PATH"):
             lab.create(lab.inputs(chart))
 
 
@@ -323,12 +231,6 @@ def test_credentials_and_values_are_for_this_user_alone(
     monkeypatch.setenv("HELM_KUBETOKEN", "the-users-own")
     inputs = lab.inputs(chart, values={"secret": "hunter2"})
     with pytest.raises(helm.HelmFailed):
-        helm.run(lab.provider.kubeconfig(), helm.install_arguments(charts_of(chart), inputs), lab.request)
+        helm.run(lab.provider.connection.kubeconfig(), helm.install_arguments(chart, inputs), lab.request)
     for line in (tmp_path / "seen").read_text(encoding="utf-8").splitlines():
         assert line.startswith(stat.filemode(stat.S_IFREG | 0o600))
-
-
-def charts_of(path: Path) -> charts.ArchivedChart:
-    found = charts.find(str(path), None)
-    assert isinstance(found, charts.ArchivedChart)
-    return found

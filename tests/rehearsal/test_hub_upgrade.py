@@ -1,6 +1,6 @@
-"""A hub whose upgrade fails: Helm goes back to what ran, notebooks go on, and the stack file can go back too.
+"""A failed upgrade of the hub: Helm rolls back, notebooks keep running, and the stack file can go back too.
 
-The chart is written here: the hub's Deployment, as far as it mounts files and may lack a node. Helm is the real one.
+The chart is made here: only the hub's Deployment with its files. Helm is real.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import yaml
 from changed_program import change, copied_program
 
 import contracts
-from components.jupyterhub_values import CHART
-from components.notebook_end import NOTEBOOKS
-from components.team_names import HUB_NAMESPACE, NOTEBOOK_SERVICE_ACCOUNT
+from components.gates.notebook_end import NOTEBOOKS
+from components.hub.values import CHART, PACKAGE
+from components.teams.names import HUB_NAMESPACE, NOTEBOOK_SERVICE_ACCOUNT
+from rehearsal.checks.helm_releases import releases
+from rehearsal.checks.pods import DO_NOT_DISRUPT
 from rehearsal.controllers.world import PODS, Kubernetes, Object, place
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import Options, Rehearsal
-from rehearsal.pods import DO_NOT_DISRUPT
-from rehearsal.releases import releases
-from rehearsal.toolchain import Toolchain
 from tests.rehearsal import bare_pods
 from tests.rehearsal.labs import lab, small_stack
 
@@ -31,7 +31,6 @@ CONFIG_MAPS = "/api/v1/configmaps"
 DEPLOYMENT = "/apis/apps/v1/namespaces/hub/deployments/hub"
 PATIENCE = 240
 
-# On the system nodes, which have no 32 GiB: else Karpenter would buy a node that has.
 TEMPLATE = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -45,10 +44,7 @@ spec:
       annotations: {{ toJson .Values.hub.annotations }}
     spec:
       serviceAccountName: hub
-      affinity:
-        nodeAffinity:
-          requiredDuringSchedulingIgnoredDuringExecution:
-            nodeSelectorTerms: [{matchExpressions: [{key: karpenter.sh/nodepool, operator: DoesNotExist}]}]
+      nodeSelector: {{ toJson .Values.hub.nodeSelector }}
       tolerations: {{ toJson .Values.scheduling.corePods.tolerations }}
       securityContext: {runAsNonRoot: true, runAsUser: 1000, seccompProfile: {type: RuntimeDefault}}
       volumes: {{ toJson .Values.hub.extraVolumes }}
@@ -79,9 +75,9 @@ def charts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The program, in which an upgrade of the hub is given up within seconds."""
+    """The program, with a timeout of seconds for upgrades of the hub."""
     made = copied_program(tmp_path / "program")
-    change(made / "components" / "jupyterhub.py", r"RELEASE_TIMEOUT = 900", "RELEASE_TIMEOUT = 60")
+    change(made / "components" / "hub" / "jupyterhub.py", r"RELEASE_TIMEOUT = 900", "RELEASE_TIMEOUT = 60")
     return made
 
 
@@ -99,7 +95,7 @@ def mounted(kubernetes: Kubernetes) -> dict[str, str]:
     hub = kubernetes.get(DEPLOYMENT)
     assert hub
     assert hub["status"].get("readyReplicas") == 1, hub["status"]
-    (volume,) = hub["spec"]["template"]["spec"]["volumes"]
+    (volume,) = [one for one in hub["spec"]["template"]["spec"]["volumes"] if one["name"] == PACKAGE]
     names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
     maps = {name: kubernetes.get(place(CONFIG_MAPS, name, HUB_NAMESPACE)) for name in names}
     assert None not in maps.values(), f"the hub's pods mount {names}, of which there are {maps.keys()}"
@@ -107,7 +103,7 @@ def mounted(kubernetes: Kubernetes) -> dict[str, str]:
 
 
 def run_notebook(kubernetes: Kubernetes) -> Callable[[], tuple[str, str, int]]:
-    """Starts a notebook, and returns what tells whether it is still the same: its uid, phase and restarts."""
+    """Starts a notebook. Returns its uid, phase and restarts, which show whether it is still the same."""
     key, _, value = NOTEBOOKS.partition("=")
     path = place(PODS, "notebook", TEAM_NAMESPACE)
     restricted: Object = {
@@ -133,7 +129,7 @@ def run_notebook(kubernetes: Kubernetes) -> Callable[[], tuple[str, str, int]]:
 
     def look() -> tuple[str, str, int]:
         pod = kubernetes.get(path)
-        assert pod, "the notebook is gone"
+        assert pod, ["the notebook is gone", *(one["message"] for one in kubernetes.list("/api/v1/events"))]
         restarts = sum(one["restartCount"] for one in pod["status"].get("containerStatuses", []))
         return pod["metadata"]["uid"], pod["status"]["phase"], restarts
 
@@ -148,14 +144,16 @@ def test_a_failed_upgrade_ends_no_notebook_and_can_be_taken_back(rehearsal: Rehe
     stack_file = rehearsal.workspace.stack_file
     previous = stack_file.read_text(encoding="utf-8")
 
-    # Another catalogue, other modules, and a hub that no node has room for.
+    # Another catalogue, other modules, and a hub that no system node has room for.
     document = yaml.safe_load(previous)
     document["config"]["gpulab:profiles"]["python"]["displayName"] = "Snake"
-    document["config"]["gpulab:hub"] = {**document["config"].get("gpulab:hub", {}), "memory": 32}
     stack_file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    module = project / "components" / "hub" / "people.py"
+    module = project / "components" / "hub" / "inside" / "people.py"
     previous_module = module.read_text(encoding="utf-8")
     module.write_text(f"{previous_module}\n# Another.\n", encoding="utf-8")
+    values = project / "components" / "hub" / "values.py"
+    previous_values = values.read_text(encoding="utf-8")
+    change(values, r'"cpu": "200m"', '"cpu": "32"')
     failed = rehearsal.engine.run("up", "--yes", "--skip-preview")
     assert not failed.ok
     assert any("has been rolled back due to atomic being set" in error for error in failed.errors), failed.errors
@@ -167,6 +165,7 @@ def test_a_failed_upgrade_ends_no_notebook_and_can_be_taken_back(rehearsal: Rehe
 
     stack_file.write_text(previous, encoding="utf-8")
     module.write_text(previous_module, encoding="utf-8")
+    values.write_text(previous_values, encoding="utf-8")
     rehearsal.up()
     assert mounted(kubernetes) == before
     rehearsal.second_preview()

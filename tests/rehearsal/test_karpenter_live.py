@@ -1,21 +1,27 @@
-"""The real Karpenter on the dev lab's pools: what it buys, what it refuses and says why, and what it takes away."""
+"""The real Karpenter on the dev lab's pools: what it buys, what it refuses and why, and what it removes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
+from karpenter_account import REGION
 from karpenter_lab import Lab, passing_pods, running_lab, until
 
 import contracts
-from rehearsal.controllers.instance_types import offers_spot, set_spot_out
-from rehearsal.controllers.world import NODE_CLAIMS, NODES, place
-from rehearsal.toolchain import Toolchain
+from rehearsal.cloud.capacity import SPOT
+from rehearsal.cloud.starting import be_out_of, furnish
+from rehearsal.controllers.world import NODES, place
+from rehearsal.machine.toolchain import Toolchain
 
 pytestmark = pytest.mark.seconds(150)
 
 INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 CAPACITY_TYPE = "karpenter.sh/capacity-type"
+# There is no release of a day that is to come.
+NEWER_IMAGE = f"al2023@v{datetime.now(UTC):%Y%m%d}"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def lab(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def pods(lab: Lab) -> Iterator[Callable[..., str]]:
-    """Runs pods, which go with the test, and so do their nodes."""
+    """Runs pods, which are deleted after the test, with their nodes."""
     with passing_pods(lab) as run:
         yield run
 
@@ -82,23 +88,12 @@ def test_what_cannot_be_bought_stays_pending_with_a_reason(lab: Lab, pods: Calla
 
 
 def test_a_second_pod_uses_the_rest_of_a_node(lab: Lab, pods: Callable[..., str]) -> None:
-    """The node has all that its instance has, not just what its first pod asked for."""
+    """The node has all resources of its instance, not only those that its first pod requested."""
     first = pods("first", gpus=3)
     node = lab.runs(first)
     until(lambda: _capacity(lab, node["metadata"]["name"]) == "4", "the node has all GPUs")
     second = pods("second", gpus=1)
     assert lab.runs(second)["metadata"]["name"] == node["metadata"]["name"]
-
-
-def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:
-    set_spot_out(lab.folder, out=True)
-    try:
-        until(lambda: not offers_spot(lab.folder), "Karpenter starts without it")
-        pod = pods("on-demand", gpus=1)
-        node = lab.runs(pod)
-        assert node["metadata"]["labels"][CAPACITY_TYPE] == "on-demand"
-    finally:
-        set_spot_out(lab.folder, out=False)
 
 
 def test_empty_node_goes(lab: Lab, pods: Callable[..., str]) -> None:
@@ -115,19 +110,57 @@ def test_newer_image_waits_for_the_maintenance_window(lab: Lab, pods: Callable[.
     until(lambda: lab.is_ready("aged"), "the pool is ready")
     pod = pods("notebook", gpus=1, pool="aged", lasting=True)
     node = lab.runs(pod)
-    lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": "al2023@v20991231"}])
-    claims = place(NODE_CLAIMS, node["metadata"]["labels"]["kubernetes.io/hostname"])
-    until(lambda: "NodePoolDrifted" in str(lab.kubernetes.get(claims)), "the node is out of date")
-    until(lambda: "reason Drifted" in lab.events("aged-rehearsal"), "Karpenter says that the budget holds it")
+    lab.make_pool("aged", like="gpu", amiSelectorTerms=[{"alias": NEWER_IMAGE}])
+    until(lambda: "AMIDrift" in str(lab.claim_of(node)), "the node is out of date")
+    until(lambda: "reason Drifted" in lab.events("aged"), "Karpenter says that the budget holds it")
     assert lab.runs(pod)["metadata"]["uid"] == node["metadata"]["uid"]
     lab.delete_class("aged")
     lab.delete_pool("aged")
     until(lambda: not lab.is_left("aged"), "nothing of the pool is left")
 
 
+def test_interruption_that_aws_announces_moves_pods(lab: Lab, pods: Callable[..., str]) -> None:
+    """The warning is on the event bus: the stack's rules bring it to Karpenter's queue."""
+    pod = pods("interrupted", gpus=1)
+    node = lab.runs(pod)
+    id = node["spec"]["providerID"].rpartition("/")[2]
+    warning = {"instance-id": id, "instance-action": "terminate"}
+    lab.client("events").put_events(
+        Entries=[
+            {
+                "Source": "aws.ec2",
+                "DetailType": "EC2 Spot Instance Interruption Warning",
+                "Detail": json.dumps(warning),
+            }
+        ]
+    )
+    until(lambda: id not in [one["InstanceId"] for one in lab.instances()], "the instance is gone")
+    until(lambda: node["metadata"]["name"] not in lab.node_names(), "so is its node")
+
+
+def test_reserved_capacity_is_used_up_to_its_end(lab: Lab, pods: Callable[..., str]) -> None:
+    """One machine is reserved: the first pod gets it, the second waits."""
+    id = "cr-0123456789abcdef0"
+    reservation = {"id": id, "instanceType": "p4d.24xlarge", "zone": "us-east-1b"}
+    furnish(lab.aws_url, {"region": REGION, "reservations": [reservation]})
+    reserved = {"families": ["p4d"], "categories": [], "gpus": {"min": 8, "max": 8}, "maxPrice": 150}
+    reserved |= {"capacityTypes": ["reserved"], "capacityReservations": [id]}
+    lab.make_pool("reserved", pool=lab.pool_like("gpu", **reserved))
+    until(lambda: lab.is_ready("reserved"), "the pool is ready")
+    first, second = (pods(f"reserved-{number}", gpus=8, pool="reserved") for number in range(2))
+    until(lambda: any(map(lab.node_of, (first, second))), "one of them runs")
+    (node,) = filter(None, map(lab.node_of, (first, second)))
+    assert node["metadata"]["labels"][CAPACITY_TYPE] == "reserved"
+    assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "us-east-1b"
+    (instance,) = [one for one in lab.instances() if one["Tags"]["karpenter.sh/nodepool"] == "reserved"]
+    assert instance["CapacityReservationId"] == id
+    until(lambda: any(map(lab.events, (first, second))), "Karpenter says why the other waits")
+    assert len(lab.nodes("reserved")) == 1
+
+
 def test_pool_that_finds_no_subnet_is_not_ready(lab: Lab) -> None:
     lab.make_pool("astray", like="gpu", cluster="another")
-    until(lambda: "SubnetSelector did not match" in str(lab.node_class("astray")), "its class says why")
+    until(lambda: "SubnetsNotFound" in str(lab.node_class("astray")), "its class says why")
     until(lambda: "NodeClassReady" in str(lab.pool("astray")), "the pool says it too")
     assert not lab.is_ready("astray")
     lab.delete_pool("astray")
@@ -147,7 +180,7 @@ def test_deletion_of_a_pool_ends_with_pods_that_must_not_be_disrupted(lab: Lab, 
 
 
 def test_pool_waits_for_karpenter(lab: Lab, pods: Callable[..., str]) -> None:
-    """A destroy in the wrong order hangs: nobody but Karpenter ends its nodes."""
+    """A destroy in the wrong order hangs: only Karpenter removes its nodes."""
     lab.make_pool("held", like="gpu")
     until(lambda: lab.is_ready("held"), "the pool is ready")
     pod = pods("held", gpus=1, pool="held")
@@ -158,11 +191,22 @@ def test_pool_waits_for_karpenter(lab: Lab, pods: Callable[..., str]) -> None:
     lab.delete_pod(pod)
     lab.delete_pool("held")
     lab.delete_class("held")
-    until(lambda: "deletionTimestamp" in (lab.pool("held-rehearsal") or {}).get("metadata", {}), "it begins to go")
+    until(lambda: "deletionTimestamp" in (lab.pool("held") or {}).get("metadata", {}), "it begins to go")
     assert lab.is_left("held")
     assert lab.instances()
     lab.install_karpenter()
     until(lambda: not lab.is_left("held"), "it goes once Karpenter is back")
+
+
+def test_on_demand_is_bought_while_spot_is_out(lab: Lab, pods: Callable[..., str]) -> None:
+    """Karpenter remembers for three minutes what was out, so this is the last test."""
+    be_out_of(lab.aws_url, SPOT)
+    try:
+        pod = pods("on-demand", gpus=1, pool="gpu")
+        node = lab.runs(pod)
+        assert node["metadata"]["labels"][CAPACITY_TYPE] == "on-demand"
+    finally:
+        be_out_of(lab.aws_url)
 
 
 def _capacity(lab: Lab, node: str) -> str | None:

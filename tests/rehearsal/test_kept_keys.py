@@ -1,4 +1,4 @@
-"""The hub's keys of before, which were RandomBytes: kept by the recipe of docs/upgrades.md, and open nowhere then."""
+"""The hub's old keys, which were RandomBytes: the recipe of docs/upgrades.md keeps them, and never in plain text."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 import subprocess
 from pathlib import Path
 
-from rehearsal import workspace
-from rehearsal.engine import Engine
+from rehearsal.machine import workspace
+from rehearsal.machine.engine import Engine
+from rehearsal.machine.processes import MARK
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import REHEARSAL_DAY
-from rehearsal.processes import MARK
-from rehearsal.toolchain import Toolchain
 from tests.rehearsal.recipes import recipes
 
 HUB = """
 import pulumi
 import pulumi_random as random
-from components.jupyterhub import random_key
+from components.hub.jupyterhub import random_key
 
 child = pulumi.ResourceOptions(parent=pulumi.ComponentResource("gpulab:index:Hub", "lab-hub"))
 for key in ("cookies", "auth-state"):

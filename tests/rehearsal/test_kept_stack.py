@@ -1,4 +1,4 @@
-"""A stack that is kept after up: a person works with it as with one of their own, until they end it."""
+"""A stack that is kept after `up`: a person can work with it like with a real one, until they end it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labs import small_stack
 from user_command import MINUTES, rehearsal_processes, start
 
+from rehearsal.checks.pods import Pods, Wish, until
 from rehearsal.controllers.world import Kubernetes
-from rehearsal.pods import Pods, Wish, until
-from rehearsal.toolchain import Toolchain
+from rehearsal.machine.toolchain import Toolchain
 
 pytestmark = pytest.mark.seconds(150)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A stack that was kept, by the lines that its user was told to type."""
+    """A kept stack, reached with the commands that its user was shown."""
 
     lines: list[str]
 
@@ -30,7 +31,7 @@ class Kept:
         return next(line for line in self.lines if line.startswith(start))
 
     def types(self, *commands: str) -> str:
-        """What `commands` print in a shell of the kept stack, whose user has state and credentials of their own."""
+        """The output of `commands` in a shell of the kept stack. Its user also has their own state and credentials."""
         users_own = {"AWS_PROFILE": "production", "AWS_ACCESS_KEY_ID": "AKIAUSERSOWN00000000", "PULUMI_STACK": "own"}
         script = "\n".join(["set -e", self.line(". "), self.line("cd "), *commands])
         done = subprocess.run(
@@ -49,8 +50,8 @@ class Kept:
         return json.loads(self.types(f"python -c {shlex.quote(code)}"))
 
 
-def test_a_kept_stack_stays_up_until_it_is_ended(toolchain: Toolchain) -> None:
-    with start("dev", "--keep") as process:
+def test_a_kept_stack_stays_up_until_it_is_ended(toolchain: Toolchain, tmp_path: Path) -> None:
+    with start(small_stack(tmp_path, people=True, pools=("cpu", "gpu")), "--keep") as process:
         printed, _ = process.communicate(timeout=20 * MINUTES)
     assert process.returncode == 0, printed
     kept = Kept([line.strip() for line in printed.splitlines()])

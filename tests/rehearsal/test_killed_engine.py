@@ -1,9 +1,9 @@
-"""The engine is killed, some times in one destroy and in one up: the end is as if it had not been.
+"""The engine is killed several times in a destroy and in an up, and the result is the same as without.
 
-Each point is an operation of one resource that is still to be done: the engine goes just before the cloud hears of it,
-or once the cloud has done it and the state does not know. Then come `pulumi cancel` and the same command again: `pulumi
-destroy --refresh` and, for an up, the workflow's own step, `python -m ci.up`; after some of the ups, by hand, the lines
-of docs/destroy.md. In `make test` the points are few, and always the same; the nightly run takes many, at random.
+It is killed at an operation of a resource: just before the call to the cloud, or after the call, when the state does
+not have the result. Then `pulumi cancel` and the same command run: `pulumi destroy --refresh` and, for an up, the
+workflow's own step, `python -m ci.up`; after some of the ups, the commands of docs/destroy.md. `make test` has a few
+fixed points; the nightly run has many random ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 import psutil
 import pytest
 
-from rehearsal.engine import Result
-from rehearsal.leftovers import kubernetes_objects
+from rehearsal.checks.leftovers import kubernetes_objects
+from rehearsal.checks.pods import until
+from rehearsal.machine.engine import Result
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import Options, Rehearsal
-from rehearsal.pods import until
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
 from tests.rehearsal.killing import AFTER, BEFORE, PROVIDERS, Killer, Point
-from tests.rehearsal.labs import lab, small_stack
+from tests.rehearsal.labs import lab, name_guardrails, small_stack
 from tests.rehearsal.recipes import follow, follow_well, recipes
 from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.seconds(250)
 
 @dataclass(frozen=True)
 class Plan:
-    """How often each command is killed. After the ups `by_hand` a person goes on, after the others the job does.
+    """How often each command is killed. After the ups `by_hand` a person continues, after the others the job does.
 
     Without a seed the points are spread over the order in which a first up made the stack; else they are random.
     """
@@ -72,7 +72,7 @@ class Story:
     left: dict[str, tuple[set[str], set[str], list[str]]] = field(default_factory=dict)
     """What was left in AWS, in Kubernetes and in the state after each destroy."""
     last: dict[str, Result] = field(default_factory=dict)
-    """The last run of each command, which nobody killed."""
+    """The last run of each command, which was not killed."""
     resources_again: set[str] = field(default_factory=set)
     pending: list[Any] = field(default_factory=list)
     aws_again: Counter[str] = field(default_factory=Counter)
@@ -80,17 +80,17 @@ class Story:
     preview: Result | None = None
     in_doubt_of: tuple[str, str] = ("", "")
     in_doubt: list[tuple[set[str], set[str]]] = field(default_factory=list)
-    """Which of the two was pending, and which the state had, after each kill of an up that never got whole."""
+    """Which of the two was pending, and which the state had, after each kill of an up that never completed."""
 
 
 def exists_outside(resource: dict[str, Any]) -> bool:
-    """Whether a provider that kills is asked to make and to delete it."""
+    """Whether a provider that kills makes and deletes the resource."""
     kept = resource.get("deletedWith") or resource.get("retainOnDelete")
     return resource["type"].partition(":")[0] in PROVIDERS and not kept
 
 
 def chains(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """By operation and resource: how many resources outside come one after the other from here on, itself included."""
+    """By operation and resource: how many cloud resources follow one after the other, including itself."""
     known = {one["urn"]: one for one in resources}
     needs = {urn: needed_by(one) & known.keys() for urn, one in known.items()}
     needed: dict[str, set[str]] = {urn: set() for urn in known}
@@ -108,7 +108,7 @@ def chains(resources: Sequence[dict[str, Any]]) -> dict[str, dict[str, int]]:
 
 
 def needed_by(resource: dict[str, Any]) -> set[str]:
-    """What has to be there before it, and as long as it is."""
+    """What must exist before the resource, and as long as it exists."""
     of_properties = (urn for urns in (resource.get("propertyDependencies") or {}).values() for urn in urns)
     provider = (resource.get("provider") or "").rpartition("::")[0]
     return {*(resource.get("dependencies") or ()), *of_properties, resource.get("parent", ""), provider}
@@ -150,7 +150,7 @@ class Teller:
         return story
 
     def killed_often(self, command: str, operation: str, recipe: Sequence[str]) -> None:
-        """Runs a command until it is killed, repairs the stack, and so on; the last run goes through."""
+        """Runs a command until it is killed, repairs the stack, and repeats this; the last run completes."""
         by_hand = command == "destroy"
         *repair, again = recipe
         for number in range(self.plan.kills[command]):
@@ -170,7 +170,7 @@ class Teller:
         self.story.last[command] = self.typed(again) if by_hand else self.job()
 
     def given_up(self) -> None:
-        """An up that is killed, again while it reads what it took into the state, and once more; then a destroy."""
+        """An up that is killed, again while it reads what it added to the state, and once more; then a destroy."""
         first, second = (next(urn for urn in self.order if f"{kind}::" in urn) for kind in IN_DOUBT)
         for point in (Point("Create", first, AFTER), Point("Read", first, BEFORE), Point("Create", second, AFTER)):
             self.killer.at(point)
@@ -189,7 +189,7 @@ class Teller:
         return self.rehearsal.engine.run(*arguments, "--yes", "--skip-preview")
 
     def job(self, command: str = "up") -> Result:
-        """What comes of the step of the job that rolls a stack out, or destroys it."""
+        """The result of the job's step that rolls a stack out or destroys it."""
         stack = self.rehearsal.workspace.stack
         given = " ".join(f"{name}={value}" for name, value in {**COMMIT, "STACK": stack, "CONFIRM": stack}.items())
         done = follow(self.rehearsal, [f'{given} PATH="{self.github}:$PATH" python -m ci.{command}'])
@@ -198,10 +198,10 @@ class Teller:
         return Result(command, exit_code=SIGKILLED if killed else done.returncode, output=said)
 
     def next_of(self, command: str, operation: str, number: int) -> str:
-        """The first resource past such a part of the order that the operation is still to come to, or a random one.
+        """The first resource after this part of the order that the operation has not reached yet, or a random one.
 
-        One whose operation was under way may be gone, or made, by now: the refresh would see to that. Enough others
-        follow it, one after the other, that the kills to come find one each, however fast the rest goes.
+        A resource whose operation was under way may be finished by now, because of the refresh. Enough resources follow
+        one after the other that each later kill finds one, however fast the rest is.
         """
         under_way = {one["resource"]["urn"] for one in self.deployment().get("pending_operations", [])}
         there = self.urns()
@@ -213,7 +213,7 @@ class Teller:
         return self.random.choice(found) if self.random else found[0]
 
     def end_orphans(self) -> None:
-        """The providers notice by themselves that their engine is gone; a machine would end the rest with the job."""
+        """Providers notice that their engine is gone; a runner would end the other processes with the job."""
         until(lambda: not any(is_provider(one) for one in self.strays()), "the providers ended", seconds=PATIENCE)
         for one in self.strays():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -244,7 +244,7 @@ class Teller:
         return Counter(" ".join(name.split()[:2]) for name in made)
 
     def kubernetes(self) -> set[str]:
-        """Nodes have other names each time, and count alone."""
+        """Nodes have new names each time, so only their number is compared."""
         names = sorted(kubernetes_objects(self.rehearsal.plane) - self.rehearsal.kubernetes_before)
         nodes = [name for name in names if name.startswith("Node ")]
         others = {name.rpartition(".v")[0] if ".helm.release." in name else name for name in names if name not in nodes}
@@ -260,7 +260,7 @@ class Teller:
 
 
 def is_provider(process: psutil.Process) -> bool:
-    """Whether it is one that may still be at work in the cloud."""
+    """Whether the operation may still be under way in the cloud."""
     try:
         words = " ".join(process.cmdline())
     except psutil.Error:
@@ -284,8 +284,7 @@ def story(plan: Plan, toolchain: Toolchain, tmp_path_factory: pytest.TempPathFac
     killer = Killer(tmp_path_factory.mktemp("killer") / "plugins")
     with lab(Options(stack_file=plan.stack_file, stack="dev", plugins=killer.folder)) as rehearsal:
         rehearsal.engine.saves_each_step = True
-        workspace = rehearsal.workspace
-        (workspace.folder / "policies").symlink_to(workspace.policy_pack)
+        name_guardrails(rehearsal)
         github = github_without_later_commits(tmp_path_factory.mktemp("github"))
         yield Teller(plan, rehearsal, killer, github).tell()
 
@@ -300,7 +299,7 @@ def test_the_engine_was_killed_in_different_places(story: Story) -> None:
 
 
 def test_the_state_did_not_know_what_the_cloud_had_made(story: Story) -> None:
-    """Without it, that nothing is double would say nothing."""
+    """Without this, a check for duplicates would prove nothing."""
     made = [point for point in story.killed["up"] if point.when == AFTER]
     assert story.unnoted == [str(point) for point in made]
 

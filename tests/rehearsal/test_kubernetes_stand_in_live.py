@@ -1,133 +1,39 @@
-"""The stand-in for pulumi-kubernetes against a real API server, driven as the engine drives a provider.
+"""The stand-in for pulumi-kubernetes against a real API server: what it makes, changes and refuses.
 
-Each test has namespaces of its own, which go without being waited for.
+Each test has its own namespaces, and does not wait for their deletion.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 import re
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-from urllib.error import HTTPError
 
 import pytest
-
-from rehearsal.control_plane import ControlPlane
-from rehearsal.pods import until
-from rehearsal.providers.kubernetes.client import ApiError, Cluster
-from rehearsal.providers.kubernetes.provider import KubernetesProvider
-from rehearsal.providers.serving import (
-    UNKNOWN,
-    Difference,
-    InitFailed,
-    Properties,
-    Provider,
-    Refused,
-    Request,
-    ResourceType,
+from kubernetes_stand_in_lab import (
+    BACKGROUND,
+    CONFIG_MAP,
+    DEFINITION,
+    DEPLOYMENT,
+    SECRET,
+    WIDGET,
+    Resource,
+    Stack,
+    connected,
+    deployment,
+    stacked,
 )
-from tests.policies.fixes import FIXES, STATIC_POOL
+
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.providers.kubernetes.provider import KubernetesProvider
+from rehearsal.providers.protocol.model import UNKNOWN, Difference, Refused
 
 pytestmark = pytest.mark.seconds(60)
 
-NAMESPACE = "kubernetes:core/v1:Namespace"
-CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
-SECRET = "kubernetes:core/v1:Secret"
-DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-JOB = "kubernetes:batch/v1:Job"
-SERVICE = "kubernetes:core/v1:Service"
-DEFINITION = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
-WIDGET = "kubernetes:test.gpulab.dev/v1:Widget"
-NODE_POOL = "kubernetes:karpenter.sh/v1:NodePool"
-RELEASE = "kubernetes:helm.sh/v3:Release"
-
-# The garbage collector, which ends a foreground deletion, looks for new kinds only every 30 s.
-BACKGROUND = {"pulumi.com/deletionPropagationPolicy": "background"}
-
-names = (f"test-{number}" for number in itertools.count(1))
-
-
-@dataclass
-class Resource:
-    """A resource in the state of a stack."""
-
-    kind: ResourceType
-    request: Request
-    id: str
-    inputs: Properties
-    outputs: Properties
-
-    def preview(self, news: Properties) -> Properties:
-        return self.kind.preview(self.kind.check(news, self.inputs, self.request), self.outputs, self.request)
-
-    def difference(self, news: Properties) -> Difference:
-        return self.kind.difference(self.inputs, self.kind.check(news, self.inputs, self.request), self.outputs)
-
-    def update(self, news: Properties) -> None:
-        inputs = self.kind.check(news, self.inputs, self.request)
-        self.outputs = self.kind.update(self.id, inputs, self.outputs, self.inputs, self.request)
-        self.inputs = inputs
-
-    def refresh(self) -> Difference | None:
-        """What differs from the state; None when the resource is gone."""
-        found = self.kind.read(self.id, self.inputs, self.outputs, self.request)
-        return found and self.kind.difference(found[0], self.inputs, found[1])
-
-    def delete(self) -> None:
-        self.kind.delete(self.id, self.outputs, self.request)
-
-
-class Stack:
-    """Creates resources as the engine does: check, preview, create."""
-
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-        self.made: list[Resource] = []
-
-    def preview(self, token: str, name: str, inputs: Properties) -> Properties:
-        kind, request = self.asked(token, name, 0)
-        return kind.preview(kind.check(inputs, {}, request), None, request)
-
-    def create(self, token: str, name: str, inputs: Properties, *, timeout: float = 0) -> Resource:
-        kind, request = self.asked(token, name, timeout)
-        checked = kind.check(inputs, {}, request)
-        id, outputs = kind.create(checked, request)
-        resource = Resource(kind, request, id, checked, outputs)
-        self.made.append(resource)
-        return resource
-
-    def namespace(self) -> str:
-        # A namespace takes 5 s to go.
-        return self.create(NAMESPACE, next(names), {"metadata": {"annotations": {"pulumi.com/skipAwait": "true"}}}).id
-
-    def asked(self, token: str, name: str, timeout: float) -> tuple[ResourceType, Request]:
-        urn = f"urn:pulumi:s::p::{token}::{name}"
-        return self.provider.resource_type(token), Request(urn=urn, provider=self.provider, timeout=timeout)
-
 
 @pytest.fixture
-def provider(cluster: ControlPlane) -> KubernetesProvider:
-    made = KubernetesProvider()
-    made.configure({"kubeconfig": cluster.kubeconfig.read_text(encoding="utf-8")})
-    assert not made.unreachable
-    return made
-
-
-@pytest.fixture
-def stack(provider: KubernetesProvider) -> Iterator[Stack]:
-    made = Stack(provider)
-    yield made
-    for resource in reversed(made.made):
-        # What the test deleted already is no error, but for a release.
-        if resource.kind.read(resource.id, {}, resource.outputs, resource.request):
-            request = Request(urn=resource.request.urn, provider=provider, timeout=120)
-            resource.kind.delete(resource.id, resource.outputs, request)
+def stack(cluster: ControlPlane) -> Iterator[Stack]:
+    with stacked(connected(cluster)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -148,25 +54,6 @@ def widgets(stack: Stack) -> Resource:
             },
         },
     )
-
-
-def deployment(namespace: str, **annotations: str) -> Properties:
-    return {
-        "metadata": {"namespace": namespace, "name": "web", "annotations": annotations},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {
-                    "nodeSelector": {"nobody": "has-it"},
-                    "containers": [
-                        {"name": "web", "image": "web", "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}}}
-                    ],
-                },
-            },
-        },
-    }
 
 
 class TestObjects:
@@ -334,222 +221,3 @@ class TestRefusals:
         provider.configure({"kubeconfig": kubeconfig})
         with pytest.raises(Refused, match="unable to load schema information"):
             Stack(provider).create(CONFIG_MAP, "settings", {})
-
-
-class TestWaiting:
-    def test_a_deployment_that_finds_no_node_fails_with_the_reason_but_stays_in_the_state(self, stack: Stack) -> None:
-        namespace = stack.namespace()
-        with pytest.raises(InitFailed) as failed:
-            stack.create(DEPLOYMENT, "web", deployment(namespace), timeout=20)
-        reasons = "\n".join(failed.value.reasons)
-        assert "'web' timed out waiting to be Ready: not within 20 s" in reasons
-        assert "0/1 Pods available" in reasons
-        assert "Unschedulable" in reasons
-        assert failed.value.id == f"{namespace}/web"
-        assert failed.value.outputs["metadata"]["uid"]
-
-    def test_a_refresh_says_that_a_deployment_is_not_ready(self, stack: Stack) -> None:
-        made = stack.create(DEPLOYMENT, "web", deployment(stack.namespace(), **{"pulumi.com/skipAwait": "true"}))
-        made.inputs["metadata"]["annotations"] = {}
-        with pytest.raises(InitFailed, match="failed to initialize"):
-            made.refresh()
-        made.inputs["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
-
-    def test_the_annotation_bounds_the_wait(self, stack: Stack) -> None:
-        inputs = deployment(stack.namespace(), **{"pulumi.com/timeoutSeconds": "1"})
-        with pytest.raises(InitFailed, match="not within 1 s"):
-            stack.create(DEPLOYMENT, "web", inputs)
-
-    def test_a_job_that_failed_is_not_waited_for(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = stack.namespace()
-        containers = [{"name": "once", "image": "once"}]
-        template = {"spec": {"restartPolicy": "Never", "nodeSelector": {"nobody": "has-it"}, "containers": containers}}
-        inputs = {"metadata": {"namespace": namespace}, "spec": {"template": template, "activeDeadlineSeconds": 1}}
-        with pytest.raises(InitFailed, match="DeadlineExceeded"):
-            stack.create(JOB, "once", inputs, timeout=60)
-
-    def test_custom_conditions_are_awaited(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = stack.namespace()
-        annotations = {
-            "pulumi.com/waitFor": json.dumps(["jsonpath={.data.ready}=yes", "jsonpath={.metadata.labels.a}"])
-        }
-        inputs = {"metadata": {"namespace": namespace, "name": "flag", "annotations": annotations}, "data": {"a": "1"}}
-        path = f"/api/v1/namespaces/{namespace}/configmaps/flag"
-        patch = {"data": {"ready": "yes"}, "metadata": {"labels": {"a": "b"}}}
-
-        def patched() -> bool:
-            with contextlib.suppress(HTTPError):
-                cluster.request("PATCH", path, patch, "application/merge-patch+json")
-                return True
-            return False
-
-        def become_ready() -> None:
-            time.sleep(0.5)
-            until(patched, "it is made", seconds=30)
-
-        thread = threading.Thread(target=become_ready)
-        thread.start()
-        made = stack.create(CONFIG_MAP, "flag", inputs, timeout=30)
-        thread.join()
-        assert made.outputs["data"]["ready"] == "yes"
-
-    def test_services_without_pods_to_wait_for_are_ready(self, stack: Stack) -> None:
-        namespace = stack.namespace()
-        ports = [{"port": 80}]
-        for name, spec in {
-            "headless": {"clusterIP": "None", "selector": {"app": "web"}, "ports": ports},
-            "bare": {"ports": ports},
-            "external": {"type": "ExternalName", "externalName": "example.com"},
-        }.items():
-            stack.create(SERVICE, name, {"metadata": {"namespace": namespace}, "spec": spec}, timeout=10)
-
-    def test_a_load_balancer_waits_for_its_address(self, stack: Stack) -> None:
-        spec = {"type": "LoadBalancer", "ports": [{"port": 80}]}
-        with pytest.raises(InitFailed, match="was not allocated an IP address"):
-            stack.create(SERVICE, "web", {"metadata": {"namespace": stack.namespace()}, "spec": spec}, timeout=1)
-
-
-class TestDeleting:
-    @staticmethod
-    def let_go(cluster: ControlPlane, resource: Resource) -> None:
-        """Takes the finalizers of a ConfigMap off."""
-        namespace, _, name = resource.id.partition("/")
-        path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
-        cluster.request("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")
-
-    def test_a_deletion_that_a_finalizer_holds_names_it(self, stack: Stack, cluster: ControlPlane) -> None:
-        metadata = {"namespace": stack.namespace(), "finalizers": ["test.gpulab.dev/hold"]}
-        held = stack.create(CONFIG_MAP, "held", {"metadata": metadata}, timeout=1)
-        with pytest.raises(TimeoutError) as timed_out:
-            held.delete()
-        self.let_go(cluster, held)
-        assert f"ConfigMap {held.id} was not deleted: not within 1 s" in str(timed_out.value)
-        assert "test.gpulab.dev/hold" in str(timed_out.value)
-
-    def test_a_foreground_deletion_names_the_dependent_that_holds_it(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = stack.namespace()
-        owner = stack.create(CONFIG_MAP, "owner", {"metadata": {"namespace": namespace}}, timeout=2)
-        reference = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "name": owner.outputs["metadata"]["name"],
-            "uid": owner.outputs["metadata"]["uid"],
-            "blockOwnerDeletion": True,
-        }
-        metadata = {"namespace": namespace, "ownerReferences": [reference], "finalizers": ["test.gpulab.dev/hold"]}
-        child = stack.create(CONFIG_MAP, "child", {"metadata": metadata})
-        with pytest.raises(TimeoutError) as timed_out:
-            owner.delete()
-        self.let_go(cluster, child)
-        assert f"go first: ConfigMap {child.id} (finalizers: test.gpulab.dev/hold)" in str(timed_out.value)
-
-    def test_a_namespace_goes_with_what_is_in_it(self, stack: Stack) -> None:
-        namespace = stack.namespace()
-        inside = stack.create(CONFIG_MAP, "inside", {"metadata": {"namespace": namespace}})
-        holder = stack.made[0]
-        holder.outputs["metadata"]["annotations"] = {}
-        holder.delete()
-        assert holder.refresh() is None
-        assert inside.refresh() is None
-
-
-class TestReleases:
-    @staticmethod
-    def karpenter(namespace: str, **inputs: Any) -> Properties:
-        return {"chart": "karpenter", "name": "karpenter", "namespace": namespace, "skipCrds": True, **inputs}
-
-    def test_definitions_come_and_go_with_the_crd_chart(
-        self, stack: Stack, cluster: ControlPlane, provider: KubernetesProvider
-    ) -> None:
-        inputs = {"chart": "karpenter-crd", "name": "karpenter-crd", "namespace": stack.namespace()}
-        release = stack.create(RELEASE, "karpenter-crd", inputs)
-        kind = "CustomResourceDefinition.apiextensions.k8s.io/apiextensions.k8s.io/v1"
-        assert "nodepools.karpenter.sh" in release.outputs["resourceNames"][kind]
-        requirement = {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}
-        reference = {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"}
-        template = {"spec": {"nodeClassRef": reference, "requirements": [requirement]}}
-        pool = stack.create(
-            NODE_POOL, "cpu", {"metadata": {"name": "cpu", "annotations": BACKGROUND}, "spec": {"template": template}}
-        )
-        assert pool.id == "cpu"
-        with pytest.raises(Refused, match=r"spec\.weight"):
-            stack.preview(NODE_POOL, "heavy", {"spec": {"template": template, "weight": 1000}})
-        self.admits_what_policies_ask_for(provider.cluster)
-        definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodepools.karpenter.sh"
-        owner = cluster.request("GET", definition)["metadata"]["annotations"]["meta.helm.sh/release-name"]
-        assert owner == "karpenter-crd"
-        release.delete()
-        assert pool.refresh() is None
-
-    @staticmethod
-    def admits_what_policies_ask_for(cluster: Cluster) -> None:
-        """The definitions' rules in CEL too, which tests/policies/test_fixes.py cannot ask."""
-        for fix in FIXES:
-            for manifest in (fix.refused, fix.fixed):
-                cluster.create(manifest, field_manager="tests", dry_run=True)
-        cluster.create(STATIC_POOL, field_manager="tests", dry_run=True)
-        limited = {**STATIC_POOL, "spec": {**STATIC_POOL["spec"], "limits": {"nvidia.com/gpu": "8"}}}
-        with pytest.raises(ApiError, match=r"only 'limits\.nodes' is supported on static NodePools"):
-            cluster.create(limited, field_manager="tests", dry_run=True)
-
-    def test_each_upgrade_is_a_revision_and_old_ones_go(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = stack.namespace()
-        release = stack.create(RELEASE, "karpenter", self.karpenter(namespace, maxHistory=2))
-        assert release.refresh() == Difference([])
-        for replicas in (1, 3):
-            release.update(self.karpenter(namespace, maxHistory=2, values={"replicas": replicas}))
-        assert release.outputs["status"] | {"appVersion": ""} == {
-            "name": "karpenter",
-            "namespace": namespace,
-            "revision": 3,
-            "status": "deployed",
-            "chart": "karpenter",
-            "version": release.inputs["version"],
-            "appVersion": "",
-        }
-        secrets = cluster.request("GET", f"/api/v1/namespaces/{namespace}/secrets?labelSelector=owner=helm")["items"]
-        assert {secret["metadata"]["name"]: secret["metadata"]["labels"]["status"] for secret in secrets} == {
-            "sh.helm.release.v1.karpenter.v2": "superseded",
-            "sh.helm.release.v1.karpenter.v3": "deployed",
-        }
-
-    def test_a_release_without_its_secret_is_gone(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = stack.namespace()
-        release = stack.create(RELEASE, "karpenter", self.karpenter(namespace))
-        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/sh.helm.release.v1.karpenter.v1")
-        assert release.refresh() is None
-        with pytest.raises(Refused, match="release: not found"):
-            release.delete()
-
-    def test_a_name_in_use(self, stack: Stack) -> None:
-        namespace = stack.namespace()
-        stack.create(RELEASE, "karpenter", self.karpenter(namespace))
-        with pytest.raises(Refused, match="cannot re-use a name that is still in use"):
-            stack.create(RELEASE, "again", self.karpenter(namespace))
-
-    def test_a_namespace_that_is_not_there_unless_it_is_to_be_made(self, stack: Stack, cluster: ControlPlane) -> None:
-        namespace = next(names)
-        with pytest.raises(Refused, match=f'namespaces "{namespace}" not found'):
-            stack.create(RELEASE, "karpenter", self.karpenter(namespace))
-        stack.create(RELEASE, "karpenter", self.karpenter(namespace, createNamespace=True)).delete()
-        # Helm leaves the namespace that it made.
-        cluster.request("DELETE", f"/api/v1/namespaces/{namespace}")
-
-    @pytest.mark.parametrize(
-        ("inputs", "expected"),
-        [
-            ({"version": "1.0.0"}, "'1.0.0' is not the version"),
-            ({"values": {"settings": {"clustername": "lab"}}}, "did you mean clusterName"),
-            ({"chart": "jupyterhub", "values": {"cull": {"every": "often"}}}, r"values\.cull\.every"),
-        ],
-    )
-    def test_refusals(self, stack: Stack, inputs: Properties, expected: str) -> None:
-        with pytest.raises(Refused, match=expected):
-            stack.preview(RELEASE, "karpenter", self.karpenter("default", **inputs))
-
-    def test_an_object_that_is_not_the_releases_own(self, stack: Stack) -> None:
-        namespace = stack.namespace()
-        first = {"chart": "karpenter-crd", "name": "first", "namespace": namespace}
-        stack.create(RELEASE, "first", first)
-        with pytest.raises(Refused, match="invalid ownership metadata"):
-            stack.create(RELEASE, "second", {**first, "name": "second"})

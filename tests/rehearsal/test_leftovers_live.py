@@ -1,4 +1,4 @@
-"""What is left after a real destroy of a lab: nothing; what was planted and just that; with `retain`, what is kept."""
+"""What is left after a real destroy of a lab: nothing, or only what the test added, or with `retain` what is kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.phases import Options, Rehearsal
-from rehearsal.toolchain import Toolchain
 from reports import leftovers
 from tests.rehearsal.labs import changed, lab, small_stack
 from tests.reports.aws_lines import CommandLine

@@ -1,4 +1,4 @@
-"""Patch resources on a real API server: fields of an object that somebody else made, put in and given up."""
+"""Patch resources on a real API server: fields of an object of somebody else, set and released."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal.control_plane import ControlPlane
 from rehearsal.controllers.world import Kubernetes, place
+from rehearsal.machine.control_plane import ControlPlane
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
-from rehearsal.providers.serving import Refused, Request
+from rehearsal.providers.protocol.model import Refused, Request
 
 TOKEN = "kubernetes:storage.k8s.io/v1:StorageClassPatch"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
@@ -27,7 +27,7 @@ def provider(cluster: ControlPlane) -> KubernetesProvider:
 
 @pytest.fixture
 def kubernetes(cluster: ControlPlane) -> Iterator[Kubernetes]:
-    """With a class that somebody else made the default one."""
+    """With a class that somebody else made the default."""
     made = Kubernetes(cluster.kubeconfig)
     metadata = {"name": NAME, "annotations": {DEFAULT: "true"}}
     theirs = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": metadata, "provisioner": "theirs"}

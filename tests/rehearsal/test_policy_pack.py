@@ -1,4 +1,4 @@
-"""The policy pack on the real engine: what it refuses, what it lets pass, and what a preview says of it."""
+"""The policy pack on the real engine: what it refuses, what it accepts, and how a preview reports it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from policies.catalogue import POLICIES
-from rehearsal import workspace
-from rehearsal.engine import Engine, Result
+from policies.pack import POLICIES
+from rehearsal.machine import workspace
+from rehearsal.machine.engine import Engine, Result
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import REHEARSAL_DAY
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
-from reports.inputs import text_of
+from reports.report_source import text_of
 from reports.timeline import read, timeline
 
 pytestmark = pytest.mark.seconds(100)
@@ -28,7 +28,7 @@ MakeEngine = Callable[..., Engine]
 
 @pytest.fixture(scope="module")
 def permissive(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Plugins that take whatever a program gives them, in place of clouds."""
+    """Plugins that accept everything, in place of clouds."""
     folder = tmp_path_factory.mktemp("plugins")
     for name in ("aws", "kubernetes"):
         plugin = folder / f"pulumi-resource-{name}"
@@ -86,7 +86,7 @@ def test_the_good_platform_passes(engine_on: MakeEngine) -> None:
 
 
 def test_the_engine_writes_no_log_into_the_home_that_is_thrown_away(engine_on: MakeEngine) -> None:
-    """It would take a fifth of its time; see `rehearsal.workspace`."""
+    """It would need a fifth of the time; see `rehearsal.machine.workspace`."""
     engine = engine_on(PLATFORMS / "good_platform", "good")
     assert engine.run("preview").ok
     logs = Path(engine.workspace.environment["PULUMI_HOME"]) / "logs"
@@ -138,7 +138,7 @@ MUTATIONS = {
     "spot alone": ('"In", *pool.capacity_types', '"In", "spot"', "notebooks-on-spot-alone"),
     "one log": ('LOG_TYPES = ["api", ', "LOG_TYPES = [", "cluster-logs"),
     "a public API": (
-        "public_access_cidrs=list(args.public_cidrs) or None",
+        "public_access_cidrs=list(settings.endpoint.public_cidrs) or None",
         'public_access_cidrs=["0.0.0.0/0"]',
         "cluster-endpoint-open",
     ),
@@ -163,11 +163,11 @@ MUTATIONS = {
     "any system call": ('"seccompProfile": {"type": "RuntimeDefault"},\n', "", "workload-seccomp"),
     "endless memory": ('"limits": {"memory": "512Mi"}', '"limits": {}', "workload-resources"),
     "a secret in the environment": (
-        '"env": [{"name": name, "value": value} for name, value in settings.items()],\n',
-        '"envFrom": [{"secretRef": {"name": secret}}],\n',
+        '"env": [{"name": key, "value": value} for key, value in settings.items()],\n',
+        '"envFrom": [{"secretRef": {"name": name}}],\n',
         "secret-in-environment",
     ),
-    "open system nodes": ("            taints=[{", "            taints=[] and [{", "system-node-group-taint"),
+    "open system nodes": ("        taints=[{", "        taints=[] and [{", "system-node-group-taint"),
 }
 
 
@@ -190,7 +190,7 @@ def changed_program(folder: Path, mutations: Sequence[str]) -> Path:
 
 
 def assert_refused(result: Result, mutations: Sequence[str]) -> None:
-    """The preview fails; each mistake is refused by its policy, which names a resource and says what to do."""
+    """The preview fails; the policy of each mistake names the resource and says what to do."""
     assert not result.ok
     refusals = [violation for violation in result.violations if violation.mandatory]
     for policy in {MUTATIONS[name][2] for name in mutations}:
@@ -219,7 +219,7 @@ def test_each_mistake_alone_fails_the_preview(engine_on: MakeEngine, tmp_path: P
 
 
 def mutate(folder: Path, before: str, after: str) -> None:
-    """Replaces a text in each module that has it; there has to be one."""
+    """Replaces a text in each module that has it; there must be at least one."""
     changed = [path for path in folder.rglob("*.py") if before in path.read_text(encoding="utf-8")]
     assert changed, f"no component has {before!r}"
     for path in changed:
@@ -227,7 +227,7 @@ def mutate(folder: Path, before: str, after: str) -> None:
 
 
 def test_prod_itself_passes(engine_on: MakeEngine, tmp_path: Path) -> None:
-    """And its timeline, of the plan that the engine saves, is that of docs."""
+    """The timeline of the plan that the engine saves is the one in docs."""
     plan = tmp_path / "prod.plan"
     result = engine_on(PROJECT, "prod").run("preview", f"--save-plan={plan}")
     assert result.ok, result.causes

@@ -1,13 +1,13 @@
-"""What whoever compares a stack with its state may do in the cluster, decided by the API server's own authorizer."""
+"""What previewers may do in the cluster, decided by the API server's own authorizer."""
 
 from __future__ import annotations
 
 import pytest
 
-from components.cluster import PREVIEWER_GROUP, PREVIEWER_POLICY, PREVIEWER_RULES
-from rehearsal.aws.access import groups_of
-from rehearsal.control_plane import ControlPlane
-from rehearsal.pods import until
+from components.ground.cluster_access import PREVIEWER_GROUP, PREVIEWER_POLICY, PREVIEWER_RULES
+from rehearsal.checks.pods import until
+from rehearsal.cloud.access import groups_of
+from rehearsal.machine.control_plane import ControlPlane
 
 RBAC = "rbac.authorization.k8s.io"
 # Of what the program makes, by kind, with the releases that Helm keeps as Secrets.

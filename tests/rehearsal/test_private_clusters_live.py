@@ -10,13 +10,13 @@ import pytest
 import yaml
 from background import background
 
-from rehearsal import workspace
-from rehearsal.aws import starting as aws
-from rehearsal.engine import Engine, Result
+from rehearsal.cloud import starting as aws
+from rehearsal.machine import workspace
+from rehearsal.machine.engine import Engine, Result
+from rehearsal.machine.processes import free_ports
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import REHEARSAL_DAY
-from rehearsal.processes import free_ports
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
 from tests.rehearsal.labs import small_stack
 from tests.rehearsal.recipes import recipes
 
@@ -28,7 +28,7 @@ NETWORK = "gpulab:index:Network"
 
 @pytest.fixture(scope="module")
 def engine(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """The engine on a lab with a private endpoint, with an AWS account of its own and no cluster anywhere."""
+    """The engine on a lab with a private endpoint, with its own AWS account and without a cluster."""
     folder = tmp_path_factory.mktemp("private")
     stack_file = small_stack(folder)
     document = yaml.safe_load(stack_file.read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def engine(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def follow(engine: Engine, recipe: str, *command: str) -> Result:
-    """The lines of a recipe that configure the stack, and then a command in the place of `pulumi up`."""
+    """The lines of a recipe that configure the stack, then a command instead of `pulumi up`."""
     *configuring, up = recipes()[recipe]
     assert up == "pulumi up"
     for line in configuring:
@@ -84,7 +84,7 @@ def test_a_private_cluster_is_refused_together_with_its_vpc_and_taken_after_it(e
 
     then = follow(engine, "after-the-network", "preview")
     assert then.ok, then.errors
-    assert any("See that a VPN or a proxy leads there" in warning for warning in then.warnings)
+    assert any("Make sure that a VPN or a proxy leads there" in warning for warning in then.warnings)
     assert "aws:eks/cluster:Cluster" in {step.type for step in then.changes}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from user_command import MINUTES, rehearsal_processes, start
 
-from rehearsal.toolchain import Toolchain
+from rehearsal.machine.toolchain import Toolchain
 
 # What the lab does without.
 UNTRIED = {
@@ -38,7 +38,7 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def decoy_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's home in which each file with state or credentials blocks whoever opens it, for ever."""
+    """A user's home in which opening a file with state or credentials blocks forever."""
     home = tmp_path_factory.mktemp("home")
     for name in (".aws/config", ".aws/credentials", ".pulumi/credentials.json", ".kube/config", ".docker/config.json"):
         path = home / name
@@ -57,7 +57,7 @@ def decoy_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcome(
     request: pytest.FixtureRequest, toolchain: Toolchain, decoy_home: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Outcome]:
-    """A rehearsal of dev, whose user has state and credentials of their own, or of prod."""
+    """A rehearsal of prod, or of dev with a user who has their own state and credentials."""
     path = tmp_path_factory.mktemp("reports") / "report.json"
     users_own = {
         "HOME": str(decoy_home),
@@ -107,15 +107,15 @@ def test_every_check_of_the_rehearsal_was_made(outcome: Outcome) -> None:
         "system nodes exist",
         "the cluster's kubeconfig works",
         "tags on every AWS resource",
-        "nothing of the user's was read",
+        "the user's settings are not used",
         "a GPU pod runs on the cheapest instance",
-        "a CPU pod runs, and on no GPU node",
+        "a CPU pod runs, but not on a GPU node",
         "a GPU pod without toleration stays pending",
         "50 GPU pods at once are all decided",
         DRIFT,
         "consolidation leaves notebooks alone",
-        "a GPU node that is empty goes",
-        "on-demand is bought while spot is out",
+        "an empty GPU node is removed",
+        "on-demand is bought when there is no spot",
         "Pod Identity comes before the pods",
         "the destroy keeps its order",
         "nodes with running pods go",

@@ -13,8 +13,8 @@ import pytest
 from labs import small_stack
 from user_command import MINUTES, rehearsal_processes, start
 
-from rehearsal.toolchain import Toolchain, cache_folder
-from rehearsal.tools import ENGINE, LANGUAGE_HOST
+from rehearsal.machine.toolchain import Toolchain, cache_folder
+from rehearsal.machine.tools import ENGINE, LANGUAGE_HOST
 
 pytestmark = pytest.mark.seconds(150)
 
@@ -22,7 +22,7 @@ NIGHTLY = pytest.mark.endurance
 
 
 def test_a_quick_rehearsal_runs_no_pods(toolchain: Toolchain, tmp_path: Path) -> None:
-    """It is of a lab that spares what it can, in a VPC with a second range: nothing else has these up and down."""
+    """It uses a thrifty lab in a VPC with a secondary range, because no other test brings these up and down."""
     stack = small_stack(
         tmp_path,
         people=True,
@@ -63,7 +63,7 @@ def test_ctrl_c_leaves_nothing_running(toolchain: Toolchain, tmp_path: Path, aft
 
 
 def test_ctrl_c_while_the_rest_is_built_after_the_first_preview(toolchain: Toolchain, tmp_path: Path) -> None:
-    """A machine that has what a preview needs, and builds the rest: nothing of Kubernetes is there."""
+    """A machine that has what a preview needs and builds the rest: it has no Kubernetes programs yet."""
     present = tmp_path / "cache" / "toolchain"
     present.mkdir(parents=True)
     for tool in (ENGINE, LANGUAGE_HOST):

@@ -1,4 +1,4 @@
-"""A rehearsal's processes and folder: whatever happens, nothing of it is left."""
+"""A rehearsal's processes and folder: nothing is left, whatever happens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from rehearsal.processes import MARK, Processes, ProcessFailed, free_ports, marked
+from rehearsal.machine.processes import MARK, Processes, ProcessFailed, free_ports, marked
 from rehearsal.session import begin, end_all
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]

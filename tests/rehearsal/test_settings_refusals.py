@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import workspace
-from rehearsal.engine import Engine
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT
+from rehearsal.machine import workspace
+from rehearsal.machine.engine import Engine
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
 
 STACKS = PROJECT / "tests" / "stacks"
 DAY = datetime.date(2026, 6, 1)  # the day of the expected messages
@@ -18,7 +18,7 @@ DAY = datetime.date(2026, 6, 1)  # the day of the expected messages
 
 @pytest.fixture
 def engine(toolchain: Toolchain, tmp_path: Path, request: pytest.FixtureRequest) -> Engine:
-    """The engine on the stack file that the test names; there is no AWS and no cluster."""
+    """The engine on the stack file that the test names, without AWS and without a cluster."""
     made = workspace.make(
         tmp_path / "rehearsal",
         STACKS / request.param,

@@ -13,15 +13,16 @@ from typing import Any, TypeVar
 import pytest
 from botocore.exceptions import ClientError
 
-from components import volumes
-from rehearsal import pods
-from rehearsal.checks import destroyed_in_order
+from components.storage import volumes
+from rehearsal.checks import pods
+from rehearsal.checks.destroy_order import destroyed_in_order
 from rehearsal.controllers.snapshots import CONTENTS, SNAPSHOTS
 from rehearsal.controllers.world import Kubernetes, Object, place
-from rehearsal.engine import Result
+from rehearsal.machine.engine import Result
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.run import Options, Rehearsal
-from rehearsal.toolchain import Toolchain
 from settings import Storage
+from settings.files import SCRATCH
 from tests.rehearsal import bare_pods
 from tests.rehearsal.labs import changed, lab
 from tests.rehearsal.recipes import follow_well, recipes, with_real_aws
@@ -62,7 +63,6 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
 
 def notebook(person: str, zone: str, storage: Storage) -> Object:
     """A notebook of a data scientist, as the hub will start it, with its home, every volume of the team and scratch."""
-    scratch = volumes.scratch(10)
     mounts = volumes.pod_mounts(TEAM, "data-scientist", person, storage)
     return {
         "apiVersion": "v1",
@@ -74,11 +74,14 @@ def notebook(person: str, zone: str, storage: Storage) -> Object:
                 {
                     "name": "notebook",
                     "image": "jupyter/base-notebook",
-                    "resources": scratch.resources,
-                    "volumeMounts": [*mounts, scratch.mount],
+                    "resources": {kind: {"ephemeral-storage": "10Gi"} for kind in ("requests", "limits")},
+                    "volumeMounts": [*mounts, {"name": "scratch", "mountPath": SCRATCH}],
                 }
             ],
-            "volumes": [*volumes.pod_volumes(TEAM, person, storage), scratch.volume],
+            "volumes": [
+                *volumes.pod_volumes(TEAM, person, storage),
+                {"name": "scratch", "emptyDir": {"sizeLimit": "10Gi"}},
+            ],
         },
     }
 
@@ -131,7 +134,7 @@ def event_log(rehearsal: Rehearsal) -> str:
 
 
 def begin_destroy(rehearsal: Rehearsal) -> tuple[threading.Thread, list[Result]]:
-    """A destroy that goes on while the test looks."""
+    """A destroy that runs while the test checks."""
     results: list[Result] = []
     command = ("destroy", "--yes", "--skip-preview")
     thread = threading.Thread(target=lambda: results.append(rehearsal.engine.run(*command)))
@@ -174,7 +177,7 @@ def move_disk(kubernetes: Kubernetes, ec2: Any, disk: Object, storage: Storage) 
 
 
 def restore_home(team: Rehearsal, kubernetes: Kubernetes, storage: Storage, folder: Path) -> None:
-    """Person-c's home from a backup, by the recipes of docs/backup.md; what is over goes, as they say."""
+    """Restores person-c's home from a backup with the recipes of docs/backup.md, and cleans up as they say."""
     backup, ec2 = team.account.client("backup"), team.account.client("ec2")
     old = disk_of(kubernetes, "person-c")
     (vault,) = backup.list_backup_vaults()["BackupVaultList"]
@@ -207,7 +210,7 @@ def restore_home(team: Rehearsal, kubernetes: Kubernetes, storage: Storage, fold
 
 
 def destroy_with_a_slow_disk(team: Rehearsal, kubernetes: Kubernetes, disk: Object) -> Result:
-    """A destroy while EC2 takes its time to delete a disk, for which a finalizer stands."""
+    """A destroy while EC2 takes long to delete a disk, which a finalizer simulates."""
     name, finalizers = disk["metadata"]["name"], disk["metadata"]["finalizers"]
     kubernetes.patch(place(VOLUMES, name), {"metadata": {"finalizers": [*finalizers, HOLD]}})
     destroy, results = begin_destroy(team)
@@ -279,7 +282,7 @@ def test_a_destroy_keeps_what_is_retained_and_says_so(team: Rehearsal) -> None:
         # The engine leaves the second part of a type's name out: aws:efs:FileSystem.
         shown = re.sub(r"/\w+", "", type_)
         assert [line for line in said.splitlines() if f" {shown} " in line and "[retain]" in line], shown
-    first, second = [check for check in report.checks if check.name == "what is retained is kept"]
+    first, second = [check for check in report.checks if check.name == "retained resources are kept"]
     assert first.ok
     assert all(id in first.detail for id in data.values())
     assert not second.ok

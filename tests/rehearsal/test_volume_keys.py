@@ -1,4 +1,4 @@
-"""The EBS driver's use of a key: by the role of its addon, and only as far as that role's policies go."""
+"""The EBS driver's use of a key: with its addon's role, as far as the role's policies allow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from aws_server_lab import Lab, running_lab
 
-from components.csi_drivers import use_of_key_policy
+from components.storage.csi_drivers import use_of_key_policy
 from rehearsal.controllers.volume_keys import allows, key_problem
 from rehearsal.controllers.volumes import ADDON
 from rehearsal.controllers.world import Aws, World

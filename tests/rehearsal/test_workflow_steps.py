@@ -1,6 +1,6 @@
 """The workflows' steps on the real engine, API server and simulated AWS: preview, up, drift, destroy, unreachable.
 
-GitHub alone is a stand-in: a `gh` that knows of no later commit.
+Only GitHub is a stand-in: a `gh` that has no later commits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
+from labs import lab, name_guardrails
 
-from rehearsal.run import Options, Rehearsal, staged
-from rehearsal.toolchain import Toolchain
-from rehearsal.workspace import PROJECT, UNLOCK_CONFIG
+from rehearsal.machine.toolchain import Toolchain
+from rehearsal.machine.workspace import PROJECT
+from rehearsal.phases import Options, Rehearsal
 from tests.workflows.step_bench import COMMIT, github_without_later_commits
 
 pytestmark = pytest.mark.seconds(200)
@@ -72,10 +72,8 @@ def runner(toolchain: Toolchain, tmp_path_factory: pytest.TempPathFactory) -> It
     stack_file = folder / f"Pulumi.{STACK}.yaml"
     minimal = (PROJECT / "tests" / "stacks" / "minimal.happy.yaml").read_text(encoding="utf-8")
     stack_file.write_text(minimal.replace('"2026-06-01"', '"2027-06-01"'), encoding="utf-8")
-    with staged(Options(stack_file=stack_file, stack=STACK), Console(quiet=True)) as rehearsal:
-        workspace = rehearsal.workspace
-        (workspace.folder / "policies").symlink_to(workspace.policy_pack)
-        workspace.policy_pack.joinpath(UNLOCK_CONFIG.name).symlink_to(UNLOCK_CONFIG)
+    with lab(Options(stack_file=stack_file, stack=STACK)) as rehearsal:
+        name_guardrails(rehearsal)
         yield Runner(rehearsal, folder, github_without_later_commits(folder))
 
 
@@ -141,7 +139,7 @@ def test_a_setting_that_was_not_rolled_out_is_drift_too(runner: Runner) -> None:
     runner.rehearsal.workspace.change_config("gpulab:cluster", logRetentionDays=7)
     try:
         assert runner.step("drift").returncode == 1
-        assert "asks for what was not rolled out" in runner.summary, runner.summary
+        assert "has changes that were not rolled out" in runner.summary, runner.summary
         assert "the cloud differs" not in runner.summary, runner.summary
     finally:
         path.write_text(text, encoding="utf-8")

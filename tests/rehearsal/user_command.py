@@ -1,4 +1,4 @@
-"""Rehearsals as a user starts them: `python -m rehearsal` in a process of its own."""
+"""Rehearsals as a user starts them: `python -m rehearsal` in a separate process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from rehearsal.processes import MARK
-from rehearsal.toolchain import cache_folder
-from rehearsal.workspace import PROJECT
+from rehearsal.machine.processes import MARK
+from rehearsal.machine.toolchain import cache_folder
+from rehearsal.machine.workspace import PROJECT
 
 MINUTES = 60
 _COMMAND = [sys.executable, "-m", "rehearsal"]

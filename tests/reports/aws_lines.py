@@ -1,6 +1,7 @@
 """Carries out lines for the AWS CLI by boto3: each must name an operation and options that AWS has.
 
-What AWS does in its own time is still under way at the next call, which AWS refuses then: moto does all at once.
+Operations that take time on AWS are still under way at the next call, which is then refused; moto itself completes them
+at once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _IN_A_VPC = ("DeleteSecurityGroup", "DeleteSubnet")
 
 @dataclass(frozen=True)
 class Slow:
-    """An operation that AWS takes its time for: until `seen`, a waiter or a call, shows it done it refuses others."""
+    """An operation that takes time: other calls are refused until `seen`, a waiter or a call, shows that it is done."""
 
     seen: tuple[str, ...]
     refused: tuple[str, ...]
@@ -62,7 +63,7 @@ _SLOW = {
 
 
 class CommandLine:
-    """Whoever types the lines, one after another."""
+    """The person who types the lines, one after another."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -117,7 +118,7 @@ class CommandLine:
         self._see(name)
 
     def _see(self, what: str) -> bool:
-        """Whether something was under way that shows itself done from now on."""
+        """Whether an operation was under way, which counts as done from now on."""
         seen = [one for one in self._under_way if what in _SLOW[one].seen]
         self._under_way = [one for one in self._under_way if one not in seen]
         return bool(seen)

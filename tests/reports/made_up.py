@@ -1,4 +1,4 @@
-"""A preview that no engine wrote: as many resources as are asked for, in many components, all kinds of changes."""
+"""A preview that no engine wrote: any number of resources, in many components, with all kinds of changes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Writes the stored previews anew, from a rehearsal of dev: `python -m tests.reports.record`, about two minutes.
+"""Records the stored previews again from a rehearsal of dev: `python -m tests.reports.record`, about two minutes.
 
-They are what the engine wrote, cut down to what the reports read.
+They are the engine's output, reduced to what the reports read.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import Options, Rehearsal
 from rehearsal.run import staged
-from rehearsal.workspace import PROJECT
 
 STORED = Path(__file__).parent / "previews"
 STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
@@ -94,7 +94,7 @@ def _store(name: str, text: str) -> None:
 
 
 def _cut(event: dict[str, Any]) -> dict[str, Any] | None:
-    """An event without what no report reads; None for one that none reads."""
+    """An event with only what reports read; None if no report reads it."""
     frame = {"sequence": event["sequence"], "timestamp": 0}
     if begun := event.get("resourcePreEvent"):
         raw = begun["metadata"]

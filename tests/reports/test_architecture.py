@@ -1,4 +1,4 @@
-"""The drawing of a stack: every component that is there, from a preview or a state, and texts within their boxes."""
+"""The drawing of a stack: every component, from a preview or a state, with texts that fit in their boxes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from reports import architecture
 from reports.architecture import picture
-from reports.inputs import PreviewError
-from reports.previews import is_component
+from reports.preview_output import is_component
+from reports.report_source import PreviewError
 from reports.resources import Resource, resources_of
 
 HERE = Path(__file__).parent
@@ -115,18 +115,18 @@ def test_a_program_without_one_outermost_component_is_drawn() -> None:
     assert said == ["Stack dev: 2 resources", "Bucket", "Thing"]
 
 
-def test_the_readme_shows_what_dev_is() -> None:
+def test_the_page_on_reports_shows_what_dev_is() -> None:
     """`python -m reports.architecture dev --from tests/reports/previews/create.jsonl --output docs/dev.svg`."""
     drawing = picture(resources_of(CREATE, "dev"), "dev")
     assert (PROJECT / "docs" / "dev.svg").read_text(encoding="utf-8") == drawing
-    assert "(docs/dev.svg)" in (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert "(dev.svg)" in (PROJECT / "docs" / "reports.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "is empty"),
-        ("error: no", "is no JSON"),
+        ("error: no", "is not JSON"),
         ((HERE / "previews" / "change-document.json").read_text(encoding="utf-8"), "only what changes"),
         ('{"version": 3, "deployment": {}}', "has no resources"),
     ],

@@ -1,4 +1,4 @@
-"""What a stack costs while nobody uses it: priced, by use, or not known, and never passed over."""
+"""The cost of an idle stack: each resource has a price, is billed by use, or is reported as unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an interrupted `pulumi up` made and did not note, found again and taken into the state."""
+"""What an interrupted `pulumi up` made but did not record, found again and added to the state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from unittest import mock
 import boto3
 import pytest
 
-from rehearsal.aws import server
+from rehearsal.cloud import server
 from rehearsal.providers.aws import base
 from rehearsal.providers.aws.provider import AwsProvider
 from reports import interrupted
@@ -39,7 +39,7 @@ def account(url: str) -> Account:
 
 @pytest.fixture
 def tags(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Those of one test alone: all share the account."""
+    """The resources of only this test: all tests share the account."""
     return {"Project": "gpulab", "Stack": "dev", "Name": request.node.name}
 
 
@@ -94,7 +94,7 @@ def test_a_name_counts_where_one_was_given(
 def test_what_was_not_made_is_made_anew(account: Account, tags: dict[str, str]) -> None:
     deployment, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags)), account)
     assert deployment["resources"] == deployment["pending_operations"] == []
-    assert str(finding) == f"{VPC} one: was not made; made anew"
+    assert str(finding) == f"{VPC} one: was not made; the next update makes it"
 
 
 def test_two_that_could_be_it_are_both_named_and_nothing_is_guessed(account: Account, tags: dict[str, str]) -> None:
@@ -156,7 +156,7 @@ def test_what_can_not_be_looked_up_is_said_to_be_untold(account: Account) -> Non
     pending = resource("aws:cloudwatch/logGroup:LogGroup", namePrefix="lab-")
     deployment, (finding,) = interrupted.repaired(state(pending), account)
     assert deployment["resources"] == []
-    assert "its id can't be told" in str(finding)
+    assert "its id cannot be found" in str(finding)
 
 
 def test_what_was_to_take_the_place_of_another_is_not_made_a_third_time(account: Account, tags: dict[str, str]) -> None:
@@ -166,11 +166,11 @@ def test_what_was_to_take_the_place_of_another_is_not_made_a_third_time(account:
         interrupted.repaired(state(resource(VPC, tagsAll=tags), noted=(noted,)), account)
     account.client("ec2").delete_vpc(VpcId=new)
     _, (finding,) = interrupted.repaired(state(resource(VPC, tagsAll=tags), noted=(noted,)), account)
-    assert finding.why == "in the state since"
+    assert finding.why == "is in the state now"
 
 
 def test_what_was_deleted_for_its_replacement_gives_it_its_place(account: Account, tags: dict[str, str]) -> None:
-    """A Job's name is its own: the engine deletes one before it makes the next, and remembers it until then."""
+    """A Job has a fixed name, so the engine deletes the old one first, and remembers it until then."""
     metadata = {"name": "realm", "namespace": "identity"}
     job = resource("kubernetes:batch/v1:Job", metadata=metadata, spec={"backoffLimit": 10})
     old = {**job, "inputs": {"metadata": metadata}, "id": "identity/realm", "pendingReplacement": True}
@@ -206,7 +206,7 @@ def test_what_was_there_before_is_left_to_the_refresh(account: Account, operatio
 
 
 def test_every_kind_of_the_platforms_is_decided_on() -> None:
-    """A new type of resource needs a line in reports/interrupted.py: how its id is told, or that it has no own."""
+    """A new type needs an `AwsType` in reports/services/ that says how to find its id, or that it cannot be found."""
     AwsProvider()
     assert sorted(kind for kind in base.TYPES if not interrupted.is_decided(kind)) == []
 

@@ -57,7 +57,7 @@ def report() -> Leftovers:
 def test_the_report_names_them_with_what_takes_them_away() -> None:
     made = report()
     made.stuck = [*stuck([claim("2026-11-30T08:00:00Z", LACKS_ITS_GPUS)], NOW)]
-    assert "Nodes that do not become ready, and are paid for until they expire: 1" in made.as_text()
+    assert "Nodes that do not become ready, and cost money until they expire: 1" in made.as_text()
     assert "was requested but not registered. kubectl delete nodeclaim gpu-x7k2p" in made.as_text()
     (found,) = made.as_json()["nodesThatAreNotReady"]
     assert (found["pool"], found["command"]) == ("gpu", "kubectl delete nodeclaim gpu-x7k2p")

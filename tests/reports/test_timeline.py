@@ -11,8 +11,8 @@ import pytest
 
 from contracts.durations import duration, durations
 from reports import timeline as command
-from reports.inputs import PreviewError
-from reports.previews import name_of
+from reports.preview_output import name_of
+from reports.report_source import PreviewError
 from reports.resources import Resource, resources_of
 from reports.timeline import Timeline, described, drawing, read, timeline
 
@@ -42,7 +42,7 @@ def path(line: Timeline) -> list[str]:
 
 
 def stack() -> list[Resource]:
-    """A database beside a cluster, and a release that needs both."""
+    """A database and a cluster, and a release that needs both."""
     vpc = resource(VPC, "vpc")
     cluster = resource(CLUSTER, "cluster", vpc.urn)
     nodes = resource(NODES, "nodes", cluster.urn)
@@ -66,7 +66,7 @@ def test_what_begins_too_late_becomes_the_critical_path() -> None:
 
 
 def test_who_needs_a_component_waits_for_all_that_is_in_it() -> None:
-    """And what is in it waits for what the component itself depends on."""
+    """A component's children also wait for what the component depends on."""
     vpc = resource(VPC, "vpc")
     component = resource("eks:index:Cluster", "c", vpc.urn, custom=False)
     inside = resource(CLUSTER, "cluster", parent=component.urn)
@@ -134,7 +134,7 @@ def test_the_words_name_the_path_in_minutes_and_what_is_a_guess() -> None:
     said = described(timeline(stack()), "dev")
     total = timeline(stack()).seconds / 60
     guess = seconds(RELEASE, chart="keycloakx") / 60
-    assert said.startswith(f"dev: {total:.1f} minutes from nothing by published durations, {guess:.1f} of them est")
+    assert said.startswith(f"dev: {total:.1f} minutes for a first `up`, by published durations, {guess:.1f} of them ")
     assert "database" not in said
     (release,) = [row for row in said.splitlines() if RELEASE in row]
     assert "~" in release

@@ -1,4 +1,4 @@
-"""What the unit tests share: the engine's stand-in, anew for each test."""
+"""What the unit tests share: a new stand-in of the engine for each test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_finish() -> None:
-    """Has the garbage collector pass over what the modules hold: it stays to the end."""
+    """Makes the garbage collector ignore the modules' objects, which stay until the end."""
     gc.freeze()
 
 

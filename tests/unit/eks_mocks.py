@@ -1,4 +1,4 @@
-"""What EKS answers, for tests of what stands on a cluster: `eks_mocks.answer(...)` comes before `mocks.deploy(...)`."""
+"""EKS's answers, for components that need a cluster: call `eks_mocks.answer(...)` before `mocks.deploy(...)`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Eks:
 
     endpoint: str
     transforms: list[pulumi.ResourceTransform] = field(default_factory=list)
-    """What the engine would apply to the children of `eks.Cluster`; the mocks make none."""
+    """The transforms that the engine would apply to the children of `eks.Cluster`; the mocks make no children."""
 
     def cluster(self, resource: pulumi_mocks.MockResourceArgs) -> dict[str, Any]:
         """The outputs of an `eks.Cluster`, with a reference to its control plane as the engine writes it."""
@@ -48,7 +48,7 @@ class Eks:
         }
 
     def control_plane(self) -> pulumi.ResourceTransformResult:
-        """The control plane as it is registered, the transforms applied to what `eks.Cluster` makes by itself."""
+        """The control plane as it is registered: what `eks.Cluster` makes, with the transforms applied."""
         result = pulumi.ResourceTransformResult(
             props={"accessConfig": {"authenticationMode": "API", "bootstrapClusterCreatorAdminPermissions": True}},
             opts=pulumi.ResourceOptions(ignore_changes=["bootstrapSelfManagedAddons"]),
@@ -64,7 +64,7 @@ class Eks:
 
 
 def answer(mocks: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Eks:
-    """Have `mocks` compute what EKS's components give, for a cluster at `endpoint`."""
+    """Makes `mocks` compute the outputs of EKS's components, for a cluster at `endpoint`."""
     eks = Eks(endpoint)
     mocks.outputs["eks:index:Cluster"] = eks.cluster
     mocks.outputs["eks:index:ManagedNodeGroup"] = lambda resource: {}

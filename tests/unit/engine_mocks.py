@@ -1,4 +1,4 @@
-"""A recording stand-in for the engine, so that a component's whole graph can be looked at in milliseconds.
+"""A recording stand-in for the engine, so that tests see a component's whole graph in milliseconds.
 
 A test deploys a component and asks about what was registered:
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass
 class Registered:
-    """A resource as the engine was asked for it. `parent` and `dependencies` hold URNs, `provider` `URN::ID`."""
+    """A resource as it was registered. `parent` and `dependencies` hold URNs, `provider` `URN::ID`."""
 
     type: str
     name: str
@@ -101,7 +101,7 @@ class RecordingMonitor(pulumi_mocks.MockMonitor):
 
 
 class EngineMocks(pulumi_mocks.Mocks):
-    """Answers for the engine and its providers, and remembers what was asked. See the module's docstring."""
+    """Answers for the engine and its providers, and records the requests. See the module's docstring."""
 
     account_id = "123456789012"
     region = "us-east-1"

@@ -1,4 +1,4 @@
-"""Pools as a stack file has them, for the tests of what is made of their GPUs."""
+"""Pools of a stack file, for tests of their GPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ P4D: dict[str, Any] = {"categories": [], "families": ["p4d"], "minGeneration": 4
 
 
 def gpu_pool(**changed: Any) -> NodePool:
-    """Nodes of one to eight GPUs, eight at most, written as in the stack file."""
+    """A pool with nodes of one to eight GPUs and a limit of eight, as in the stack file."""
     section: dict[str, Any] = {
         "categories": ["g"],
         "minGeneration": 5,

@@ -1,6 +1,6 @@
-"""`python tests/unit/graph_time.py STACK_FILE`: the seconds from a stack file to the whole graph, against the mocks.
+"""`python tests/unit/graph_time.py STACK_FILE`: the seconds from a stack file to the whole graph, with the mocks.
 
-For `python -m rehearsal.team_bench`, in a process of its own; prints JSON.
+For `python -m rehearsal.bench.teams`, as a separate process; prints JSON.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from components.platform import Platform
 
 
 def main() -> None:
-    """Loads the settings, deploys the platform, says how long each took."""
+    """Loads the settings, deploys the platform, and reports how long each took."""
     mocks = EngineMocks()
     with pytest.MonkeyPatch.context() as patch, platform_lab.answering_eks(mocks, patch):
         began = time.monotonic()
-        loaded = settings.check_stack_file(sys.argv[1], "dev", datetime.date(2026, 9, 1))
+        loaded = settings.on_eks(settings.check_stack_file(sys.argv[1], "dev", datetime.date(2026, 9, 1)))
         read = time.monotonic()
         mocks.deploy(lambda: Platform(loaded.cluster.name, loaded))
         ended = time.monotonic()

@@ -1,4 +1,4 @@
-"""A lab's stack file and the whole platform of it, deployed to the mocks: what the tests of the platform start from."""
+"""A lab's stack file and its whole platform, deployed to the mocks, for the tests of the platform."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from engine_mocks import EngineMocks
 
 import settings
+from components.ingress.published_service import PublishedService
 from components.platform import Platform
-from components.published_service import PublishedService
 
 LAB: dict[str, Any] = {
     "aws:region": "us-east-1",
@@ -42,7 +42,7 @@ def directory(mappings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def config(**changed: Any) -> dict[str, str]:
-    """The lab's configuration as Pulumi hands it to a program: text, objects as JSON."""
+    """The lab's configuration as Pulumi gives it to a program: text, with objects as JSON."""
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**LAB, **changed}.items()}
 
 
@@ -57,7 +57,7 @@ def answering_eks(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[eks_m
 
 def deploy(mocks: Any, *published: PublishedService, **changed: Any) -> Platform:
     """The platform of the lab with other sections in its stack file; see `answering_eks`."""
-    loaded = settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
+    loaded = settings.on_eks(settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1)))
     return mocks.deploy(lambda: Platform(loaded.cluster.name, loaded, published=published))
 
 

@@ -1,4 +1,4 @@
-"""Whether a network has the addresses that its node pools and notebooks take, with the VPC CNI's own examples."""
+"""Whether a network has enough addresses for its node pools and notebooks, with the VPC CNI's own examples."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def test_every_pod_that_a_node_takes_has_an_address_and_none_costs_less(instance
     assert taken <= node_addresses(instance_type, pods + 1, prefixes=prefixes)
 
 
-def case(pools: Mapping[str, object] | None = None, **network: object) -> settings.Settings:
-    """The settings of the case, with other settings of its network and other pools beside its own."""
+def case(pools: Mapping[str, object] | None = None, **network: object) -> settings.EksSettings:
+    """The settings of the case, with changes of its network and additional pools."""
     given = yaml.safe_load(CASE.read_text(encoding="utf-8"))["config"]
     given["gpulab:network"].update(network)
     given["gpulab:nodePools"].update(pools or {})
     config = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-    return settings.load(config, stack="addresses", today=datetime.date(2026, 8, 1))
+    return settings.on_eks(settings.load(config, stack="addresses", today=datetime.date(2026, 8, 1)))
 
 
 def test_a_network_that_is_too_small_for_its_pools_is_said_so_with_numbers():
@@ -117,11 +117,11 @@ def test_a_pool_of_one_zone_is_counted_against_its_subnet():
 
 
 def test_notebooks_that_start_one_after_another_have_a_node_each():
-    """A few large machines need few addresses, and Karpenter buys them for pods that come together."""
+    """A few large instances need few addresses, and Karpenter buys them for pods that start together."""
     pools = {"cpu": {"categories": ["m"], "limits": {"cpu": 1000}}, "gpu": {**GPU, "limits": {"gpus": 8}}}
     ((key, message),) = ((one.key, one.message) for one in case(pools=pools, cidr="10.40.0.0/19").warnings)
     assert key == "gpulab:network.cidr"
     # 1,000 vCPUs are 250 nodes with 4, of which each has two network interfaces with 15 addresses.
-    assert "have 4,076 addresses, and 250 notebooks, of 2,000 that the teams' quotas admit, need 7,500 when" in message
+    assert "have 4,076 addresses. 250 of the 2,000 notebooks that the teams' quotas allow need 7,500 when" in message
     assert "prefixDelegation" not in message
     assert not case(pools=pools, cidr="10.40.0.0/18").warnings

@@ -1,4 +1,4 @@
-"""Administrators who sign in by IAM Identity Center: the stack file takes their role by the ARN that EKS takes."""
+"""Administrators who sign in with IAM Identity Center: the stack file needs their role's ARN in EKS's form."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ def test_an_sso_role_without_its_path_is_refused_with_the_command_that_prints_it
 def test_an_sso_role_with_its_path_is_taken(path: str) -> None:
     arn = f"arn:aws:iam::123456789012:role/aws-reserved/sso.amazonaws.com/{path}{ROLE}"
     given = config(**{"gpulab:cluster": {**LAB["gpulab:cluster"], "administrators": [arn]}})
-    assert settings.load(given, stack="dev", today=TODAY).cluster.administrators == (arn,)
+    assert settings.on_eks(settings.load(given, stack="dev", today=TODAY)).cluster.administrators == (arn,)

@@ -57,7 +57,7 @@ def test_a_repository_is_named_as_its_tokens_name_it() -> None:
         ("repositoryIds", {"owner": "1", "repository": 2}, "owner: must be a whole number"),
         ("stacks", ["dev", "dev"], "must not repeat an entry: dev"),
         ("stacks", ["*"], "must be the name of a stack"),
-        ("stacks", ["preview"], "is taken"),
+        ("stacks", ["preview"], "is reserved"),
         ("stacks", "dev", "must be a list"),
         ("owner", "", "is missing"),
         ("unlock", "yes", "must be true or false"),

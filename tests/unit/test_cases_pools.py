@@ -1,4 +1,4 @@
-"""Stack files of public bug reports about node pools, profiles and databases: what each is told."""
+"""Stack files of public bug reports about node pools, profiles and databases, with the messages for each."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import pytest
 
 import contracts
 import settings
-from components.gpu_sharing import operator_values
-from components.node_pools import node_pool_spec
+from components.nodes.gpu_sharing import operator_values
+from components.nodes.node_pools import node_pool_spec
 
 CASES = Path(__file__).parents[1] / "cases"
 TODAY = datetime.date(2026, 11, 30)
 
 
-def accepted(name: str) -> settings.Settings:
+def accepted(name: str) -> settings.EksSettings:
     """The settings of a case."""
-    return settings.check_stack_file(CASES / f"Pulumi.{name}.yaml", name, TODAY)
+    return settings.on_eks(settings.check_stack_file(CASES / f"Pulumi.{name}.yaml", name, TODAY))
 
 
 def mistakes(name: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def mistakes(name: str) -> dict[str, str]:
 
 def test_a_mistyped_class_of_rds_is_refused_with_the_nearest():
     assert mistakes("rds-class") == {
-        "gpulab:identity.database.instanceClass": "is no class that RDS has for PostgreSQL: "
+        "gpulab:identity.database.instanceClass": "is not a class that RDS has for PostgreSQL: "
         'did you mean "db.m7g.large"? (given "db.m7g.larg")'
     }
 
@@ -38,7 +38,7 @@ def test_a_mistyped_class_of_rds_is_refused_with_the_nearest():
 def test_a_keycloak_that_no_node_has_the_memory_for_is_refused():
     (found,) = mistakes("keycloak-on-no-node").items()
     assert found[0] == "gpulab:identity.keycloak.memory"
-    assert found[1].startswith("fits on no node of the stack: a system node has 6 GiB for pods (m7i.large). Lower it, ")
+    assert found[1].startswith("fits on no system node: a system node has 6 GiB for pods (m7i.large), and Karpenter ")
 
 
 def test_a_fraction_of_a_gpu_is_refused_with_one_way_out_however_it_is_asked_for():
@@ -69,4 +69,4 @@ def test_mig_restarts_no_kubelet():
 def test_which_gpus_a_notebook_sees_is_not_for_its_profile_to_say():
     ((key, message),) = mistakes("visible-devices").items()
     assert key == "gpulab:profiles.slice.env"
-    assert message.startswith("has NVIDIA_VISIBLE_DEVICES, which is the platform's: ")
+    assert message.startswith("has NVIDIA_VISIBLE_DEVICES, which only the platform may set: ")

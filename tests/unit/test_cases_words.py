@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import settings
-from settings.stack import StackSettings
+from settings.loading import SECTIONS
 
 CASES = Path(__file__).parents[1] / "cases"
 MINIMAL = Path(__file__).parents[1] / "stacks" / "minimal.happy.yaml"
@@ -72,12 +72,7 @@ def test_what_is_no_text_without_quotes_is_refused_at_every_text_key(tmp_path, k
 
 
 def test_every_section_that_is_a_text_is_among_them():
-    texts = {
-        f"gpulab:{name}"
-        for name, schema in StackSettings.model_json_schema()["properties"].items()
-        if {"type": "string"}.items() <= schema.items()
-        or any(one.get("type") == "string" for one in schema.get("anyOf", []))
-    }
+    texts = {f"gpulab:{name}" for name, is_text in SECTIONS.items() if is_text}
     assert len(texts) == 3
     assert texts <= TEXT_KEYS.keys()
 
@@ -94,7 +89,7 @@ def test_what_may_be_a_secret_is_not_repeated(tmp_path, key):
 def test_a_number_with_a_leading_zero_is_refused_as_the_engine_reads_another():
     ((key, message),) = case("words-o29").items()
     assert key == "gpulab:nodePools.cpu.limits.cpu"
-    assert message == "must have no zero before it, as the engine reads 0100 as 64, in base 8: write 100"
+    assert message == "must not begin with a zero, as the engine reads 0100 as 64, in base 8: write 100"
 
 
 def test_a_leading_zero_is_told_where_another_value_is_needed(tmp_path):
@@ -113,7 +108,7 @@ def test_an_encrypted_value_is_one_mistake_at_its_place():
 def test_an_encrypted_value_hides_no_other_mistake(tmp_path):
     path = tmp_path / "Pulumi.lab.yaml"
     text = (CASES / "Pulumi.encrypted-mail-password.yaml").read_text(encoding="utf-8")
-    path.write_text(text.replace("administrators: [ada@example.com]", "administrators: [ada, {secure: v1:a}]"))
+    path.write_text(text.replace("administrators: [ada@example.com]", "administrators: [ada!, {secure: v1:a}]"))
     assert mistakes_in(path).keys() == {
         "gpulab:identity.mail.password",
         "gpulab:identity.administrators[0]",
@@ -150,7 +145,7 @@ OWNER = "gpulab:owner: ml-platform@example.com"
         (f"  {OWNER}", f"  {OWNER}\n  network.nat: x", "gpulab:network.nat", "pulumi config set --path"),
         (f"  {OWNER}", f"  {OWNER}\n  gpulap:network.nat: x", "gpulap:network.nat", "'gpulab:network.nat'"),
         # Of nobody.
-        (f"  {OWNER}", f"  {OWNER}\n  datadog:apiKey: x", "datadog:apiKey", "is read by nobody: remove it"),
+        (f"  {OWNER}", f"  {OWNER}\n  datadog:apiKey: x", "datadog:apiKey", "is not used: remove it"),
         (f"  {OWNER}", f"  {OWNER}\n  aws:profile: x", "aws:profile", "has no effect"),
         # Another place.
         (f"  {OWNER}\n", f"{OWNER}\n  ", "gpulab:owner", "indent it"),
@@ -200,7 +195,7 @@ def test_keys_of_others_are_theirs(tmp_path):
 
 def handed_to_the_program(path: Path) -> dict[str, str]:
     """The configuration as the engine hands it on, with the defaults of Pulumi.yaml."""
-    defaults = dict.fromkeys((f"gpulab:{name}" for name in StackSettings.known_keys()), "")
+    defaults = dict.fromkeys((f"gpulab:{name}" for name in SECTIONS), "")
     return {**defaults, **settings.read_stack_file(path)}
 
 
@@ -265,8 +260,8 @@ def test_the_words_of_other_systems_lead_to_ours():
         ("research-042", "2026-1-2", 'write "2026-1-2" in quotes'),
         ("research-042", "2026-01-01 10:00:00", 'write "2026-01-01 10:00:00" in quotes'),
         ("gpulab:nodePools:", "gpulab:tags: {since: 2026-01-01T00:00:00Z}\n  gpulab:nodePools:", 'Z" in quotes'),
-        ("gpulab:nodePools:", "gpulab:identity:\n  gpulab:nodePools:", "is empty, which is as if it was not there"),
-        ("gpulab:nodePools:", "hub: ~\n  gpulab:nodePools:", "is empty, which is as if it was not there"),
+        ("gpulab:nodePools:", "gpulab:identity:\n  gpulab:nodePools:", "is empty, which is the same as leaving it out"),
+        ("gpulab:nodePools:", "hub: ~\n  gpulab:nodePools:", "is empty, which is the same as leaving it out"),
         ('"2026-06-01"', '"2027-06-31"', "does not exist: 2027-06 has the days 01 to 30"),
         ('"2026-06-01"', '"2027-02-29"', "does not exist: 2027-02 has the days 01 to 28"),
         ('"2026-06-01"', "2027-06-31", "does not exist: 2027-06 has the days 01 to 30"),
@@ -296,7 +291,7 @@ def test_a_tab_in_the_indentation_is_named_with_its_line(tmp_path, text, line):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(settings.StackFileError) as refusal:
         settings.check_stack_file(path, "lab", TODAY)
-    assert str(refusal.value) == f"{path}: line {line}: is indented by a tab, and YAML by spaces: replace it"
+    assert str(refusal.value) == f"{path}: line {line}: is indented with a tab, and YAML takes only spaces: replace it"
 
 
 def test_a_stack_whose_name_no_cluster_can_have_is_told_to_name_the_cluster():

@@ -12,7 +12,7 @@ MIRROR = ChartSource(repository="oci://registry.example.com/charts/")
 
 
 def test_a_chart_in_a_registry_is_named_in_full() -> None:
-    """helm.v3.Release takes an OCI reference in `chart` only; its `repo` asks for an HTTP index."""
+    """helm.v3.Release accepts an OCI reference only in `chart`; its `repo` needs an HTTP index."""
     for name in ("karpenter", "karpenter-crd"):
         args = release_args(name, {})
         assert args["chart"].startswith("oci://")

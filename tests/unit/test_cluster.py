@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -12,13 +11,26 @@ import pulumi_aws as aws
 import pytest
 
 import contracts.eks
-from components import cluster as module
-from components.cluster import Cluster, ClusterArgs, SystemNodesArgs
+from components.ground import cluster as module
+from components.ground.cluster import Cluster, ClusterArgs
+from components.ground.cluster_access import access_entries, is_same_principal
 from rehearsal.providers.eks.addons import cni_configuration
+from settings import Cluster as ClusterSettings
+from settings.cluster import Endpoint, SystemNodes
 
 ADMINISTRATOR = "arn:aws:iam::123456789012:role/teams/platform-admin"
 VIEWER = "arn:aws:iam::123456789012:role/auditor"
 PREVIEWER = "arn:aws:iam::123456789012:role/gpulab-bootstrap/gpulab-preview"
+SETTINGS = ClusterSettings.model_validate(
+    {
+        "name": "lab",
+        "version": "1.36",
+        "upgradePolicy": "STANDARD",
+        "administrators": [ADMINISTRATOR],
+        "viewers": [VIEWER],
+        "systemNodes": {"release": "1.36.4-20260923"},
+    }
+)
 
 
 @pytest.fixture
@@ -29,13 +41,6 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def closed_endpoint() -> str:
-    """An address at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"https://127.0.0.1:{server.getsockname()[1]}"
-
-
-@pytest.fixture
 def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> eks_mocks.Eks:
     monkeypatch.delenv("https_proxy", raising=False)
     monkeypatch.delenv("HTTPS_PROXY", raising=False)
@@ -43,29 +48,23 @@ def eks(mocks: Any, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> eks_mocks
 
 
 def deploy(mocks: Any, **changed: Any) -> Cluster:
-    settings: dict[str, Any] = {
-        "cluster_name": "lab",
-        "version": "1.36",
-        "support_type": "STANDARD",
+    """A small cluster; `changed` are fields of its settings or of its args."""
+    fields = ClusterSettings.model_fields.keys() & changed.keys()
+    args: dict[str, Any] = {
+        "settings": SETTINGS.model_copy(update={field: changed.pop(field) for field in fields}),
         "region": "us-east-1",
         "partition": "aws",
         "caller_arn": "arn:aws:iam::123456789012:user/somebody-else",
         "vpc_id": "vpc-1",
         "control_plane_subnet_ids": ["subnet-intra-a", "subnet-intra-b"],
         "node_subnet_ids": ["subnet-private-a", "subnet-private-b"],
-        "administrators": [ADMINISTRATOR],
-        "viewers": [VIEWER],
-        "log_retention_days": 30,
-        "system_nodes": SystemNodesArgs(
-            instance_types=["m7i.large"], count=2, volume_size=50, release="1.36.4-20260923"
-        ),
         "node_tags": {"Owner": "ml@example.com"},
     }
 
     def program() -> Cluster:
         provider = aws.Provider("aws", region="us-east-1")
         opts = pulumi.ResourceOptions(providers=[provider])
-        return Cluster("lab", ClusterArgs(**{**settings, **changed}), opts)
+        return Cluster("lab", ClusterArgs(**{**args, **changed}), opts)
 
     return mocks.deploy(program)
 
@@ -83,7 +82,7 @@ def test_api_is_private_unless_ranges_are_given(mocks, eks):
 
 
 def test_public_endpoint_admits_the_given_ranges_alone(mocks, eks):
-    deploy(mocks, public_cidrs=["203.0.113.0/24"])
+    deploy(mocks, endpoint=Endpoint.model_validate({"publicCidrs": ["203.0.113.0/24"]}))
     inputs = control_plane(mocks).inputs
     assert inputs["endpointPrivateAccess"] is True
     assert inputs["endpointPublicAccess"] is True
@@ -139,8 +138,8 @@ def test_without_previewers_nobody_has_their_rights(mocks, eks):
 
 def test_order_of_administrators_changes_no_access_entry():
     arns = [ADMINISTRATOR, "arn:aws:iam::999999999999:role/teams/platform-admin"]
-    assert set(module.access_entries("aws", arns)) == set(module.access_entries("aws", arns[::-1]))
-    assert len(module.access_entries("aws", arns)) == 2
+    assert set(access_entries("aws", arns)) == set(access_entries("aws", arns[::-1]))
+    assert len(access_entries("aws", arns)) == 2
 
 
 def test_control_plane_alone_is_protected(mocks, eks):
@@ -193,7 +192,7 @@ def test_creator_has_exactly_one_access_entry_as_administrator(mocks, eks, calle
     ],
 )
 def test_sessions_belong_to_their_roles(caller, principal, same):
-    assert module.is_same_principal(caller, principal) is same
+    assert is_same_principal(caller, principal) is same
 
 
 def test_addons_are_pinned_by_the_clusters_kubernetes_and_looked_up_by_nobody(mocks, eks):
@@ -211,7 +210,7 @@ def test_addons_are_pinned_by_the_clusters_kubernetes_and_looked_up_by_nobody(mo
 
 @pytest.mark.parametrize("support_type", ["STANDARD", "EXTENDED"])
 def test_eks_is_told_what_to_do_when_standard_support_ends(mocks, eks, support_type):
-    deploy(mocks, support_type=support_type)
+    deploy(mocks, upgrade_policy=support_type)
     assert control_plane(mocks).inputs["upgradePolicy"] == {"supportType": support_type}
 
 
@@ -257,6 +256,13 @@ def test_nodes_join_a_cluster_that_is_there_with_the_permissions_to_join(mocks, 
         assert mocks.needs(system_nodes(mocks), attachment)
 
 
+def test_system_nodes_are_in_no_more_zones_than_there_are_nodes(mocks, eks):
+    """Otherwise a new node could be in another zone than the disk of a pod that runs only there, such as the hub's."""
+    deploy(mocks, node_subnet_ids=[f"subnet-private-{zone}" for zone in "abc"])
+    inputs = system_nodes(mocks).inputs
+    assert len(inputs["subnetIds"]) == inputs["scalingConfig"]["minSize"] == 2
+
+
 def test_system_nodes_are_in_the_private_subnets_of_all_zones(mocks, eks):
     deploy(mocks)
     inputs = system_nodes(mocks).inputs
@@ -289,8 +295,7 @@ def test_system_nodes_disks_are_encrypted_and_tagged(mocks, eks):
     ("instance_type", "image"), [("m7i.large", "AL2023_x86_64_STANDARD"), ("m7g.large", "AL2023_ARM_64_STANDARD")]
 )
 def test_image_is_of_the_instance_types_architecture(mocks, eks, instance_type, image):
-    release = "1.36.4-20260923"
-    nodes = SystemNodesArgs(instance_types=[instance_type], count=2, volume_size=50, release=release)
+    nodes = SystemNodes.model_validate({"instanceTypes": [instance_type], "release": "1.36.4-20260923"})
     deploy(mocks, system_nodes=nodes)
     assert system_nodes(mocks).inputs["amiType"] == image
 
@@ -314,15 +319,6 @@ def test_update_kubeconfig_command(mocks, eks):
     assert mocks.value(cluster.update_kubeconfig_command) == "aws eks update-kubeconfig --region us-east-1 --name lab"
 
 
-def test_unreachable_api_is_named_with_the_setting_and_the_way_out(monkeypatch, closed_endpoint):
-    monkeypatch.setattr(module, "NEW_ENDPOINT_SECONDS", 0)
-    reached = module.reachable_kubeconfig(closed_endpoint, "config", cluster_name="lab", public_cidrs=[])
-    with pytest.raises(module.ClusterUnreachableError) as error:
-        asyncio.run(reached)
-    for part in (closed_endpoint, "gpulab:cluster.endpoint.publicCidrs", "VPN"):
-        assert part in str(error.value)
-
-
 def test_kubernetes_provider_waits_for_the_connection(mocks, eks, monkeypatch):
     async def connected(endpoint: str, kubeconfig: str, **_: Any) -> str:
         return f"{kubeconfig} by way of {endpoint}"
@@ -330,28 +326,3 @@ def test_kubernetes_provider_waits_for_the_connection(mocks, eks, monkeypatch):
     monkeypatch.setattr(module, "reachable_kubeconfig", connected)
     deploy(mocks)
     assert mocks.one("pulumi:providers:kubernetes").inputs["kubeconfig"].endswith(f"by way of {eks.endpoint}")
-
-
-def test_unreachable_public_api_names_whom_it_admits():
-    message = module.unreachable_message("lab", "https://api.example", "timed out", ["203.0.113.0/24"])
-    assert "publicCidrs admits 203.0.113.0/24 only" in message
-
-
-def test_new_endpoint_is_waited_for(monkeypatch):
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-
-        async def connect() -> str | None:
-            asyncio.get_running_loop().call_later(0.1, reserved.listen)
-            return await module.connection_failure(f"https://127.0.0.1:{port}", patience=5)
-
-        assert asyncio.run(connect()) is None
-
-
-def test_behind_a_proxy_nothing_is_tried(monkeypatch, closed_endpoint):
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "")
-    reached = module.reachable_kubeconfig(closed_endpoint, "config", cluster_name="lab", public_cidrs=[])
-    assert asyncio.run(reached) == "config"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import contracts
+from components.nodes.karpenter import NAMESPACE, SERVICE_ACCOUNT
 from contracts.stateful import verdict
 
 FOLDER = Path(contracts.__file__).parent
@@ -95,7 +96,7 @@ def types_of(package: str) -> set[str]:
 
 @pytest.mark.parametrize(("package", "least"), [("pulumi_aws", 1700), ("pulumi_kubernetes", 150), ("pulumi_random", 8)])
 def test_each_type_of_a_provider_is_judged(package: str, least: int):
-    """A new release brings new ones: put each into contracts/stateful.json, by what its destruction loses."""
+    """A new release has new types: add each to contracts/stateful.json, with what its deletion loses."""
     types = types_of(package)
     assert len(types) >= least
     # Of a release its chart decides, and a chart that nobody knows is unknown.
@@ -144,3 +145,14 @@ def test_each_kind_of_the_charts_is_judged():
 )
 def test_what_the_destruction_of_a_resource_loses(type_: str, inputs: dict, said: str):
     assert verdict(type_, inputs) == said
+
+
+def test_karpenters_roles_are_bound_to_the_service_account_of_its_release() -> None:
+    manifests = contracts.chart("karpenter").rbac
+    named = {(one["kind"], one["metadata"]["name"]) for one in manifests}
+    account = {"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": NAMESPACE}
+    bindings = [one for one in manifests if one["kind"].endswith("Binding")]
+    assert ("ServiceAccount", SERVICE_ACCOUNT) in named
+    assert {(one["roleRef"]["kind"], one["roleRef"]["name"]) for one in bindings} < named
+    assert all(one["subjects"] == [account] for one in bindings)
+    assert contracts.chart("karpenter-crd").rbac == contracts.chart("kueue").rbac == ()

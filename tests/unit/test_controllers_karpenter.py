@@ -1,10 +1,8 @@
-"""The pure parts of what plays Karpenter's AWS half: instance types, twins, node classes, instances and settings."""
+"""The pure parts of what surrounds Karpenter: its environment, its nodes, and the time that passes for them."""
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,255 +10,159 @@ from unittest import mock
 import pytest
 
 import contracts
-from rehearsal.aws import nodes
-from rehearsal.controllers import instance_types, instances, karpenter, node_classes, releases, twins
-from rehearsal.controllers.quantities import quantity
+from contracts.quantities import amount
+from rehearsal.checks.overlays import expected_gpus, labels
+from rehearsal.controllers import karpenter, kubelets, selectors, user_data
+from rehearsal.controllers.deployed import DeployedRelease, deployed_release
+from rehearsal.controllers.passing_time import Durations, earlier_end, earlier_pod
+from rehearsal.controllers.user_data import NodeSetup
 from rehearsal.controllers.world import SECRETS, World, place, place_of
+from tests.rehearsal.helm_records import record
 
-ZONES = ("us-east-1a", "us-east-1b")
-POOL = {
-    "apiVersion": "karpenter.sh/v1",
-    "kind": "NodePool",
-    "metadata": {"name": "gpu", "uid": "1234", "resourceVersion": "7"},
-    "spec": {
-        "template": {
-            "metadata": {"labels": {"gpulab.dev/pool": "gpu"}},
-            "spec": {
-                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "gpu"},
-                "requirements": [{"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["g"]}],
-                "taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],
-                "expireAfter": "720h",
-                "terminationGracePeriod": "1h",
-            },
-        },
-        "limits": {"nvidia.com/gpu": "16"},
-        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "10m"},
-    },
-}
-QUICK = twins.Durations(consolidate_after=3, grace_period=10)
+# As Karpenter 1.14.1 writes them for a pool of the dev stack.
+AL2023 = """\
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="//"
+
+--//
+Content-Type: text/x-shellscript; charset="us-ascii"
+
+#!/bin/bash
+--//
+Content-Type: application/node.eks.aws
+
+apiVersion: node.eks.aws/v1alpha1
+kind: NodeConfig
+spec:
+  featureGates:
+    FastImagePull: true
+--//
+Content-Type: application/node.eks.aws
+
+# Karpenter Generated NodeConfig
+apiVersion: node.eks.aws/v1alpha1
+kind: NodeConfig
+spec:
+  cluster:
+    name: lab
+  instance:
+    localStorage:
+      strategy: RAID0
+  kubelet:
+    config:
+      maxPods: 42
+      registerWithTaints:
+      - effect: NoExecute
+        key: karpenter.sh/unregistered
+      - effect: NoSchedule
+        key: nvidia.com/gpu
+        value: "true"
+    flags:
+    - --node-labels="gpulab.dev/pool=gpu,karpenter.sh/capacity-type=spot"
+--//--
+"""
+BOTTLEROCKET = """\
+[settings]
+[settings.bootstrap-commands]
+[settings.bootstrap-commands.000-mount-instance-storage]
+commands = [["apiclient", "ephemeral-storage", "init"]]
+[settings.kubernetes]
+max-pods = 42
+[settings.kubernetes.node-labels]
+"gpulab.dev/pool" = "gpu"
+"karpenter.sh/capacity-type" = "spot"
+[settings.kubernetes.node-taints]
+"karpenter.sh/unregistered" = [":NoExecute"]
+"nvidia.com/gpu" = ["true:NoSchedule"]
+"""
+NOW = datetime(2026, 9, 1, 12, 0, 0, tzinfo=UTC)
 
 
-def node_class(**spec: Any) -> dict[str, Any]:
-    """An EC2NodeClass that found what it looked for."""
-    return {
-        "apiVersion": "karpenter.k8s.aws/v1",
-        "kind": "EC2NodeClass",
-        "metadata": {"name": "gpu", "uid": "5678", "generation": 2},
+@pytest.mark.parametrize("text", [AL2023, BOTTLEROCKET], ids=["AL2023", "Bottlerocket"])
+def test_node_registers_as_its_user_data_says(text: str) -> None:
+    setup = user_data.read(text)
+    assert setup.labels == {"gpulab.dev/pool": "gpu", "karpenter.sh/capacity-type": "spot"}
+    taints = {(one["key"], one.get("value", ""), one["effect"]) for one in setup.taints}
+    assert taints == {("karpenter.sh/unregistered", "", "NoExecute"), ("nvidia.com/gpu", "true", "NoSchedule")}
+    assert setup.max_pods == 42
+    assert setup.own_disks
+
+
+def test_node_has_less_memory_than_ec2_names() -> None:
+    """As much as Karpenter expects, which takes what a node reports for what all nodes of the type have."""
+    capacity, allocatable = kubelets.resources(contracts.instance_types()["g5.12xlarge"], NodeSetup({}, ()), "200Gi")
+    assert capacity == {"cpu": "48", "memory": "181862Mi", "pods": "737", "ephemeral-storage": "200Gi"}
+    assert amount(allocatable["memory"]) == amount("173400Mi")
+    assert allocatable["cpu"] == "47810m"
+    arm, _ = kubelets.resources(contracts.instance_types()["m7g.large"], NodeSetup({}, ()), "20Gi")
+    assert arm["memory"] == "7518Mi"
+
+
+def test_kubelets_own_settings_count() -> None:
+    setup = NodeSetup({}, (), max_pods=20, reserved={"memory": "1Gi"})
+    capacity, allocatable = kubelets.resources(contracts.instance_types()["m7i.large"], setup, "20Gi")
+    assert capacity["pods"] == "20"
+    assert amount(capacity["memory"]) - amount(allocatable["memory"]) == amount("1Gi") + amount("100Mi")
+
+
+def test_gpus_that_karpenter_expects_are_those_of_overlays() -> None:
+    one = contracts.instance_types()["g5.12xlarge"]
+    of_type = {**labels(one), "karpenter.sh/nodepool": "gpu"}
+    assert expected_gpus(one, of_type, []) == {"nvidia.com/gpu": "4"}
+    overlay = {
         "spec": {
-            "role": "node",
-            "amiSelectorTerms": [{"alias": "al2023@v20260930"}],
-            "subnetSelectorTerms": [{"tags": {"karpenter.sh/discovery": "lab"}}],
-            "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeType": "gp3", "volumeSize": "200Gi"}}],
-            "tags": {"Owner": "ml"},
-            **spec,
-        },
-        "status": {
-            "amis": [
-                {"id": "ami-cpu", "requirements": [{"key": instance_types.GPU_COUNT, "operator": "DoesNotExist"}]},
-                {"id": "ami-gpu", "requirements": [{"key": instance_types.GPU_COUNT, "operator": "Exists"}]},
-            ],
-            "subnets": [{"id": "subnet-a", "zone": "us-east-1a"}, {"id": "subnet-b", "zone": "us-east-1b"}],
-            "securityGroups": [{"id": "sg-1"}],
-            "instanceProfile": "profile",
-        },
+            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu"]}],
+            "capacity": {"nvidia.com/gpu.shared": "16", "nvidia.com/gpu": "0"},
+        }
+    }
+    elsewhere = {"spec": {"requirements": [{"key": "a", "operator": "Exists"}], "capacity": {"nvidia.com/b": "1"}}}
+    assert expected_gpus(one, of_type, [overlay, elsewhere]) == {"nvidia.com/gpu.shared": "16"}
+    assert expected_gpus(contracts.instance_types()["g6f.large"], {}, []) == {}, "a fraction of a GPU is none"
+
+
+def claim(**metadata: Any) -> dict[str, Any]:
+    """A NodeClaim whose node was ready at noon."""
+    ready = {"type": "Initialized", "status": "True", "lastTransitionTime": "2026-09-01T12:00:00Z"}
+    return {
+        "metadata": {"name": "gpu-x", "labels": {}, **metadata},
+        "spec": {"terminationGracePeriod": "24h"},
+        "status": {"conditions": [ready]},
     }
 
 
-def claim(name: str = "g5.12xlarge") -> dict[str, Any]:
-    """A launched NodeClaim of a twin, for an instance type."""
-    labels = {
-        **instance_types.labels(contracts.instance_types()[name]),
-        "karpenter.sh/nodepool": "gpu-rehearsal",
-        "karpenter.sh/capacity-type": "spot",
-        "node.kubernetes.io/instance-type": name,
-        "topology.kubernetes.io/zone": "us-east-1b",
-    }
-    return {"metadata": {"name": "gpu-rehearsal-x", "labels": labels}, "status": {"providerID": "kwok://x"}}
+def test_node_that_is_to_go_ends_its_pods_soon() -> None:
+    key = "karpenter.sh/nodeclaim-termination-timestamp"
+    going = claim(deletionTimestamp="2026-09-01T12:00:00Z", annotations={key: "2026-09-02T12:00:00Z"})
+    assert earlier_end(going, 10) == NOW.replace(second=10)
+    assert earlier_end(going, None) is None, "as its pool says"
+    assert earlier_end(claim(), 10) is None, "it is not to go"
+    soon = claim(deletionTimestamp="2026-09-01T12:00:00Z", annotations={key: "2026-09-01T12:00:05Z"})
+    assert earlier_end(soon, 10) is None, "its own end is earlier"
+    without = claim(deletionTimestamp="2026-09-01T12:00:00Z", annotations={key: "2026-09-02T12:00:00Z"})
+    without["spec"] = {}
+    assert earlier_end(without, 10) is None, "it waits for its pods as long as they run, which must be seen"
 
 
-def offered(name: str, **options: Any) -> dict[str, Any]:
-    """An instance type as Karpenter reads it."""
-    (found,) = instance_types.catalogue([contracts.instance_types()[name]], region="us-east-1", zones=ZONES, **options)
-    return found
-
-
-def requirements_of(offering: dict[str, Any]) -> dict[str, Any]:
-    return {one["key"]: one.get("values", one["operator"]) for one in offering["Requirements"]}
-
-
-def test_type_is_offered_in_each_zone_by_spot_and_on_demand_with_spot_the_cheaper() -> None:
-    found = offered("g5.12xlarge")
-    offers = [requirements_of(one) for one in found["offerings"]]
-    assert {(*one["karpenter.sh/capacity-type"], *one["topology.kubernetes.io/zone"]) for one in offers} == {
-        (kind, zone) for kind in ("spot", "on-demand") for zone in ZONES
-    }
-    prices = {requirements_of(one)["karpenter.sh/capacity-type"][0]: one["Price"] for one in found["offerings"]}
-    assert prices["spot"] < prices["on-demand"] == contracts.instance_types()["g5.12xlarge"].price
-    assert found["resources"]["nvidia.com/gpu"] == "4"
-
-
-def test_spot_can_be_out() -> None:
-    kinds = {
-        requirements_of(one)["karpenter.sh/capacity-type"][0] for one in offered("g5.xlarge", spot=False)["offerings"]
-    }
-    assert kinds == {"on-demand"}
-
-
-def test_offering_says_which_labels_a_type_lacks() -> None:
-    """Else a pool that asks for GPUs would take a type that does not say how many it has."""
-    gpu, cpu = (requirements_of(offered(name)["offerings"][0]) for name in ("g5.xlarge", "m7i.large"))
-    assert gpu["karpenter.k8s.aws/instance-gpu-count"] == ["1"]
-    assert gpu["karpenter.k8s.aws/instance-gpu-name"] == ["a10g"]
-    assert cpu["karpenter.k8s.aws/instance-gpu-count"] == "DoesNotExist"
-    assert gpu.keys() == cpu.keys()
-
-
-def test_fraction_of_a_gpu_is_no_gpu_to_ask_for() -> None:
-    assert instance_types.labels(contracts.instance_types()["g6f.large"])[instance_types.GPU_COUNT] == "0"
-    assert "nvidia.com/gpu" not in offered("g6f.large")["resources"]
-
-
-@pytest.mark.parametrize(("resource", "kwok_keeps"), [("cpu", "100m"), ("memory", "10Mi")])
-def test_karpenter_never_expects_more_room_than_the_node_has(resource: str, kwok_keeps: str) -> None:
-    """Else it would buy node after node for a pod that fits none."""
-    for one in contracts.instance_types().values():
-        expected = instance_types.described(one, region="us-east-1", zones=(), capacity_types=())["resources"]
-        capacity, allocatable = nodes.resources(one, 20)
-        assert quantity(expected[resource]) <= quantity(capacity[resource]), one.name
-        assert quantity(expected[resource]) - quantity(kwok_keeps) <= quantity(allocatable[resource]), one.name
-
-
-def test_twin_differs_in_name_class_and_durations() -> None:
-    twin = twins.twin_of_pool(POOL, None, QUICK)
-    spec, own = twin["spec"], POOL["spec"]
-    assert twin["metadata"]["name"] == "gpu-rehearsal"
-    assert spec["template"]["spec"]["nodeClassRef"] == {
-        "group": "karpenter.kwok.sh",
-        "kind": "KWOKNodeClass",
-        "name": "gpu",
-    }
-    assert spec["template"]["spec"]["terminationGracePeriod"] == "10s"
-    assert spec["disruption"]["consolidateAfter"] == "3s"
-    for key in ("requirements", "taints", "expireAfter"):
-        assert spec["template"]["spec"][key] == own["template"]["spec"][key]
-    assert spec["template"]["metadata"]["labels"] == own["template"]["metadata"]["labels"]
-    assert spec["limits"] == own["limits"]
-    assert POOL["spec"]["disruption"]["consolidateAfter"] == "10m", "the pool itself is as it was"
-
-
-def test_foreground_deletion_of_a_pool_waits_for_its_twin() -> None:
-    (owner,) = twins.twin_of_pool(POOL, None, QUICK)["metadata"]["ownerReferences"]
-    assert owner["uid"] == "1234"
-    assert owner["blockOwnerDeletion"]
-
-
-def test_twin_waits_for_ever_where_its_pool_would() -> None:
-    pool = json.loads(json.dumps(POOL))
-    del pool["spec"]["template"]["spec"]["terminationGracePeriod"]
-    pool["spec"]["disruption"]["consolidateAfter"] = "Never"
-    spec = twins.twin_of_pool(pool, None, QUICK)["spec"]
-    assert "terminationGracePeriod" not in spec["template"]["spec"]
-    assert spec["disruption"]["consolidateAfter"] == "Never"
-
-
-def test_twin_keeps_a_duration_that_is_shorter_already() -> None:
-    spec = twins.twin_of_pool(POOL, None, twins.Durations(consolidate_after=3600, grace_period=None))["spec"]
-    assert spec["disruption"]["consolidateAfter"] == "600s"
-    assert spec["template"]["spec"]["terminationGracePeriod"] == "1h"
+def test_quiet_node_is_taken_for_one_that_was_quiet_as_long_as_its_pool_wants() -> None:
+    pool = {"spec": {"disruption": {"consolidateAfter": "10m"}}}
+    last = earlier_pod(claim(), pool, 8, NOW.replace(second=8))
+    assert last == NOW.replace(hour=11, minute=50, second=8)
+    assert earlier_pod(claim(), pool, 8, NOW.replace(second=7)) is None, "not yet"
+    assert earlier_pod(claim(), pool, None, NOW.replace(minute=9)) is None, "as its pool says"
+    busy = claim()
+    busy["status"]["lastPodEventTime"] = "2026-09-01T12:00:05Z"
+    assert earlier_pod(busy, pool, 8, NOW.replace(second=8)) is None, "a pod came or went"
+    new = claim()
+    new["status"]["conditions"] = []
+    assert earlier_pod(new, pool, 8, NOW.replace(minute=5)) is None, "it was never ready"
+    never = {"spec": {"disruption": {"consolidateAfter": "Never"}}}
+    assert earlier_pod(claim(), never, 8, NOW.replace(minute=5)) is None
 
 
 def test_durations_come_from_the_environment() -> None:
     given = {"GPULAB_CONSOLIDATE_AFTER": "3", "GPULAB_GRACE_PERIOD": "10"}
-    assert twins.Durations.of(given) == QUICK
-    assert twins.Durations.of({}) == twins.Durations()
-
-
-@pytest.mark.parametrize(
-    ("changed", "drifts"),
-    [
-        ({"amiSelectorTerms": [{"alias": "al2023@v20260901"}]}, True),
-        ({"tags": {"Owner": "somebody"}}, True),
-        ({"subnetSelectorTerms": [{"tags": {"karpenter.sh/discovery": "other"}}]}, False),
-    ],
-)
-def test_nodes_drift_with_their_class(changed: dict[str, Any], drifts: bool) -> None:
-    before, after = (
-        twins.twin_of_pool(POOL, of, QUICK)["spec"]["template"]["metadata"]["annotations"]
-        for of in (node_class(), node_class(**changed))
-    )
-    assert (before != after) == drifts
-
-
-def test_overlay_twin_selects_the_twin_pools() -> None:
-    overlay = {
-        "apiVersion": "karpenter.sh/v1alpha1",
-        "kind": "NodeOverlay",
-        "metadata": {"name": "shared", "uid": "9"},
-        "spec": {
-            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu"]}],
-            "capacity": {"nvidia.com/gpu.shared": "4"},
-        },
-    }
-    twin = twins.twin_of_overlay(overlay)
-    assert twin
-    assert twin["spec"]["requirements"][0]["values"] == ["gpu-rehearsal"]
-    assert twin["spec"]["capacity"] == {"nvidia.com/gpu.shared": "4"}
-    assert twins.twin_of_overlay(twin) is None, "a twin has none"
-    everywhere = {**overlay, "spec": {"capacity": {"a.com/b": "1"}}}
-    assert twins.twin_of_overlay(everywhere) is None, "it holds for twin pools as it is"
-
-
-def test_claim_has_all_of_its_instance_and_what_overlays_make_of_it() -> None:
-    overlay = {
-        "spec": {
-            "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["gpu-rehearsal"]}],
-            "capacity": {"nvidia.com/gpu.shared": "16", "nvidia.com/gpu": "0"},
-        }
-    }
-    elsewhere = {"spec": {"requirements": [{"key": "a", "operator": "Exists"}], "capacity": {"a.com/b": "1"}}}
-    capacity, _ = instances.expected_resources(claim(), node_class(), [])
-    assert (capacity["nvidia.com/gpu"], capacity["ephemeral-storage"]) == ("4", "200Gi")
-    own_disks = node_class()
-    own_disks["spec"]["instanceStorePolicy"] = "RAID0"
-    with_disks, _ = instances.expected_resources(claim(), own_disks, [])
-    nvme = contracts.instance_types()[claim()["metadata"]["labels"]["node.kubernetes.io/instance-type"]].nvme_gb
-    assert nvme
-    assert with_disks["ephemeral-storage"] == f"{nvme * 10**9 // 2**30}Gi"
-    capacity, allocatable = instances.expected_resources(claim(), node_class(), [overlay, elsewhere])
-    assert (allocatable["nvidia.com/gpu.shared"], allocatable["nvidia.com/gpu"]) == ("16", "0")
-    assert "a.com/b" not in capacity
-
-
-def test_node_has_gpus_once_a_device_plugin_runs_there() -> None:
-    capacity, _ = instances.node_resources(claim(), node_class(), None)
-    assert capacity["cpu"] == "48"
-    assert "nvidia.com/gpu" not in capacity
-    config = {"config": {"default": "whole", "data": {"whole": "version: v1"}}}
-    operator = releases.Release("gpu-operator", {"devicePlugin": config, "mig": {"strategy": "mixed"}})
-    capacity, allocatable = instances.node_resources(claim(), node_class(), operator)
-    assert capacity["nvidia.com/gpu"] == allocatable["nvidia.com/gpu"] == "4"
-
-
-def test_disk_of_joined_nvme_disks_is_theirs() -> None:
-    capacity, _ = instances.node_resources(claim(), node_class(instanceStorePolicy="RAID0"), None)
-    assert capacity["ephemeral-storage"] == "3539Gi"
-
-
-def test_instance_is_what_its_claim_and_class_say() -> None:
-    request = instances.run_request(claim(), node_class(), "lab")
-    assert request["ImageId"] == "ami-gpu"
-    assert request["NetworkInterfaces"][0]["SubnetId"] == "subnet-b"
-    assert request["NetworkInterfaces"][0]["DeleteOnTermination"]
-    assert request["InstanceMarketOptions"] == {"MarketType": "spot"}
-    assert request["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 200
-    tags = {
-        spec["ResourceType"]: {tag["Key"]: tag["Value"] for tag in spec["Tags"]}
-        for spec in request["TagSpecifications"]
-    }
-    assert tags["instance"]["karpenter.sh/nodepool"] == "gpu"
-    assert tags["instance"]["karpenter.sh/nodeclaim"] == "gpu-rehearsal-x"
-    assert tags["volume"]["kubernetes.io/cluster/lab"] == "owned"
-    assert tags["volume"]["Owner"] == "ml"
+    assert Durations.of(given) == Durations(consolidate_after=3, grace_period=10)
+    assert Durations.of({}) == Durations()
 
 
 @pytest.mark.parametrize(
@@ -284,56 +186,13 @@ def test_requirements_are_those_of_node_selectors(
     operator: str, values: list[str], label: str | None, expected: bool
 ) -> None:
     requirement = {"key": "key", "operator": operator, "values": values}
-    assert instances.matches([requirement], {"key": label} if label else {}) == expected
-
-
-def test_class_is_ready_once_everything_is_found() -> None:
-    found = node_classes.conditions({"SubnetsReady": None, "AMIsReady": None}, 3)
-    assert {one["type"]: one["status"] for one in found} == dict.fromkeys(
-        ("SubnetsReady", "AMIsReady", "Ready"), "True"
-    )
-    assert {one["observedGeneration"] for one in found} == {3}
-    missing = node_classes.conditions({"SubnetsReady": ("SubnetsNotFound", "none"), "AMIsReady": None}, 3)
-    assert {one["type"]: one["status"] for one in missing} == {
-        "SubnetsReady": "False",
-        "AMIsReady": "True",
-        "Ready": "False",
-    }
-
-
-def test_class_is_looked_up_again_until_it_is_ready_and_when_it_changes() -> None:
-    ready = {"conditions": node_classes.conditions({}, 2)}
-    assert node_classes.is_current({**node_class(), "status": ready})
-    assert not node_classes.is_current({**node_class(), "status": {"conditions": node_classes.conditions({}, 1)}})
-    lost = {"conditions": node_classes.conditions({"AMIsReady": ("AMINotFound", "none")}, 2)}
-    assert not node_classes.is_current({**node_class(), "status": lost})
-
-
-def test_an_image_that_is_older_than_the_clusters_version_is_not_found() -> None:
-    world = mock.Mock()
-    world.aws.clusters.return_value = ["lab"]
-    world.aws.client.return_value = mock.Mock(
-        describe_cluster=lambda name: {"cluster": {"version": "1.36"}},
-        get_parameter=lambda Name: {"Parameter": {"Value": "ami-1"}},  # noqa: N803 (boto3's)
-    )
-    assert node_classes._amis(world, [{"alias": "al2023@v20260114"}]) == []
-    assert node_classes._amis(world, [{"alias": "bottlerocket@v1.53.0"}]) == []
-    assert node_classes._amis(world, [{"alias": "al2023@v20260917"}])
-
-
-def test_selector_terms_become_filters() -> None:
-    assert node_classes.filters_of({"tags": {"a": "b", "c": "*"}}) == [
-        {"Name": "tag:a", "Values": ["b"]},
-        {"Name": "tag-key", "Values": ["c"]},
-    ]
+    assert selectors.matches([requirement], {"key": label} if label else {}) == expected
 
 
 def helm_secret(chart: str, config: dict[str, Any], version: str = "1") -> dict[str, Any]:
     """What Helm keeps of a release."""
-    record = {"chart": {"metadata": {"name": chart}}, "config": config}
-    packed = base64.b64encode(gzip.compress(json.dumps(record).encode()))
-    metadata = {"name": chart, "namespace": "kube-system", "uid": chart, "resourceVersion": version}
-    return {"metadata": metadata, "data": {"release": base64.b64encode(packed).decode()}}
+    secret = record(chart, config)
+    return {**secret, "metadata": {**secret["metadata"], "uid": chart, "resourceVersion": version}}
 
 
 def test_releases_are_read_once_a_version_and_seen_anew_in_each_pass() -> None:
@@ -352,30 +211,29 @@ def test_releases_are_read_once_a_version_and_seen_anew_in_each_pass() -> None:
         "other": False,
     }
     then(helm_secret("karpenter", {"a": 1}))
-    assert world.deployed("karpenter") == releases.Release("karpenter", {"a": 1})
+    assert world.deployed("karpenter") == DeployedRelease("karpenter", {"a": 1})
     assert world.deployed("gpu-operator") is None
     assert kubernetes.get.call_count == 2, "what was read before is not read again"
     then(helm_secret("karpenter", {"a": 2}, version="2"))
-    assert world.deployed("karpenter") == releases.Release("karpenter", {"a": 2})
+    assert world.deployed("karpenter") == DeployedRelease("karpenter", {"a": 2})
+
+
+VALUES = {
+    "controller": {"env": [{"name": "AWS_REGION", "value": "us-east-1"}]},
+    "settings": {"featureGates": {"nodeOverlay": True}, "isolatedVPC": True},
+}
 
 
 def test_karpenter_runs_with_the_settings_of_its_release() -> None:
-    release = releases.read_release(helm_secret("karpenter", {"settings": {"featureGates": {"nodeOverlay": True}}}))
+    release = deployed_release(helm_secret("karpenter", VALUES))
     assert release.chart == "karpenter"
-    environment = karpenter.settings_environment(release.values)
+    environment = karpenter.release_environment(release.values)
     assert "NodeOverlay=true" in environment["FEATURE_GATES"]
-    assert "NodeOverlay=false" in karpenter.settings_environment({})["FEATURE_GATES"], "as by the chart's default"
+    assert "NodeOverlay=false" in karpenter.release_environment({})["FEATURE_GATES"], "as by the chart's default"
     assert environment["BATCH_IDLE_DURATION"] == "1s"
-
-
-@pytest.mark.parametrize(("left", "right"), [("1024Mi", "1Gi"), ("1000m", "1"), ("0.5Gi", "512Mi"), ("2k", "2000")])
-def test_quantities_are_compared_as_numbers(left: str, right: str) -> None:
-    assert quantity(left) == quantity(right)
-
-
-def test_text_that_is_no_quantity_is_refused() -> None:
-    with pytest.raises(ValueError, match="no quantity"):
-        quantity("many")
+    assert environment["AWS_REGION"] == "us-east-1"
+    assert environment["ISOLATED_VPC"] == "true"
+    assert "ISOLATED_VPC" not in karpenter.release_environment({}), "the chart writes none"
 
 
 def test_place_of_an_object_in_a_namespace() -> None:

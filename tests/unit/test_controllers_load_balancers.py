@@ -1,4 +1,4 @@
-"""The stand-ins of the controllers that make load balancers: whose a Service is, and what they call it."""
+"""The stand-ins of the controllers that make load balancers: which one owns a Service, and the names that they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second look at pods that do not start: whom KWOK is made to look at again, and when."""
+"""The second check of pods that do not start: which ones KWOK must process again, and when."""
 
 from __future__ import annotations
 

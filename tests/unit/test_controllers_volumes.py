@@ -1,4 +1,4 @@
-"""The stand-in of the EBS CSI driver: which volume a claim gets, and when a volume goes."""
+"""The stand-in of the EBS CSI driver: which volume a claim gets, and when a volume is deleted."""
 
 from __future__ import annotations
 

@@ -11,9 +11,11 @@ import pytest
 from engine_mocks import EngineMocks
 
 import contracts
-from components.database import CLUSTER_IMAGE, ClusterDatabase, ClusterDatabaseArgs
-from components.database_backups import DatabaseBackupsArgs
-from settings.schedules import longest_gap
+from components.ground.system_nodes import SYSTEM_NODES
+from components.storage.cluster_database import IMAGE, ClusterDatabase, ClusterDatabaseArgs
+from components.storage.database_backups import DatabaseBackupsArgs
+from settings.language.schedules import longest_gap
+from settings.people.database import Database
 
 CLUSTER_TYPE = "kubernetes:postgresql.cnpg.io/v1:Cluster"
 BACKUPS = DatabaseBackupsArgs(
@@ -31,7 +33,14 @@ BUCKET, ROLE, ASSOCIATION = (
 
 
 def deploy(mocks: EngineMocks, backups: DatabaseBackupsArgs | None = BACKUPS, *, protect: bool = False) -> None:
-    given = ClusterDatabaseArgs(namespace="identity", instances=3, storage=30, protect=protect, backups=backups)
+    given = ClusterDatabaseArgs(
+        settings=Database(instances=3, storage=30),
+        namespace="identity",
+        database="keycloak",
+        placement=SYSTEM_NODES,
+        protect=protect,
+        backups=backups,
+    )
     mocks.deploy(lambda: ClusterDatabase("lab", given))
 
 
@@ -105,17 +114,28 @@ def test_without_backups_there_is_no_bucket(mocks):
 
 
 def test_the_operator_that_the_chart_installs_still_takes_backups_itself():
-    """CloudNativePG 1.31 is to drop `barmanObjectStore`: before that the plugin Barman Cloud has to take its place."""
+    """CloudNativePG will remove `barmanObjectStore` after 1.31: the plugin Barman Cloud must replace it before."""
     version = tuple(int(part) for part in (contracts.chart("cloudnative-pg").app_version or "").split(".")[:2])
     assert version < (1, 31)
     # Of the images of PostgreSQL only those called system have barman; a bare version means one of them.
-    tag = CLUSTER_IMAGE.rpartition(":")[2]
+    tag = IMAGE.rpartition(":")[2]
     assert "-" not in tag or "-system-" in tag
 
 
 @pytest.mark.parametrize(
     ("schedule", "days"),
-    [("0 3 * * *", 1), ("0 */6 * * *", 1), ("0 3 * * 6,0", 7), ("0 3 31 * *", 62), ("0 3 1 1 *", 366)],
+    [
+        ("0 3 * * *", 1),
+        ("0 */6 * * *", 1),
+        ("0 3 * * 6,0", 7),
+        ("0 3 1 * *", 31),
+        ("0 3 31 * *", 62),
+        ("0 3 1 1 *", 366),
+        ("@hourly", 1),
+        ("@weekly", 7),
+        ("@monthly", 31),
+        ("@yearly", 366),
+    ],
 )
 def test_a_schedule_has_a_longest_gap(schedule: str, days: int):
     assert longest_gap(schedule) == days

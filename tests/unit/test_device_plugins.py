@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
 
 import pytest
 from gpu_pools import P4D, gpu_pool
 
 import contracts
-from components.gpu import gpu_operator_values
-from components.gpu_sharing import node_labels
+from components.ground.system_nodes import SYSTEM_NODES
+from components.nodes.gpu import gpu_operator_values
+from components.nodes.gpu_sharing import node_labels
+from components.nodes.node_pools import ec2_node_class_spec
 from contracts import InstanceType
+from rehearsal.controllers.deployed import DeployedRelease
 from rehearsal.controllers.device_plugins import gpu_resources
-from rehearsal.controllers.releases import Release
 
 SHARED = gpu_pool(gpu={"sharing": "time-slicing", "replicas": 4})
 SLICED = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})
-OPERATOR = Release("gpu-operator", gpu_operator_values({"shared": SHARED, "sliced": SLICED}))
-AL2023: dict[str, Any] = {"spec": {"amiSelectorTerms": [{"alias": "al2023@v20260930"}]}}
+OPERATOR = DeployedRelease("gpu-operator", gpu_operator_values({"shared": SHARED, "sliced": SLICED}, SYSTEM_NODES))
+AL2023 = "al2023@v20260930"
 
 
-def resources(labels: dict[str, str], name: str = "g5.xlarge", operator: Release | None = OPERATOR) -> dict[str, str]:
-    return gpu_resources(labels, contracts.instance_types()[name], AL2023, operator)
+def resources(
+    labels: dict[str, str], name: str = "g5.xlarge", operator: DeployedRelease | None = OPERATOR
+) -> dict[str, str]:
+    return gpu_resources(labels, contracts.instance_types()[name], AL2023, "", operator)
 
 
 def of_image(alias: str, machine: InstanceType) -> dict[str, str]:
-    """What a node of an image reports, without a label of its own."""
-    return gpu_resources({}, machine, {"spec": {"amiSelectorTerms": [{"alias": alias}]}}, OPERATOR)
+    """What a node with an image reports, without its own label."""
+    return gpu_resources({}, machine, alias, "", OPERATOR)
 
 
 def test_no_gpu_without_the_operator() -> None:
@@ -68,7 +71,16 @@ def test_an_image_whose_driver_is_too_old_registers_no_gpu() -> None:
 def test_a_mig_manager_that_restarts_kubelet_leaves_the_node_without_slices() -> None:
     values = copy.deepcopy(dict(OPERATOR.values))
     values["migManager"]["env"] = [{"name": "WITH_REBOOT", "value": "true"}]
-    assert resources(node_labels("sliced", SLICED), "p4d.24xlarge", Release("gpu-operator", values)) == {}
+    assert resources(node_labels("sliced", SLICED), "p4d.24xlarge", DeployedRelease("gpu-operator", values)) == {}
+
+
+def test_a_runtime_that_ignores_the_variable_needs_a_plugin_that_gives_gpus_by_cdi() -> None:
+    values = {**copy.deepcopy(dict(OPERATOR.values)), "cdi": {"enabled": False}}
+    g5, by_variable = contracts.instance_types()["g5.xlarge"], DeployedRelease("gpu-operator", values)
+    ignoring = ec2_node_class_spec(SHARED, cluster_name="lab", node_role_name="node", tags={})["userData"]
+    assert gpu_resources({}, g5, AL2023, ignoring, by_variable) == {}
+    assert gpu_resources({}, g5, AL2023, ignoring, OPERATOR) == {"nvidia.com/gpu": "1"}
+    assert gpu_resources({}, g5, AL2023, "", by_variable) == {"nvidia.com/gpu": "1"}
 
 
 @pytest.mark.parametrize("name", ["m7i.large", "g6f.large"])

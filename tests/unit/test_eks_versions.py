@@ -46,7 +46,7 @@ def test_versions_that_a_stack_may_have_follow_each_other():
 def test_karpenter_runs_on_what_its_matrix_has(monkeypatch):
     assert [eks.karpenter_runs_on(version) for version in ("1.36", "1.37")] == [True, False]
     older = contracts.chart("karpenter").version.replace("1.14", "1.9")
-    monkeypatch.setattr(contracts, "chart", lambda name: type("Chart", (), {"version": older}))
+    monkeypatch.setattr(eks, "chart", lambda name: type("Chart", (), {"version": older}))
     assert [eks.karpenter_runs_on(version) for version in ("1.35", "1.36")] == [True, False]
 
 
@@ -75,8 +75,8 @@ def test_a_control_plane_costs_more_from_the_day_on_which_standard_support_ends(
         (
             "2026-12-01",
             "STANDARD",
-            "Kubernetes 1.34 leaves EKS's standard support on 2026-12-02; then EKS upgrades the cluster to 1.35 by "
-            "itself (upgradePolicy STANDARD)",
+            "Kubernetes 1.34 leaves EKS's standard support on 2026-12-02; then EKS upgrades the cluster to 1.35 "
+            "automatically (upgradePolicy STANDARD)",
         ),
         (
             "2026-12-02",
@@ -100,7 +100,7 @@ def test_facts_that_are_old_are_named_with_where_to_look():
 
 @pytest.mark.endurance
 def test_no_fact_is_old_today():
-    """Fails in a night of its own accord: then look up what it names, and renew contracts/aws/eks-versions.json."""
+    """Fails one night when a fact expires. Then look up what it names, and update contracts/aws/eks-versions.json."""
     assert list(eks.stale(KUBERNETES_VERSIONS[-1], eks.today())) == []
 
 
@@ -109,7 +109,7 @@ def test_a_day_that_is_none_ends_the_program_with_a_sentence(monkeypatch, capsys
     with pytest.raises(SystemExit) as end:
         eks.today()
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("GPULAB_TODAY: 2026-11-31 is no day such as")
+    assert capsys.readouterr().err.startswith("GPULAB_TODAY: 2026-11-31 is not a day such as")
 
 
 def test_the_documentation_has_the_days_of_the_versions_that_stacks_may_have():

@@ -1,4 +1,4 @@
-"""A first run: what it says while the toolchain is made, what can begin before the end, and what Ctrl-C leaves."""
+"""A first run: its messages while the toolchain is built, what can begin earlier, and what Ctrl-C leaves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from rehearsal import build_progress, toolchain, tools
-from rehearsal.build_progress import about, seconds_left
-from rehearsal.cache import locked
-from rehearsal.filling import Missing
+from rehearsal.machine import build_progress, toolchain, tools
+from rehearsal.machine.build_progress import about, seconds_left
+from rehearsal.machine.cache import locked
+from rehearsal.machine.filling import Missing
+from rehearsal.machine.tools import Download, Tool, ToolMissing
 from rehearsal.progress import Display
-from rehearsal.tools import Download, Tool, ToolMissing
 
 SECONDS = st.floats(min_value=1, max_value=1000)
 # Notes which program is built; where there is a file `hold-PROGRAM`, it and a child go on until they are ended. As the
@@ -67,7 +67,7 @@ class Place:
         return found
 
     def held(self) -> list[psutil.Process]:
-        """What is held up, and lives: the child, and the `go` that waits for it."""
+        """What is blocked and still running: the child, and the `go` that waits for it."""
         path = self.folder / "held"
         pids = [int(pid) for pid in path.read_text(encoding="utf-8").split()] if path.exists() else []
         return [psutil.Process(pid) for pid in pids if lives(pid)]
@@ -257,7 +257,7 @@ def test_who_waits_for_another_process_says_for_which_and_how_far_it_is(place: P
         (folder / "one").touch()
         (folder / "origin").write_text("built", encoding="utf-8")
     holder = f"process {os.getpid()} (3 of 9 programs, about 7 minutes left)"
-    assert place.said[1] == f"toolchain: waiting for {holder}, which makes what is needed next"
+    assert place.said[1] == f"toolchain: waiting for {holder}, which is making the next program"
     assert toolchain.ensure(place.display.console, [wanted]).path("one").exists()
     assert place.built() == []
 
@@ -269,7 +269,7 @@ def hear_ctrl_c() -> None:
 
 def set_up(place: Place) -> subprocess.Popen[str]:
     """`make setup` with the real list of tools."""
-    project = Path(toolchain.__file__).parent.parent
+    project = Path(toolchain.__file__).parents[2]
     environment = {
         "PATH": os.environ["PATH"],
         "GPULAB_CACHE": str(place.folder / "cache"),
@@ -278,7 +278,7 @@ def set_up(place: Place) -> subprocess.Popen[str]:
         "PYTHONPATH": str(project),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "rehearsal.toolchain"],
+        [sys.executable, "-m", "rehearsal.machine.toolchain"],
         cwd=project,
         env=environment,
         stdout=subprocess.PIPE,
@@ -300,8 +300,8 @@ def test_setup_goes_on_where_it_was_interrupted(place: Place, sent: signal.Signa
     assert process.returncode == 130, said
     *_, last = said.splitlines()
     assert last == (
-        "Interrupted: everything that was started has ended; 4 of 10 programs are ready in ~/cache/toolchain;"
-        " the same command goes on from there."
+        "Interrupted: all started processes have ended; 4 of 10 programs are ready in ~/cache/toolchain;"
+        " run the same command to continue."
     )
     assert "Traceback" not in said
     until(lambda: place.held() == [])  # nor what the build itself had started

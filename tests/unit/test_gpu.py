@@ -1,4 +1,4 @@
-"""The GPU Operator: what it is told to run, and where it and its DaemonSets may run."""
+"""The GPU Operator: its values, and where it and its DaemonSets may run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from gpu_pools import BOTTLEROCKET, P4D, cpu_pool, gpu_pool
 
 import contracts
-from components.cluster import SYSTEM_TAINT
-from components.gpu import Gpu, GpuArgs, gpu_operator_values
-from components.node_pools import node_pool_spec
-from rehearsal.gpu_checks import tolerates
+from components.ground.system_nodes import SYSTEM_NODES, SYSTEM_TAINT
+from components.nodes.gpu import Gpu, GpuArgs, gpu_operator_values
+from components.nodes.node_pools import node_pool_spec
+from rehearsal.checks.gpu import tolerates
 from settings import NodePool
 
 EXTRA_TAINT = {"key": "example.com/team", "value": "ml", "effect": "NoSchedule"}
@@ -23,13 +23,15 @@ DISCOVERY = "node-feature-discovery"
 def deploy(mocks: Any, **pools: NodePool) -> Gpu:
     def program() -> Gpu:
         provider = kubernetes.Provider("lab", kubeconfig="{}")
-        return Gpu("lab-gpu", GpuArgs(pools=pools), pulumi.ResourceOptions(providers=[provider]))
+        return Gpu(
+            "lab-gpu", GpuArgs(pools=pools, placement=SYSTEM_NODES), pulumi.ResourceOptions(providers=[provider])
+        )
 
     return mocks.deploy(program)
 
 
 def known_paths(values: Any, defaults: Any, path: str = "") -> list[str]:
-    """The keys that the chart does not know, in mappings that it has keys of its own for."""
+    """Keys that the chart does not know, in mappings whose keys it defines."""
     if not isinstance(values, dict) or not isinstance(defaults, dict) or not defaults:
         return []
     unknown = [f"{path}.{key}" for key in values if key not in defaults]
@@ -38,7 +40,9 @@ def known_paths(values: Any, defaults: Any, path: str = "") -> list[str]:
 
 def test_values_are_keys_of_the_chart() -> None:
     pools = {"gpu": gpu_pool(), "sliced": gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})}
-    unknown = known_paths(gpu_operator_values(pools, monitored=True), contracts.chart("gpu-operator").values)
+    unknown = known_paths(
+        gpu_operator_values(pools, SYSTEM_NODES, monitored=True), contracts.chart("gpu-operator").values
+    )
     # The defaults show no keys of what the subchart of feature discovery takes, nor of affinity's kinds.
     subchart = [one for one in unknown if one.startswith(f".{DISCOVERY}") or ".affinity." in one]
     assert sorted(unknown) == sorted(subchart)
@@ -48,7 +52,7 @@ def test_values_are_keys_of_the_chart() -> None:
 def test_every_daemon_set_tolerates_every_taint_of_every_pool(taints: list[dict[str, str]]) -> None:
     startup = [{"key": "example.com/agent", "effect": "NoExecute"}]
     pools = {"gpu": gpu_pool(), "team": gpu_pool(taints=taints, startupTaints=startup)}
-    values = gpu_operator_values(pools)
+    values = gpu_operator_values(pools, SYSTEM_NODES)
     for name, pool in pools.items():
         template = node_pool_spec(name, pool)["template"]["spec"]
         for taint in [*template["taints"], *template.get("startupTaints", [])]:
@@ -58,47 +62,47 @@ def test_every_daemon_set_tolerates_every_taint_of_every_pool(taints: list[dict[
 
 def test_a_taint_of_a_cpu_pool_is_none_of_its_business() -> None:
     pools = {"gpu": gpu_pool(), "cpu": cpu_pool(taints=[EXTRA_TAINT])}
-    assert "example.com/team" not in str(gpu_operator_values(pools))
+    assert "example.com/team" not in str(gpu_operator_values(pools, SYSTEM_NODES))
 
 
 def test_controllers_and_hooks_run_on_system_nodes() -> None:
-    """A destroy runs its hooks when there may be no other node; and no node has to be bought for them."""
-    values = gpu_operator_values({"gpu": gpu_pool()})
+    """A destroy runs its hooks when other nodes may be gone, and no node must be bought for them."""
+    values = gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES)
     for controller in (values["operator"], values[DISCOVERY]["master"], values[DISCOVERY]["gc"]):
         assert any(tolerates(one, SYSTEM_TAINT) for one in controller["tolerations"])
         assert "karpenter.sh/nodepool" in str(controller["affinity"])
 
 
 def test_driver_and_toolkit_are_the_images() -> None:
-    values = gpu_operator_values({"gpu": gpu_pool()})
+    values = gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES)
     assert not values["driver"]["enabled"]
     assert not values["toolkit"]["enabled"]
 
 
 def test_mig_manager_runs_where_there_are_slices_alone() -> None:
-    assert not gpu_operator_values({"gpu": gpu_pool()})["migManager"]["enabled"]
-    sliced = gpu_operator_values({"gpu": gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})})
+    assert not gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES)["migManager"]["enabled"]
+    sliced = gpu_operator_values({"gpu": gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})}, SYSTEM_NODES)
     assert sliced["migManager"]["enabled"]
     assert sliced["mig"]["strategy"] == "mixed"
 
 
 @pytest.mark.parametrize("monitored", [True, False])
 def test_metrics_are_scraped_where_there_is_a_monitoring_stack(monitored: bool) -> None:
-    """From v26.7.0 on the chart asks for a ServiceMonitor by itself, whose definition comes with that stack."""
-    values = gpu_operator_values({"gpu": gpu_pool()}, monitored=monitored)
+    """From v26.7.0 on the chart makes a ServiceMonitor by default, which needs the monitoring stack's CRD."""
+    values = gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES, monitored=monitored)
     assert values["dcgmExporter"]["enabled"]
     assert values["dcgmExporter"]["serviceMonitor"]["enabled"] is monitored
 
 
 def test_the_device_plugin_serves_gpus_and_no_dra_driver() -> None:
-    """The operator takes one way only; quotas, shares and MIG profiles are those of the device plugin."""
-    effective = {**contracts.chart("gpu-operator").values, **gpu_operator_values({"gpu": gpu_pool()})}
+    """The operator supports only one way; quotas, shares and MIG profiles use the device plugin."""
+    effective = {**contracts.chart("gpu-operator").values, **gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES)}
     assert effective["clusterPolicy"]["deployCR"]
     assert not effective["gpuCluster"]["deployCR"]
 
 
 def test_the_definitions_that_its_hooks_manage_come_with_the_chart() -> None:
-    """The hooks apply and remove all of them, whichever way is taken."""
+    """The hooks apply and remove all of them, in both ways."""
     names = {crd["metadata"]["name"] for crd in contracts.chart("gpu-operator").crds}
     assert {"clusterpolicies.nvidia.com", "gpuclusters.nvidia.com", "nvidiadrivers.nvidia.com"} <= names
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import contracts
-from components.gpu_choice import match_expressions, node_affinity
-from components.node_pools import node_pool_spec
-from rehearsal.controllers.instance_types import labels
+from components.nodes.gpu_affinity import match_expressions
+from rehearsal.checks.overlays import labels
 from rehearsal.controllers.selectors import matches
-from settings.gpu_choice import GpuChoice, known_models, satisfying_pools, satisfying_types
-from settings.section import Facts, Reading
+from settings import NodePool
+from settings.language.section import Facts, Reading
+from settings.pools.gpu_choice import GpuChoice, known_models, satisfying_types
 
 ANY = {"categories": ["g", "p"], "minGeneration": 4, "limits": {"gpus": 64}}
 POOLS = {
@@ -40,9 +40,13 @@ def choice(**keys: Any) -> GpuChoice:
     return GpuChoice.model_validate(keys)
 
 
+def satisfying(wish: GpuChoice, pools: dict[str, NodePool]) -> set[str]:
+    return {name for name, pool in pools.items() if satisfying_types(wish, pool)}
+
+
 @given(CHOICES, st.sampled_from(sorted(set(POOLS) - {"cpu"})))
 def test_labels_select_the_types_that_satisfy(wish: GpuChoice, name: str) -> None:
-    """Where the pool can satisfy the choice at all: the profile is refused elsewhere."""
+    """Only for pools that can satisfy the choice; for others the profile is refused."""
     pool = POOLS[name]
     types = satisfying_types(wish, pool)
     if types:
@@ -51,35 +55,22 @@ def test_labels_select_the_types_that_satisfy(wish: GpuChoice, name: str) -> Non
 
 
 def test_model_is_found_where_the_pool_buys_it() -> None:
-    assert set(satisfying_pools(choice(model="a100"), POOLS)) == {"whole", "turns", "parts", "slices"}
-    assert satisfying_pools(choice(model="t4"), {"slices": POOLS["slices"], "cpu": POOLS["cpu"]}) == {}
+    assert satisfying(choice(model="a100"), POOLS) == {"whole", "turns", "parts", "slices"}
+    assert satisfying(choice(model="t4"), {"slices": POOLS["slices"], "cpu": POOLS["cpu"]}) == set()
 
 
 def test_memory_is_that_of_a_share() -> None:
-    """An A100 of 40 GiB: a slice of 3g.20gb has 20, a quarter has 10, and who takes turns has it all."""
+    """Of 40 GiB of an A100, a 3g.20gb slice has 20, an MPS quarter has 10, and a time-sliced share has all."""
     a100 = {name: gpu_pool(**P4D, gpu=POOLS[name].gpu) for name in ("whole", "turns", "parts", "slices")}
-    assert set(satisfying_pools(choice(minMemory=10), a100)) == {"whole", "turns", "parts", "slices"}
-    assert set(satisfying_pools(choice(minMemory=20), a100)) == {"whole", "turns", "slices"}
-    assert set(satisfying_pools(choice(minMemory=40), a100)) == {"whole", "turns"}
-    assert set(satisfying_pools(choice(minMemory=41), a100)) == set()
-
-
-def test_affinity_is_to_nodes_of_the_pool() -> None:
-    (term,) = node_affinity(choice(model="l40s", minMemory=40), "whole", POOLS["whole"])[
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    ]["nodeSelectorTerms"]
-    of_node = node_pool_spec("whole", POOLS["whole"])["template"]["metadata"]["labels"]
-    (fitting,) = {one.family for one in satisfying_types(choice(model="l40s", minMemory=40), POOLS["whole"])}
-    assert fitting == "g6e"
-    assert matches(term["matchExpressions"], {**of_node, **labels(POOLS["whole"].instance_types[-1])}) is False
-    l40s = next(one for one in POOLS["whole"].instance_types if one.family == "g6e")
-    assert matches(term["matchExpressions"], {**of_node, **labels(l40s)})
+    assert satisfying(choice(minMemory=10), a100) == {"whole", "turns", "parts", "slices"}
+    assert satisfying(choice(minMemory=20), a100) == {"whole", "turns", "slices"}
+    assert satisfying(choice(minMemory=40), a100) == {"whole", "turns"}
+    assert satisfying(choice(minMemory=41), a100) == set()
 
 
 @pytest.mark.parametrize(
     ("given_keys", "message"),
     [
-        ({}, "must name a model, or minMemory, or both"),
         ({"model": "A100"}, 'is unknown: did you mean "a100"?'),
         ({"minMemory": 0}, "must be 1 to 2048 GiB"),
     ],

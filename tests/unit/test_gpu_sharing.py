@@ -1,4 +1,4 @@
-"""One definition of how GPUs are shared, and that all its consumers agree on it."""
+"""How GPUs are shared: all consumers of the definition agree."""
 
 from __future__ import annotations
 
@@ -11,21 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import contracts
-from components.gpu import gpu_operator_values
-from components.gpu_sharing import (
-    DEVICE_PLUGIN_CONFIG_LABEL,
-    node_labels,
-    node_overlays,
-    tolerations,
-)
-from components.node_pools import ec2_node_class_spec, limits, node_pool_spec
-from rehearsal.controllers import instance_types
+from components.ground.system_nodes import SYSTEM_NODES
+from components.nodes.gpu import gpu_operator_values
+from components.nodes.gpu_sharing import DEVICE_PLUGIN_CONFIG_LABEL, node_labels, node_overlays, tolerations
+from components.nodes.node_pools import ec2_node_class_spec, limits, node_pool_spec
+from rehearsal.checks import overlays as by_overlays
+from rehearsal.controllers.deployed import DeployedRelease
 from rehearsal.controllers.device_plugins import gpu_resources
-from rehearsal.controllers.instances import expected_resources
-from rehearsal.controllers.releases import Release
 from settings import NodePool
-from settings.gpu_fitting import fits
-from settings.gpu_shares import resources, shares
+from settings.pools.gpu_fitting import fits, placements
+from settings.pools.gpu_shares import resources, shares
 
 SHARINGS: dict[str, dict[str, Any]] = {
     "whole": {},
@@ -47,22 +42,20 @@ def node_class(pool: NodePool) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", SHARINGS)
 def test_karpenter_expects_of_each_machine_what_its_device_plugin_reports(kind: str) -> None:
-    """NodeOverlay on the one side; on the other label, operator's configuration or user data."""
+    """The NodeOverlay on one side; the label, the operator's configuration or user data on the other."""
     pool = gpu_pool(**SHARINGS[kind])
-    operator = Release("gpu-operator", gpu_operator_values({"pool": pool, "other": gpu_pool()}))
+    operator = DeployedRelease("gpu-operator", gpu_operator_values({"pool": pool, "other": gpu_pool()}, SYSTEM_NODES))
     overlays = [{"spec": spec} for spec in node_overlays("pool", pool).values()]
     for one in pool.instance_types:
         labels = {
-            **instance_types.labels(one),
+            **by_overlays.labels(one),
             **node_pool_spec("pool", pool)["template"]["metadata"]["labels"],
             "node.kubernetes.io/instance-type": one.name,
             "karpenter.sh/nodepool": "pool",
         }
-        capacity, _ = expected_resources({"metadata": {"labels": labels}}, node_class(pool), overlays)
-        expected = {
-            name: amount for name, amount in capacity.items() if name.startswith("nvidia.com/") and amount != "0"
-        }
-        assert gpu_resources(labels, one, node_class(pool), operator) == expected
+        expected = by_overlays.expected_gpus(one, labels, overlays)
+        user_data = node_class(pool)["spec"].get("userData", "")
+        assert gpu_resources(labels, one, pool.ami.alias, user_data, operator) == expected
         assert expected, one.name
 
 
@@ -89,14 +82,14 @@ def test_names_that_quotas_count(kind: str, names: list[str]) -> None:
 
 
 def test_shares_are_never_called_as_whole_gpus_are() -> None:
-    """Else a pod that asks for a GPU could get a share of one."""
+    """Otherwise a pod that requests a GPU could get a share of one."""
     for kind in ("time-slicing", "mps", "profile", "layout"):
         assert "nvidia.com/gpu" not in shares(gpu_pool(**SHARINGS[kind]))
 
 
 def test_pod_cannot_have_two_shares() -> None:
     for kind in ("time-slicing", "mps"):
-        values = gpu_operator_values({"pool": gpu_pool(**SHARINGS[kind])})
+        values = gpu_operator_values({"pool": gpu_pool(**SHARINGS[kind])}, SYSTEM_NODES)
         config = yaml.safe_load(values["devicePlugin"]["config"]["data"]["pool"])
         (shared,) = config["sharing"].values()
         assert shared["failRequestsGreaterThanOne"] is True
@@ -105,7 +98,7 @@ def test_pod_cannot_have_two_shares() -> None:
 
 def test_pools_share_in_their_own_ways_in_one_cluster() -> None:
     pools = {kind: gpu_pool(**SHARINGS[kind]) for kind in ("whole", "time-slicing", "mps", "profile", "layout")}
-    config = gpu_operator_values(pools)["devicePlugin"]["config"]
+    config = gpu_operator_values(pools, SYSTEM_NODES)["devicePlugin"]["config"]
     for name, pool in pools.items():
         assert node_labels(name, pool)[DEVICE_PLUGIN_CONFIG_LABEL] in config["data"]
     assert config["default"] in config["data"]
@@ -113,11 +106,11 @@ def test_pools_share_in_their_own_ways_in_one_cluster() -> None:
 
 
 def test_changed_sharing_reaches_nodes_that_run() -> None:
-    """The operator restarts the plugin for another ConfigMap, and not for another content of the same."""
+    """The operator restarts the plugin for another ConfigMap, but not when the ConfigMap's content changes."""
     names = {
-        gpu_operator_values({"pool": gpu_pool(gpu={"sharing": "mps", "replicas": count})})["devicePlugin"]["config"][
-            "name"
-        ]
+        gpu_operator_values({"pool": gpu_pool(gpu={"sharing": "mps", "replicas": count})}, SYSTEM_NODES)[
+            "devicePlugin"
+        ]["config"]["name"]
         for count in (2, 2, 3)
     }
     assert len(names) == 2
@@ -126,7 +119,7 @@ def test_changed_sharing_reaches_nodes_that_run() -> None:
 def test_operator_stays_off_bottlerocket_which_has_a_plugin_of_its_own() -> None:
     pool = gpu_pool(**SHARINGS["bottlerocket-time-slicing"])
     assert node_labels("pool", pool) == {"nvidia.com/gpu.deploy.operands": "false"}
-    assert "pool" not in gpu_operator_values({"pool": pool})["devicePlugin"]["config"]["data"]
+    assert "pool" not in gpu_operator_values({"pool": pool}, SYSTEM_NODES)["devicePlugin"]["config"]["data"]
 
 
 def test_cpu_pools_have_none_of_it() -> None:
@@ -166,6 +159,10 @@ def test_layout_that_fits_takes_no_more_than_the_gpu_has(one: contracts.Instance
     if fits(layout, gpu):
         assert taken <= slices
         assert all(count <= len(gpu.profiles[name].starts) for name, count in layout.items())
+    if (found := placements(layout, gpu)) is not None:
+        places = [place for name, start in found for place in range(start, start + gpu.profiles[name].size)]
+        assert len(set(places)) == len(places), "no two slices at one place"
+        assert all(start in gpu.profiles[name].starts for name, start in found)
     if len(layout) == 1:
         ((name, count),) = layout.items()
         assert fits(layout, gpu) == (count <= len(gpu.profiles[name].starts))

@@ -1,4 +1,4 @@
-"""The preflight: a zone that cannot serve the domain is said before anything is made, with what to do."""
+"""The preflight: a zone that cannot be used for the domain is reported before anything is made, with what to do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import grpc
 import pytest
 from moto.route53.models import route53_backends
 
-from components import delegation
-from components.delegation import DNS_SERVER, delegated_to, require_delegation
-from components.hosted_zone import HostedZone, HostedZoneError, find_hosted_zone
-from rehearsal.aws import account, dns_server, public_dns
-from rehearsal.processes import free_ports
+from components.ingress import delegation
+from components.ingress.delegation import DNS_SERVER, name_servers, require_delegation
+from components.ingress.hosted_zone import HostedZone, HostedZoneError, find_hosted_zone
+from rehearsal.cloud import dns_server, prerequisites, public_dns
+from rehearsal.machine.processes import free_ports
 
 GET_ZONE = "aws:route53/getZone:getZone"
 SERVERS = ("ns-1.awsdns-01.com", "ns-2.awsdns-02.net")
@@ -41,7 +41,7 @@ def find(mocks: Any) -> Callable[..., HostedZone]:
 
 @pytest.fixture
 def dns() -> Iterator[Callable[..., None]]:
-    """Public DNS for one test; what is called with writes a delegation into the zone above."""
+    """Public DNS for a test; yields a function that writes a delegation into the parent zone."""
     (port,) = free_ports(1)
     dns_server.serve(port)
     with pytest.MonkeyPatch.context() as patch:
@@ -125,7 +125,7 @@ def test_what_route53_says_becomes_what_to_do(mocks, find, said: str, expected: 
 
 def test_a_delegated_zone_passes(dns):
     dns(*SERVERS)
-    assert delegated_to("example.com") == set(SERVERS)
+    assert name_servers("example.com") == set(SERVERS)
     require_delegation(ZONE)
 
 
@@ -138,7 +138,7 @@ def test_a_zone_that_nobody_delegates_is_refused_with_the_records_to_set(dns):
     with pytest.raises(HostedZoneError) as refused:
         require_delegation(ZONE)
     message = str(refused.value)
-    assert "example.com (Z1) is not delegated: public DNS knows no name servers" in message
+    assert "example.com (Z1) is not delegated: public DNS has no name servers" in message
     assert "gpulab:ingress.domain lab.example.com" in message
     assert re.findall(r"^  (\S+) NS (\S+)$", message, re.MULTILINE) == [
         ("example.com.", f"{server}.") for server in SERVERS
@@ -151,27 +151,27 @@ def test_a_delegation_to_others_is_refused_with_their_names(dns):
         require_delegation(ZONE)
 
 
-def test_the_zone_above_is_asked_and_not_the_zone_itself(dns):
-    """What a zone says of itself may be old: Route 53 keeps the records of a set that the registrar has left."""
-    account.hosted_zone("example.com", "us-east-1", "Z1")
+def test_the_parent_zone_is_asked_and_not_the_zone_itself(dns):
+    """What a zone says about itself may be outdated: Route 53 keeps the NS records when the registrar has others."""
+    prerequisites.hosted_zone("example.com", "us-east-1", "Z1")
     (first, *_) = public_dns.referral("example.com")
     dns(first)
-    assert delegated_to("example.com") == {first}
+    assert name_servers("example.com") == {first}
 
 
-def test_without_a_way_to_the_servers_above_the_resolver_has_to_do(dns, monkeypatch):
-    monkeypatch.setattr(delegation, "_asked", lambda *_: None)
-    assert delegated_to("example.com") == set()
-    account.hosted_zone("example.com", "us-east-1", "Z1")
-    assert delegated_to("example.com") == set(public_dns.referral("example.com"))
+def test_without_access_to_the_parent_servers_the_resolver_is_used(dns, monkeypatch):
+    monkeypatch.setattr(delegation, "_delegation", lambda *_: None)
+    assert name_servers("example.com") == set()
+    prerequisites.hosted_zone("example.com", "us-east-1", "Z1")
+    assert name_servers("example.com") == set(public_dns.referral("example.com"))
     dns("ns.registrar.example.net")
-    assert delegated_to("example.com") == set()
+    assert name_servers("example.com") == set()
 
 
 def test_no_network_is_said_as_such(monkeypatch):
     (nobody,) = free_ports(1)
     monkeypatch.setenv(DNS_SERVER, f"127.0.0.1:{nobody}")
-    monkeypatch.setattr(delegation, "PATIENCE", 0.2)
+    monkeypatch.setattr(delegation, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(HostedZoneError, match=r"public DNS does not answer here.*checkDelegation: false") as refused:
         require_delegation(ZONE)
     assert "example.com of gpulab:ingress.domain lab.example.com" in str(refused.value)

@@ -2,91 +2,52 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import json
-import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pulumi
 import pytest
 import yaml
-from engine_mocks import EngineMocks, Registered
+from authorities import certificate_of_an_authority
+from engine_mocks import EngineMocks
+from identity_lab import (
+    CLUSTER_TYPE,
+    INGRESS,
+    INSTANCE,
+    MAIL,
+    MAIL_ARN,
+    PASSWORD,
+    RELEASE,
+    SECRET,
+    SNAPSHOT,
+    args,
+    databases,
+    deploy,
+    identity,
+    job_of,
+    secret_of,
+)
 
 import contracts
-from components.cluster import SYSTEM_TAINT
-from components.database import CLUSTER, USERNAME, Connection, cluster_spec
-from components.identity import (
+from components.ground.secrets import value_of
+from components.ground.system_nodes import SYSTEM_NODE_LABELS, SYSTEM_NODES, SYSTEM_TAINT
+from components.identity.identity import (
     FIRST_PASSWORDS,
     KEYCLOAK_VERSION,
     NAMESPACE,
-    Identity,
-    IdentityArgs,
     published_service,
-    value_of,
 )
-from components.keycloak import PUBLIC_PATHS, SERVER_PORT, SERVICE, KeycloakArgs, keycloak_values
-from components.realm import REALM, Addresses
-from components.realm_job import DEADLINE, fingerprint, import_environment
-from rehearsal import java_tools
-from settings import Identity as IdentitySettings
-from settings.identity import DATABASE
-from settings.secret_reference import SecretReference
-
-RELEASE, JOB = "kubernetes:helm.sh/v3:Release", "kubernetes:batch/v1:Job"
-SECRET, CONFIG_MAP = "kubernetes:core/v1:Secret", "kubernetes:core/v1:ConfigMap"
-INSTANCE, SNAPSHOT = "aws:rds/instance:Instance", "aws:rds/snapshot:Snapshot"
-INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
-PASSWORD = "random:index/randomPassword:RandomPassword"
-CLUSTER_TYPE = "kubernetes:postgresql.cnpg.io/v1:Cluster"
-
-MAIL_ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mail-AbCdEf"
-PLACEHOLDER = re.compile(r"\$\(file:UTF-8:([/A-Za-z0-9_-]+)\)")
-
-
-def identity(**sections: Any) -> IdentitySettings:
-    return IdentitySettings.model_validate({"administrators": ["ada@example.com"], **sections})
-
-
-def args(settings: IdentitySettings | None = None, **changes: Any) -> IdentityArgs:
-    settings = settings or identity()
-    given = IdentityArgs(
-        settings=settings,
-        addresses=Addresses.of(None),
-        cluster_name="lab",
-        vpc_id="vpc-1",
-        subnet_ids=["subnet-1", "subnet-2"],
-        node_security_group_id="sg-nodes",
-    )
-    return dataclasses.replace(given, **changes)
-
-
-def deploy(mocks: EngineMocks, given: IdentityArgs | None = None) -> Identity:
-    return mocks.deploy(lambda: Identity("lab", given or args()))
-
-
-def secret_of(mocks: EngineMocks, name: str) -> dict[str, str]:
-    (found,) = [one for one in mocks.all(SECRET) if one.inputs["metadata"]["name"] == name]
-    return found.inputs["stringData"]
-
-
-def job_of(mocks: EngineMocks) -> tuple[Registered, dict[str, Any]]:
-    job = mocks.one(JOB)
-    return job, job.inputs["spec"]["template"]["spec"]
-
-
-MAIL = {"from": "lab@example.com", "host": "smtp.example.com", "user": "lab"}
-WITH_SECRETS = {
-    "mail": {**MAIL, "password": {"secretsManager": MAIL_ARN, "key": "password"}},
-    "ldap": {
-        "url": "ldaps://ldap.example.com",
-        "vendor": "other",
-        "bindDn": "cn=a,dc=b",
-        "bindPassword": {"kubernetesSecret": "directory", "key": "bind"},
-        "users": "ou=people,dc=b",
-    },
-}
+from components.identity.keycloak import PUBLIC_PATHS, SERVER_PORT, SERVICE, KeycloakArgs, keycloak_values
+from components.identity.realm.realm import REALM
+from components.platform_urls import PlatformUrls
+from components.storage.cluster_database import cluster_of
+from components.storage.database import Connection
+from rehearsal.machine import java_tools
+from settings.language.secret_reference import SecretReference
+from settings.people.identity import DATABASE, Server
 
 
 def test_keycloak_signs_in_to_the_database_that_was_made_for_it(mocks):
@@ -127,7 +88,7 @@ def test_a_lab_goes_without_a_trace_and_production_does_not(mocks):
 
 def test_production_is_protected_and_leaves_a_last_snapshot_of_its_own_name(mocks):
     production = identity(database={"multiAz": True, "finalSnapshot": True})
-    deploy(mocks, args(production, production=True, protect=True))
+    deploy(mocks, args(production, databases=databases(production=True, protect=True)))
     database = mocks.one(INSTANCE)
     assert database.inputs["deletionProtection"] is True
     assert database.protect
@@ -138,7 +99,7 @@ def test_production_is_protected_and_leaves_a_last_snapshot_of_its_own_name(mock
 
 
 def test_a_new_version_is_rolled_out_once_a_snapshot_of_the_database_is_there(mocks):
-    deploy(mocks, args(production=True))
+    deploy(mocks, args(databases=databases(production=True)))
     snapshot = mocks.one(SNAPSHOT)
     assert KEYCLOAK_VERSION.replace(".", "-") in snapshot.inputs["dbSnapshotIdentifier"]
     assert mocks.needs(mocks.one(RELEASE), snapshot)
@@ -157,103 +118,45 @@ def test_what_is_needed_comes_first_and_goes_last(mocks):
             assert mocks.needs(release, secret)
 
 
-def test_the_job_has_a_value_for_every_placeholder_of_its_realm(mocks):
-    deploy(mocks, args(identity(**WITH_SECRETS)))
-    _, pod = job_of(mocks)
-    (container,) = pod["containers"]
-    variables = {one["name"]: one for one in container["env"]}
-    files = files_of(mocks, pod)
-    document = files[variables["IMPORT_FILES_LOCATIONS"]["value"].removeprefix("file:")]
-    keycloaks = {one["name"]: one for one in yaml.safe_load(mocks.one(RELEASE).inputs["values"]["extraEnv"])}
-    bootstrap = keycloaks["KC_BOOTSTRAP_ADMIN_PASSWORD"]["valueFrom"]["secretKeyRef"]
-    own = variables["SPRING_CONFIG_IMPORT"]["value"].removeprefix("configtree:")
-    password = f"{own}keycloak.password"
-    assert files.pop(password) == (bootstrap["name"], bootstrap["key"])
-    secrets = {path: source for path, source in files.items() if isinstance(source, tuple)}
-    assert secrets.keys() == set(PLACEHOLDER.findall(document))
-    assert ("directory", "bind") in secrets.values()
-    assert variables["KEYCLOAK_USER"]["value"] == keycloaks["KC_BOOTSTRAP_ADMIN_USERNAME"]["value"]
+def authority(folder: Path) -> Path:
+    """A PEM file with the certificate of a private authority."""
+    file = folder / "authority.pem"
+    file.write_text(certificate_of_an_authority(), encoding="utf-8")
+    return file
 
 
-def files_of(mocks: EngineMocks, pod: dict[str, Any]) -> dict[str, Any]:
-    """What the container of a pod has as files, by path: a text, or the Secret and its key."""
-    (container,) = pod["containers"]
-    folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    found: dict[str, Any] = {}
-    for volume in pod["volumes"]:
-        folder = folders[volume["name"]]
-        if "configMap" in volume:
-            (held,) = [
-                one for one in mocks.all(CONFIG_MAP) if one.inputs["metadata"]["name"] == volume["configMap"]["name"]
-            ]
-            found |= {f"{folder}/{name}": text for name, text in held.inputs["data"].items()}
-        for source in volume.get("projected", {}).get("sources", []):
-            secret = source["secret"]
-            listed = secret.get("items") or [{"key": key, "path": key} for key in secret_of(mocks, secret["name"])]
-            found |= {f"{folder}/{one['path']}": (secret["name"], one["key"]) for one in listed}
-    return found
+def test_keycloak_trusts_the_authorities_of_files_and_secrets_and_starts_anew_for_another(mocks, tmp_path):
+    file = authority(tmp_path)
+    trust = {"files": [str(file)], "secret": {"kubernetesSecret": "company-ca", "key": "ca.crt"}}
+    deploy(mocks, args(identity(trust=trust)))
+    values = mocks.one(RELEASE).inputs["values"]
+    (volume,), (mount,) = yaml.safe_load(values["extraVolumes"]), yaml.safe_load(values["extraVolumeMounts"])
+    assert volume["name"] == mount["name"]
+    files: dict[str, Any] = {}
+    for source in volume["projected"]["sources"]:
+        secret = source["secret"]
+        named = secret.get("items") or [{"path": key, "key": key} for key in secret_of(mocks, secret["name"])]
+        files |= {f"{mount['mountPath']}/{one['path']}": (secret["name"], one["key"]) for one in named}
+    variables = {one["name"]: one.get("value") for one in yaml.safe_load(values["extraEnv"])}
+    assert variables["KC_TRUSTSTORE_PATHS"].split(",") == sorted(files)
+    assert ("company-ca", "ca.crt") in files.values()
+    (own,) = [name for name, _ in files.values() if name != "company-ca"]
+    assert list(secret_of(mocks, own).values()) == [file.read_text()]
+
+    # Besides, whether there is an authority or not, consolidation lets them be.
+    assert values["podAnnotations"].items() >= SYSTEM_NODES.annotations.items()
+
+    other = EngineMocks()
+    file.write_text(certificate_of_an_authority(), encoding="utf-8")
+    deploy(other, args(identity(trust=trust)))
+    assert other.one(RELEASE).inputs["values"]["podAnnotations"] != values["podAnnotations"]
 
 
-def test_the_job_has_no_secret_in_its_environment_and_writes_nothing_but_temporary_files(mocks):
-    deploy(mocks, args(identity(**WITH_SECRETS)))
-    _, pod = job_of(mocks)
-    (container,) = pod["containers"]
-    assert "envFrom" not in container
-    assert all("valueFrom" not in variable for variable in container["env"])
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert [mount["mountPath"] for mount in container["volumeMounts"] if not mount["readOnly"]] == ["/tmp"]
-    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    modes = {volume["projected"]["defaultMode"] for volume in pod["volumes"] if "projected" in volume}
-    assert modes == {0o440}
-    assert pod["securityContext"]["fsGroup"] == container["securityContext"]["runAsUser"]
-
-
-def test_no_secret_is_in_the_realm_the_values_or_the_job(mocks):
-    deploy(mocks, args(identity(**WITH_SECRETS)))
-    secrets = [one.outputs["result"] for one in mocks.all(PASSWORD)] + ["kept in Secrets Manager"]
-    assert len(secrets) > 3
-    for resource in (*mocks.all(CONFIG_MAP), *mocks.all(RELEASE), *mocks.all(JOB)):
-        for secret in secrets:
-            assert secret not in json.dumps(resource.inputs)
-
-
-def test_the_job_stays_when_it_is_done_and_has_an_end(mocks):
-    deploy(mocks)
-    job, _ = job_of(mocks)
-    assert "ttlSecondsAfterFinished" not in job.inputs["spec"]
-    assert job.inputs["spec"]["activeDeadlineSeconds"] == DEADLINE
-    assert job.custom_timeouts["create"] == f"{DEADLINE}s"
-
-
-def job_name(given: IdentityArgs, clients: str = "generated") -> str:
-    """The name of the Job where the secrets of clients are others, and the rest is as ever."""
-    mocks = EngineMocks()
-    mocks.outputs[PASSWORD] = lambda resource: {
-        "result": f"{clients if '-client-' in resource.name else 'generated'} {resource.name}"
-    }
-    deploy(mocks, given)
-    return mocks.one(JOB).inputs["metadata"]["name"]
-
-
-def test_a_job_has_a_new_name_for_a_new_realm_or_a_new_secret_and_for_nothing_else():
-    name = job_name(args())
-    assert job_name(args()) == name
-    assert job_name(args(teams=["vision"])) != name
-    assert job_name(args(identity(totp="required"))) != name
-    assert job_name(args(), clients="other") != name
-    assert job_name(args(production=True)) == name
-
-
-def test_a_jobs_name_says_nothing_of_a_secret_to_who_lacks_the_key():
-    names = {fingerprint(key, "image", "realm", {}, {"MAIL_PASSWORD": "guessable"}) for key in ("key", "other")}
-    assert len(names) == 2
-
-
-def test_an_account_that_exists_is_left_to_its_person():
-    environment = import_environment("http://keycloak", "file:/realm.json")
-    left = environment["IMPORT_BEHAVIORS_USERUPDATEIGNOREDPROPERTIES"].split(",")
-    assert {"credentials", "requiredActions", "enabled", "email", "firstName", "lastName", "groups"} <= set(left)
-    assert environment["IMPORT_USERS_MERGEROLES"] == environment["IMPORT_USERS_MERGEGROUPS"] == "true"
+def test_an_authority_in_secrets_manager_is_fetched_and_checked(mocks):
+    ca, version = certificate_of_an_authority(), "aws:secretsmanager/getSecretVersion:getSecretVersion"
+    mocks.invokes[version] = {"secretString": f"# Főtanúsítvány\n{ca}"}
+    deploy(mocks, args(identity(trust={"secret": {"secretsManager": MAIL_ARN}})))
+    assert list(secret_of(mocks, "keycloak-trust").values()) == [ca]
 
 
 def test_first_passwords_are_admitted_by_the_policy_and_lie_in_a_secret(mocks):
@@ -294,7 +197,7 @@ def test_tools_in_the_cluster_ask_the_service_of_the_release(mocks):
 
 
 def test_no_public_path_leads_to_the_admin_api_or_another_realm():
-    published = published_service(Addresses.of("lab.example.com"), NAMESPACE)
+    published = published_service(PlatformUrls.of("lab.example.com"), NAMESPACE)
     assert published.host == "auth.lab.example.com"
     for path in (
         *("/admin/", f"/admin/realms/{REALM}", "/realms/master/account", "/metrics", "/health", "/"),
@@ -307,8 +210,8 @@ def test_no_public_path_leads_to_the_admin_api_or_another_realm():
 
 
 def test_the_internet_reads_the_realms_keys_only_where_eks_needs_them():
-    assert published_service(Addresses.of("lab.example.com"), NAMESPACE).open_paths == ()
-    published = published_service(Addresses.of("lab.example.com"), NAMESPACE, kubectl=True)
+    assert published_service(PlatformUrls.of("lab.example.com"), NAMESPACE).open_paths == ()
+    published = published_service(PlatformUrls.of("lab.example.com"), NAMESPACE, kubectl=True)
     issuer = f"/realms/{REALM}"
     assert set(published.open_paths) == {
         f"{issuer}/.well-known/openid-configuration",
@@ -338,19 +241,33 @@ def test_the_charts_own_schema_takes_the_values(mocks):
 def test_a_disruption_budget_lets_nodes_be_drained(replicas: int):
     given = KeycloakArgs(
         namespace="x",
-        addresses=Addresses.of(None),
+        urls=PlatformUrls.of(None),
         database=_connection(),
-        replicas=replicas,
-        memory=2,
+        settings=Server(replicas=replicas),
+        placement=SYSTEM_NODES,
     )
     values = keycloak_values(given)
     assert values["podDisruptionBudget"] == ({"maxUnavailable": 1} if replicas > 1 else {})
     assert values["resources"]["limits"]["memory"] == values["resources"]["requests"]["memory"] == "2Gi"
 
 
+def test_servers_stay_on_the_system_nodes():
+    """Pools have spot instances, and consolidation moves pods without `do-not-disrupt`."""
+    given = KeycloakArgs(
+        namespace="x",
+        urls=PlatformUrls.of(None),
+        database=_connection(),
+        settings=Server(),
+        placement=SYSTEM_NODES,
+    )
+    values = keycloak_values(given)
+    assert values["nodeSelector"] == SYSTEM_NODE_LABELS
+    assert values["podAnnotations"]["karpenter.sh/do-not-disrupt"] == "true"
+
+
 def _connection() -> Connection:
     password = pulumi.Output.from_input("x")
-    return Connection(host="h", port=5432, database=DATABASE, username=USERNAME, password=password)
+    return Connection(host="h", port=5432, database=DATABASE, username=DATABASE, password=password)
 
 
 def tolerates_system_nodes(tolerations: list[dict[str, Any]]) -> bool:
@@ -375,7 +292,8 @@ def test_pods_run_on_the_system_nodes_as_pod_security_wants_them(mocks):
     assert tolerates_system_nodes(values["tolerations"])
     assert tolerates_system_nodes(pod["tolerations"])
     assert restricted(values["securityContext"])
-    assert restricted(pod["containers"][0]["securityContext"])
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert restricted(container["securityContext"])
     assert pod["automountServiceAccountToken"] is False
 
 
@@ -394,7 +312,7 @@ def test_in_the_cluster_the_operator_outlives_its_servers(mocks):
     ]
     assert "createNamespace" not in operator.inputs
     values = keycloak.inputs["values"]["database"]
-    assert values["hostname"] == f"{CLUSTER}-rw"
+    assert values["hostname"] == f"{cluster_of(DATABASE)}-rw"
     owner = cluster.inputs["spec"]["bootstrap"]["initdb"]["secret"]["name"]
     assert secret_of(mocks, owner)["password"] == secret_of(mocks, values["existingSecret"])["password"]
     assert secret_of(mocks, owner)["username"] == values["username"]
@@ -402,21 +320,8 @@ def test_in_the_cluster_the_operator_outlives_its_servers(mocks):
 
 def test_production_protects_the_database_in_the_cluster_too(mocks):
     in_cluster = identity(database={"kind": "cloudnative-pg", "instances": 3, "storage": 30})
-    deploy(mocks, args(in_cluster, production=True, protect=True))
+    deploy(mocks, args(in_cluster, databases=databases(production=True, protect=True)))
     assert mocks.one(CLUSTER_TYPE).protect
-
-
-def test_the_clusters_crd_takes_the_spec():
-    spec = cluster_spec(instances=3, storage=30, secret="owner")
-    version = next(v for v in contracts.crd("clusters.postgresql.cnpg.io")["spec"]["versions"] if v["name"] == "v1")
-    schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    jsonschema.Draft202012Validator(schema).validate(spec)
-    assert spec.keys() <= schema["properties"].keys()
-
-
-@pytest.mark.parametrize(("instances", "budget"), [(1, False), (2, True)])
-def test_a_single_database_server_does_not_keep_its_node_from_being_drained(instances: int, budget: bool):
-    assert cluster_spec(instances=instances, storage=30, secret="owner")["enablePDB"] is budget
 
 
 def test_a_secret_with_quotes_stays_json_where_its_placeholder_stands(mocks):

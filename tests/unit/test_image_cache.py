@@ -1,4 +1,4 @@
-"""Images through the account's own registry: which, from where, and that each has a repository that nodes may fill."""
+"""Images through the account's registry: which ones, from where, and that each has a repository that nodes may fill."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from platform_lab import answering_eks, deploy, deployed
 from test_jupyterhub import SECTIONS, answer, hub_release
 from test_notebook_catalogue import of_dev
 
-from components.image_cache import WrongAccountError, require_account
+from components.hub.values import image_names
 from components.images import mirror_of, mirrored
-from components.jupyterhub_values import image_names
-from settings.images import ImageCache, cache_namespace, without_version
+from components.nodes.image_cache import WrongAccountError, require_account
+from settings.images import ImageCache, cache_namespace, image_line, without_version
 
 RULE, REPOSITORY = "aws:ecr/pullThroughCacheRule:PullThroughCacheRule", "aws:ecr/repository:Repository"
 CACHED: dict[str, Any] = {**SECTIONS, "gpulab:images": {"cache": True}}
@@ -107,3 +107,23 @@ def test_a_namespace_leaves_room_for_the_rest_of_a_prefix(cluster: str) -> None:
     assert all(len(cache.prefix(upstream)) <= 30 for upstream in cache.mirror)
     assert "--" not in cache.namespace
     assert cache_namespace(cluster) != cache_namespace(f"{cluster}-b")
+
+
+@pytest.mark.parametrize(
+    ("builds", "line"),
+    [
+        (
+            ("quay.io/jupyter/scipy-notebook:2026-08-03", "quay.io/jupyter/scipy-notebook:2026-11-02"),
+            "quay.io/jupyter/scipy-notebook",
+        ),
+        (("quay.io/jupyter/pytorch-notebook:cuda12-2026-08-03",), "quay.io/jupyter/pytorch-notebook-cuda12"),
+        (("nvcr.io/nvidia/pytorch:25.10-py3", "nvcr.io/nvidia/pytorch:26.01-py3"), "nvcr.io/nvidia/pytorch-py3"),
+        (("registry.example.com:5000/lab:v1.2.3",), "registry.example.com-5000/lab"),
+        (("lab:1.0-gpu", f"lab:1.1-0a1b2c3-gpu@sha256:{'0' * 64}"), "lab-gpu"),
+        ((f"lab@sha256:{'0' * 64}",), "lab"),
+        (("lab:build7", "lab:build8", "lab:r20", "lab:b1234", "lab:2.0rc1-rev3"), "lab"),
+        (("lab:b200-build7",), "lab-b200"),
+    ],
+)
+def test_builds_of_an_image_are_of_one_line(builds: tuple[str, ...], line: str) -> None:
+    assert {image_line(build) for build in builds} == {line}

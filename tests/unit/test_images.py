@@ -1,4 +1,4 @@
-"""Which images run, and by what: a tag in a lab, in production the digest where contracts have one."""
+"""Which images run: by tag in a lab, by digest in production if contracts has one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_production_runs_every_image_by_its_digest_and_a_lab_by_its_tag(kind: st
 
 @pytest.mark.usefixtures("all_digests")
 def test_a_chart_at_a_path_runs_what_it_names() -> None:
-    """It may be of another version, whose images the digests are not of."""
+    """It may have another version, with other images than those of the digests."""
     for source in (ChartSource(path="charts/gpu-operator.tgz"), ChartSource(repository="oci://mirror.example.com")):
         values = with_digests("gpu-operator", {}, {"gpu-operator": source}, by_digest=True)
         assert bool(values) is (source.path is None)
@@ -146,7 +146,7 @@ def test_every_pin_has_a_version() -> None:
 
 
 def test_digests_are_of_images_that_are_in_use() -> None:
-    """One of an older tag would stay for ever."""
+    """A digest of an older tag would stay forever."""
     tags = {*contracts.image_pins().values(), *(one for chart in CHART_IMAGES for one in chart_images(chart).values())}
     recorded = contracts.image_digests()
     assert set(recorded) <= tags

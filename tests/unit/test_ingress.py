@@ -1,4 +1,4 @@
-"""The way in: who reaches the load balancer, what it sends where, and in which order all of it goes."""
+"""Ingress: who reaches the load balancer, where it sends requests, and the order of its deletion."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from typing import Any
 import ingress_mocks
 import pulumi_kubernetes as kubernetes
 import pytest
-from ingress_mocks import BALANCER, HUB, VALIDATION_VALUE
+from ingress_mocks import BALANCER, BALANCER_ARGS, HUB, SETTINGS, SIGN_IN
 
 import contracts
-from components.access_logs import access_logs_policy
-from components.certificate import Certificate, CertificateArgs
-from components.cluster import SYSTEM_NODE_LABELS, SYSTEM_TAINT
-from components.ingress import MOST_RULES, Ingress, IngressArgs, check_published, name_prefix, rules_of
-from components.load_balancer import LONGEST_NAME, LoadBalancer, LoadBalancerArgs, balancer_name
-from components.load_balancer_controller import (
+from components.ground.system_nodes import SYSTEM_NODE_LABELS, SYSTEM_TAINT
+from components.ingress.certificate import Certificate, CertificateArgs
+from components.ingress.controller import (
     NAMESPACE,
     SERVICE_ACCOUNT,
     LoadBalancerController,
@@ -26,8 +23,10 @@ from components.load_balancer_controller import (
     controller_policy,
     controller_values,
 )
-from components.published_service import MOST_PATHS, PublishedService, port_forward_commands
-from settings.cluster import LONGEST_ROLE_SUFFIX, NAME_LIMIT
+from components.ingress.ingress import MOST_RULES, Ingress, IngressArgs, check_published, rules_of
+from components.ingress.load_balancer import LoadBalancer
+from components.ingress.published_service import PublishedService
+from settings.cluster import LONGEST_ROLE_SUFFIX
 
 LISTENER = "aws:lb/listener:Listener"
 RULE = "aws:lb/listenerRule:ListenerRule"
@@ -39,28 +38,6 @@ BINDING = "kubernetes:elbv2.k8s.aws/v1beta1:TargetGroupBinding"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 BUCKET = "aws:s3/bucket:Bucket"
 
-SIGN_IN = PublishedService(
-    name="auth",
-    host="auth.lab.example.com",
-    priority=100,
-    namespace="identity",
-    service="keycloak-http",
-    port=80,
-    target_port=8080,
-    paths=("/realms/gpulab/*", "/resources/*"),
-    health_check_path="/health/ready",
-    health_check_port=9000,
-)
-BALANCER_ARGS = LoadBalancerArgs(
-    cluster_name="gpulab-lab",
-    internal=False,
-    vpc_id="vpc-1",
-    subnet_ids=["subnet-a", "subnet-b"],
-    cidrs=["203.0.113.0/24", "198.51.100.0/24"],
-    idle_timeout=3600,
-    account_id="123456789012",
-)
-
 
 @pytest.fixture(autouse=True)
 def answers(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,13 +46,8 @@ def answers(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def balance(mocks: Any) -> Callable[..., LoadBalancer]:
-    return lambda **changes: mocks.deploy(lambda: LoadBalancer("lab", replace(BALANCER_ARGS, **changes)))
-
-
-@pytest.fixture
 def publish(mocks: Any) -> Callable[..., Ingress]:
-    """Deploys the way in with all that it needs; a callable makes its services there."""
+    """Deploys Ingress with everything that it needs; a callable makes its services."""
 
     def program(
         *services: PublishedService | Callable[[], list[PublishedService]], cidrs: tuple[str, ...] = ()
@@ -92,6 +64,7 @@ def publish(mocks: Any) -> Callable[..., Ingress]:
         )
         certificate = Certificate("lab", CertificateArgs(domain="lab.example.com", zone_id="Z1"))
         args = IngressArgs(
+            settings=SETTINGS.model_copy(update={"access": "internet-facing", "cidrs": cidrs or ("0.0.0.0/0",)}),
             domain="lab.example.com",
             zone_id="Z1",
             certificate_arn=certificate.certificate_arn,
@@ -102,93 +75,10 @@ def publish(mocks: Any) -> Callable[..., Ingress]:
             published=[
                 one for given in services for one in ([given] if isinstance(given, PublishedService) else given())
             ],
-            cidrs=cidrs,
         )
         return Ingress("lab", args)
 
     return lambda *services, **more: mocks.deploy(lambda: program(*services, **more))
-
-
-def test_only_the_ranges_given_reach_the_load_balancer_by_http_and_https(mocks, balance):
-    balance()
-    rules = {(rule.inputs["cidrIpv4"], rule.inputs["fromPort"], rule.inputs["toPort"]) for rule in mocks.all(ADMITTED)}
-    assert rules == {(cidr, port, port) for cidr in BALANCER_ARGS.cidrs for port in (80, 443)}
-    (group,) = mocks.all("aws:ec2/securityGroup:SecurityGroup")
-    assert not group.inputs.keys() & {"ingress", "egress"}
-    assert mocks.one(BALANCER).inputs["securityGroups"] == [group.id]
-
-
-def test_load_balancer_drops_invalid_headers_and_keeps_silent_connections(mocks, balance):
-    balance(internal=True, idle_timeout=900)
-    inputs = mocks.one(BALANCER).inputs
-    assert inputs["dropInvalidHeaderFields"] is True
-    assert inputs["idleTimeout"] == 900
-    assert inputs["internal"] is True
-    assert "accessLogs" not in inputs
-
-
-def test_logs_go_to_a_private_bucket_that_is_there_before_and_after_the_load_balancer(mocks, balance):
-    balance(access_logs_retention_days=30)
-    bucket, balancer = mocks.one(BUCKET), mocks.one(BALANCER)
-    policy = mocks.one("aws:s3/bucketPolicy:BucketPolicy")
-    blocked = mocks.one("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock").inputs
-    assert all(blocked[key] is True for key in blocked if key != "bucket")
-    assert mocks.needs(balancer, policy)
-    assert mocks.needs(balancer, bucket)
-    (rule,) = mocks.one(
-        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-    ).inputs["rules"]
-    assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
-    (rule,) = mocks.one("aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration").inputs["rules"]
-    assert rule["expiration"] == {"days": 30}
-    assert rule["status"] == "Enabled"
-
-
-def test_logs_are_writable_for_load_balancers_of_the_account_alone_and_never_without_tls():
-    statements = json.loads(access_logs_policy("arn:aws:s3:::logs", "123456789012"))["Statement"]
-    (allowed,) = [one for one in statements if one["Effect"] == "Allow"]
-    assert allowed["Principal"] == {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
-    assert allowed["Action"] == "s3:PutObject"
-    assert allowed["Resource"] == "arn:aws:s3:::logs/AWSLogs/123456789012/*"
-    (denied,) = [one for one in statements if one["Effect"] == "Deny"]
-    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert set(denied["Resource"]) == {"arn:aws:s3:::logs", "arn:aws:s3:::logs/*"}
-
-
-@pytest.mark.parametrize("protected", [True, False])
-def test_production_keeps_the_load_balancer_and_its_logs(mocks, balance, protected: bool):
-    balance(access_logs_retention_days=30, deletion_protection=protected)
-    assert mocks.one(BALANCER).inputs["enableDeletionProtection"] is protected
-    assert mocks.one(BUCKET).protect is protected
-    assert mocks.one(BUCKET).inputs["forceDestroy"] is not protected
-
-
-def test_web_acl_is_put_in_front_where_one_is_named(mocks, balance):
-    arn = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/lab/0123"
-    balance(web_acl_arn=arn)
-    association = mocks.one("aws:wafv2/webAclAssociation:WebAclAssociation").inputs
-    assert association == {"webAclArn": arn, "resourceArn": mocks.one(BALANCER).outputs["arn"]}
-
-
-def test_names_of_load_balancers_fit_and_stay_apart():
-    assert balancer_name("gpulab-dev") == "gpulab-dev"
-    long = ["a" * NAME_LIMIT, "a" * (NAME_LIMIT - 1) + "b", "a-" * 17]
-    names = {balancer_name(name) for name in long}
-    assert len(names) == len(long)
-    assert all(len(name) <= LONGEST_NAME and "--" not in name for name in names)
-
-
-def test_certificate_covers_domain_and_wildcard_with_one_record(mocks):
-    mocks.deploy(lambda: Certificate("lab", CertificateArgs(domain="lab.example.com", zone_id="Z1")))
-    certificate = mocks.one("aws:acm/certificate:Certificate").inputs
-    assert certificate["domainName"] == "lab.example.com"
-    assert certificate["subjectAlternativeNames"] == ["*.lab.example.com"]
-    assert certificate["validationMethod"] == "DNS"
-    record = mocks.one(RECORD)
-    assert record.inputs["records"] == [VALIDATION_VALUE]
-    validation = mocks.one("aws:acm/certificateValidation:CertificateValidation")
-    assert validation.inputs["validationRecordFqdns"] == [record.outputs["fqdn"]]
-    assert validation.custom_timeouts
 
 
 def test_https_waits_for_the_issued_certificate_and_http_only_redirects(mocks, publish):
@@ -226,6 +116,26 @@ def test_each_service_has_a_rule_a_group_and_a_binding_that_belong_together(mock
     assert ingress.urls == {"auth": "https://auth.lab.example.com", "platform": "https://platform.lab.example.com"}
 
 
+PEOPLE = replace(HUB, paths_below=("/jupyter/user/*",))
+
+
+@pytest.mark.parametrize("cidrs", [(), ("198.51.100.0/24",)])
+def test_names_below_a_host_lead_to_what_is_published_there_and_else_to_the_host(mocks, publish, cidrs):
+    ingress = publish(SIGN_IN, PEOPLE, cidrs=cidrs)
+    below, elsewhere = mocks.one(RULE, "lab-platform-below"), mocks.one(RULE, "lab-platform-elsewhere")
+    ranges = {"sourceIp": list(cidrs)} if cidrs else {}
+    wildcard = {"hostHeader": ["*.platform.lab.example.com"]}
+    assert conditions(below) == {**wildcard, "pathPattern": ["/jupyter/user/*"], **ranges}
+    assert below.inputs["actions"] == mocks.one(RULE, "lab-platform").inputs["actions"]
+    assert conditions(elsewhere) == {**wildcard, "pathPattern": ["/*"], **ranges}
+    (action,) = elsewhere.inputs["actions"]
+    assert (action["type"], action["redirect"]["host"]) == ("redirect", HUB.host)
+    assert below.inputs["priority"] < elsewhere.inputs["priority"], "the first that matches decides"
+    names = {one.inputs["name"] for one in mocks.all(RECORD) if one.inputs["type"] == "A"}
+    assert names == {SIGN_IN.host, HUB.host, "*.platform.lab.example.com"}
+    assert ingress.urls["platform"] == f"https://{HUB.host}"
+
+
 RANGES = tuple(f"198.18.{number}.0/24" for number in range(29))
 OPEN = ("/realms/gpulab/.well-known/openid-configuration", "/realms/gpulab/protocol/openid-connect/certs")
 
@@ -236,10 +146,12 @@ def conditions(rule: Any) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("count", [1, 2, 29])
 def test_each_range_reaches_each_path_and_no_rule_has_more_values_than_elb_takes(count: int):
-    for service in (HUB, SIGN_IN, replace(SIGN_IN, paths=("/a/*", "/b/*", "/c/*"))):
+    many = ("/a/*", "/b/*", "/c/*")
+    for service in (HUB, SIGN_IN, PEOPLE, replace(SIGN_IN, paths=many, open_paths=("/d",), paths_below=many)):
         rules = list(rules_of(service, RANGES[:count]))
-        assert [cidr for rule in rules for cidr in rule.cidrs] == list(RANGES[:count])
-        assert all(rule.paths == service.paths for rule in rules)
+        for paths, host in {service.paths: service.host, service.paths_below: f"*.{service.host}"}.items():
+            ranged = [rule for rule in rules if (rule.paths, rule.host) == (paths, host)]
+            assert [cidr for rule in ranged for cidr in rule.cidrs] == list(RANGES[:count] if paths else ())
         assert all(1 + len(rule.paths) + len(rule.cidrs) <= 5 for rule in rules)
         assert rules[0].name == service.name
         assert len({rule.name for rule in rules}) == len({rule.priority for rule in rules}) == len(rules)
@@ -272,12 +184,13 @@ def test_rules_for_ranges_fit_the_load_balancer_and_stay_apart():
     many = [replace(HUB, name=f"s{number}", priority=1000 * number) for number in range(1, 11)]
     check_published(many, "lab.example.com", RANGES)
     more = [replace(HUB, name=f"t{number}", priority=1000 * number) for number in range(1, 12)]
-    with pytest.raises(ValueError, match=f"which has {MOST_RULES} at most"):
+    with pytest.raises(ValueError, match=f"the load balancer has {MOST_RULES} at most"):
         check_published(more, "lab.example.com", RANGES)
-    with pytest.raises(ValueError, match="priority of their own: 201 is there twice"):
+    with pytest.raises(ValueError, match="needs its own priority, but 201 is used twice"):
         check_published([HUB, replace(HUB, name="next", priority=201)], "lab.example.com", RANGES[:6])
-    with pytest.raises(ValueError, match="no room for a range"):
-        check_published([replace(HUB, paths=("/a", "/b", "/c", "/d"))], "lab.example.com", RANGES[:1])
+    for full in ({"paths": ("/a", "/b", "/c", "/d")}, {"paths_below": ("/a", "/b", "/c", "/d")}):
+        with pytest.raises(ValueError, match="no room for a range"):
+            check_published([replace(HUB, **full)], "lab.example.com", RANGES[:1])
 
 
 def test_bindings_pass_the_schema_of_their_definition(mocks, publish):
@@ -368,64 +281,6 @@ def test_controllers_policy_is_the_published_one_in_its_partition():
 
 def test_controllers_role_name_fits_the_longest_cluster_name():
     assert len("-alb-controller") <= len(LONGEST_ROLE_SUFFIX)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"host": "platform.other.example.com"}, "the certificate covers lab.example.com"),
-        ({"host": "a.platform.lab.example.com"}, "the certificate covers"),
-        ({"host": "evillab.example.com"}, "the certificate covers"),
-    ],
-)
-def test_hosts_without_a_certificate_are_refused(changes: dict[str, Any], said: str):
-    with pytest.raises(ValueError, match=said):
-        check_published([replace(HUB, **changes)], "lab.example.com")
-
-
-def test_names_and_priorities_are_there_once():
-    check_published([HUB, SIGN_IN, replace(HUB, name="apex", priority=1, host="lab.example.com")], "lab.example.com")
-    with pytest.raises(ValueError, match="priority of their own: 200 is there twice"):
-        check_published([HUB, replace(SIGN_IN, priority=200)], "lab.example.com")
-    with pytest.raises(ValueError, match="name of their own: platform is there twice"):
-        check_published([HUB, replace(HUB, priority=1)], "lab.example.com")
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"name": "Hub"}, "no name"),
-        ({"paths": ()}, "0 paths"),
-        ({"paths": tuple(f"/{number}" for number in range(MOST_PATHS + 1))}, "5 paths"),
-        ({"paths": ("hub/*",)}, "unlike hub/"),
-        ({"open_paths": ("keys",)}, "unlike keys"),
-        ({"open_paths": tuple(f"/{number}" for number in range(MOST_PATHS + 1))}, "5 open paths"),
-        ({"health_check_path": "health"}, "unlike health"),
-        ({"priority": 0}, "priority 0"),
-        ({"priority": 50_001}, "priority 50001"),
-    ],
-)
-def test_what_a_rule_cannot_be_is_no_published_service(changes: dict[str, Any], said: str):
-    with pytest.raises(ValueError, match=said):
-        replace(HUB, **changes)
-
-
-@pytest.mark.parametrize("name", ["a", "auth", "platform", "abcd-efg"])
-def test_names_of_target_groups_begin_with_their_service_and_fit(name: str):
-    prefix = name_prefix(name)
-    assert prefix.endswith("-")
-    assert "--" not in prefix
-    assert len(prefix) <= 6
-    assert name.startswith(prefix[:-1])
-
-
-def test_port_forward_lines_never_share_a_local_port(mocks):
-    services = [HUB, replace(HUB, name="other", priority=1, service="other"), replace(HUB, name="low", target_port=80)]
-    commands = {name: mocks.value(line) for name, line in port_forward_commands(services).items()}
-    assert commands["platform"] == "kubectl --namespace hub port-forward service/proxy-public 8000:80"
-    local = [line.split()[-1].partition(":")[0] for line in commands.values()]
-    assert len(set(local)) == len(services)
-    assert all(int(port) >= 1024 for port in local)
 
 
 def test_a_binding_waits_for_the_release_that_names_its_service(mocks, publish):

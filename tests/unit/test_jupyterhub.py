@@ -1,8 +1,9 @@
-"""The hub in the whole of a platform: what it is made of, where its secrets are, and what it waits for."""
+"""The hub in a whole platform: its parts, where its secrets are, and what it waits for."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,21 +12,33 @@ import jupyterhub.crypto
 import platform_lab
 import pytest
 from engine_mocks import EngineMocks, Registered
+from jupyterhub.app import JupyterHub
+from test_notebook_catalogue import of_dev
+from traitlets.config import Config
 
 import contracts
-from components.first_sign_in import first_steps
-from components.hub import catalogue as hub_catalogue
-from components.hub import config as hub_config
-from components.hub import pod
-from components.jupyterhub import MODULES, PRIORITY_CLASS, hub_modules, hub_rules, published_service, secrets_checksum
-from components.jupyterhub_values import PACKAGE, SECRETS_CHECKSUM
-from components.notebook_end import NOTEBOOKS, NotebookEndProvider, NotebooksUnreachableError
-from components.realm import Addresses
-from components.team_names import HUB_NAMESPACE
-from components.volume_gate import DELETE_UNREACHABLE
-from components.warm import PRIORITY as PLACEHOLDER_PRIORITY
+from components.hub import values as jupyterhub_values
+from components.hub.inside import catalogue as hub_catalogue
+from components.hub.inside import config as hub_config
+from components.hub.inside import pod
+from components.hub.jupyterhub import (
+    MODULES,
+    PRIORITY_CLASS,
+    hub_modules,
+    hub_rules,
+    published_service,
+    secrets_checksum,
+)
+from components.hub.values import PACKAGE, SECRETS_CHECKSUM
+from components.identity.first_sign_in import first_steps
+from components.identity.realm.clients import HUB_BASE_URL
+from components.ingress.ingress import rules_of
+from components.ingress.published_service import wildcards
+from components.nodes.warm import PRIORITY as PLACEHOLDER_PRIORITY
+from components.platform_urls import PlatformUrls
+from components.teams.names import HUB_NAMESPACE
+from rehearsal.providers.protocol.model import Request
 from rehearsal.providers.random.provider import RandomProvider
-from rehearsal.providers.serving import Request
 from settings import Identity
 
 RELEASE, CONFIG_MAP, SECRET = (
@@ -33,9 +46,16 @@ RELEASE, CONFIG_MAP, SECRET = (
     "kubernetes:core/v1:ConfigMap",
     "kubernetes:core/v1:Secret",
 )
+
+
 INSTANCE, SNAPSHOT = "aws:rds/instance:Instance", "aws:rds/snapshot:Snapshot"
+
+
 PASSWORD = "random:index/randomPassword:RandomPassword"
+
+
 IMAGE = "quay.io/jupyter/base-notebook:2026-08-03"
+
 
 SECTIONS: dict[str, Any] = {
     "gpulab:profiles": {"python": {"displayName": "Python", "image": IMAGE, "cpu": 2, "memory": 4}},
@@ -48,6 +68,10 @@ SECTIONS: dict[str, Any] = {
     },
     "gpulab:identity": {"administrators": ["ada@example.com"]},
 }
+
+
+PUBLIC = {"access": "internet-facing", "domain": "lab.example.com", "cidrs": ["203.0.113.0/24"]}
+
 
 Deploy = Callable[..., None]
 
@@ -118,7 +142,7 @@ def test_a_new_secret_of_any_kind_starts_the_hub_anew(lab: EngineMocks) -> None:
 
 
 def keys(lab: EngineMocks) -> list[tuple[dict[str, Any], list[str]]]:
-    """The inputs of the hub's keys, and those of which changes are ignored. The mocks have floats for whole numbers."""
+    """The inputs of the hub's keys, and those whose changes are ignored. The mocks have floats for whole numbers."""
     found = [lab.one(PASSWORD, name) for name in ("gpulab-dev-hub-cookies", "gpulab-dev-hub-auth-state")]
     return [({**one.inputs, "length": int(one.inputs["length"])}, one.ignore_changes) for one in found]
 
@@ -133,7 +157,7 @@ def test_keys_are_what_jupyterhub_wants_and_no_state_has_them_open(lab: EngineMo
 
 
 def test_a_key_of_before_can_be_imported_and_stays(lab: EngineMocks) -> None:
-    """By the recipe of docs/upgrades.md: what an import writes into the state is no reason for another key."""
+    """With the recipe of docs/upgrades.md: an import's state must not cause a new key."""
     kind, request = RandomProvider().resource_type(PASSWORD), Request(urn="", provider=RandomProvider())
     for given, ignore_changes in keys(lab):
         found = kind.read("0f" * 32, {}, {}, request)
@@ -270,79 +294,36 @@ def test_load_balancers_binding_waits_for_the_hubs_namespace(
 
 
 def test_load_balancer_asks_the_proxy_itself_so_that_notebooks_outlive_a_start_of_the_hub() -> None:
-    published = published_service(Addresses.of("lab.example.com"), HUB_NAMESPACE)
+    published = published_service(of_dev(ingress=PUBLIC), HUB_NAMESPACE)
     assert published.host == "platform.lab.example.com"
     assert (published.service, published.port, published.target_port) == ("proxy-public", 80, 8000)
     assert "hub" not in published.health_check_path
 
 
-def test_deletion_ends_the_notebooks_of_every_team(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-
-    class Api:
-        def __init__(self, client: Any) -> None:
-            assert client == "client"
-
-        def delete_collection_namespaced_pod(self, namespace: str, *, label_selector: str, **_: Any) -> None:
-            asked.append((namespace, label_selector))
-
-    class Client:
-        def __enter__(self) -> str:
-            return "client"
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    import kubernetes  # noqa: PLC0415
-
-    monkeypatch.setattr(kubernetes.config, "new_client_from_config_dict", lambda config: Client())
-    monkeypatch.setattr(kubernetes.client, "CoreV1Api", Api)
-    NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a", "team-b"]})
-    assert asked == [("team-a", NOTEBOOKS), ("team-b", NOTEBOOKS)]
+def test_at_names_of_people_there_are_notebooks_and_no_page_of_the_hub() -> None:
+    published = published_service(of_dev(ingress=PUBLIC), HUB_NAMESPACE)
+    below = [one for one in rules_of(published) if one.host == "*.platform.lab.example.com"]
+    assert [(one.paths, one.redirect_to) for one in below] == [
+        ((f"{HUB_BASE_URL}/user/*",), None),
+        (("/*",), "platform.lab.example.com"),
+    ]
+    # As the hub's own configuration has it.
+    assert jupyterhub_values.jupyterhub(of_dev(ingress=PUBLIC))["subdomain_host"] == f"https://{published.host}"
+    for one_origin in (of_dev(ingress=PUBLIC, hub={"subdomains": False}), of_dev()):
+        assert wildcards([published_service(one_origin, HUB_NAMESPACE)]) == []
+        assert "subdomain_host" not in jupyterhub_values.jupyterhub(one_origin)
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """An API server that answers with an error, or does not answer at all."""
-    import kubernetes  # noqa: PLC0415
-
-    def refuse(config: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(kubernetes.config, "new_client_from_config_dict", refuse)
-
-
-@pytest.mark.parametrize("value", ["", "false"])
-def test_notebooks_of_a_cluster_out_of_reach_stop_the_deletion_with_the_way_out(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    answering(monkeypatch, OSError("timed out"))
-    monkeypatch.setenv(DELETE_UNREACHABLE, value)
-    with pytest.raises(NotebooksUnreachableError) as refusal:
-        NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
-    for part in ("team-a", "timed out", f"{DELETE_UNREACHABLE}=true"):
-        assert part in str(refusal.value)
-
-
-def test_notebooks_of_a_cluster_that_was_deleted_by_hand_have_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    answering(monkeypatch, OSError("timed out"))
-    monkeypatch.setenv(DELETE_UNREACHABLE, "true")
-    NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
-
-
-def test_an_api_server_that_refuses_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kubernetes.client import ApiException  # noqa: PLC0415
-
-    answering(monkeypatch, ApiException(status=403))
-    monkeypatch.setenv(DELETE_UNREACHABLE, "true")
-    with pytest.raises(ApiException):
-        NotebookEndProvider().delete("notebooks", {"kubeconfig": "{}", "namespaces": ["team-a"]})
-
-
-def test_namespaces_that_come_and_go_are_kept_up_to_date() -> None:
-    provider = NotebookEndProvider()
-    before = {"kubeconfig": "{}", "namespaces": ["team-a"]}
-    assert provider.diff("notebooks", before, {**before, "namespaces": ["team-a", "team-b"]}).changes
-    assert not provider.diff("notebooks", before, before).changes
+@pytest.mark.parametrize(
+    "name", ["ada", "ada.lovelace", "ada@example.com", "a--b", "12345", "-ada-", "ädä.lovelace", "x" * 80]
+)
+def test_each_person_has_a_name_that_certificate_and_rules_are_for(name: str) -> None:
+    """JupyterHub's own: a dot in a name must not make a name two levels down (jupyterhub#4282)."""
+    stack = of_dev(ingress=PUBLIC)
+    app = JupyterHub(config=Config(JupyterHub=jupyterhub_values.jupyterhub(stack)))
+    label, _, rest = app.subdomain_hook(name, app.domain, kind="user").partition(".")
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", label)
+    assert wildcards([published_service(stack, HUB_NAMESPACE)]) == [f"*.{rest}"]
 
 
 def test_first_steps_name_who_has_a_password_and_who_signs_in_otherwise() -> None:
@@ -359,7 +340,7 @@ def test_first_steps_name_who_has_a_password_and_who_signs_in_otherwise() -> Non
             },
         }
     )
-    steps = "\n".join(first_steps(identity, Addresses.of("lab.example.com")))
+    steps = "\n".join(first_steps(identity, PlatformUrls.of("lab.example.com")))
     assert "ada@example.com" in steps
     assert "company" in steps
     assert "https://platform.lab.example.com/jupyter/" in steps

@@ -1,4 +1,4 @@
-"""The chart's values: accepted by its schema, held to Pod Security, and at one with the rest of the platform."""
+"""The chart's values: its schema accepts them, they meet Pod Security, and match the rest of the platform."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import pytest
 from test_notebook_catalogue import of_dev, section
 
 import contracts
-from components import team_network
-from components.cluster import SYSTEM_TAINT
-from components.hub import pod
-from components.jupyterhub_network import hub_policy
-from components.jupyterhub_values import CONFIGURATION, PACKAGE, PACKAGE_FOLDER, HubValuesArgs, hub_values
-from components.keycloak import SERVER_PORT
-from components.team_names import HUB_NAMESPACE, HUB_PORT, NOTEBOOK_PORT, PULL_SECRET, TEAM_LABEL
-from rehearsal.providers.kubernetes.values import check
+from components.ground.reach import Reach
+from components.ground.system_nodes import SYSTEM_NODE_LABELS, SYSTEM_NODES, SYSTEM_TAINT
+from components.hub.inside import homes, pod
+from components.hub.network_policies import hub_policy
+from components.hub.values import CONFIGURATION, PACKAGE, PACKAGE_FOLDER, HubValuesArgs, home_sizes_map, hub_values
+from components.identity.keycloak import SERVER_PORT
+from components.teams import network_policy as team_network
+from components.teams.names import HUB_NAMESPACE, HUB_PORT, NOTEBOOK_PORT, PULL_SECRET, TEAM_LABEL
+from rehearsal.providers.kubernetes.chart_values import check
 
+REACH = Reach(cluster_cidr="10.40.0.0/16", api_server_cidrs=("10.40.0.0/16", "172.20.0.0/16"))
 CHART = contracts.chart("jupyterhub")
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gpulab/registry-AbCdEf"
 REGISTRY = {"mirror": "mirror.example.com/quay", "pullSecret": {"secretsManager": ARN}}
@@ -32,6 +34,8 @@ HUBS: dict[str, dict[str, Any]] = {
 def values(database_url: str | None = None, **sections: Any) -> dict[str, Any]:
     given = HubValuesArgs(
         settings=of_dev(**sections),
+        placement=SYSTEM_NODES,
+        reach=REACH,
         modules="hub-modules-1",
         catalogue="hub-catalogue-1",
         secrets_checksum="0" * 64,
@@ -46,6 +50,18 @@ def test_the_charts_schema_accepts_the_values(hub: dict[str, Any], database_url:
     assert check(values(database_url, hub=hub), CHART.values, CHART.schema) == []
 
 
+def test_at_names_of_people_no_notebook_sets_a_cookie_of_the_hubs() -> None:
+    """By `subdomain_host` the chart's proxy routes by host (zero-to-jupyterhub-k8s#3548)."""
+    ingress = {"access": "internet-facing", "domain": "lab.example.com", "cidrs": ["203.0.113.0/24"]}
+    found = values(ingress=ingress)
+    assert check(found, CHART.values, CHART.schema) == []
+    assert found["hub"]["config"]["JupyterHub"]["subdomain_host"] == "https://platform.lab.example.com"
+    assert found["hub"]["config"]["JupyterHub"]["cookie_host_prefix_enabled"] is True
+    # A cookie of that kind is for all paths: of one origin, every notebook would see it.
+    at_one_origin = values(ingress=ingress, hub={"subdomains": False})["hub"]["config"]["JupyterHub"]
+    assert not at_one_origin.keys() & {"subdomain_host", "cookie_host_prefix_enabled"}
+
+
 def test_a_value_that_the_chart_does_not_have_is_refused() -> None:
     wrong = values()
     wrong["hub"]["baseURL"] = "/"
@@ -57,19 +73,27 @@ def test_no_way_in_but_keycloak() -> None:
 
 
 def test_nothing_is_set_of_which_jupyterhub_takes_no_notice() -> None:
-    """`admin_access` is one since roles: whoever is in `admin_groups` may enter notebooks (docs/notebooks.md)."""
+    """JupyterHub ignores `admin_access` now: members of `admin_groups` may enter notebooks (docs/notebooks.md)."""
     assert "admin_access" not in values()["hub"]["config"]["JupyterHub"]
 
 
 def test_the_hub_loads_its_package_from_where_it_is_mounted() -> None:
     hub = values()["hub"]
-    (mount,) = hub["extraVolumeMounts"]
-    (volume,) = hub["extraVolumes"]
+    mount, volume = hub["extraVolumeMounts"][0], hub["extraVolumes"][0]
     assert mount["mountPath"] == PACKAGE_FOLDER
     assert mount["name"] == volume["name"]
     assert [one["configMap"]["name"] for one in volume["projected"]["sources"]] == ["hub-modules-1", "hub-catalogue-1"]
     assert hub["extraConfig"] == {PACKAGE: CONFIGURATION}
     compile(CONFIGURATION, "extraConfig", "exec")
+
+
+def test_the_hub_has_what_homes_hold_where_its_modules_look() -> None:
+    """As optional files: they do not exist before the first night."""
+    hub = values()["hub"]
+    (mount,) = [one for one in hub["extraVolumeMounts"] if one["mountPath"] == str(homes.FOLDER)]
+    (volume,) = [one for one in hub["extraVolumes"] if one["name"] == mount["name"]]
+    maps = [one["configMap"] for one in volume["projected"]["sources"]]
+    assert maps == [{"name": home_sizes_map(team), "optional": True} for team in of_dev().teams]
 
 
 def test_notebooks_of_other_namespaces_find_the_hub_and_the_hub_finds_them() -> None:
@@ -78,7 +102,7 @@ def test_notebooks_of_other_namespaces_find_the_hub_and_the_hub_finds_them() -> 
         f"http://hub.{HUB_NAMESPACE}.svc.cluster.local:{HUB_PORT}"
     )
     assert found["hub"]["networkPolicy"]["interNamespaceAccessLabels"] == "accept"
-    ingress = team_network.network_policy(vpc_cidr="10.0.0.0/16", reaches_buckets=False)["ingress"]
+    ingress = team_network.network_policy(REACH, reaches_buckets=False)["ingress"]
     admitted = {one["podSelector"]["matchLabels"]["component"] for rule in ingress for one in rule["from"]}
     assert admitted == {"hub", "proxy"}
     for policy in (found["hub"]["networkPolicy"], found["proxy"]["chp"]["networkPolicy"]):
@@ -98,22 +122,24 @@ def destinations(policy: dict[str, Any], port: int) -> list[str]:
 
 
 def test_hub_reaches_what_it_needs_and_no_private_address_beside() -> None:
-    policy = hub_policy("10.40.0.0/16", reaches_database=False, asks_github=False)
+    policy = hub_policy(REACH, reaches_database=False, asks_github=False)
     allowed = policy["egressAllowRules"]
     assert [name for name, is_open in allowed.items() if is_open] == ["dnsPortsKubeSystemNamespace"]
     assert set(allowed) == set(CHART.values["hub"]["networkPolicy"]["egressAllowRules"])
     assert "10.40.0.0/16" in destinations(policy, 443)
     assert destinations(policy, SERVER_PORT) == ["pods"]
     assert destinations(policy, 5432) == []
-    assert destinations(hub_policy("10.40.0.0/16", reaches_database=True, asks_github=False), 5432) == ["10.40.0.0/16"]
+    assert destinations(hub_policy(REACH, reaches_database=True, asks_github=False), 5432) == ["10.40.0.0/16"]
 
 
 def test_the_internet_is_reached_to_ask_github_and_for_nothing_else() -> None:
-    assert hub_policy("10.40.0.0/16", reaches_database=False, asks_github=True)["egressAllowRules"]["nonPrivateIPs"]
+    assert hub_policy(REACH, reaches_database=False, asks_github=True)["egressAllowRules"]["nonPrivateIPs"]
 
 
-def test_hub_and_proxy_may_run_on_system_nodes_and_can_be_drained() -> None:
+def test_hub_and_proxy_run_on_system_nodes_and_nowhere_else_and_can_be_drained() -> None:
     found = values()
+    for of_pods in (found["hub"], found["proxy"]["chp"]):
+        assert of_pods["nodeSelector"] == SYSTEM_NODE_LABELS
     (toleration,) = found["scheduling"]["corePods"]["tolerations"]
     assert (toleration["key"], toleration["operator"]) == (SYSTEM_TAINT["key"], "Exists")
     for budget in (found["hub"]["pdb"], found["proxy"]["chp"]["pdb"]):

@@ -1,4 +1,4 @@
-"""Where the stand-in for pulumi-kubernetes does as the real plugin does (from 4.30 on), and what that asks of us."""
+"""Where the stand-in for pulumi-kubernetes acts like the real plugin (from 4.30 on), and what this requires of us."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import contracts
-from components import quantities, volumes
-from components.hub.quantities import amount
-from rehearsal import chart_paths
-from rehearsal.engine import Result, Step, _step
+from components import quantities
+from components.storage import volumes
+from contracts.quantities import amount
+from rehearsal.machine import chart_paths
+from rehearsal.machine.engine import Result, Step, _step
 from rehearsal.phases import PhaseFailed, Rehearsal
 from rehearsal.providers.kubernetes import awaiting, normalizing
 from rehearsal.providers.kubernetes.provider import KubernetesProvider
 from rehearsal.providers.kubernetes.release import _values
-from rehearsal.providers.serving import UNKNOWN, Properties, Refused, Request
+from rehearsal.providers.protocol.model import UNKNOWN, Properties, Refused, Request
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 SECRET = "kubernetes:core/v1:Secret"
@@ -45,6 +46,31 @@ def check(token: str, inputs: Properties, provider: KubernetesProvider | None = 
     return provider.resource_type(token).check(
         inputs, {}, Request(urn=f"urn:pulumi:s::p::{token}::x", provider=provider)
     )
+
+
+@pytest.mark.parametrize(
+    ("condition", "annotation", "replaced"),
+    [
+        ("Failed", "true", True),
+        (None, "true", True),  # it runs
+        ("Complete", "true", False),
+        ("Failed", "false", False),
+    ],
+)
+def test_a_job_that_failed_is_replaced_by_the_next_up_where_its_annotation_says_so(
+    condition: str | None, annotation: str, replaced: bool
+) -> None:
+    metadata = {"name": "once", "namespace": "lab", "annotations": {"pulumi.com/replaceUnready": annotation}}
+    inputs = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": {}}}
+    conditions = [{"type": condition, "status": "True"}] if condition else []
+    provider = KubernetesProvider()
+    provider.connection._unreachable = ""
+    cluster = SimpleNamespace(get=lambda obj: {**obj, "status": {"conditions": conditions}})
+    provider.connection._cluster = cast("Any", cluster)
+    found = provider.resource_type("kubernetes:batch/v1:Job").difference(inputs, inputs, inputs)
+    assert bool(found.replacing) is replaced
+    # The new one has the name of the old one.
+    assert found.delete_before_replace is replaced
 
 
 @pytest.mark.parametrize(
@@ -158,7 +184,7 @@ def test_a_chart_is_loaded_whole_before_anything_is_made(tmp_path):
     whole = packed(write_chart(tmp_path / "whole", dependencies=("sub",), inside=("sub",)))
     assert check(RELEASE, {"chart": str(whole)})["version"] == "1.0.0"
     whole.write_bytes(whole.read_bytes()[:-2000])
-    with pytest.raises(Refused, match="is no chart archive"):
+    with pytest.raises(Refused, match="is not a chart archive"):
         check(RELEASE, {"chart": str(whole)})
 
 
@@ -248,10 +274,10 @@ def test_a_chart_that_cannot_be_had_ends_the_first_preview(tmp_path, monkeypatch
     monkeypatch.setattr("rehearsal.providers.kubernetes.archives.pull_into", lambda *_: None)
     helm = SimpleNamespace(wait_for=lambda program: None, path=lambda program: tmp_path / program)
     rehearsal = cast("Any", SimpleNamespace(toolchain=helm))
-    with pytest.raises(PhaseFailed, match=r"the charts gone are in no folder .* with --charts"):
-        Rehearsal._have_charts(rehearsal, Result("preview", steps=[release_step("gone")]))
+    with pytest.raises(PhaseFailed, match=r"cannot be downloaded: gone\. .* with --charts"):
+        Rehearsal._get_charts(rehearsal, Result("preview", steps=[release_step("gone")]))
     at_hand = chart_archive(tmp_path, "x", "1.0.0")
-    Rehearsal._have_charts(rehearsal, Result("preview", steps=[release_step(str(at_hand))]))
+    Rehearsal._get_charts(rehearsal, Result("preview", steps=[release_step(str(at_hand))]))
 
 
 def test_a_chart_that_was_pulled_is_named_in_the_stack_file(tmp_path, monkeypatch):
@@ -262,5 +288,5 @@ def test_a_chart_that_was_pulled_is_named_in_the_stack_file(tmp_path, monkeypatc
         toolchain=SimpleNamespace(wait_for=lambda program: None, path=lambda program: tmp_path / program),
         workspace=SimpleNamespace(change_config=lambda key, **values: told.update({key: values})),
     )
-    Rehearsal._have_charts(cast("Any", rehearsal), Result("preview", steps=[release_step("oci://x/karpenter")]))
+    Rehearsal._get_charts(cast("Any", rehearsal), Result("preview", steps=[release_step("oci://x/karpenter")]))
     assert told == {"gpulab:charts": {"karpenter": {"path": str(pulled)}}}

@@ -1,4 +1,4 @@
-"""What a stack file may say of the version of Kubernetes, by the day on which it is checked."""
+"""Which versions of Kubernetes a stack file may have, by the day on which it is checked."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PRODUCTION = LAB.replace('{kind: lab, expires: "2026-06-01"}', "{kind: productio
 KEY = "gpulab:cluster.version"
 
 
-def checked(folder: Path, version: str, day: str, *, stack: str = LAB, cluster: str = "") -> settings.Settings:
-    """The settings of a stack with that version, whose lab lives on, and with more lines under `cluster`."""
+def checked(folder: Path, version: str, day: str, *, stack: str = LAB, cluster: str = "") -> settings.EksSettings:
+    """The settings of a lab with that version that has not expired, with more lines under `cluster`."""
     path = folder / "Pulumi.test.yaml"
     own = f'version: "{version}"' + "".join(f"\n    {line}" for line in cluster.splitlines())
     path.write_text(stack.replace('version: "1.36"', own).replace('"2026-06-01"', '"2030-06-01"'), encoding="utf-8")
-    return settings.check_stack_file(path, "test", datetime.date.fromisoformat(day))
+    return settings.on_eks(settings.check_stack_file(path, "test", datetime.date.fromisoformat(day)))
 
 
-def warned(stack: settings.Settings) -> dict[str, str]:
+def warned(stack: settings.EksSettings) -> dict[str, str]:
     return {one.key: one.message for one in stack.warnings}
 
 
@@ -86,7 +86,7 @@ def test_a_lab_whose_version_is_in_extended_support_by_wish_is_told_the_price(tm
 
 def test_a_version_without_any_support_is_refused_as_eks_upgrades_its_clusters(tmp_path):
     checked(tmp_path, "1.34", "2027-12-01", stack=PRODUCTION)
-    with pytest.raises(settings.SettingsError, match="version: has no support of EKS any more since 2027-12-02"):
+    with pytest.raises(settings.SettingsError, match="version: has had no EKS support since 2027-12-02"):
         checked(tmp_path, "1.34", "2027-12-02", stack=PRODUCTION)
 
 

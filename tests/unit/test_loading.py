@@ -1,4 +1,4 @@
-"""What can be told of a stack file with mistakes, for what ends its stack."""
+"""What can be read from a stack file with mistakes, for the steps that destroy its stack."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ STACKS = Path(__file__).parents[1] / "stacks"
 LAB = (STACKS / "minimal.happy.yaml").read_text(encoding="utf-8")
 
 
-def read(folder: Path, **changes: str) -> settings.Settings:
-    """What is told of the smallest lab after each value of `changes` has taken the place of its key's."""
+def read(folder: Path, **changes: str) -> settings.EksSettings:
+    """The messages about the smallest lab after `changes` replace its keys' values."""
     text = LAB
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
     path = folder / "Pulumi.lab.yaml"
     path.write_text(text, encoding="utf-8")
-    return settings.read_what_goes(path, "lab")
+    return settings.on_eks(settings.read_leniently(path, "lab"))
 
 
 def test_a_file_without_mistakes_says_the_same_as_always():
-    found = settings.read_what_goes(STACKS / "minimal.happy.yaml", "lab")
+    found = settings.on_eks(settings.read_leniently(STACKS / "minimal.happy.yaml", "lab"))
     assert (found.region, found.cluster.name, found.lifecycle.kind) == ("us-east-1", "gpulab-lab", "lab")
 
 

@@ -1,20 +1,24 @@
-"""What a user relies on: who can reach what, which way out a zone has, and in which order the network goes away."""
+"""What a user relies on: who can reach what, how a zone reaches the internet, and the order of deletion."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 import contracts
-from components.network import ANYWHERE, DISCOVERY_TAG, HTTPS, Network, NetworkArgs
+from components.ground.network import ANYWHERE, DISCOVERY_TAG, HTTPS, Network, NetworkArgs
+from settings import Network as NetworkSettings
+from settings.network import ENDPOINTS_WITHOUT_NAT, FlowLogs
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
-ARGS = NetworkArgs(cluster_name="lab", region="us-east-1", cidr="10.40.0.0/16", zones=ZONES, nat="single")
+SETTINGS = NetworkSettings.model_validate({"cidr": "10.40.0.0/16", "zones": ZONES, "nat": "single"})
+ARGS = NetworkArgs(cluster_name="lab", region="us-east-1", settings=SETTINGS)
 
 SUBNET = "aws:ec2/subnet:Subnet"
 ROUTE = "aws:ec2/route:Route"
@@ -32,7 +36,13 @@ EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 def deploy(mocks) -> Callable[..., Network]:
     mocks.outputs[NAT] = lambda nat: {"publicIp": f"address of {nat.name}"}
     mocks.outputs[INSTANCE] = lambda instance: {"primaryNetworkInterfaceId": f"interface of {instance.name}"}
-    return lambda **changes: mocks.deploy(lambda: Network("lab", replace(ARGS, **changes)))
+
+    def made(volume_tags: Mapping[str, str] | None = None, **changes: Any) -> Network:
+        """With other values in `gpulab:network`."""
+        args = replace(ARGS, settings=SETTINGS.model_copy(update=changes), volume_tags=volume_tags or {})
+        return mocks.deploy(lambda: Network("lab", args))
+
+    return made
 
 
 def default_gateways(mocks, subnet_id: str) -> list[str]:
@@ -116,7 +126,7 @@ def test_a_nat_instance_forwards_what_the_vpc_sends_and_lets_nobody_in(mocks, de
     assert "iamInstanceProfile" not in instance.inputs
     (group,) = instance.inputs["vpcSecurityGroupIds"]
     admitted = [rule.inputs for rule in mocks.all(INGRESS) if rule.inputs["securityGroupId"] == group]
-    assert [(rule["cidrIpv4"], rule["ipProtocol"]) for rule in admitted] == [(ARGS.cidr, "-1")]
+    assert [(rule["cidrIpv4"], rule["ipProtocol"]) for rule in admitted] == [(SETTINGS.cidr, "-1")]
 
 
 def test_a_nat_instance_has_its_way_out_as_long_as_it_runs(mocks, deploy) -> None:
@@ -164,7 +174,7 @@ def test_karpenter_and_load_balancers_find_their_subnets_by_tag(mocks, deploy) -
 
 def test_s3_is_reached_from_private_and_intra_subnets_without_nat(mocks, deploy) -> None:
     network = deploy(nat="none")
-    s3 = mocks.one(ENDPOINT)
+    s3 = mocks.one(ENDPOINT, "lab-s3")
     assert s3.inputs["vpcEndpointType"] == "Gateway"
     inside = set(map(mocks.value, [*network.private_subnet_ids, *network.intra_subnet_ids]))
     tables = {a.inputs["routeTableId"] for a in mocks.all(ASSOCIATION) if a.inputs["subnetId"] in inside}
@@ -172,17 +182,16 @@ def test_s3_is_reached_from_private_and_intra_subnets_without_nat(mocks, deploy)
 
 
 def test_interface_endpoints_answer_https_from_the_vpc_alone(mocks, deploy) -> None:
-    network = deploy(nat="none", interface_endpoints=("ecr.api", "sts"))
+    network = deploy(nat="none", interface_endpoints=("bedrock",))
     group = mocks.one("aws:ec2/securityGroup:SecurityGroup")
     rule = mocks.one("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
     assert rule.inputs["securityGroupId"] == group.id
     assert (rule.inputs["fromPort"], rule.inputs["toPort"], rule.inputs["ipProtocol"]) == (HTTPS, HTTPS, "tcp")
-    assert rule.inputs["cidrIpv4"] == ARGS.cidr
+    assert rule.inputs["cidrIpv4"] == SETTINGS.cidr
     endpoints = [endpoint for endpoint in mocks.all(ENDPOINT) if endpoint.inputs["vpcEndpointType"] == "Interface"]
-    assert {e.inputs["serviceName"] for e in endpoints} == {
-        "com.amazonaws.us-east-1.ecr.api",
-        "com.amazonaws.us-east-1.sts",
-    }
+    # What nodes and controllers need without a way out comes unasked.
+    services = {*ENDPOINTS_WITHOUT_NAT, "bedrock"}
+    assert {e.inputs["serviceName"] for e in endpoints} == {f"com.amazonaws.us-east-1.{one}" for one in services}
     for endpoint in endpoints:
         assert endpoint.inputs["privateDnsEnabled"] is True
         assert endpoint.inputs["securityGroupIds"] == [group.id]
@@ -218,7 +227,7 @@ def test_the_way_out_is_taken_down_from_the_inside(mocks, deploy) -> None:
 
 
 def test_flow_logs_are_kept_as_long_as_asked_and_written_by_nobody_else(mocks, deploy) -> None:
-    deploy(flow_logs_retention_days=30)
+    deploy(flow_logs=FlowLogs.model_validate({"enabled": True, "retentionDays": 30}))
     log_group = mocks.one("aws:cloudwatch/logGroup:LogGroup")
     role = mocks.one("aws:iam/role:Role")
     flow_log = mocks.one("aws:ec2/flowLog:FlowLog")
@@ -243,7 +252,11 @@ def test_without_flow_logs_there_is_no_role(mocks, deploy) -> None:
 
 
 def test_every_resource_is_a_child_of_the_component(mocks, deploy) -> None:
-    deploy(nat="per-az", interface_endpoints=("sts",), flow_logs_retention_days=30)
+    deploy(
+        nat="per-az",
+        interface_endpoints=("sts",),
+        flow_logs=FlowLogs.model_validate({"enabled": True, "retentionDays": 30}),
+    )
     network = mocks.one("gpulab:index:Network")
     assert all(resource.parent == network.urn for resource in mocks.resources if resource is not network)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import contracts
-from components.node_pools import (
+from components.nodes.node_pools import (
     GPU_TAINT,
     NodePools,
     NodePoolsArgs,
@@ -23,7 +23,7 @@ from components.node_pools import (
 from policies.cost import instance_price
 from policies.reading.node_pools import instance_types
 from settings import NodePool
-from settings.instance_choice import LAB_PRICE, PRODUCTION_PRICE
+from settings.pools.instance_choice import LAB_PRICE, PRODUCTION_PRICE
 
 TAGS = {"Owner": "ml@example.com", "Stack": "dev"}
 WEEK = 7 * 24 * 60
@@ -262,7 +262,7 @@ def test_instances_own_disks_are_used_where_a_pool_has_some(changed, policy):
 
 
 def test_a_pool_without_disks_of_its_own_says_nothing_of_them():
-    """A word more would drift every node of the pool."""
+    """Any additional text would make every node of the pool drift."""
     spec = ec2_node_class_spec(
         pool(families=["m7i"], categories=[]), cluster_name="lab", node_role_name="node", tags=TAGS
     )

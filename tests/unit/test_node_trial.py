@@ -1,4 +1,4 @@
-"""What the trial of nodes knows before any pod runs: when drift is held, and which pods exceed a pool's limit."""
+"""What the node trial computes before any pod runs: when drift is blocked, and which pods exceed a pool's limit."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any, cast
 import pytest
 
 import settings
-from rehearsal.checks import DoesNotHold, NotTried, outcome
-from rehearsal.node_trial import BURST, burst, is_open, smallest_machine, types_to_buy
-from rehearsal.pods import Pods, Wish
-from rehearsal.workspace import PROJECT
-from settings.gpu_shares import shares
+from rehearsal.checks.checking import DoesNotHold, NotTried, outcome
+from rehearsal.checks.pods import Pods, Wish
+from rehearsal.checks.trial_pods import BURST, burst, is_open, smallest_instance, types_to_buy
+from rehearsal.machine.workspace import PROJECT
+from settings.pools.gpu_shares import shares
 
 SATURDAY = datetime(2026, 8, 29, tzinfo=UTC)
 
 
-def stack(name: str) -> settings.Settings:
-    return settings.check_stack_file(PROJECT / f"Pulumi.{name}.yaml", stack=name, today=date(2026, 9, 1))
+def stack(name: str) -> settings.EksSettings:
+    return settings.on_eks(
+        settings.check_stack_file(PROJECT / f"Pulumi.{name}.yaml", stack=name, today=date(2026, 9, 1))
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_check_that_can_not_be_made_neither_holds_nor_fails() -> None:
     ("pool", "amount", "least"), [("gpu", 1, 1), ("gpu", 3, 4), ("gpu", 5, 8), ("gpu-shared", 1, 4)]
 )
 def test_what_is_left_of_a_limit_has_to_be_a_machine_that_fits(pool: str, amount: int, least: int) -> None:
-    assert smallest_machine(stack("prod").node_pools[pool], amount) == least
+    assert smallest_instance(stack("prod").node_pools[pool], amount) == least
 
 
 class Cluster:

@@ -1,4 +1,4 @@
-"""What the hub is told of teams, profiles and pools: the document that `components/hub` reads."""
+"""The catalogue of teams, profiles and pools: the document that `components/hub/inside` reads."""
 
 from __future__ import annotations
 
@@ -11,39 +11,53 @@ from typing import Any
 import pytest
 
 import settings
+from components.hub.catalogue_from_settings import CONFIG_MAP_LIMIT, catalogue, catalogue_text, checksum
+from components.hub.inside import catalogue as inside
 from components.images import mirrored
-from components.notebook_catalogue import CONFIG_MAP_LIMIT, catalogue, catalogue_text, checksum
-from settings import Settings
+from settings import EksSettings
 from settings.loading import load
 from settings.stack_file import read_stack_file
 
 PROJECT = Path(__file__).parents[2]
-EXAMPLE = Path(__file__).parent / "data" / "catalogue.json"
 TODAY = datetime.date(2026, 6, 1)
 
 
-def of_dev(**sections: Any) -> Settings:
-    """The settings of dev with sections in the place of its own."""
+def of_dev(**sections: Any) -> EksSettings:
+    """The settings of dev, with these sections replaced."""
     config = read_stack_file(PROJECT / "Pulumi.dev.yaml")
-    return load(
-        {**config, **{f"gpulab:{name}": json.dumps(value) for name, value in sections.items()}},
-        stack="dev",
-        today=TODAY,
-    )
+    changed = {f"gpulab:{name}": json.dumps(value) for name, value in sections.items()}
+    return settings.on_eks(load({**config, **changed}, stack="dev", today=TODAY))
 
 
 def section(name: str) -> Any:
     return json.loads(read_stack_file(PROJECT / "Pulumi.dev.yaml")[f"gpulab:{name}"])
 
 
-def document(stack: Settings) -> dict[str, Any]:
+def document(stack: EksSettings) -> dict[str, Any]:
     return catalogue(stack)
 
 
-def test_example_that_the_hubs_modules_are_tested_with_is_that_of_dev(tmp_path: Path) -> None:
-    text = json.dumps(document(of_dev()), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    (tmp_path / EXAMPLE.name).write_text(text, encoding="utf-8")
-    assert EXAMPLE.read_text(encoding="utf-8") == text, f"{EXAMPLE} is stale: cp {tmp_path / EXAMPLE.name} {EXAMPLE}"
+@pytest.mark.parametrize("storage", [{}, {"homes": "per-person", "homeSize": 50}])
+def test_what_is_written_is_what_the_hub_reads(storage: dict[str, Any]) -> None:
+    teams = section("teams")
+    for team in teams.values():
+        team["quota"]["storage"] = 500
+    written = document(of_dev(storage=storage, **({"teams": teams} if storage else {})))
+    assert inside.document(inside.parse(json.loads(catalogue_text(written)))) == written
+
+
+def test_administrators_enter_notebooks_where_these_can_not_act_as_them_or_where_it_is_asked_for() -> None:
+    domain = {"access": "internet-facing", "domain": "lab.example.com", "cidrs": ["203.0.113.0/24"]}
+    port_forward = {"access": "port-forward"}
+
+    def enter(ingress: dict[str, Any], **hub: bool) -> bool:
+        return document(of_dev(ingress=ingress, hub=hub))["hub"]["administratorAccess"]
+
+    assert enter(domain)
+    assert not enter(domain, subdomains=False)
+    assert not enter(port_forward)
+    assert not enter(domain, administratorAccess=False)
+    assert enter(port_forward, administratorAccess=True)
 
 
 def test_gpu_profiles_ask_for_what_their_pool_advertises() -> None:
@@ -52,11 +66,31 @@ def test_gpu_profiles_ask_for_what_their_pool_advertises() -> None:
         gpu = profile["gpu"]
         if gpu is not None:
             assert gpu["resource"] in found["pools"][gpu["pool"]]["limits"], name
-            assert gpu["count"] <= found["pools"][gpu["pool"]]["largest"][gpu["resource"]], name
+            assert gpu["count"] <= int(found["pools"][gpu["pool"]]["largest"][gpu["resource"]]), name
     assert found["profiles"]["pytorch-slice"]["gpu"]["resource"] == "nvidia.com/gpu.shared"
     assert found["profiles"]["multi-gpu"]["gpu"]["count"] == 4
     (memory,) = found["profiles"]["fine-tuning"]["gpu"]["affinity"]
     assert memory["key"].endswith("instance-gpu-memory")
+
+
+def test_shared_memory_is_what_the_profile_says_else_half_of_its_memory() -> None:
+    profiles = section("profiles")
+    profiles["python"] |= {"memory": 1}
+    profiles["fine-tuning"] |= {"memory": 32, "sharedMemory": 24}
+    found = document(of_dev(profiles=profiles))["profiles"]
+    assert found["python"]["sharedMemory"] == "512Mi"
+    assert found["fine-tuning"]["sharedMemory"] == "24576Mi"
+
+
+def test_a_notebook_that_shares_its_gpu_by_mps_has_the_nodes_shared_memory() -> None:
+    pools, teams = section("nodePools"), section("teams")
+    pools["gpu-shared"]["gpu"]["sharing"] = "mps"
+    teams["vision"]["nodePools"] = ["cpu", "gpu"]
+    teams["vision"]["profiles"].remove("pytorch-slice")
+    teams["vision"]["quota"]["slices"] = 0
+    found = document(of_dev(nodePools=pools, teams=teams))["profiles"]
+    assert found["pytorch-slice"]["sharedMemory"] is None
+    assert found["pytorch"]["sharedMemory"]
 
 
 def test_notebooks_tolerate_a_pools_taints_and_not_those_of_its_start() -> None:
@@ -68,17 +102,26 @@ def test_notebooks_tolerate_a_pools_taints_and_not_those_of_its_start() -> None:
     assert found["cpu"]["tolerations"] == []
 
 
+@pytest.mark.parametrize(
+    ("use", "warn", "limit"),
+    [({}, 100, None), ({"limit": 50}, 40, 50), ({"warn": 30, "limit": 50}, 30, 50), ({"warn": 200}, 200, None)],
+)
+def test_the_hub_knows_what_homes_may_hold(use: dict[str, int], warn: float, limit: int | None) -> None:
+    homes = document(of_dev(storage={"homeUse": use}))["homes"]
+    assert (homes["warn"], homes["limit"]) == (warn, limit)
+
+
 def test_mounts_are_writable_where_the_role_writes() -> None:
     teams = document(of_dev())["teams"]
 
     def datasets(team: str, role: str) -> bool:
-        (mount,) = [one for one in teams[team]["roles"][role]["mounts"] if one["name"] == "datasets"]
+        (mount,) = [one for one in teams[team]["mounts"][role] if one["name"] == "datasets"]
         return not mount.get("readOnly", False)
 
     assert datasets("data-platform", "developer")
     assert not datasets("data-platform", "data-scientist")
     assert not datasets("research", "administrator")
-    (home,) = [one for one in teams["research"]["roles"]["developer"]["mounts"] if one["name"] == "homes"]
+    (home,) = [one for one in teams["research"]["mounts"]["developer"] if one["name"] == "homes"]
     assert home["subPath"] == "{username}"
 
 
@@ -94,7 +137,7 @@ def test_homes_per_person_are_claims_of_the_class_that_keeps_them() -> None:
     for team in teams.values():
         team["quota"]["storage"] = 500
     homes = document(of_dev(storage=storage, teams=teams))["homes"]
-    assert (homes["kind"], homes["size"], homes["storageClass"]) == ("per-person", 50, "gp3-retain")
+    assert (homes["perPerson"], homes["size"], homes["storageClass"]) == (True, 50, "gp3-retain")
     assert "zone" in homes["note"]
 
 
@@ -102,7 +145,7 @@ def test_images_come_through_the_mirror() -> None:
     registry = {"mirror": "mirror.example.com:5000/quay"}
     found = document(of_dev(hub={"registry": registry}))
     assert found["profiles"]["python"]["image"].startswith("mirror.example.com:5000/quay/jupyter/datascience-notebook:")
-    assert found["hub"]["registry"] == {"mirror": "mirror.example.com:5000/quay", "pullSecret": None}
+    assert found["hub"]["pullSecret"] is None
 
 
 @pytest.mark.parametrize(
@@ -125,7 +168,7 @@ def test_no_secret_and_no_place_of_one_is_in_it() -> None:
     arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:gpulab/registry-AbCdEf"
     hub = {"registry": {"pullSecret": {"secretsManager": arn}}}
     text = catalogue_text(document(of_dev(hub=hub)))
-    assert json.loads(text)["hub"]["registry"]["pullSecret"] == "registry"
+    assert json.loads(text)["hub"]["pullSecret"] == "registry"
     assert "arn:" not in text
 
 
@@ -158,7 +201,7 @@ def test_profiles_that_the_catalogue_has_no_room_for_are_refused_by_their_key() 
             for one in range(number)
         }
 
-    with pytest.raises(settings.SettingsError, match=r"gpulab:profiles: are \d+ KiB, .* has room for 768"):
+    with pytest.raises(settings.SettingsError, match=r"gpulab:profiles: take \d+ KiB, .* has room for 768"):
         of_dev(profiles=with_scripts(50))
     assert len(catalogue_text(document(of_dev(profiles=with_scripts(46)))).encode()) < CONFIG_MAP_LIMIT * 0.8
 

@@ -1,4 +1,4 @@
-"""The pods that the platform describes itself, as the policy pack sees them: nothing to say against any of them."""
+"""The platform's own pods and GPU nodes in the policy pack: no policy refuses them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import platform_lab
 import pytest
 from engine_mocks import EngineMocks
+from test_jupyterhub import SECTIONS
 
-from policies import workloads
-from policies.catalogue import of_module
+from policies import devices, workloads
+from policies.pack import of_module
 from tests.policies.conftest import as_policies_see, examined
 
 GPU: dict[str, Any] = {
@@ -30,18 +31,17 @@ GPU: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def lab() -> EngineMocks:
     pools = {**platform_lab.LAB["gpulab:nodePools"], "gpu": GPU}
-    identity = {"administrators": ["ada@example.com"]}
-    return platform_lab.deployed(**{"gpulab:nodePools": pools, "gpulab:identity": identity})
+    return platform_lab.deployed(**{**SECTIONS, "gpulab:nodePools": pools})
 
 
 def test_each_kind_of_own_workload_is_seen(lab: EngineMocks) -> None:
-    """The realm's Job, the placeholders, and the jobs that scale these."""
+    """The realm's Job, the placeholders with the jobs that scale them, and the jobs that measure homes."""
     seen = {one.resource_type for one in as_policies_see(lab) if workloads._WORKLOADS(one.resource_type)}
     assert seen == {"kubernetes:batch/v1:Job", "kubernetes:apps/v1:Deployment", "kubernetes:batch/v1:CronJob"}
 
 
-@pytest.mark.parametrize("policy", [policy.name for policy in of_module(workloads)])
-def test_no_policy_of_workloads_has_anything_against_them(policy: str, lab: EngineMocks) -> None:
+@pytest.mark.parametrize("policy", [policy.name for module in (workloads, devices) for policy in of_module(module)])
+def test_no_policy_has_anything_against_them(policy: str, lab: EngineMocks) -> None:
     assert examined(policy, *as_policies_see(lab)) == {}
 
 

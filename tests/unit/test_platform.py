@@ -15,10 +15,10 @@ from engine_mocks import EngineMocks
 from platform_lab import LAB, answering_eks, config, deploy, deployed
 
 import contracts
-from components.cluster import SYSTEM_TAINT
-from components.platform import permissions_boundary_transform
+from components.ground.eks import permissions_boundary_transform
+from components.ground.system_nodes import SYSTEM_TAINT
 from reports.idle_cost import idle_cost
-from reports.previews import Step
+from reports.preview_output import Step
 
 PROGRAM = Path(__file__).parents[2] / "__main__.py"
 PRODUCTION: dict[str, Any] = {"gpulab:lifecycle": {"kind": "production"}}

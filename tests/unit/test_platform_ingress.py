@@ -1,4 +1,4 @@
-"""The platform with a load balancer and without: what is there, from where, and what outlives what."""
+"""The platform with and without a load balancer: what is made, and what outlives what."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine_mocks import EngineMocks
 from ingress_mocks import BALANCER, GET_ZONE, HUB
 from platform_lab import answering_eks, deploy, deployed
 
-from components.hosted_zone import HostedZone, HostedZoneError
+from components.ingress.hosted_zone import HostedZone, HostedZoneError
 
 PUBLIC: dict[str, Any] = {
     "access": "internet-facing",
@@ -29,7 +29,7 @@ def public() -> EngineMocks:
 
 @pytest.fixture
 def checked(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HostedZone]]:
-    """AWS and a cluster that answer; gives the zones whose delegation was asked for."""
+    """AWS and a cluster that answer; yields the zones whose delegation was checked."""
     with answering_eks(mocks, monkeypatch):
         yield ingress_mocks.answer(mocks, monkeypatch)
 

@@ -1,4 +1,4 @@
-"""What a preview says of quotas and offerings: which pools cannot grow to their limits, and which find no instance."""
+"""What a preview reports about quotas and offerings: which pools cannot reach their limits or get any instance."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from gpu_pools import P4D, cpu_pool, gpu_pool
 
 import contracts
 import settings
-from components import quota_preflight
-from components.quota_preflight import QUOTAS, offering_findings, quota_findings, quota_of
-from settings import Settings
+from components.ground import quota_preflight
+from components.ground.quota_preflight import QUOTAS, offering_findings, quota_findings, quota_of
+from settings import EksSettings
 
 PLENTY = {quota.code: 10_000.0 for quota in QUOTAS}
 QUOTA = "aws:servicequotas/getServiceQuota:getServiceQuota"
@@ -90,8 +90,8 @@ def test_cpu_pools_are_counted_in_vcpus() -> None:
     assert "can grow to 5 of its 64 vCPU" in found or "can grow to 4 of its 64 vCPU" in found
 
 
-def lab(pools: Any, **network: Any) -> Settings:
-    loaded = settings.load(platform_lab.config(), stack="dev", today=datetime.date(2027, 1, 1))
+def lab(pools: Any, **network: Any) -> EksSettings:
+    loaded = settings.on_eks(settings.load(platform_lab.config(), stack="dev", today=datetime.date(2027, 1, 1)))
     zones = loaded.network.model_copy(update={"zones": tuple(ZONES), **network})
     return dataclasses.replace(loaded, node_pools=pools, network=zones)
 
@@ -100,8 +100,8 @@ def test_zones_that_offer_nothing_of_a_pool() -> None:
     pools = {"gpu": gpu_pool(zones=ZONES), "cpu": cpu_pool(zones=ZONES), "p": gpu_pool(**P4D, zones=["us-east-1a"])}
     offered = {"us-east-1a": {"m7i.large", "g5.xlarge"}, "us-east-1b": {"m7i.large"}}
     assert list(offering_findings(lab(pools), offered)) == [
-        "node pool gpu: us-east-1b offer none of its instance types, so it grows in the others alone",
-        "node pool p: us-east-1a offer none of its instance types, so it finds no instance",
+        "node pool gpu: AWS offers none of its instance types in us-east-1b, so it grows only in the others",
+        "node pool p: AWS offers none of its instance types in us-east-1a, so it can't have any node",
     ]
 
 
@@ -110,14 +110,14 @@ def test_zones_that_offer_nothing_of_a_pool() -> None:
     [
         ("m7i.large t4g.micro", "m7i.large", "instance", []),
         ("m7i.large", "m7i.large t4g.micro", "single", []),
-        ("m7i.large", "m7i.large t4g.micro", "instance", ["NAT instance: us-east-1a offers no t4g.micro"]),
+        ("m7i.large", "m7i.large t4g.micro", "instance", ["NAT instance: AWS does not offer t4g.micro in us-east-1a"]),
         (
             "t3.large",
             "m7i.large",
             "single",
-            ["system nodes: us-east-1a offer none of m7i.large", "in the others alone"],
+            ["AWS offers none of m7i.large", "in us-east-1a, so they are only in the others"],
         ),
-        ("t3.large", "", "single", ["system nodes: us-east-1a, us-east-1b offer none of m7i.large", "there are none"]),
+        ("t3.large", "", "single", ["in us-east-1a, us-east-1b, so there can't be any"]),
     ],
 )
 def test_zones_that_offer_nothing_for_system_nodes_and_nat(first: str, second: str, nat: str, said: list[str]) -> None:

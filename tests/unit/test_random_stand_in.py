@@ -1,4 +1,4 @@
-"""The stand-in for pulumi-random: what it draws, what it refuses, when it draws anew."""
+"""The stand-in for pulumi-random: what it generates, what it refuses, and when it generates again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import bcrypt
 import pytest
 
+from rehearsal.providers.protocol.model import UNKNOWN, Refused, Request, ResourceType
 from rehearsal.providers.random.provider import RandomProvider
-from rehearsal.providers.serving import UNKNOWN, Refused, Request, ResourceType
 
 PASSWORD = "random:index/randomPassword:RandomPassword"
 STRING = "random:index/randomString:RandomString"
@@ -150,7 +150,7 @@ def test_a_text_is_imported_by_itself_and_a_password_has_no_more_of_it_in_its_id
         (STRING, {"length": 8, "number": False, "numeric": True}, "number: it contradicts numeric"),
         (INTEGER, {"min": 5, "max": 4}, "less than the minimum"),
         (ID, {"byteLength": True}, "byteLength: a whole number is expected"),
-        ("random:index/randomCoin:RandomCoin", {}, "does not model random:index/randomCoin:RandomCoin"),
+        ("random:index/randomCoin:RandomCoin", {}, "does not support random:index/randomCoin:RandomCoin"),
     ],
 )
 def test_refusals(token: str, inputs: dict[str, Any], expected: str) -> None:

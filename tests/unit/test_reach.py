@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import pytest
 from platform_lab import LAB, answering_eks, config, deploy
 
 import settings
-from components import reach
-from components.placeholders import DOCUMENTATION_ACCOUNT, PlaceholderError, placeholders, require_own_values
-from components.reach import OutOfReachError, examined
+from components.ground import reachability as reach
+from components.ground.example_values import DOCUMENTATION_ACCOUNT, PlaceholderError, placeholders, require_own_values
+from components.ground.reachability import OutOfReachError, reachability_warning
 
 NEW_VPC = {"vpcConfig": {"subnetIds": [pulumi.UNKNOWN, pulumi.UNKNOWN]}}
 VPC = {"vpcConfig": {"subnetIds": ["subnet-a", "subnet-b"]}}
@@ -25,8 +26,8 @@ REAL_ACCOUNT = "210987654321"
 CALLER = "aws:index/getCallerIdentity:getCallerIdentity"
 
 
-def stack(**changed: Any) -> settings.Settings:
-    return settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1))
+def stack(**changed: Any) -> settings.EksSettings:
+    return settings.on_eks(settings.load(config(**changed), stack="dev", today=datetime.date(2027, 1, 1)))
 
 
 def endpoint(**ranges: list[str]) -> dict[str, Any]:
@@ -35,19 +36,19 @@ def endpoint(**ranges: list[str]) -> dict[str, Any]:
 
 def test_nobody_is_inside_a_vpc_that_is_not_there_yet() -> None:
     with pytest.raises(OutOfReachError) as refusal:
-        examined(NEW_VPC, "gpulab-dev", ["10.40.0.0/16"])
+        reachability_warning(NEW_VPC, "gpulab-dev", ["10.40.0.0/16"])
     for part in ("gpulab-dev", "gpulab:cluster.endpoint.publicCidrs", "checkip.amazonaws.com", "private-clusters.md"):
         assert part in str(refusal.value)
 
 
 def test_a_private_endpoint_that_admits_nodes_only_is_refused() -> None:
     with pytest.raises(OutOfReachError, match=r"gpulab:cluster\.endpoint\.privateCidrs"):
-        examined(VPC, "gpulab-dev", [])
+        reachability_warning(VPC, "gpulab-dev", [])
 
 
 def test_a_machine_with_an_address_in_the_ranges_is_inside_and_others_are_warned() -> None:
-    assert examined(VPC, "gpulab-dev", ["127.0.0.0/8"]) is None
-    warning = examined(VPC, "gpulab-dev", ["198.51.100.0/24"])
+    assert reachability_warning(VPC, "gpulab-dev", ["127.0.0.0/8"]) is None
+    warning = reachability_warning(VPC, "gpulab-dev", ["198.51.100.0/24"])
     assert warning
     assert "198.51.100.0/24" in warning
 
@@ -70,7 +71,7 @@ def previewed(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         }  # fmt: skip
         own = {**LAB["gpulab:cluster"], "administrators": [f"arn:aws:iam::{account}:role/admin"]}
         cluster = {**own, **changed.get("gpulab:cluster", {}), "administrators": own["administrators"]}
-        with mock.patch("components.quota_preflight.warn"):
+        with mock.patch("components.ground.quota_preflight.warn"):
             deploy(mocks, **{**changed, "gpulab:cluster": cluster})
         hooks = eks.control_plane().opts.hooks
         return list(hooks.before_create or []) if hooks else []  # type: ignore[arg-type]
@@ -100,10 +101,10 @@ def test_a_rehearsal_only_warns_of_what_a_real_account_would_refuse(
     monkeypatch.setattr(pulumi.log, "warn", lambda message, resource: said.append(message))
     called(hook, NEW_VPC)
     (warning,) = said
-    assert "a real account would refuse this preview" in warning
+    assert "on a real account this preview would fail" in warning
 
 
-def test_a_public_endpoint_is_not_examined(mocks: Any, monkeypatch: pytest.MonkeyPatch, previewed: Any) -> None:
+def test_a_public_endpoint_needs_no_warning(mocks: Any, monkeypatch: pytest.MonkeyPatch, previewed: Any) -> None:
     with answering_eks(mocks, monkeypatch) as eks:
         assert previewed(eks, **endpoint(publicCidrs=["198.18.0.1/32"])) == []
 
@@ -171,7 +172,7 @@ def test_the_network_comes_first_and_nothing_else_with_it(
         ({"id": "gpulab-dev", "name": "gpulab-dev"}, "would delete the cluster gpulab-dev"),
         (
             answered(EksError("AccessDenied: eks:DescribeCluster")),
-            "Cannot look up whether the cluster gpulab-dev exists",
+            "Cannot check that there is no cluster gpulab-dev",
         ),
     ],
 )
@@ -214,7 +215,7 @@ def test_documentation_is_refused_by_name_on_a_real_account_and_not_in_a_rehears
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
 def test_committed_stacks_have_no_range_but_for_documentation(name: str) -> None:
-    committed = settings.check_stack_file(f"Pulumi.{name}.yaml", name, datetime.date(2026, 6, 1))
+    committed = settings.on_eks(settings.check_stack_file(f"Pulumi.{name}.yaml", name, datetime.date(2026, 6, 1)))
     found = "\n".join(placeholders(committed, REAL_ACCOUNT))
     ranges = [*committed.cluster.endpoint.public_cidrs, *committed.ingress.cidrs]
     assert ranges
@@ -227,3 +228,46 @@ def test_preview_on_a_real_account_stops_before_anything_is_made(
     with answering_eks(mocks, monkeypatch) as eks, pytest.raises(PlaceholderError, match=r"203\.0\.113\.0/24"):
         previewed(eks, **endpoint(publicCidrs=["203.0.113.0/24"]))
     assert {one.type for one in mocks.resources} <= {"gpulab:index:Platform", "pulumi:providers:aws"}
+
+
+@pytest.fixture
+def closed_endpoint() -> str:
+    """An address at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"https://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_unreachable_api_is_named_with_the_setting_and_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, closed_endpoint: str
+) -> None:
+    monkeypatch.setattr(reach, "NEW_ENDPOINT_SECONDS", 0)
+    reached = reach.reachable_kubeconfig(closed_endpoint, "config", cluster_name="lab", public_cidrs=[])
+    with pytest.raises(reach.ClusterUnreachableError) as error:
+        asyncio.run(reached)
+    for part in (closed_endpoint, "gpulab:cluster.endpoint.publicCidrs", "VPN"):
+        assert part in str(error.value)
+
+
+def test_unreachable_public_api_names_whom_it_admits() -> None:
+    message = reach.unreachable_message("lab", "https://api.example", "timed out", ["203.0.113.0/24"])
+    assert "publicCidrs admits only 203.0.113.0/24" in message
+
+
+def test_new_endpoint_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "RETRY_SECONDS", 0.01)
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+
+        async def connect() -> str | None:
+            asyncio.get_running_loop().call_later(0.1, reserved.listen)
+            return await reach.connection_failure(f"https://127.0.0.1:{port}", seconds=5)
+
+        assert asyncio.run(connect()) is None
+
+
+def test_behind_a_proxy_nothing_is_tried(monkeypatch: pytest.MonkeyPatch, closed_endpoint: str) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "")
+    reached = reach.reachable_kubeconfig(closed_endpoint, "config", cluster_name="lab", public_cidrs=[])
+    assert asyncio.run(reached) == "config"

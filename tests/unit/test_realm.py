@@ -1,4 +1,4 @@
-"""The realm: no secret in it, nobody let in by the way, and everybody in the groups that the stack file says."""
+"""The realm: it contains no secrets, admits nobody by accident, and has the groups that the stack file names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from urllib.parse import urlsplit
 import pytest
 
 import settings
-from components.realm import REALM, Addresses, password_policy, realm, realm_secrets
-from components.realm_flows import BROWSER_FLOW
-from components.realm_people import initial_password, people
+from components.identity.realm.accounts import accounts_plan
+from components.identity.realm.flows import BROWSER_FLOW
+from components.identity.realm.people import (
+    ADMINISTRATORS_GROUP,
+    LOCAL_PASSWORD,
+    REALM_ADMINISTRATOR,
+    administrator_roles,
+    initial_password,
+    people,
+)
+from components.identity.realm.realm import REALM, password_policy, realm, realm_secrets
+from components.platform_urls import PlatformUrls
 from settings import Identity
-from settings.identity_values import ROLES
+from settings.people.values import ROLES
 
 PROJECT = Path(__file__).parents[2]
 TODAY = datetime.date(2026, 6, 1)
@@ -30,17 +39,17 @@ SECRET_FIELDS = {"secret", "clientSecret", "bindCredential", "password"}
 
 
 def identity_of(stack: str) -> Identity:
-    found = settings.check_stack_file(STACKS[stack], "lab", TODAY).identity
+    found = settings.on_eks(settings.check_stack_file(STACKS[stack], "lab", TODAY)).identity
     assert found is not None
     return found
 
 
 def domain_of(stack: str) -> str | None:
-    return settings.check_stack_file(STACKS[stack], "lab", TODAY).ingress.domain
+    return settings.on_eks(settings.check_stack_file(STACKS[stack], "lab", TODAY)).ingress.domain
 
 
 def realm_of(identity: Identity, *teams: str, domain: str | None = None) -> dict[str, Any]:
-    return realm(identity, Addresses.of(domain), teams)
+    return realm(identity, PlatformUrls.of(domain), teams)
 
 
 def minimal(**sections: Any) -> Identity:
@@ -68,13 +77,15 @@ def identity(stack: str) -> Identity:
 
 
 def test_every_placeholder_has_a_secret_and_every_secret_a_placeholder(identity: Identity) -> None:
-    assert set(PLACEHOLDER.findall(json.dumps(realm_of(identity)))) == realm_secrets(identity).keys()
+    document = realm_of(identity)
+    passwords = {initial_password(person.username) for person in people(identity)}
+    assert {person["file"] for person in accounts_plan(identity, document["groups"])["people"]} == passwords
+    assert set(PLACEHOLDER.findall(json.dumps(document))) | passwords == realm_secrets(identity).keys()
 
 
 def test_where_a_secret_belongs_there_is_a_placeholder(identity: Identity) -> None:
     document = realm_of(identity)
-    credentials = [credential["value"] for person in document["users"] for credential in person["credentials"]]
-    found = [*values_of(document, SECRET_FIELDS), *credentials]
+    found = values_of(document, SECRET_FIELDS)
     assert found
     for value in found:
         assert PLACEHOLDER.fullmatch(value[0] if isinstance(value, list) else value)
@@ -82,7 +93,7 @@ def test_where_a_secret_belongs_there_is_a_placeholder(identity: Identity) -> No
 
 def test_every_client_takes_codes_with_pkce_to_exact_addresses_of_the_domain(stack: str) -> None:
     domain = domain_of(stack)
-    platform = urlsplit(Addresses.of(domain).platform).hostname or ""
+    platform = urlsplit(PlatformUrls.of(domain).platform).hostname or ""
     for client in realm_of(identity_of(stack), domain=domain)["clients"]:
         if client["clientId"] == "admin-cli":
             continue
@@ -102,8 +113,8 @@ def test_no_token_of_a_tool_has_a_role_of_keycloaks_own(identity: Identity) -> N
     for mapping in document["scopeMappings"]:
         assert set(mapping["roles"]) <= set(ROLES)
     read_token = [(one["client"], one["roles"]) for one in document["clientScopeMappings"].get("broker", [])]
-    from_github = any(provider.kind == "github" for provider in identity.providers.values())
-    assert read_token == ([("jupyterhub", ["read-token"])] if from_github else [])
+    have_tokens = any(provider.kind != "saml" for provider in identity.providers.values())
+    assert read_token == ([("jupyterhub", ["read-token"])] if have_tokens else [])
     assert document["clientScopeMappings"].keys() <= {"broker"}
 
 
@@ -114,11 +125,12 @@ def test_nobody_registers_and_no_email_that_anybody_may_claim_opens_an_account(i
     for provider in document["identityProviders"]:
         given = identity.providers[provider["alias"]]
         assert provider["trustEmail"] is (given.kind == "google" or given.trust_email)
-        assert provider["storeToken"] is (given.kind == "github")
+        assert provider["storeToken"] is (given.kind != "saml")
 
 
 def test_a_team_has_a_group_for_each_role() -> None:
     teams = {group["name"]: group for group in realm_of(minimal(), "vision", "speech")["groups"]}
+    teams.pop(ADMINISTRATORS_GROUP)
     assert teams.keys() == {"vision", "speech"}
     for name, team in teams.items():
         assert [group["path"] for group in team["subGroups"]] == [f"/{name}/{role}" for role in ROLES]
@@ -128,10 +140,12 @@ def test_a_team_has_a_group_for_each_role() -> None:
 
 def test_groups_that_the_section_names_are_there_without_their_team_being_given(identity: Identity) -> None:
     document = realm_of(identity, "another")
-    paths = {group["path"] for team in document["groups"] for group in team["subGroups"]}
+    paths = {
+        path for team in document["groups"] for path in (team["path"], *(one["path"] for one in team["subGroups"]))
+    }
     named = {
-        *(group for person in document["users"] for group in person.get("groups", [])),
-        *(mapper["config"]["group"] for mapper in document["identityProviderMappers"]),
+        *(group for person in people(identity) for group in person.groups),
+        *(mapper["config"].get("group", "/another/developer") for mapper in document["identityProviderMappers"]),
         *(path for paths in values_of(document["components"], {"groups.path"}) for path in paths),
     }
     assert named <= paths
@@ -141,7 +155,8 @@ def test_groups_that_the_section_names_are_there_without_their_team_being_given(
 def test_the_group_of_a_directory_lies_where_its_mapper_looks() -> None:
     document = realm_of(identity_of("everything"))
     (directory,) = document["components"]["org.keycloak.storage.UserStorageProvider"]
-    (mapper,) = directory["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"]
+    mappers = directory["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"]
+    (mapper,) = [one for one in mappers if one["name"] == "group ML Research"]
     assert directory["config"]["editMode"] == mapper["config"]["mode"] == ["READ_ONLY"]
     assert all(url.startswith("ldaps://") for url in directory["config"]["connectionUrl"][0].split())
     (scientists,) = [
@@ -154,19 +169,13 @@ def test_the_group_of_a_directory_lies_where_its_mapper_looks() -> None:
 
 
 def test_administrators_alone_administer_the_realm(identity: Identity) -> None:
-    with_power = {person["email"] for person in people(identity) if person.get("clientRoles")}
-    assert with_power == set(identity.administrators)
-
-
-def test_first_passwords_are_for_one_use_and_never_set_again() -> None:
-    document = realm_of(identity_of("dev"))
-    assert len(document["users"]) == 3
-    for person in document["users"]:
-        (credential,) = person["credentials"]
-        assert credential["temporary"] is True
-        # keycloak-config-cli leaves the credential with this label alone once the account exists.
-        assert credential["userLabel"] == "initial"
-        assert "requiredActions" not in person
+    with_power = {person.email for person in people(identity) if f"/{ADMINISTRATORS_GROUP}" in person.groups}
+    assert with_power == set(identity.administrator_emails)
+    roles = {role["name"]: role for role in realm_of(identity)["roles"]["realm"]}
+    powerful = {name for name, role in roles.items() if "composites" in role}
+    assert powerful == {REALM_ADMINISTRATOR}
+    assert not any(powerful & {*person.roles} for person in people(identity))
+    assert powerful < {*administrator_roles(identity)} <= roles.keys()
 
 
 def test_names_with_the_same_letters_have_passwords_of_their_own() -> None:
@@ -211,6 +220,65 @@ def test_a_flow_in_use_keeps_its_name_whatever_is_asked_for() -> None:
     assert config["alias"] in asked
 
 
+def test_where_providers_vouch_for_people_a_password_is_for_those_who_have_the_role_alone() -> None:
+    """With the mail server of prod, through which they could get a password."""
+    identity = identity_of("prod")
+    document = realm_of(identity)
+    assert identity.mail
+    assert document["resetPasswordAllowed"] is False
+    steps = [step for flow in document["authenticationFlows"] for step in flow["authenticationExecutions"]]
+    configs = {config["alias"]: config["config"] for config in document["authenticatorConfig"]}
+    (condition,) = [step for step in steps if step.get("authenticator") == "conditional-user-role"]
+    assert configs[condition["authenticatorConfig"]] == {"condUserRole": LOCAL_PASSWORD, "negate": "true"}
+    assert LOCAL_PASSWORD in administrator_roles(identity)
+    # A directory checks its people's passwords itself.
+    (directory,) = document["components"]["org.keycloak.storage.UserStorageProvider"]
+    mappers = directory["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"]
+    assert {"role": [LOCAL_PASSWORD]} in [mapper["config"] for mapper in mappers]
+
+    alone = realm_of(minimal())
+    assert LOCAL_PASSWORD not in json.dumps(alone)
+
+
+def test_a_provider_is_asked_anew_each_time_and_a_directory_within_a_minute() -> None:
+    document = realm_of(identity_of("everything"))
+    for provider in document["identityProviders"]:
+        if provider["providerId"] in ("google", "oidc"):
+            assert provider["storeToken"]
+            # More than a token of any provider is good for.
+            assert int(provider["config"]["minValidityToken"]) > 2 * 86400
+            (reads,) = [
+                mapper["config"]
+                for mapper in document["identityProviderMappers"]
+                if mapper["identityProviderAlias"] == provider["alias"] and "role" in mapper["config"]
+            ]
+            assert reads == {"syncMode": "FORCE", "role": "broker.read-token"}
+    (directory,) = document["components"]["org.keycloak.storage.UserStorageProvider"]
+    assert int(directory["config"]["maxLifespan"][0]) <= 60_000
+
+
+def test_administrators_are_people_groups_and_groups_of_a_directory() -> None:
+    directory = identity_of("everything").ldap
+    assert directory
+    assert directory.groups
+    groups = directory.groups.model_copy(update={"administrators": ("platform admins",)})
+    identity = Identity.model_validate({"administrators": ["grace", "/ops/administrator"]}).model_copy(
+        update={"ldap": directory.model_copy(update={"groups": groups})}
+    )
+    document = realm_of(identity)
+    by_name = {group["name"]: group for group in document["groups"]}
+    (team,) = [group for group in by_name["ops"]["subGroups"] if group["name"] == "administrator"]
+    assert {"administrator", REALM_ADMINISTRATOR} == {*team["realmRoles"]}
+    assert [one["name"] for one in by_name[ADMINISTRATORS_GROUP]["subGroups"]] == ["platform admins"]
+    (component,) = document["components"]["org.keycloak.storage.UserStorageProvider"]
+    mappers = component["subComponents"]["org.keycloak.storage.ldap.mappers.LDAPStorageMapper"]
+    assert [f"/{ADMINISTRATORS_GROUP}"] in [mapper["config"]["groups.path"] for mapper in mappers]
+    plan = accounts_plan(identity, document["groups"])
+    assert plan["administrators"]["names"] == ["grace"]
+    assert plan["people"] == []
+    assert f"/{ADMINISTRATORS_GROUP}/platform admins" in plan["groups"]
+
+
 def test_a_password_policy_says_what_the_section_does() -> None:
     everything = password_policy(identity_of("everything").password_policy)
     assert "length(8)" in everything
@@ -223,7 +291,8 @@ def test_a_password_policy_says_what_the_section_does() -> None:
 
 
 def test_without_a_mail_server_nobody_waits_for_a_mail() -> None:
-    without, with_one = realm_of(minimal()), realm_of(identity_of("prod"))
+    without = realm_of(minimal())
+    with_one = realm_of(identity_of("prod").model_copy(update={"providers": {}}))
     assert (without["resetPasswordAllowed"], without["verifyEmail"], without["smtpServer"]) == (False, False, {})
     assert (with_one["resetPasswordAllowed"], with_one["verifyEmail"]) == (True, True)
     assert with_one["smtpServer"]["starttls"] == "true"

@@ -13,19 +13,22 @@ import yaml
 from rich.console import Console
 
 import contracts
-from rehearsal import plugins, workspace
-from rehearsal.checks import DoesNotHold, destroyed_in_order, identities_come_first
-from rehearsal.engine import Engine, Result, Step, _Lines
-from rehearsal.leftovers import Account
+from rehearsal.checks import ingress as ingress_checks
+from rehearsal.checks.checking import DoesNotHold
+from rehearsal.checks.cluster import identities_come_first
+from rehearsal.checks.destroy_order import destroyed_in_order
+from rehearsal.checks.leftovers import Account
+from rehearsal.machine import plugins, workspace
+from rehearsal.machine.engine import Engine, Result, Step, _Lines
+from rehearsal.machine.toolchain import Toolchain
 from rehearsal.run import Options, staged
-from rehearsal.toolchain import Toolchain
 from settings import SettingsError
 
 URN = "urn:pulumi:dev::gpulab::"
 
 
 def destroy(*events: str) -> Result:
-    """A destroy as the engine tells it: `-TYPE NAME` begins to go, `+TYPE NAME` has gone."""
+    """A destroy as the engine reports it: `-TYPE NAME` is a deletion that began, `+TYPE NAME` one that ended."""
     result = Result("destroy")
     for event in events:
         type_, name = event[1:].split(" ")
@@ -48,10 +51,10 @@ SUBNET = "aws:ec2/subnet:Subnet gpulab-dev-private-us-east-1a"
     ("events", "wrong"),
     [
         ([f"-{POOL}", f"+{POOL}", f"-{KARPENTER}", f"+{KARPENTER}", f"-{CRDS}", f"+{CRDS}"], None),
-        ([f"-{POOL}", f"-{KARPENTER}", f"+{POOL}", f"+{KARPENTER}"], "began to go before"),
-        ([f"-{KARPENTER}", f"+{KARPENTER}", f"-{POOL}", f"+{POOL}"], "gpulab-dev-karpenter began to go before"),
-        ([f"-{CRDS}", f"-{KARPENTER}", f"+{KARPENTER}", f"+{CRDS}"], "gpulab-dev-karpenter-crd began"),
-        ([f"-{KARPENTER}", f"-{NODES}", f"+{KARPENTER}", f"+{NODES}"], "gpulab-dev-system began"),
+        ([f"-{POOL}", f"-{KARPENTER}", f"+{POOL}", f"+{KARPENTER}"], "was being deleted before"),
+        ([f"-{KARPENTER}", f"+{KARPENTER}", f"-{POOL}", f"+{POOL}"], "gpulab-dev-karpenter was being deleted before"),
+        ([f"-{CRDS}", f"-{KARPENTER}", f"+{KARPENTER}", f"+{CRDS}"], "gpulab-dev-karpenter-crd was being deleted"),
+        ([f"-{KARPENTER}", f"-{NODES}", f"+{KARPENTER}", f"+{NODES}"], "gpulab-dev-system was being deleted"),
         ([f"-{SUBNET}", f"+{SUBNET}"], None),
     ],
 )
@@ -71,13 +74,13 @@ def in_state(type_: str, name: str, *dependencies: str, parent: str = "", **outp
     [
         ([], [], None),
         (["release"], [], "association of karpenter waits for the system nodes"),
-        ([], ["arn:1"], "addon ebs makes its association together with its pods"),
+        ([], ["arn:1"], "addon ebs creates its association at the same time as its pods"),
     ],
 )
 def test_an_association_that_is_as_late_as_its_pods_is_found(
     dependencies: list[str], own: list[str], wrong: str | None
 ) -> None:
-    """The component that an association belongs to may be what waits."""
+    """It may be the association's component that waits."""
     resources = [
         in_state("aws:eks/nodeGroup:NodeGroup", "nodes"),
         in_state("gpulab:index:Karpenter", "karpenter", *dependencies),
@@ -170,7 +173,7 @@ def test_the_copied_stack_file_has_the_config_and_not_the_users_encryption(tmp_p
 
 
 def test_the_real_kubernetes_plugin_is_told_where_each_chart_lies(tmp_path: Path) -> None:
-    """It knows neither folders of charts nor recorded ones; what the stack file says of a chart stays."""
+    """It has neither folders of charts nor recorded ones; the stack file's setting of a chart stays."""
     given = tmp_path / "given"
     given.mkdir()
     (given / "pulumi-resource-kubernetes").write_text("#!/bin/sh\n", encoding="utf-8")
@@ -300,3 +303,32 @@ def test_the_rehearsals_own_calls_to_aws_read_nothing_of_the_users(
     monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file")
     client = Account("http://127.0.0.1:9", "us-east-1").client("sqs")
     assert client.meta.endpoint_url == "http://127.0.0.1:9"
+
+
+def rule(priority: int, path: str, sent_to: str | None = None, host: str = "*.a.example.com") -> dict[str, Any]:
+    action = {"Type": "redirect", "RedirectConfig": {"Host": sent_to}} if sent_to else None
+    return {
+        "Priority": str(priority),
+        "Conditions": [
+            {"Field": "host-header", "HostHeaderConfig": {"Values": [host]}},
+            {"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}},
+        ],
+        "Actions": [action or {"Type": "forward", "TargetGroupArn": "arn"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ([rule(1, "/user/*"), rule(2, "/*")], "goes to"),
+        ([rule(1, "/user/*"), rule(2, "/*", "b.example.com")], "goes to"),
+        ([rule(1, "/user/*")], "goes to"),
+        ([rule(2, "/user/*"), rule(1, "/*", "a.example.com")], "comes before"),
+        ([rule(1, "/*", "a.example.com")], "leads"),
+    ],
+)
+def test_pages_of_a_host_at_names_below_it_are_found(rules: list[dict[str, Any]], said: str) -> None:
+    sent_on = [rule(1, "/user/*"), rule(2, "/*", "a.example.com"), rule(3, "/*", host="a.example.com")]
+    ingress_checks._wildcards_redirect(sent_on)
+    with pytest.raises(DoesNotHold, match=said):
+        ingress_checks._wildcards_redirect(rules)

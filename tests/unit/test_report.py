@@ -1,4 +1,4 @@
-"""The report: good only when everything holds, the same in both forms."""
+"""The report: it succeeds only if every check holds, and both forms are the same."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from rehearsal import command
-from rehearsal.engine import Violation
-from rehearsal.leftovers import Left
+from rehearsal.checks.leftovers import Left
+from rehearsal.machine.engine import Violation
 from rehearsal.report import Check, Report
 
 
@@ -37,7 +37,7 @@ def shown(report: Report, *, terminal: bool = False) -> str:
 
 def test_a_report_in_which_all_holds_is_ok() -> None:
     assert good().ok
-    assert "All holds." in shown(good())
+    assert "All checks passed." in shown(good())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_anything_that_does_not_hold_is_named_and_makes_the_report_bad(broken: d
     assert not report.as_json()["ok"]
     text = shown(report)
     assert said in text
-    assert "Not all holds." in text
+    assert "The rehearsal failed" in text
 
 
 def test_what_was_not_tried_is_said_and_makes_the_report_no_worse() -> None:
@@ -73,7 +73,7 @@ def test_what_was_not_tried_is_said_and_makes_the_report_no_worse() -> None:
     report.checks.append(Check("drift", None, "the window is open"))
     assert report.ok
     assert "not tried: the window is open" in shown(report)
-    assert "All holds that was tried." in shown(report)
+    assert "All checks passed (1 not tried)." in shown(report)
     assert report.as_json()["checks"][-1]["ok"] is None
 
 
@@ -97,7 +97,7 @@ def test_the_json_has_numbers_to_compare_and_names_beside() -> None:
     assert data["peak_memory_mib"] == 900
 
 
-def test_nothing_left_is_told_in_zeros_and_no_destroy_in_nothing() -> None:
+def test_nothing_left_is_reported_as_zeros_and_no_destroy_as_none() -> None:
     report = good()
     left = report.as_json()["left"]
     assert [left[place] for place in ("state", "aws", "kubernetes", "processes")] == [0, 0, 0, 0]
@@ -137,7 +137,7 @@ def test_without_a_terminal_each_check_is_one_whole_line() -> None:
         "ok  nodes: 2 nodes, ready",
         "--  drift: not tried: the window is open",
         f"--    nat-gateways: the stack: {long}",
-        f"    preview warns: {long}",
+        f"    preview warning: {long}",
         "    seconds: preview 3.2, second preview 2.0, refresh 1.0",
         f"    stand-ins: {long}; eks",
         f"Failed: up ended: {long}",
@@ -156,7 +156,7 @@ def test_on_a_terminal_the_report_is_a_table_within_its_width() -> None:
     assert any(line.startswith("│ok │ nodes ") for line in lines)
 
 
-def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
+def test_a_warning_is_shown_and_what_was_not_known_is_counted() -> None:
     report = good()
     report.violations = [
         Violation("nat-gateways", "the stack", "there are 5 NAT gateways", False),
@@ -164,10 +164,10 @@ def test_an_advice_is_shown_and_what_was_not_known_is_counted() -> None:
     ]
     assert report.ok
     text = shown(report)
-    assert "0 refusals, 1 advices; 1 were not yet known in the preview" in text
+    assert "0 errors, 1 warnings; 1 not yet known in the preview" in text
     assert "the stack: there are 5 NAT gateways" in text
-    told = report.as_json()["policies"]
-    assert [(one["policy"], one["mandatory"], one["not_yet_known"]) for one in told] == [
+    listed = report.as_json()["policies"]
+    assert [(one["policy"], one["mandatory"], one["not_yet_known"]) for one in listed] == [
         ("nat-gateways", False, False),
         ("iam-action-wildcard", False, True),
     ]

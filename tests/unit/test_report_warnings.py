@@ -1,4 +1,4 @@
-"""What a preview warned of is in the report, and no failure; quotas of the simulated account by the command line."""
+"""A preview's warnings are in the report, but not failures. The command line sets quotas of the simulated account."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from rehearsal.__main__ import main
-from rehearsal.leftovers import Left
+from rehearsal.checks.leftovers import Left
 from rehearsal.report import Report
 
 
@@ -25,4 +25,4 @@ def test_warning_is_shown_and_fails_nothing() -> None:
 def test_quota_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["dev", "--quota", text])
-    assert f"{text} is no quota such as L-DB2E81BA=64" in capsys.readouterr().err
+    assert f"{text} is not a quota; write CODE=VALUE, such as L-DB2E81BA=64" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a destroy is to keep, told from what it left over."""
+"""What a destroy must keep, separated from leftovers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from rehearsal.leftovers import Left
+from rehearsal.checks.leftovers import Left
+from rehearsal.checks.retained import Retained, all_there, kept_and_left, retained
 from rehearsal.report import Check, Report
-from rehearsal.retained import Retained, all_there, kept_and_left, retained
 
 FILE_SYSTEM = Retained("aws:efs/fileSystem:FileSystem", "homes", "fs-1")
 POLICY = Retained("aws:efs/fileSystemPolicy:FileSystemPolicy", "homes", "fs-1")
@@ -58,6 +58,6 @@ def test_a_file_system_without_its_policy_is_open_and_so_a_finding() -> None:
 @pytest.mark.parametrize("ok", [True, False])
 def test_a_report_is_good_with_what_is_kept_if_that_is_there(ok: bool) -> None:
     report = Report(stack="prod", resources_created=1, left=Left(), retained=["efs FileSystems fs-1"])
-    report.checks.append(Check("what is retained is kept", ok, "fs-1"))
+    report.checks.append(Check("retained resources are kept", ok, "fs-1"))
     assert report.ok is ok
     assert report.as_json()["retained"] == ["efs FileSystems fs-1"]

@@ -1,4 +1,4 @@
-"""The rehearsal's search for secrets finds one wherever it is put; and what it takes for given is there to be found."""
+"""The rehearsal's search for secrets finds a secret wherever it is, and the places that it searches exist."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from rehearsal import account_secrets, secret_checks
-from rehearsal.checks import DoesNotHold
-from rehearsal.final_snapshots import all_taken, final_snapshots
+from rehearsal import account_secrets
+from rehearsal.checks import secrets as secret_checks
+from rehearsal.checks.checking import DoesNotHold
+from rehearsal.checks.final_snapshots import all_taken, final_snapshots
+from rehearsal.providers.protocol.model import Request
 from rehearsal.providers.random.provider import RandomProvider
-from rehearsal.providers.serving import Request
 from settings import Hub, Identity
 
 SECRET = "a-secret-of-the-tests"
@@ -55,7 +56,7 @@ def release(values: dict[str, str]) -> str:
 
 def test_a_stack_without_a_leak_holds(subject: Any) -> None:
     subject.plane.items[secret_checks._HELM_SECRETS]["data"]["release"] = release({"password": "elsewhere"})
-    assert secret_checks.no_secret_in_plain_text(subject).startswith("1 secrets")
+    assert secret_checks.no_secret_in_plain_text(subject).endswith("for 1 secrets")
 
 
 @pytest.mark.parametrize("path", ["logs/02-up.log", "state/.pulumi/stacks/gpulab/dev.json", "session.json"])

@@ -12,10 +12,9 @@ import yaml
 
 import settings
 from bootstrap import configuration
-from settings import schema
+from settings import loading, schema
 from settings.__main__ import main
-from settings.section import Section
-from settings.stack import StackSettings
+from settings.language.section import Section
 
 PROJECT = Path(__file__).parents[2]
 STACKS = Path(__file__).parents[1] / "stacks"
@@ -84,13 +83,13 @@ def test_anchors_and_merges(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("config:\n  a: 1\n  b: 2\n  a: 3\n", "line 4: the key a stands in line 2 already"),
-        ("config:\n  a:\n    x: 1\n    x: 1\n", "line 4: the key x stands in line 3 already"),
-        ("config:\n  a: [{x: 1, x: 1}]\n", "line 2: the key x stands in line 2 already"),
+        ("config:\n  a: 1\n  b: 2\n  a: 3\n", "line 4: the key a is already in line 2"),
+        ("config:\n  a:\n    x: 1\n    x: 1\n", "line 4: the key x is already in line 3"),
+        ("config:\n  a: [{x: 1, x: 1}]\n", "line 2: the key x is already in line 2"),
         ("config:\n  a: {1: x}\n", "line 2: a key must be text: write it in quotes"),
         ("config:\n  a: [1\n", "line 3: expected ',' or ']'"),
         ("config:\n  a: !python/name:os.system x\n", "line 2: could not determine a constructor"),
-        ("config: &c {a: *c}\n", "has a value without an end"),
+        ("config: &c {a: *c}\n", "has a value that contains itself"),
         ("config: {a: " + "[" * 1000 + "]" * 1000 + "}", "is nested too deeply"),
         ("config:\n  a: \x07\n", "special characters are not allowed"),
         ("- config\n", "must be a mapping with the key config"),
@@ -205,7 +204,7 @@ def test_every_setting_is_described(section):
 
 def test_project_file_declares_every_section_and_no_other():
     project = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text(encoding="utf-8"))
-    assert list(project["config"]) == StackSettings.known_keys()
+    assert list(project["config"]) == list(loading.SECTIONS)
     for name, declared in project["config"].items():
         assert declared["description"], name
         # The engine stops at a section without a default that is missing, before the program can tell of all of them.

@@ -43,4 +43,7 @@ def test_no_message_is_left_over():
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_committed_stack_is_accepted(stack):
-    assert settings.check_stack_file(PROJECT / f"Pulumi.{stack}.yaml", stack, TODAY).cluster.name == f"gpulab-{stack}"
+    assert (
+        settings.on_eks(settings.check_stack_file(PROJECT / f"Pulumi.{stack}.yaml", stack, TODAY)).cluster.name
+        == f"gpulab-{stack}"
+    )

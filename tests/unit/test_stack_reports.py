@@ -1,6 +1,6 @@
-"""What the reports say of dev and prod as they are: each type is judged, priced and timed, and docs has the timelines.
+"""The reports on dev and prod: each type is judged, priced and timed, and docs has the timelines.
 
-GPULAB_WRITE_TIMELINES=1 draws the timelines anew; read the difference.
+GPULAB_WRITE_TIMELINES=1 draws the timelines again; read the difference.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import re
 import pytest
 from timeline_lab import graph, planned
 
-import contracts
 from contracts.durations import duration
 from contracts.stateful import verdict
-from rehearsal.workspace import PROJECT
+from rehearsal.machine.workspace import PROJECT
 from reports.idle import cost_of, described
-from reports.previews import is_component
+from reports.preview_output import is_component
 from reports.resources import Resource
+from reports.services import service_of, type_named
 from reports.timeline import drawing, minutes, timeline
 
 STACKS = ("dev", "prod")
@@ -41,14 +41,15 @@ def test_of_each_type_it_is_known_whether_it_holds_data(stacks) -> None:
 
 
 def test_each_type_of_aws_is_priced_by_use_or_free(stacks) -> None:
-    """One that nobody looked up would be a bill that nobody sees."""
+    """A price that is missing would be an unexpected bill."""
     for stack, resources in stacks.items():
         assert cost_of(resources).unknown == [], stack
     types = {one.step.type for resources in stacks.values() for one in cost_of(resources).priced}
     assert len(types) >= 8
     for type_ in types_of(stacks):
         if type_.startswith("aws:") and type_ not in types:
-            assert contracts.billing(type_), f"{type_}: give it a price, or say in contracts/aws/billing.json why not"
+            bill = type_named(type_).bill or service_of(type_).bill
+            assert bill, f"{type_}: give it a price or a bill in reports/services/"
 
 
 def test_provisioned_throughput_is_on_the_bill(stacks) -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import volumes
-from components.cluster import SYSTEM_TAINT
-from components.csi_drivers import (
+from components.ground.system_nodes import SYSTEM_TAINT
+from components.storage import volumes
+from components.storage.csi_drivers import (
     EBS_ADDON,
     EBS_SERVICE_ACCOUNT,
     EFS_ADDON,
@@ -21,20 +21,14 @@ from components.csi_drivers import (
     storage_class,
     use_of_key_policy,
 )
-from components.storage import (
-    Storage,
-    StorageArgs,
-    backup_rule,
-    file_system_performance,
-    file_system_policy,
-)
+from components.storage.storage import Storage, StorageArgs, backup_rule, file_system_performance, file_system_policy
+from rehearsal.checks.file_mounts import MOUNT, REFUSED, WRITE, refusal
+from rehearsal.checks.storage import selects
 from rehearsal.controllers.volumes import Provision
 from rehearsal.controllers.volumes import tags as volume_tags
-from rehearsal.file_mounts import MOUNT, REFUSED, WRITE, refusal
 from rehearsal.providers.aws.backup import as_the_api_has_them
-from rehearsal.storage_checks import selects
 from settings import Storage as Settings
-from settings.schedules import aws_backup_cron
+from settings.language.schedules import aws_backup_cron
 from settings.storage import Backup, Efs, Gp3
 
 CLUSTER_ARN = "arn:aws:eks:us-east-1:123456789012:cluster/gpulab-test"
@@ -271,7 +265,7 @@ def test_files_are_for_those_who_come_by_an_access_point(action: str, handle: st
 
 
 def test_who_may_mount_by_an_identity_policy_needs_an_access_point_too() -> None:
-    """A Deny alone holds for everybody."""
+    """Only a Deny applies to everybody."""
     without_allow = json.loads(file_system_policy("arn:aws:elasticfilesystem:us-east-1:1:file-system/fs-1"))
     anything = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "elasticfilesystem:*"}
     policy = json.dumps({"Statement": [*without_allow["Statement"], anything]})

@@ -1,4 +1,4 @@
-"""The rehearsal's checks of storage: what is not backed up is found, though the stack file says that it is."""
+"""The rehearsal's checks of storage: they find what is not backed up although the stack file asks for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 
-from rehearsal import storage_checks
-from rehearsal.checks import DoesNotHold
+from rehearsal.checks import storage as storage_checks
+from rehearsal.checks.checking import DoesNotHold
 
 CLUSTER, SCHEDULE = (f"kubernetes:postgresql.cnpg.io/v1:{kind}" for kind in ("Cluster", "ScheduledBackup"))
 DATABASE = {

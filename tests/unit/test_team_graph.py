@@ -1,4 +1,4 @@
-"""Teams in the whole of a platform: what is made for each, who is bound to it, and the order in which it goes."""
+"""Teams in a whole platform: what is made for each, who has rights in it, and the order of its deletion."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from engine_mocks import EngineMocks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.team import label_value
-from settings.storage import ROLES
+from components.identity.realm.people import ADMINISTRATORS_GROUP
+from components.teams.team import label_value
+from settings.people.names import ROLES
 
 QUOTA = {"cpu": 8, "memory": 32, "notebooks": 4}
 STACK: dict[str, Any] = {
@@ -85,7 +86,7 @@ def test_a_namespace_says_whose_it_is_and_who_may_run_where(lab: EngineMocks) ->
 
 
 def test_a_team_may_go_where_private_dns_sends_it(lab: EngineMocks) -> None:
-    """Endpoints have their addresses in their subnets, and their names lead nowhere else."""
+    """Endpoints have addresses in their subnets, and their names lead only there."""
     (endpoint,) = [
         one for one in lab.all("aws:ec2/vpcEndpoint:VpcEndpoint") if one.inputs["vpcEndpointType"] == "Interface"
     ]
@@ -196,7 +197,7 @@ def test_teams_have_groups_in_the_realm(deploy: Deploy) -> None:
         if '"realm": "gpulab"' in text or '"realm":"gpulab"' in text
     ]
     assert documents
-    assert {"research", "data-platform"} == {group["name"] for group in documents[0]["groups"]}
+    assert {"research", "data-platform", ADMINISTRATORS_GROUP} == {group["name"] for group in documents[0]["groups"]}
 
 
 def test_the_writers_of_a_volume_are_those_of_the_teams_too(lab: EngineMocks) -> None:

@@ -1,4 +1,4 @@
-"""Teams: what their pods may have, whom they may talk to, what people may do there, and what is reached of S3."""
+"""Teams: their pods' limits, network access, people's rights, and access to S3."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import settings
-from components import team_network, team_quota, team_rbac, volumes
-from components.hub.people import hub_groups
-from components.hub.quantities import amount
-from components.realm_providers import directory_groups
-from components.team_buckets import buckets_policy
-from components.team_data import TeamDataProvider
+from components.gates.team_data import TeamDataProvider
+from components.ground.reach import Reach
+from components.hub.inside.people import hub_groups
+from components.hub.inside.quantities import amount
+from components.identity.realm.providers import directory_groups
+from components.storage import volumes
+from components.teams import network_policy as team_network
+from components.teams import quota as team_quota
+from components.teams import rbac as team_rbac
+from components.teams.buckets import buckets_policy
 from settings import Identity, Storage
 from settings.cidr import zone_subnets
-from settings.teams import Buckets, Quota
+from settings.people.teams import Buckets, Quota
 
 POOLS = {
     "cpu": cpu_pool(),
@@ -98,7 +102,8 @@ def reached(
 ) -> bool:
     """Whether a pod of a team may open a TCP connection to an address."""
     policy = team_network.network_policy(
-        vpc_cidr=vpc_cidr, reaches_buckets=reaches_buckets, endpoint_cidrs=endpoint_cidrs
+        Reach(cluster_cidr=vpc_cidr, api_server_cidrs=(), endpoint_cidrs=endpoint_cidrs),
+        reaches_buckets=reaches_buckets,
     )
     ip = ipaddress.ip_address(address)
     for rule in policy["egress"]:
@@ -151,7 +156,9 @@ def test_a_vpc_outside_of_the_private_ranges_is_not_reached() -> None:
 
 def test_interface_endpoints_are_reached_and_nothing_else_of_the_vpc() -> None:
     case = Path(__file__).parents[1] / "cases" / "Pulumi.interface-endpoints.yaml"
-    network = settings.check_stack_file(case, "interface-endpoints", datetime.date(2026, 11, 30)).network
+    network = settings.on_eks(
+        settings.check_stack_file(case, "interface-endpoints", datetime.date(2026, 11, 30))
+    ).network
     assert network.endpoints
     for index in range(len(network.zones)):
         blocks = zone_subnets(network.cidr, index)
@@ -165,7 +172,7 @@ def test_interface_endpoints_are_reached_and_nothing_else_of_the_vpc() -> None:
 
 
 def test_only_hub_and_proxy_come_in() -> None:
-    policy = team_network.network_policy(vpc_cidr="10.40.0.0/16", reaches_buckets=True)
+    policy = team_network.network_policy(Reach(cluster_cidr="10.40.0.0/16", api_server_cidrs=()), reaches_buckets=True)
     assert policy["podSelector"] == {}
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     (rule,) = policy["ingress"]
@@ -235,13 +242,13 @@ def test_every_role_of_a_team_is_bound_once() -> None:
     ]
 
 
-def test_the_hub_makes_claims_only_where_homes_are_claims_and_deletes_none() -> None:
+def test_the_hub_makes_and_enlarges_claims_only_where_homes_are_claims_and_deletes_none() -> None:
     def verbs(storage: Storage) -> set[str]:
         rules = team_rbac.hub_rules(storage)
         return {verb for rule in rules if "persistentvolumeclaims" in rule["resources"] for verb in rule["verbs"]}
 
     assert verbs(SHARED) == set()
-    assert verbs(PER_PERSON) == {"get", "create"}
+    assert verbs(PER_PERSON) == {"get", "create", "patch"}
 
 
 # What it reaches of S3.
@@ -295,27 +302,27 @@ def test_as_many_prefixes_as_may_be_fit_into_a_role() -> None:
     assert len(policy.replace(" ", "")) < 10_240
 
 
-# What becomes of its data.
+# What happens to its data.
 
 
 @pytest.mark.parametrize("retain", [True, False])
 @pytest.mark.parametrize("homes", ["shared", "per-person"])
-def test_a_preview_says_what_becomes_of_the_data_of_a_team_that_leaves(
+def test_a_preview_reports_what_happens_to_the_data_of_a_removed_team(
     capsys: pytest.CaptureFixture[str], homes: str, retain: bool
 ) -> None:
     before = {"teams": ["research", "vision"], "homes": homes, "retain": False}
     now = {"teams": ["vision"], "homes": homes, "retain": retain}
     assert TeamDataProvider().diff("teams", before, now).changes
     said = capsys.readouterr().out
-    assert said.count("leaves") == 1
-    assert "Team research leaves" in said
+    assert said.count("is removed") == 1
+    assert "Team research is removed" in said
     assert "/teams/research of the file system are kept" in said
     assert ("Disks of its homes of the class gp3 are DELETED" in said) == (homes == "per-person" and not retain)
     assert ("Disks of its homes of the class gp3-retain are kept" in said) == (homes == "per-person" and retain)
     assert ("which gpulab:storage.retain keeps" in said) == retain
 
 
-def test_teams_that_stay_or_come_are_not_spoken_of(capsys: pytest.CaptureFixture[str]) -> None:
+def test_teams_that_stay_or_are_new_are_not_reported(capsys: pytest.CaptureFixture[str]) -> None:
     before = {"teams": ["vision"], "homes": "shared", "retain": False}
     assert not TeamDataProvider().diff("teams", before, before).changes
     assert TeamDataProvider().diff("teams", before, {**before, "teams": ["research", "vision"]}).changes

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rehearsal import toolchain, tools
-from rehearsal.toolchain import fits
-from rehearsal.tools import Download, Tool, ToolMissing
+from rehearsal.machine import toolchain, tools
+from rehearsal.machine.toolchain import fits
+from rehearsal.machine.tools import Download, Tool, ToolMissing
 from settings.kubernetes_versions import KUBERNETES_VERSIONS
 
 QUIET = Console(quiet=True)
@@ -48,7 +48,7 @@ def ensure_only(one: Tool) -> toolchain.Toolchain:
 
 
 def cached(place: Path) -> list[str]:
-    """What the cache holds beside its locks."""
+    """The content of the cache, without its locks."""
     return sorted(path.name for path in (place / "cache" / "toolchain").iterdir() if path.name != ".locks")
 
 
@@ -123,7 +123,7 @@ def test_a_release_that_is_not_what_was_published_is_refused_and_not_installed(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = tool(download=release(place, b"program", checksum="1" * 64))
-    with pytest.raises(ToolMissing, match=r"hello-v1\.4\.2\.tgz is not what its publisher signed for"):
+    with pytest.raises(ToolMissing, match=r"the checksum of .*hello-v1\.4\.2\.tgz is wrong"):
         ensure_only(wanted)
     assert cached(place) == []
 

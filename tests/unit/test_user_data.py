@@ -1,4 +1,4 @@
-"""What a pool's image is told beyond what Karpenter writes."""
+"""A pool's user data, in addition to Karpenter's own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from gpu_pools import BOTTLEROCKET, P4D, gpu_pool
+from gpu_pools import BOTTLEROCKET, P4D, cpu_pool, gpu_pool
 
-from components.node_pools import ec2_node_class_spec, fast_restored
-from components.user_data import MIG_MODE, user_data
+from components.ground.system_nodes import SYSTEM_NODES
+from components.nodes.gpu import gpu_operator_values
+from components.nodes.node_pools import ec2_node_class_spec, fast_restored
+from components.nodes.user_data import user_data
 from settings import NodePool
 
 SNAPSHOT = "snap-0123456789abcdef0"
@@ -26,50 +28,107 @@ def node_class(pool: NodePool) -> dict[str, Any]:
 
 def test_images_are_pulled_in_parallel_onto_the_nvme_disks() -> None:
     spec = node_class(gpu_pool(gpu={"imageCache": {"method": "soci"}}))
-    config = yaml.safe_load(spec["userData"])
+    config = yaml.safe_load(parts_of(spec["userData"])["application/node.eks.aws"])
     assert config["spec"]["featureGates"] == {"FastImagePull": True}
     assert config["apiVersion"] == "node.eks.aws/v1alpha1"
     assert spec["instanceStorePolicy"] == "RAID0"
 
 
-def test_gpus_are_in_mig_mode_before_kubelet_starts() -> None:
-    sliced = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb"})
-    assert (user_data(sliced) or "").startswith("#!/bin/bash\n")
-    both = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb", "imageCache": {"method": "soci"}})
-    parts = {part.get_content_type(): part for part in email.message_from_string(user_data(both) or "").walk()}
-    assert str(parts["text/x-shellscript"].get_payload()).strip() == (user_data(sliced) or "").strip()
-    config = yaml.safe_load(str(parts["application/node.eks.aws"].get_payload()))
-    assert config["spec"]["featureGates"] == {"FastImagePull": True}
+def parts_of(data: str) -> dict[str, str]:
+    """The parts of a MIME document by their types."""
+    parts = email.message_from_string(data).walk()
+    return {part.get_content_type(): str(part.get_payload()).strip() for part in parts}
 
 
-@pytest.mark.parametrize(
-    ("modes", "starts_anew"),
-    [(["Disabled", "Disabled"], True), (["Enabled", "Enabled"], False), ([], False)],
-    ids=["an A100's", "an H100's", "no driver"],
-)
-def test_an_instance_starts_anew_once_where_its_gpus_need_it(
-    modes: list[str], starts_anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("sharing", [{}, {"sharing": "mps", "replicas": 2}, {"imageCache": {"method": "soci"}}])
+def test_no_image_says_itself_which_gpus_of_the_node_its_containers_get(
+    sharing: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`modes` are those that the GPUs have after the command: a change of an A100's waits for a reset."""
-    commands = {
-        "nvidia-smi": f"case $1 in --query*) printf '%s\\n' {' '.join(modes)};; -L) exit {0 if modes else 9};; esac",
-        "systemctl": f'echo "$1" >> {tmp_path}/done',
-        "sleep": "exit 0",
-        "seq": "echo 1",
-    }
-    for name, text in commands.items():
-        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
-        (tmp_path / name).chmod(0o755)
+    script = parts_of(user_data(gpu_pool(gpu=sharing)) or "")["text/x-shellscript"]
+    told = tmp_path / "told"
+    (tmp_path / "nvidia-ctk").write_text(f'#!/bin/bash\nprintf "%s\\n" "$@" > {told}\n', encoding="utf-8")
+    (tmp_path / "nvidia-ctk").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    script = MIG_MODE.replace("/var/lib/gpulab-mig-mode", f"{tmp_path}/once")
-    for _ in range(2):
-        subprocess.run(["bash", "-c", script], check=False, capture_output=True)
-    done = tmp_path / "done"
-    assert (done.read_text(encoding="utf-8") if done.exists() else "") == ("reboot\n" if starts_anew else "")
+    subprocess.run(["bash", "-c", script], check=True)
+    assert told.read_text(encoding="utf-8").splitlines() == [
+        "config",
+        "--in-place",
+        "--config-file=/etc/nvidia-container-runtime/config.toml",
+        "--set",
+        "accept-nvidia-visible-devices-envvar-when-unprivileged=false",
+    ]
+
+
+def test_what_asks_for_gpus_gets_them_by_cdi() -> None:
+    """The runtime ignores the variable, so the device plugin must not use it."""
+    assert gpu_operator_values({"gpu": gpu_pool()}, SYSTEM_NODES)["cdi"]["enabled"] is True
+
+
+class Node:
+    """What the script of a pool's user data does on a node, as far as files and commands go."""
+
+    def __init__(self, folder: Path, pool: NodePool, modes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done, self.unit, script = folder / "done", folder / "gpulab-mig.service", folder / "gpulab-mig"
+        commands = {
+            "nvidia-ctk": "exit 0",
+            "nvidia-smi": f"case $1 in --query*) printf '%s\\n' {' '.join(modes)};; -L) exit {0 if modes else 9};; "
+            f'mig) echo "$@" >> {self.done};; esac',
+            "systemctl": f'[ "$1" != enable ] || exec {script}; echo "$1" >> {self.done}',
+            "sleep": '[ "$1" != infinity ] || kill $PPID',
+            "seq": "echo 1",
+        }
+        for name, text in commands.items():
+            (folder / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        text = parts_of(user_data(pool) or "")["text/x-shellscript"]
+        for place in ("/usr/local/sbin", "/etc/systemd/system", "/var/lib"):
+            text = text.replace(f"{place}/gpulab-mig", f"{folder}/gpulab-mig")
+        self.script, self.user_data = script, text
+
+    def started(self) -> None:
+        subprocess.run(["bash", "-c", self.user_data], check=False, capture_output=True)
+
+    def started_again(self) -> None:
+        subprocess.run([self.script], check=False, capture_output=True)
+
+    @property
+    def did(self) -> list[str]:
+        return self.done.read_text(encoding="utf-8").splitlines() if self.done.exists() else []
+
+
+def test_slices_and_parallel_pulls_are_parts_of_one_document() -> None:
+    both = gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "1g.5gb", "imageCache": {"method": "soci"}})
+    parts = parts_of(user_data(both) or "")
+    assert parts["text/x-shellscript"].startswith("#!/bin/bash\n")
+    assert yaml.safe_load(parts["application/node.eks.aws"])["spec"]["featureGates"] == {"FastImagePull": True}
+
+
+def test_slices_are_there_before_kubelet_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(tmp_path, gpu_pool(**P4D, gpu={"sharing": "mig", "profile": "2g.10gb"}), ["Enabled"] * 8, monkeypatch)
+    node.started()
+    assert node.did == ["mig -cgi 2g.10gb:0,2g.10gb:2,2g.10gb:4 -C"]
+    unit = node.unit.read_text(encoding="utf-8")
+    # nodeadm-run starts kubelet (awslabs/amazon-eks-ami).
+    assert "Before=nodeadm-run.service kubelet.service" in unit
+    assert "WantedBy=multi-user.target" in unit
+    # Slices go with a restart, and user data runs once.
+    node.started_again()
+    assert node.did == ["mig -cgi 2g.10gb:0,2g.10gb:2,2g.10gb:4 -C"] * 2
+
+
+def test_an_instance_starts_anew_once_where_its_gpus_need_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of an A100's mode waits for a reset, which an instance can't do."""
+    layout = gpu_pool(**P4D, gpu={"sharing": "mig", "layout": {"1g.5gb": 1, "2g.10gb": 1, "3g.20gb": 1}})
+    node = Node(tmp_path, layout, ["Disabled", "Disabled"], monkeypatch)
+    node.started()
+    assert node.did == ["reboot"]
+    node.started_again()
+    assert node.did == ["reboot", "mig -cgi 3g.20gb:0,2g.10gb:4,1g.5gb:6 -C"]
 
 
 def test_other_pools_are_left_to_karpenter() -> None:
-    for pool in (gpu_pool(), gpu_pool(ami=BOTTLEROCKET), gpu_pool(gpu={"sharing": "mps", "replicas": 2})):
+    for pool in (cpu_pool(), gpu_pool(ami=BOTTLEROCKET)):
         assert "userData" not in node_class(pool)
         assert node_class(pool)["instanceStorePolicy"] == "RAID0"
 

@@ -1,4 +1,4 @@
-"""The gate: it waits for what a driver has yet to delete, says so, and gives up in time with names and a way out."""
+"""The gate: it waits until a driver has deleted its volumes, reports this, and fails at its timeout with what to do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from components import volume_gate
-from components.volume_gate import (
+from components.gates import volume_gate
+from components.gates.volume_gate import (
     DELETE_UNREACHABLE,
     LeftVolume,
     VolumeGate,
@@ -45,7 +45,7 @@ class Clock:
 
 
 def in_turn(*answers: list[LeftVolume] | Exception) -> Callable[[], list[LeftVolume]]:
-    """Each answer once, then the last for ever."""
+    """Each answer once, then the last one forever."""
     rest: Iterator[list[LeftVolume] | Exception] = iter(answers)
     last: list[list[LeftVolume] | Exception] = []
 
@@ -160,11 +160,11 @@ def test_only_another_way_to_the_cluster_or_another_patience_is_a_change() -> No
 
 
 def test_the_state_refers_to_the_provider_by_its_name(mocks: Any) -> None:
-    """Pickled by value it would be the code of the day of the `up`."""
+    """Pickled by value, it would be the code at the time of the `up`."""
     mocks.deploy(lambda: VolumeGate("gate", "{}"))
     (gate,) = [one for one in mocks.resources if "VolumeGate" in one.type]
     packed = base64.b64decode(gate.inputs["__provider"])
-    assert b"components.volume_gate" in packed
+    assert b"components.gates.volume_gate" in packed
     assert b"VolumeGateProvider" in packed
     assert len(packed) < 200
     # The engine waits longer than the provider, which has the last word.

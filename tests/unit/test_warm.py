@@ -1,4 +1,4 @@
-"""Placeholders: that a notebook gets their place, and that a schedule scales them and nothing else."""
+"""Placeholders: a notebook takes their place, and a schedule scales only them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pulumi_kubernetes as kubernetes
 import pytest
 from gpu_pools import P4D, cpu_pool, gpu_pool
 
-from components import warm
-from components.cluster import SYSTEM_TAINT
-from components.node_pools import node_pool_spec
-from rehearsal.gpu_checks import tolerates
+from components.ground.system_nodes import SYSTEM_TAINT
+from components.nodes import warm
+from components.nodes.node_pools import node_pool_spec
+from rehearsal.checks.gpu import tolerates
 from settings import NodePool
-from settings.gpu_shares import shares
+from settings.pools.gpu_shares import shares
 
 SCHEDULE = {"start": "0 8 * * 1-5", "end": "0 18 * * 1-5"}
 SCHEDULED = {"replicas": 3, "schedule": SCHEDULE, "timeZone": "Europe/Berlin"}
@@ -106,7 +106,7 @@ def test_jobs_may_scale_their_own_deployment_alone(mocks: Any) -> None:
 
 
 def test_jobs_run_on_system_nodes(mocks: Any) -> None:
-    """No node has to be bought to buy nodes."""
+    """Buying nodes must not need another new node."""
     deploy(mocks, gpu=gpu_pool(gpu={"warm": SCHEDULED}))
     for job in mocks.all("kubernetes:batch/v1:CronJob"):
         pod = job.inputs["spec"]["jobTemplate"]["spec"]["template"]["spec"]

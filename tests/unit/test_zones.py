@@ -1,4 +1,4 @@
-"""Zones without a control plane: an account's own names of them decide, and a preview says so before `up`."""
+"""Zones without a control plane: the account's names of them decide, and a preview reports it before `up`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from platform_lab import LAB, answering_eks, deploy
 
 import settings
+from components.ground.zones import ZoneError, chosen_zones
 from components.platform import Platform
-from components.zones import ZoneError, chosen_zones
 
 CASES = Path(__file__).parents[1] / "cases"
 IDS = {"us-east-1a": "use1-az6", "us-east-1b": "use1-az1", "us-east-1c": "use1-az2", "us-east-1e": "use1-az3"}
@@ -61,15 +61,13 @@ def test_local_zones_are_not_offered(mocks: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_zones_that_the_account_does_not_have_are_refused() -> None:
-    with pytest.raises(
-        ZoneError, match="names us-east-1d, which this account does not have: take zones of us-east-1a,"
-    ):
+    with pytest.raises(ZoneError, match="names us-east-1d, which this account does not have: use zones of us-east-1a,"):
         chosen_zones(["us-east-1a", "us-east-1d"], IDS)
 
 
 def test_case_is_refused_before_vpc_and_nat_are_made(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = settings.check_stack_file(
-        CASES / "Pulumi.zone-without-control-plane.yaml", "lab", datetime.date(2026, 11, 30)
+    stack = settings.on_eks(
+        settings.check_stack_file(CASES / "Pulumi.zone-without-control-plane.yaml", "lab", datetime.date(2026, 11, 30))
     )
     with answering_eks(mocks, monkeypatch), pytest.raises(ZoneError, match="us-east-1e"):
         mocks.deploy(lambda: Platform(stack.cluster.name, stack))
@@ -79,7 +77,8 @@ def test_case_is_refused_before_vpc_and_nat_are_made(mocks: Any, monkeypatch: py
 def test_nodes_are_in_every_zone_and_the_control_plane_is_not(mocks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     zones = ["us-east-1e", "us-east-1a", "us-east-1b"]
     with answering_eks(mocks, monkeypatch):
-        deploy(mocks, **{"gpulab:network": {**LAB["gpulab:network"], "zones": zones}})
+        cluster = {**LAB["gpulab:cluster"], "systemNodes": {"count": 3}}
+        deploy(mocks, **{"gpulab:network": {**LAB["gpulab:network"], "zones": zones}, "gpulab:cluster": cluster})
     zone_of = {one.id: one.inputs["availabilityZone"] for one in mocks.all("aws:ec2/subnet:Subnet")}
     subnets = mocks.one("eks:index:Cluster").inputs["subnetIds"]
     assert [zone_of[subnet] for subnet in subnets] == zones[1:]

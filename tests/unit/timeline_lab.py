@@ -1,7 +1,7 @@
-"""`PYTHONPATH=. python tests/unit/timeline_lab.py STACK_FILE`: the critical path of an `up`, by the mocks' graph.
+"""`PYTHONPATH=. python tests/unit/timeline_lab.py STACK_FILE`: the critical path of an `up`, from the mocks' graph.
 
-In seconds and with no engine, for whoever works on the order of things. `python -m reports.timeline` says the same of
-a plan or a state, which have the children of pulumi-eks' components as they are.
+It takes seconds and no engine, for work on the order of resources. `python -m reports.timeline` reports the same for a
+plan or a state, which have the real children of pulumi-eks' components.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def graph(stack_file: Path, today: datetime.date = datetime.date(2026, 9, 1)) ->
     stack = stack_file.stem.removeprefix("Pulumi.")
     with pytest.MonkeyPatch.context() as patch, platform_lab.answering_eks(mocks, patch):
         ingress_mocks.answer(mocks, patch)
-        loaded = settings.check_stack_file(str(stack_file), stack, today)
+        loaded = settings.on_eks(settings.check_stack_file(str(stack_file), stack, today))
         mocks.deploy(lambda: Platform(loaded.cluster.name, loaded))
     return mocks
 

@@ -1,4 +1,4 @@
-"""What the tests of the workflows' steps share: a checkout of their own, with fake programs on PATH."""
+"""What the tests of the workflows' steps share: a checkout for each test, with fake programs on PATH."""
 
 from __future__ import annotations
 
@@ -29,3 +29,11 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     # The account is not asked whether a lab sleeps: test_parking.py has one.
     monkeypatch.setattr(parking, "is_parked", lambda stack: False)
     return made
+
+
+@pytest.fixture
+def lab(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same, for a step that works on dev, which is in the state."""
+    monkeypatch.setenv("STACK", "dev")
+    bench.has_state("dev")
+    return bench

@@ -1,4 +1,4 @@
-"""A server of what tests say: charts, images with their tokens, Python packages, Go modules, releases, advisories."""
+"""A server with the answers that tests set: charts, images, Python packages, Go modules, releases, advisories."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakeRegistry:
         self.files[path] = content
 
     def image(self, path: str) -> tuple[Mapping[str, str], bytes] | None:
-        """Tags a page at a time, and digests, as a registry answers to who has a token."""
+        """Tags page by page, and digests, as a registry answers a client with a token."""
         name, _, rest = path.removeprefix("/v2/").partition("/tags/list" if "/tags/list" in path else "/manifests/")
         if "/tags/list" in path:
             pages = self.tags.get(name)

@@ -1,4 +1,4 @@
-"""Fake `pulumi` and `gh` on PATH: what they answer is said before, what they were called with is seen after."""
+"""Fake `pulumi` and `gh` on PATH: a test sets their answers before a call, and checks their arguments after it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+UNREACHABLE = "warning: configured Kubernetes cluster is unreachable: i/o timeout\n"
 # What a job rolls out, as GitHub tells it to the job's steps.
 COMMIT = {"GITHUB_REPOSITORY": "example/gpulab", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "1234abc"}
 # Takes the first answer whose words are all among the arguments, and writes down what it was called with. Without the
@@ -33,7 +34,7 @@ sys.exit(f"{{name}} was not expected to be called with {{arguments}}")
 
 @dataclass
 class Bench:
-    """A step's surroundings. `answer` says what a fake program answers, `calls` what it was called with."""
+    """A step's environment. `answer` sets a fake program's answer, `calls` has the arguments of its calls."""
 
     folder: Path
     programs: Path
@@ -95,8 +96,31 @@ def fake_programs(folder: Path, names: Sequence[str]) -> None:
 
 
 def github_without_later_commits(folder: Path) -> Path:
-    """The folder of a fake `gh` that says of `main` that it is still the commit that a job rolls out."""
+    """The folder of a fake `gh` for which `main` is still the commit that a job rolls out."""
     programs = folder / "bin"
     fake_programs(programs, ["gh"])
     Bench(folder, programs).main_is("identical")
     return programs
+
+
+def unlock_production() -> None:
+    path = Path("Pulumi.prod.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert "unlock: false" in text
+    path.write_text(text.replace("unlock: false", "unlock: true"), encoding="utf-8")
+
+
+def set_expiry(stack: str, day: str) -> None:
+    path = Path(f"Pulumi.{stack}.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert "2027-12-31" in text
+    path.write_text(text.replace("2027-12-31", day), encoding="utf-8")
+
+
+def outdate(stack: str) -> None:
+    """Makes the stack's file one that an earlier release accepted, with a mistyped key."""
+    path = Path(f"Pulumi.{stack}.yaml")
+    text = path.read_text(encoding="utf-8")
+    assert 'version: "1.36"' in text
+    text = text.replace('version: "1.36"', 'version: "1.33"\n    veiwers: []')
+    path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The step that writes the comment: one, in its place, with what must not be overlooked, and a status to match."""
+"""The step that writes the comment: it replaces its earlier one, shows what matters, and has the right exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def keep(stack: str, *steps: dict[str, Any], how: str = "previewed", said: str =
 
 
 def describe(bench: Bench, text: str | None) -> None:
-    """What the pull request says of itself now."""
+    """The pull request's current description."""
     bench.answer("gh", "api", "repos/example/gpulab/pulls/7", stdout=json.dumps({"body": text}))
 
 
@@ -132,8 +132,8 @@ def test_a_name_that_is_not_clear_hides_no_preview_and_no_other_name(bench: Benc
     describe(bench, "Allow-Replace: data\nAllow-Replace: keycloak")
     assert comment.main() == 1
     text = sent(bench)[1]
-    assert "several resources have that name, allow each" in text
-    assert "No comment could be made" not in text
+    assert "several resources have that name. Allow each one" in text
+    assert "could not be turned into a comment" not in text
     assert "aws:efs/fileSystem:FileSystem" in text
 
 

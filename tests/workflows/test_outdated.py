@@ -1,4 +1,4 @@
-"""What is pinned beside what registries serve: found, ordered, and never silently left out."""
+"""Pins compared with what registries serve: found, sorted, and never silently left out."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_newest_is_of_the_same_line_of_versions() -> None:
         "17.11-202608240820-system-trixie",
     ]
     assert registries.newest(dated, "17.11-202608170816-system-trixie") == "17.11-202608240820-system-trixie"
-    with pytest.raises(Unreachable, match="nothing among 2 versions is written as"):
+    with pytest.raises(Unreachable, match="none of 2 versions has the form of"):
         registries.newest(["latest", "main"], "1.0")
 
 
@@ -128,7 +128,7 @@ def test_packages_come_from_where_uv_is_told(registry: FakeRegistry, monkeypatch
 
 @pytest.fixture
 def some_pins(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> list[Pin]:
-    """A few pins, of which registries know something."""
+    """A few pins that the registries know."""
     found = [
         Pin(kind="chart", name="hub", version="4.4.2", repository=f"{registry.url}/charts"),
         Pin(kind="chart", name="lost", version="1.0.0", repository=f"{registry.url}/nowhere"),
@@ -193,7 +193,7 @@ def test_a_tag_that_is_another_image_fails(
 
 
 def test_digests_are_written_for_production(some_pins: list[Pin], asking: Registries, tmp_path: Path) -> None:
-    """Those that are known stay with their source, and those of tags that nobody has any more go."""
+    """Known digests keep their source, and those of unused tags are removed."""
     keycloak, operator = (pin.reference for pin in some_pins if pin.kind == "image")
     file = contract(tmp_path, {keycloak: DIGESTS["a"], "quay.io/x/y:0.1": DIGESTS["c"]})
     assert outdated.main(["--write"], asking, file) == 0
@@ -220,13 +220,13 @@ def test_without_a_network_each_pin_is_named_and_nothing_is_lost(
     assert outdated.main(["--write"], Registries(github=NOWHERE, advisories=NOWHERE), file) == 1
     *listed, nothing, last = printed(capsys)
     assert [line for line in listed if not line.startswith("not asked")] == []
-    assert nothing == "Nothing was checked: this machine reaches no registry."
-    assert last == "images.json: 0 of 2 images have answered with their digest"
+    assert nothing == "Nothing was checked: no registry answered."
+    assert last == "images.json: 0 of 2 images: digest found"
     assert json.loads(file.read_text(encoding="utf-8"))["digests"] == before
 
 
 def test_the_contract_keeps_its_form() -> None:
-    """What is written by hand and what is written by the program differ in nothing but the digests."""
+    """The program's file differs from the handwritten one only in the digests."""
     text = pins.IMAGES.read_text(encoding="utf-8")
     used = json.loads(text)["digests"]
     assert outdated.written(text, {}, used, datetime.date(2026, 11, 30)) == text

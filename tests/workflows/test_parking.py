@@ -1,4 +1,4 @@
-"""A lab is put to sleep and woken: on a simulated account, with a cluster that answers as Karpenter's would."""
+"""A lab is parked and started again: on a simulated account, with a cluster that answers like Karpenter's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from step_bench import Bench
 import settings
 from ci import destroy, drift, park, parking, sleepers, unpark
 from ci.actions import StepFailed
-from ci.parking import HELD_LIMITS, Parking
+from ci.parking import OPEN_LIMITS, Parking
 
 REGION = "us-east-1"
 NAMED = {"clusterName": "gpulab-dev", "nodegroupName": "gpulab-dev-system-1a2b3c4"}
@@ -25,7 +25,7 @@ TAGS = {"Project": "gpulab", "Stack": "dev", "Name": "gpulab-dev-nat"}
 
 
 class Karpenter:
-    """Pools with limits, and two nodes that go once nothing can be bought in their place; notebooks."""
+    """Pools with limits, two nodes that end once they can't be replaced, and notebooks."""
 
     def __init__(self) -> None:
         self.pools: dict[str, dict[str, Any]] = {
@@ -103,7 +103,7 @@ def karpenter() -> Karpenter:
 @pytest.fixture
 def lab(account: boto3.Session, karpenter: Karpenter, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Parking:
     """The parking of dev, which the steps get as well."""
-    stack = settings.check_stack_file(Path("Pulumi.dev.yaml"), "dev", datetime.date.min)
+    stack = settings.on_eks(settings.check_stack_file(Path("Pulumi.dev.yaml"), "dev", datetime.date.min))
     made = Parking(stack, account, lambda: karpenter, say=lambda text: None, sleep=lambda seconds: None)
     monkeypatch.setattr(parking, "parking", lambda name: made)
     monkeypatch.setattr(parking, "is_parked", lambda name: made.is_parked())
@@ -157,12 +157,12 @@ def test_a_lab_sleeps_and_wakes_as_it_was(lab: Parking, account: boto3.Session, 
 
 def test_nodes_that_stay_keep_the_system_nodes(lab: Parking, account: boto3.Session, karpenter: Karpenter) -> None:
     karpenter.stuck = True
-    with pytest.raises(StepFailed, match=r"not gone after 20 minutes: cpu-1, gpu-1.*ci\.unpark"):
+    with pytest.raises(StepFailed, match=r"still exist after 20 minutes: cpu-1, gpu-1.*ci\.unpark"):
         lab.park()
     # Without Karpenter nobody would ever take the instances away.
     assert states(account) == AWAKE
     lab.wake()
-    assert HELD_LIMITS not in karpenter.pools["gpu"]["metadata"]["annotations"]
+    assert OPEN_LIMITS not in karpenter.pools["gpu"]["metadata"]["annotations"]
     assert karpenter.pools["gpu"]["spec"]["limits"] == {"nvidia.com/gpu": "8"}
 
 
@@ -174,8 +174,8 @@ def test_a_database_that_rds_started_by_itself_is_stopped_again(lab: Parking, ac
 
 
 def test_production_is_never_parked(account: boto3.Session, karpenter: Karpenter, bench: Bench) -> None:
-    stack = settings.check_stack_file(Path("Pulumi.prod.yaml"), "prod", datetime.date.min)
-    with pytest.raises(StepFailed, match="prod is no lab"):
+    stack = settings.on_eks(settings.check_stack_file(Path("Pulumi.prod.yaml"), "prod", datetime.date.min))
+    with pytest.raises(StepFailed, match="prod is not a lab"):
         Parking(stack, account, lambda: karpenter).park()
 
 

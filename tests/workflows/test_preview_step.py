@@ -1,4 +1,4 @@
-"""The step that previews a stack: what it keeps for the comment, and what it never lets pass."""
+"""The step that previews a stack: what it keeps for the comment, and what makes it fail."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def test_a_stack_that_is_nowhere_yet_is_previewed_against_nothing(bench: Bench) 
     # Neither touches the bucket with the states.
     assert init["variables"]["PULUMI_BACKEND_URL"] == previewed["variables"]["PULUMI_BACKEND_URL"]
     assert init["variables"]["PULUMI_BACKEND_URL"].startswith("file:///")
-    assert "not in the state yet" in outcome()["said"]
+    assert "has no state yet" in outcome()["said"]
 
 
 def test_a_state_that_may_not_be_read_is_no_new_stack(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.answer("pulumi", "stack", "export", stderr="error: AccessDenied: s3:GetObject", code=255)
     assert preview.main() == 1
-    assert "the state of dev can't be read" in capsys.readouterr().out
+    assert "cannot read the state of dev" in capsys.readouterr().out
     assert len(bench.calls("pulumi")) == 1
 
 
@@ -122,7 +122,10 @@ def test_a_stack_whose_file_is_removed_has_to_be_destroyed_before(
     assert preview.main() == 1
     gone = json.loads(Path("previews/gone.outcome.json").read_text(encoding="utf-8"))
     assert gone["how"] == "failed"
-    assert "this change removes the file of stack gone: destroy it first (start destroy.yml by hand)" in gone["said"]
+    assert (
+        "this change removes the file of stack gone. Destroy the stack first (start destroy.yml by hand)"
+        in gone["said"]
+    )
     assert "170 resources" in gone["said"]
 
 

@@ -20,7 +20,7 @@ def python(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_report_is_the_summary(bench: Bench) -> None:
-    bench.answer("python", "rehearsal", stdout="ok  resources created  170\nAll holds that was tried.\n")
+    bench.answer("python", "rehearsal", stdout="ok  resources created  170\nAll checks passed.\n")
     assert rehearse.main() == 0
     assert bench.commands("python") == ["-m rehearsal Pulumi.dev.yaml"]
     assert "```text\nok  resources created  170" in bench.summary

@@ -1,4 +1,4 @@
-"""Which stacks a change touches, of real commits, and which a workflow is asked for."""
+"""Which stacks a change touches, with real commits, and which stacks a workflow gets."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_stack_whose_file_goes_is_previewed_and_not_rolled_out(
     assert stacks.main(["changed"]) == 0
     assert json.loads(bench.outputs["stacks"]) == []
     assert json.loads(bench.outputs["previews"]) == ["dev"]
-    assert "removes the file of stack dev: destroy it first" in bench.summary
+    assert "removes the file of stack dev. Destroy the stack first" in bench.summary
 
 
 def expire_dev() -> None:
@@ -99,7 +99,7 @@ def test_a_lab_past_its_day_is_in_no_other_changes_way(
     monkeypatch.setenv("BASE", "HEAD^1")
     assert stacks.main([how]) == 0
     assert json.loads(bench.outputs["stacks"]) == ["prod"]
-    assert "dev is left out: it is a lab past its day" in bench.summary
+    assert "dev is left out: it is a lab that has expired" in bench.summary
 
 
 def test_a_change_of_that_labs_own_file_is_looked_at(
@@ -147,7 +147,7 @@ def test_one_stack_is_one_that_is_there(bench: Bench, monkeypatch: pytest.Monkey
     monkeypatch.setenv("STACK", "prod")
     assert stacks.main(["one"]) == 0
     assert json.loads(bench.outputs["stacks"]) == ["prod"]
-    with pytest.raises(StepFailed, match=r"there is no Pulumi.staging.yaml here; stacks are dev, prod"):
+    with pytest.raises(StepFailed, match=r"there is no Pulumi.staging.yaml here. Stacks: dev, prod"):
         stacks.known("staging")
 
 
@@ -157,5 +157,5 @@ def test_a_file_that_a_pull_request_names_after_a_command_is_refused(
 ) -> None:
     Path(f"Pulumi.{name}.yaml").write_text("config: {}\n", encoding="utf-8")
     assert stacks.main(["all"]) == 1
-    assert "is no stack's name" in capsys.readouterr().out
+    assert "is not a stack's name" in capsys.readouterr().out
     assert not (bench.folder / "output").exists()

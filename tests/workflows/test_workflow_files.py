@@ -1,4 +1,4 @@
-"""The workflows themselves: what actionlint and zizmor do not look at, and that both are heard."""
+"""The workflow files: what actionlint and zizmor do not check, and that both are used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from ci import lint
 from ci.stacks import stacks
-from rehearsal.tools import ENGINE
+from rehearsal.machine.tools import ENGINE
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 GITHUB = PROJECT / ".github"
@@ -24,7 +24,7 @@ STEPS = [(file, name, step) for file, name, job in JOBS for step in job.get("ste
 # The jobs that GitHub lets anybody start, with code of anybody's.
 ANYBODYS = ("stacks", "test", "rehearse", "rehearsed")
 RUN = re.compile(
-    r"(?P<make>make( [a-z-]+)+)|(\.venv/bin/python|python3) -m ci\.(?P<module>[a-z]+)( (\"\$[A-Z]+\"|[a-z^0-9]+))?"
+    r"(?P<make>make( [a-z-]+)+)|(\.venv/bin/python|python3) -m ci\.(?P<module>[a-z_]+)( (\"\$[A-Z]+\"|[a-z^0-9]+))?"
 )
 
 

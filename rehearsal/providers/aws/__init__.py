@@ -1,1 +1,1 @@
-"""The aws stand-in: resource types that boto3 carries out against the simulated AWS."""
+"""The aws stand-in. Its resource types call the simulated AWS through boto3."""

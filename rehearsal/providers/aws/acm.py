@@ -1,111 +1,93 @@
-"""ACM: certificates that are validated through DNS, and the wait for their being issued."""
+"""ACM: certificates that are validated through DNS, and the wait until ACM issues them."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.serving import Properties, Refused, Request, contains_unknown
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.base import AwsResource
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request, contains_unknown
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(rf"(\*\.)?({_LABEL}\.)+{_LABEL}")
 _LONGEST_FIRST_NAME, _LONGEST_NAME = 64, 253
 _MOST_NAMES = 10
+_OPTIONS = (
+    "sort_by(DomainValidationOptions, &DomainName)[].{domainName: DomainName, resourceRecordName: ResourceRecord.Name,"
+    " resourceRecordType: ResourceRecord.Type, resourceRecordValue: ResourceRecord.Value}"
+)
 _PAUSE_SECONDS = 0.2
-# What takes ACM minutes takes no time here, so a record that is not there will not come either.
+# ACM takes minutes, the simulated one no time: a record that is missing now will not appear later.
 _PATIENCE_SECONDS = 10.0
 
 
-class Certificate(AwsResource):
-    """A certificate of Amazon's, validated through DNS."""
+class Certificate(DescribedResource):
+    """A certificate that Amazon issues, validated through DNS."""
 
     token = "aws:acm/certificate:Certificate"
     force_new = frozenset({"domainName", "subjectAlternativeNames", "validationMethod", "keyAlgorithm"})
+    required = ("domainName",)
     defaults = {"validationMethod": "DNS", "keyAlgorithm": "RSA_2048"}
     choices = {"validationMethod": ("DNS",), "keyAlgorithm": ("RSA_2048",)}
-    longest_name = None
     unmodelled = frozenset(
         {
             "certificateAuthorityArn", "certificateBody", "certificateChain", "earlyRenewalDuration", "options",
             "privateKey", "privateKeyWo", "privateKeyWoVersion", "validationOptions",
         }
     )  # fmt: skip
+    service, made_id = "acm", "CertificateArn"
+    create_call = Call("request_certificate", "domainName validationMethod subjectAlternativeNames tags")
+    read_call, found = Call("describe_certificate", CertificateArn="{id}"), "Certificate"
+    outputs = fields(
+        "domainName keyAlgorithm notAfter notBefore type",
+        domainValidationOptions=_OPTIONS,
+        pendingRenewal="`false`",
+        renewalEligibility="'INELIGIBLE'",
+        renewalSummaries="`[]`",
+        validationEmails="`[]`",
+        validationMethod="'DNS'",
+    )
+    read_tags_call = Call("list_tags_for_certificate", CertificateArn="{id}")
+    delete_call = Call("delete_certificate", CertificateArn="{id}")
+    tag_call = Call("add_tags_to_certificate", CertificateArn="{id}", Tags="{tags}")
+    untag_call = Call("remove_tags_from_certificate", CertificateArn="{id}", Tags="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         domain, others = known(inputs.get("domainName")), inputs.get("subjectAlternativeNames") or []
-        if "domainName" not in inputs:
-            yield Refused("domainName is needed", "domainName")
         if domain is not None and len(domain) > _LONGEST_FIRST_NAME:
-            yield Refused(f"domainName has {len(domain)} characters, {_LONGEST_FIRST_NAME} are possible", "domainName")
+            yield Refused(f"domainName has {len(domain)} characters; it can have {_LONGEST_FIRST_NAME}", "domainName")
         if contains_unknown(others):
             return
         for name in [*([domain] if domain else []), *others]:
             if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
                 yield Refused(
-                    f"{name} is no domain name", "domainName" if name == domain else "subjectAlternativeNames"
+                    f"{name} is not a domain name", "domainName" if name == domain else "subjectAlternativeNames"
                 )
         if len({domain, *others}) > _MOST_NAMES:
-            yield Refused(f"a certificate has {_MOST_NAMES} names at most", "subjectAlternativeNames")
+            yield Refused(f"a certificate can have at most {_MOST_NAMES} names", "subjectAlternativeNames")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        names = inputs.get("subjectAlternativeNames")
-        made = cloud.client("acm").request_certificate(
-            DomainName=inputs["domainName"],
-            ValidationMethod=inputs["validationMethod"],
-            **({"SubjectAlternativeNames": names} if names else {}),
-            **({"Tags": tag_list(inputs["tagsAll"])} if inputs.get("tagsAll") else {}),
-        )
-        return made["CertificateArn"]
+    def given(self, inputs: Properties) -> Properties:
+        return {**super().given(inputs), "subjectAlternativeNames": inputs.get("subjectAlternativeNames") or None}
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        acm = cloud.client("acm")
-        found = acm.describe_certificate(CertificateArn=id)["Certificate"]
-        options = [
-            {
-                "domainName": one["DomainName"],
-                "resourceRecordName": one["ResourceRecord"]["Name"],
-                "resourceRecordType": one["ResourceRecord"]["Type"],
-                "resourceRecordValue": one["ResourceRecord"]["Value"],
-            }
-            for one in sorted(found["DomainValidationOptions"], key=lambda one: one["DomainName"])
-        ]
-        named = olds.get("subjectAlternativeNames") or []
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        named = known.get("subjectAlternativeNames") or []
         others = [name for name in found["SubjectAlternativeNames"] if name != found["DomainName"] or name in named]
         return {
-            "arn": id,
-            "domainName": found["DomainName"],
-            "domainValidationOptions": options,
-            "keyAlgorithm": found["KeyAlgorithm"],
-            "notAfter": found["NotAfter"].isoformat(),
-            "notBefore": found["NotBefore"].isoformat(),
-            "pendingRenewal": False,
-            "renewalEligibility": "INELIGIBLE",
-            "renewalSummaries": [],
-            # Of a certificate that waits the real provider says so too, until somebody refreshes it.
-            "status": olds.get("status") or found["Status"],
+            "arn": known["id"],
+            # The real provider also keeps the status of a pending certificate until a refresh.
+            "status": known.get("status") or found["Status"],
             "subjectAlternativeNames": sorted(others),
-            "tags": tag_map(acm.list_tags_for_certificate(CertificateArn=id)["Tags"]),
-            "type": found["Type"],
-            "validationEmails": [],
-            "validationMethod": "DNS",
         }
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        acm = cloud.client("acm")
-        if put:
-            acm.add_tags_to_certificate(CertificateArn=id, Tags=tag_list(put))
-        if drop:
-            acm.remove_tags_from_certificate(CertificateArn=id, Tags=[{"Key": key} for key in drop])
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("acm").delete_certificate(CertificateArn=id)
 
 
 class CertificateValidation(AwsResource):
-    """No thing of AWS's: making it waits until a certificate is issued."""
+    """Not an object of AWS: its creation waits until a certificate is issued."""
 
     token = "aws:acm/certificateValidation:CertificateValidation"
     force_new = frozenset({"certificateArn", "validationRecordFqdns"})
@@ -116,7 +98,7 @@ class CertificateValidation(AwsResource):
         acm = cloud.client("acm")
         wanted = acm.describe_certificate(CertificateArn=arn)["Certificate"]["DomainValidationOptions"]
         if "validationRecordFqdns" in inputs:
-            missing = {one["ResourceRecord"]["Name"].rstrip(".") for one in wanted} - {
+            missing = {option["ResourceRecord"]["Name"].rstrip(".") for option in wanted} - {
                 name.rstrip(".") for name in inputs["validationRecordFqdns"]
             }
             if missing:
@@ -127,7 +109,7 @@ class CertificateValidation(AwsResource):
             if time.monotonic() > deadline:
                 raise Refused(
                     f"waiting for ACM Certificate ({arn}) to be issued: timeout while waiting for state to become "
-                    f"'ISSUED' (last state: '{status}'): public DNS has not the record {record}"
+                    f"'ISSUED' (last state: '{status}'): public DNS does not have the record {record}"
                 )
             time.sleep(_PAUSE_SECONDS)
         return arn
@@ -138,4 +120,4 @@ class CertificateValidation(AwsResource):
         return {"certificateArn": arn} if found["Status"] == "ISSUED" else None
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        """Nothing to delete: the certificate is another resource's."""
+        """Deletes nothing: the certificate belongs to another resource."""

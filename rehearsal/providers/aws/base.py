@@ -1,22 +1,19 @@
-"""What the resource types of the aws stand-in share, so that each of them is a few declarative lines.
+"""The base of the resource types of the aws stand-in.
 
-A type is a subclass of `AwsResource` in any module of this package: the provider imports them all. It says what can't
-be changed in place (`force_new`) and what it accepts beyond the contract (`defaults`, `choices`, `ranges`,
-`exactly_one`, `at_most_one`, `validate`), and carries out the operations through boto3:
+A type is a subclass of `DescribedResource` (most of them: the API calls are a table) or of `AwsResource` in any module
+of this package. It says what cannot change in place (`force_new`) and what it accepts beyond the contract (`defaults`,
+`choices`, `ranges`, `required`, `exactly_one`, `at_most_one`, `validate`). A subclass of `AwsResource` also has the
+operations:
 
-    class Vpc(AwsResource):
-        token = "aws:ec2/vpc:Vpc"
-        force_new = frozenset({"cidrBlock"})
-        def make(self, cloud, inputs, request): ...      # creates it, returns its id
-        def complete(self, cloud, id, inputs, request): ...   # what follows a creation: attributes, waiting
-        def live(self, cloud, id, olds): ...             # its properties as they are now, None when it is gone
-        def change(self, cloud, id, inputs, olds, *, changed, request): ...   # an update in place, tags apart
-        def retag(self, cloud, id, olds, put, drop): ... # a change of tags
-        def remove(self, cloud, id, olds, request): ...  # deletes it
+    make(cloud, inputs, request)                               creates it and returns its id
+    complete(cloud, id, inputs, request)                       the steps after the creation: attributes, waiting
+    live(cloud, id, olds)                                      its properties now, or None if it is gone
+    change(cloud, id, inputs, olds, changed=..., request=...)  an update in place, without tags
+    remove(cloud, id, olds, request)                           deletes it
 
-The base class does the rest: the contract, names, default tags, previews, drift, errors in a sentence. botocore's
-ClientError may be left to it everywhere; one that says "not found" means that the resource is gone, in `live` and
-`remove`.
+`service`, `tag_call` and `untag_call` change its tags. This class does the rest: the contract, names, default tags,
+previews, drift, and errors as sentences. An operation need not catch ClientError; in `live` and `remove` a code such as
+NotFound means that the resource is gone.
 """
 
 from __future__ import annotations
@@ -25,14 +22,17 @@ import json
 import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from botocore.exceptions import ClientError
 
-from rehearsal.providers.aws.cloud import Cloud, is_gone, refusal, tag_problems
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud, is_gone, refusal, tag_problems
+from rehearsal.providers.aws.configuration import ConfiguredProvider
 from rehearsal.providers.aws.contract import Shape, shape
 from rehearsal.providers.aws.forms import as_given, same_document, same_set
-from rehearsal.providers.serving import (
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.protocol.model import (
     UNKNOWN,
     Difference,
     InitFailed,
@@ -45,59 +45,37 @@ from rehearsal.providers.serving import (
     contains_unknown,
 )
 
-if TYPE_CHECKING:
-    from rehearsal.providers.aws.provider import AwsProvider
-
 TYPES: dict[str, AwsResource] = {}
-"""Every resource type of the modules imported so far, by token."""
+"""The resource types of all modules that were imported, by token."""
 
 _PREFIX_SUFFIX = 26
 _AUTONAMED = re.compile(r"-[0-9a-f]{7}$")
 
 
-def known(value: Any) -> Any:
-    """`value`, or None where a preview can't know it."""
-    return None if value is UNKNOWN else value
-
-
-def each(value: Any, path: str, at: str = "") -> Iterator[tuple[str, Any]]:
-    """What is known at `path` (`ingress[].protocol`) in `value`, with where it was found (`ingress[0].protocol`)."""
-    if value is UNKNOWN or value is None:
-        return
-    if not path:
-        yield at, value
-        return
-    head, _, rest = path.partition(".")
-    name = head.removesuffix("[]")
-    found, where = value.get(name), f"{at}.{name}" if at else name
-    if not head.endswith("[]"):
-        yield from each(found, rest, where)
-    elif isinstance(found, list):
-        for index, item in enumerate(found):
-            yield from each(item, rest, f"{where}[{index}]")
-
-
 class AwsResource(ResourceType):
-    """One resource type of AWS; the module's docstring says what a subclass writes.
+    """One resource type of AWS. The docstring of the module explains what a subclass has.
 
-    `force_new`: inputs, or paths below them (`vpcConfig.subnetIds`), whose change replaces the resource.
-    `defaults`: inputs that the provider itself fills in.
+    `force_new`: inputs, or nested paths (`vpcConfig.subnetIds`), whose change replaces the resource.
+    `defaults`: inputs that the provider fills in.
     `choices`, `ranges`: path of an input (`metadataOptions.httpTokens`, `ingress[].fromPort`) -> accepted values, or
-    the least and the greatest.
+    the smallest and the greatest one.
+    `required`: inputs that are optional only in the contract.
     `exactly_one`, `at_most_one`: groups of top-level inputs.
-    `longest_name`: bound of `name`, in characters; None for a type that isn't named by itself.
-    `name_pattern`: what `name` must match as a whole.
-    `documents`: inputs that are JSON text: equal documents are no change. (Those the contract shows are added.)
-    `recomputed`: outputs that any update changes.
-    `shared`: properties that other resources change too (a route table's routes): followed only where the program set
-    them, else left as they were.
-    `unmodelled`: inputs that the simulated AWS can't carry out: refused rather than ignored.
+    `longest_name`: the limit of `name`, in characters. None for a type that gets no name automatically.
+    `name_pattern`: a pattern for the whole `name`.
+    `documents`: inputs that are JSON text, so that equal documents are not a change. The contract adds more of them.
+    `recomputed`: outputs that every update changes.
+    `shared`: properties that other resources change too (the routes of a table). They show drift only if the program
+    set them.
+    `unmodelled`: inputs that the simulated AWS does not support. They are refused, not ignored.
+    `service`, `tag_call`, `untag_call`: the name of the service in boto3, and its calls for tags (see `retag`).
     """
 
     shape: ClassVar[Shape]
     defaults: ClassVar[Mapping[str, Any]] = {}
     choices: ClassVar[Mapping[str, Collection[Any]]] = {}
     ranges: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    required: ClassVar[tuple[str, ...]] = ()
     exactly_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
     at_most_one: ClassVar[tuple[tuple[str, ...], ...]] = ()
     longest_name: ClassVar[int | None] = 255
@@ -106,9 +84,12 @@ class AwsResource(ResourceType):
     recomputed: ClassVar[frozenset[str]] = frozenset()
     shared: ClassVar[frozenset[str]] = frozenset()
     unmodelled: ClassVar[frozenset[str]] = frozenset()
+    service: ClassVar[str]
+    tag_call: ClassVar[Call]
+    untag_call: ClassVar[Call]
 
     def __init_subclass__(cls) -> None:
-        """Takes the type's shape from the contract and registers it; one without a token is a base of others."""
+        """Gets the shape of the type from the contract and registers it. A class without a token is only a base."""
         if "token" not in vars(cls):
             return
         cls.shape = shape(cls.token)
@@ -122,29 +103,33 @@ class AwsResource(ResourceType):
     # What a subclass writes.
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
-        """What preview can refuse beyond the contract. Values may be UNKNOWN: see `known` and `each`."""
+        """What a preview refuses beyond the contract. Values can be UNKNOWN: see `known` and `each`."""
         yield from ()
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        """Creates the resource with `inputs` (tags: `inputs["tagsAll"]`, where there are any) and returns its id."""
+        """Creates the resource with `inputs` (its tags are `tagsAll`) and returns its id."""
         raise NotImplementedError
 
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        """What follows the creation. A failure leaves the resource in the state, and the next `up` comes here again."""
+        """The steps after the creation. If they fail, the resource is in the state, and the next `up` repeats them."""
 
     def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        """The properties as AWS has them now, or None. All tags go under `tags`; `olds` is empty on an import."""
+        """The properties in AWS now, or None. `tags` has all tags. `olds` is empty for an import."""
         raise NotImplementedError
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
-        """Changes the inputs named in `changed`, which hold no tags, in place; `olds` are the outputs before."""
+        """Changes the inputs `changed` in place, without tags. `olds` are the previous outputs."""
         raise NotImplementedError(f"{self.token}: {', '.join(sorted(changed))} can't be changed in place")
 
     def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        """Sets the tags `put` and removes those whose keys are in `drop`."""
-        raise NotImplementedError
+        """Sets the tags `put` (for a call `tags`) and removes those with the keys `drop` (`tagKeys`)."""
+        known_by = {**olds, "id": id, "tags": put, "tagKeys": drop}
+        if put:
+            self.tag_call.answer(cloud, self.service, known_by)
+        if drop:
+            self.untag_call.answer(cloud, self.service, known_by)
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         """Deletes the resource."""
@@ -172,14 +157,14 @@ class AwsResource(ResourceType):
         return {name: self._settled(name, value, olds.get(name)) for name, value in inputs.items()}
 
     def preview(self, inputs: Properties, olds: Properties | None, request: Request) -> Properties:
-        """Of a create: what the cloud decides is unknown. Of an update: what stays, the new inputs, `recomputed`."""
+        """For a create, what AWS decides is unknown. An update keeps it, except for `recomputed`."""
         if olds is None:
             return {**dict.fromkeys(self.computed, UNKNOWN), **inputs}
         kept = {name: value for name, value in olds.items() if name in inputs or name in self.computed}
         return {**kept, **inputs, **dict.fromkeys(self.recomputed, UNKNOWN)}
 
     def difference(self, old_inputs: Properties, inputs: Properties, olds: Properties) -> Difference:
-        """As in the base; a `force_new` may be a path below an input, and a name that was chosen stands in the way."""
+        """As in the base, with nested paths in `force_new`. A name that the program chose requires to delete first."""
         changes = list(changed_paths(old_inputs, inputs))
         replaced = self.replaces(old_inputs, inputs, {str(path[0]) for path, _ in changes}) if changes else set()
         replacing = frozenset(tuple(path.split(".")) for path in self.force_new | replaced)
@@ -189,7 +174,7 @@ class AwsResource(ResourceType):
         return Difference(changes, replacing, first)
 
     def create(self, inputs: Properties, request: Request) -> tuple[str, Properties]:
-        """Makes and completes the resource. Raises InitFailed when only the second failed."""
+        """Makes and completes the resource. Raises InitFailed if only the completion failed."""
         cloud = _cloud(request, inputs)
         try:
             id = self.make(cloud, inputs, request)
@@ -198,14 +183,14 @@ class AwsResource(ResourceType):
         try:
             self.complete(cloud, id, inputs, request)
             return id, self._outputs(cloud, id, inputs, {}, request)
-        except Exception as error:  # whatever it is, the state must know of the resource
+        except Exception as error:  # after any error the resource must be in the state
             reason = refusal(error) if isinstance(error, ClientError) else error
             raise InitFailed(id, inputs, [str(reason)]) from error
 
     def read(
         self, id: str, inputs: Properties, olds: Properties, request: Request
     ) -> tuple[Properties, Properties] | None:
-        """The inputs as they are in AWS now, in the program's form where nothing changed, and all outputs."""
+        """The inputs in AWS now, in the form of the program where nothing changed, and all outputs."""
         cloud = _cloud(request, olds or inputs)
         try:
             outputs = self._outputs(cloud, id, inputs, olds, request)
@@ -220,7 +205,7 @@ class AwsResource(ResourceType):
     def update(
         self, id: str, inputs: Properties, olds: Properties, old_inputs: Properties, request: Request
     ) -> Properties:
-        """Changes tags and whatever else differs; with no difference at all it completes a failed creation."""
+        """Changes tags and other inputs. Without any difference it completes a failed creation."""
         cloud = _cloud(request, inputs)
         changed = {str(path[0]) for path, _ in changed_paths(old_inputs, inputs)}
         try:
@@ -238,7 +223,7 @@ class AwsResource(ResourceType):
             raise refusal(error) from error
 
     def delete(self, id: str, olds: Properties, request: Request) -> None:
-        """Removes the resource; one that is gone is no error."""
+        """Removes the resource; it may be gone already."""
         try:
             self.remove(_cloud(request, olds), id, olds, request)
         except ClientError as error:
@@ -248,7 +233,7 @@ class AwsResource(ResourceType):
     # Details.
 
     def chosen_name(self, inputs: Properties) -> str:
-        """The name to create with: `name`, or `namePrefix` and 26 characters that nothing else has."""
+        """The name for the creation: `name`, or `namePrefix` and 26 random characters."""
         return inputs.get("name") or f"{inputs['namePrefix']}{uuid.uuid4().hex[:_PREFIX_SUFFIX]}"
 
     def _names_itself(self, inputs: Properties) -> bool:
@@ -257,7 +242,7 @@ class AwsResource(ResourceType):
         )
 
     def _outputs(self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, request: Request) -> Properties:
-        """The inputs with what is live over them."""
+        """The inputs, overwritten by the live properties."""
         try:
             live = self.live(cloud, id, olds or inputs)
         except ClientError as error:
@@ -277,7 +262,7 @@ class AwsResource(ResourceType):
         return {**inputs, **{name: self._settled(name, value, inputs.get(name)) for name, value in live.items()}}
 
     def same(self, name: str, one: Any, other: Any) -> bool:
-        """Whether two values of an input mean the same: a set in another order, an equal document."""
+        """Whether two values of an input mean the same: a set in another order, or an equal document."""
         if isinstance(one, list) and isinstance(other, list) and self.shape.is_set(name):
             return same_set(one, other)
         if name in self.documents and isinstance(one, str) and isinstance(other, str):
@@ -285,7 +270,7 @@ class AwsResource(ResourceType):
         return False
 
     def _settled(self, name: str, new: Any, old: Any) -> Any:
-        """`old` where `new` only writes the same in another way."""
+        """`old` if `new` has the same meaning."""
         return old if self.same(name, old, new) else new
 
     def _as_given(self, name: str, given: Any, found: Any) -> Any:
@@ -296,7 +281,7 @@ class AwsResource(ResourceType):
         yield from self._value_problems(inputs)
         yield from self._group_problems(inputs)
         for name in sorted(self.unmodelled & inputs.keys()):
-            yield Refused(f"the rehearsal's aws provider does not carry out {name} of {self.token}", name)
+            yield Refused(f"the rehearsal's aws provider does not support {name} of {self.token}", name)
         if self.longest_name is not None:
             yield from self._name_problems(inputs, self.longest_name)
         yield from tag_problems(known(inputs.get("tagsAll")) or {})
@@ -312,6 +297,9 @@ class AwsResource(ResourceType):
                     yield Refused(f"expected {where} to be in the range ({least} - {greatest}), got {value}", where)
 
     def _group_problems(self, inputs: Properties) -> Iterator[Refused]:
+        for name in self.required:
+            if name not in inputs:
+                yield Refused(f"{self.token} requires {name}", name)
         for group in self.exactly_one:
             given = [name for name in group if name in inputs]
             if len(given) != 1:
@@ -335,11 +323,11 @@ class AwsResource(ResourceType):
 
 
 class _GoneError(Refused):
-    """The resource isn't there."""
+    """The resource does not exist."""
 
 
-def _provider(request: Request) -> AwsProvider:
-    return cast("AwsProvider", request.provider)
+def _provider(request: Request) -> ConfiguredProvider:
+    return cast("ConfiguredProvider", request.provider)
 
 
 def _cloud(request: Request, properties: Properties) -> Cloud:

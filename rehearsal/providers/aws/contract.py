@@ -1,7 +1,7 @@
-"""Checks properties against the shapes that pulumi-aws has, as distilled in contracts/aws/pulumi-aws-7.51.1.json.
+"""Checks properties against the shapes of pulumi-aws, from contracts/aws/pulumi-aws-7.51.1.json.
 
-`distill` in this package writes the file and says what is in it. Unknown values pass: what a preview can't know, `up`
-checks again.
+`distill` in this package writes the file and explains its content. Values that a preview does not know yet pass; `up`
+checks them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeAlias
 
-from rehearsal.providers.serving import UNKNOWN, Properties, Refused
+from rehearsal.providers.protocol.model import UNKNOWN, Properties, Refused
 
 VERSION = "7.51.1"
 _FILE = f"pulumi-aws-{VERSION}.json"
@@ -36,8 +36,8 @@ Type: TypeAlias = str | list[Any]
 class Shape:
     """The contract of one resource type or function, by the engine's property names.
 
-    `inputs` holds (type, flags), where flags are `r` for required and `c` for filled in by the cloud when left out;
-    `outputs` are those outputs that are no inputs.
+    `inputs` has (type, flags). The flag `r` means required; `c` means that AWS fills the input in if it is left out.
+    `outputs` has only the outputs that are not inputs.
     """
 
     token: str
@@ -47,21 +47,25 @@ class Shape:
 
     @property
     def computed(self) -> frozenset[str]:
-        """What a preview can't know unless the program gave it."""
+        """The properties that a preview does not know, unless the program sets them."""
         return frozenset(self.outputs) | {name for name, (_, flags) in self.inputs.items() if "c" in flags}
 
+    def kind(self, name: str) -> Type:
+        """The type of a property."""
+        return self.inputs[name][0] if name in self.inputs else self.outputs.get(name, "")
+
     def is_set(self, name: str) -> bool:
-        """Whether the input is a list whose order means nothing."""
-        kind = self.inputs[name][0] if name in self.inputs else ""
+        """Whether the property is a list whose order does not matter."""
+        kind = self.kind(name)
         return isinstance(kind, list) and kind[0] == "set"
 
     def takes_document(self, name: str) -> bool:
-        """Whether the input is a JSON document, that a program may give as text or as an object."""
-        kind = self.inputs[name][0] if name in self.inputs else ""
+        """Whether the input is a JSON document, which a program can give as text or as an object."""
+        kind = self.kind(name)
         return isinstance(kind, list) and kind[0] == "union" and "string" in kind
 
     def problems(self, inputs: Properties) -> list[Refused]:
-        """Everything in `inputs` that the real provider's schema refuses: names, types, missing properties."""
+        """Everything that the schema of the real provider refuses: names, types, missing properties."""
         return list(_object_problems(self.token, self.inputs, inputs, ""))
 
 
@@ -72,15 +76,15 @@ def _contract() -> dict[str, Any]:
 
 @functools.cache
 def shape(token: str) -> Shape:
-    """The contract of a resource type or function. Raises Refused when the contract lacks it."""
+    """The contract of a resource type or function. Raises Refused if the contract lacks it."""
     for section in ("resources", "functions"):
         found = _contract()[section].get(token)
         if found:
             inputs = {name: (kind, flags) for name, (kind, flags) in found["inputs"].items()}
             return Shape(token, inputs, found["outputs"], frozenset(found.get("secrets", ())))
     raise Refused(
-        f"the rehearsal's aws provider does not model {token}: name it in rehearsal/providers/aws/distill.py, run "
-        "`python -m rehearsal.providers.aws.distill`, and carry it out in a module of rehearsal/providers/aws"
+        f"the rehearsal's aws provider does not support {token}: add it to a module of rehearsal/providers/aws, then"
+        " run `python -m rehearsal.providers.aws.distill`"
     )
 
 
@@ -107,15 +111,15 @@ def _object_problems(
 
 
 def _type_problems(owner: str, kind: Type, value: Any, path: str) -> Iterator[Refused]:
-    """What is wrong with `value`, at `path`, as a `kind`."""
+    """Why the `value` at `path` is not of the type `kind`."""
     if value is UNKNOWN or value is None or kind == "any":
         return
     outer = kind if isinstance(kind, str) else kind[0]
     if outer == "union":
         tries = [list(_type_problems(owner, member, value, path)) for member in kind[1:]]
         if all(tries):
-            # The complaint that got furthest is about the member that was meant.
-            yield from max(tries, key=lambda found: max(len(one.property) for one in found))
+            # The deepest mistake is about the member that the program meant.
+            yield from max(tries, key=lambda found: max(len(problem.property) for problem in found))
     elif not _fits(outer, value):
         yield _wrong_type(owner, outer, value, path)
     elif outer in ("list", "set"):
@@ -129,7 +133,7 @@ def _type_problems(owner: str, kind: Type, value: Any, path: str) -> Iterator[Re
 
 
 def _fits(kind: str, value: Any) -> bool:
-    """Whether the outermost type is right. Python's booleans are integers, the engine's aren't."""
+    """Whether the outermost type is right. In Python a boolean is an integer too, in the engine it is not."""
     return isinstance(value, _PYTHON[kind]) and isinstance(value, bool) == (kind == "boolean")
 
 

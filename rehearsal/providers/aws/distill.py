@@ -2,10 +2,11 @@
 
     python -m rehearsal.providers.aws.distill
 
-writes the shapes of the resource types and functions listed in `RESOURCES` and `FUNCTIONS`, names and types only: add a
-token there and run it again. The SDK holds the exact names, types and required properties of the 7.x provider; what it
-does not say (which lists are sets, which inputs the cloud fills in, what is sensitive) comes from the contract of the
-Terraform provider under it, contracts/aws/terraform-aws-5.100.0.json.
+writes the shapes of the resource types and functions of this package, names and types only. Run it again after you add
+one. It reads the tokens from the text of the modules, because they cannot be loaded before the contract has them. The
+SDK has the exact names, types and required properties of the 7.x provider. What it does not say (which lists are sets,
+which inputs the cloud fills in, what is sensitive) comes from the contract of the Terraform provider under it,
+contracts/aws/terraform-aws-5.100.0.json.
 
 The file: `version`; `resources`: token -> `inputs` {name: [type, flags]}, `outputs` {name: type}, `secrets`;
 `functions`: token -> `inputs`, `outputs`; `objects`: name -> {property: [type, flags]}. A type is `string`, `boolean`,
@@ -29,96 +30,14 @@ from typing import Any, Union
 import pulumi
 from pulumi import _types
 
-RESOURCES = (
-    "aws:backup/plan:Plan",
-    "aws:backup/selection:Selection",
-    "aws:backup/vault:Vault",
-    "aws:acm/certificate:Certificate",
-    "aws:acm/certificateValidation:CertificateValidation",
-    "aws:cloudwatch/eventRule:EventRule",
-    "aws:cloudwatch/eventTarget:EventTarget",
-    "aws:cloudwatch/logGroup:LogGroup",
-    "aws:ebs/fastSnapshotRestore:FastSnapshotRestore",
-    "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
-    "aws:ec2/eip:Eip",
-    "aws:ec2/flowLog:FlowLog",
-    "aws:ec2/instance:Instance",
-    "aws:ec2/internetGateway:InternetGateway",
-    "aws:ec2/launchTemplate:LaunchTemplate",
-    "aws:ec2/natGateway:NatGateway",
-    "aws:ec2/route:Route",
-    "aws:ec2/routeTable:RouteTable",
-    "aws:ec2/routeTableAssociation:RouteTableAssociation",
-    "aws:ec2/securityGroup:SecurityGroup",
-    "aws:ec2/securityGroupRule:SecurityGroupRule",
-    "aws:ec2/subnet:Subnet",
-    "aws:ec2/tag:Tag",
-    "aws:ec2/vpc:Vpc",
-    "aws:ec2/vpcEndpoint:VpcEndpoint",
-    "aws:ec2/vpcIpv4CidrBlockAssociation:VpcIpv4CidrBlockAssociation",
-    "aws:ecr/pullThroughCacheRule:PullThroughCacheRule",
-    "aws:ecr/repository:Repository",
-    "aws:efs/accessPoint:AccessPoint",
-    "aws:efs/backupPolicy:BackupPolicy",
-    "aws:efs/fileSystem:FileSystem",
-    "aws:efs/fileSystemPolicy:FileSystemPolicy",
-    "aws:efs/mountTarget:MountTarget",
-    "aws:eks/accessEntry:AccessEntry",
-    "aws:eks/accessPolicyAssociation:AccessPolicyAssociation",
-    "aws:eks/addon:Addon",
-    "aws:eks/cluster:Cluster",
-    "aws:eks/identityProviderConfig:IdentityProviderConfig",
-    "aws:eks/nodeGroup:NodeGroup",
-    "aws:eks/podIdentityAssociation:PodIdentityAssociation",
-    "aws:iam/instanceProfile:InstanceProfile",
-    "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
-    "aws:iam/policy:Policy",
-    "aws:iam/role:Role",
-    "aws:iam/rolePolicy:RolePolicy",
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-    "aws:iam/serviceLinkedRole:ServiceLinkedRole",
-    "aws:kms/alias:Alias",
-    "aws:kms/key:Key",
-    "aws:kms/keyPolicy:KeyPolicy",
-    "aws:lb/listener:Listener",
-    "aws:lb/listenerRule:ListenerRule",
-    "aws:lb/loadBalancer:LoadBalancer",
-    "aws:lb/targetGroup:TargetGroup",
-    "aws:route53/record:Record",
-    "aws:s3/bucket:Bucket",
-    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
-    "aws:s3/bucketPolicy:BucketPolicy",
-    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
-    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
-    "aws:s3/bucketVersioning:BucketVersioning",
-    "aws:rds/instance:Instance",
-    "aws:rds/parameterGroup:ParameterGroup",
-    "aws:rds/snapshot:Snapshot",
-    "aws:rds/subnetGroup:SubnetGroup",
-    "aws:sqs/queue:Queue",
-    "aws:sqs/queuePolicy:QueuePolicy",
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
-    "aws:wafv2/webAclAssociation:WebAclAssociation",
-)
-
-FUNCTIONS = (
-    "aws:ec2/getAmi:getAmi",
-    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
-    "aws:ec2/getSubnet:getSubnet",
-    "aws:eks/getAddonVersion:getAddonVersion",
-    "aws:eks/getCluster:getCluster",
-    "aws:index/getAvailabilityZones:getAvailabilityZones",
-    "aws:index/getCallerIdentity:getCallerIdentity",
-    "aws:index/getPartition:getPartition",
-    "aws:index/getRegion:getRegion",
-    "aws:route53/getZone:getZone",
-    "aws:servicequotas/getServiceQuota:getServiceQuota",
-    "aws:secretsmanager/getSecretVersion:getSecretVersion",
-    "aws:ssm/getParameter:getParameter",
-)
-
+_TYPE = re.compile(r'^    token = "(aws:[^"]+)"$', re.MULTILINE)
+_FUNCTION = re.compile(r'^@function\("(aws:[^"]+)"\)$', re.MULTILINE)
 _SCALARS = {str: "string", bool: "boolean", int: "integer", float: "number", Any: "any", object: "any"}
+
+
+def _tokens(pattern: re.Pattern[str]) -> list[str]:
+    """The tokens in the modules of this package."""
+    return sorted({token for path in Path(__file__).parent.glob("*.py") for token in pattern.findall(path.read_text())})
 
 
 def _snake(name: str) -> str:
@@ -263,8 +182,8 @@ def distill(terraform: Mapping[str, Any]) -> dict[str, Any]:
     made = {
         "source": "names and types in the Python SDK of pulumi-aws (Apache-2.0), flags of terraform-aws-5.100.0.json",
         "version": metadata.version("pulumi-aws"),
-        "resources": {token: distiller.resource(token) for token in sorted(RESOURCES)},
-        "functions": {token: distiller.function(token) for token in sorted(FUNCTIONS)},
+        "resources": {token: distiller.resource(token) for token in _tokens(_TYPE)},
+        "functions": {token: distiller.function(token) for token in _tokens(_FUNCTION)},
     }
     return {**made, "objects": dict(sorted(distiller.objects.items()))}
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud, tag_map
-from rehearsal.providers.aws.ec2 import Ec2Resource, only, tagged
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.ec2 import Ec2Resource, only
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-_ENDPOINT_SECONDS = 600
-# What an endpoint is attached to -> EC2's name for it, and the types of endpoint that have it.
+# Inputs by which an endpoint is attached -> the types of endpoint that have them.
 _ATTACHED = {
-    "routeTableIds": ("RouteTableIds", ("Gateway",)),
-    "subnetIds": ("SubnetIds", ("Interface", "GatewayLoadBalancer")),
-    "securityGroupIds": ("SecurityGroupIds", ("Interface",)),
+    "routeTableIds": ("Gateway",),
+    "subnetIds": ("Interface", "GatewayLoadBalancer"),
+    "securityGroupIds": ("Interface",),
 }
-# What a flow log observes -> EC2's name for the kind, and how its ids begin.
+# The object that a flow log observes -> its type in EC2, and the prefix of its ids.
 _OBSERVED = {
     "vpcId": ("VPC", "vpc-"),
     "subnetId": ("Subnet", "subnet-"),
@@ -26,26 +28,47 @@ _OBSERVED = {
 
 
 class VpcEndpoint(Ec2Resource):
-    """A gateway or interface endpoint of a service of AWS."""
+    """A gateway or interface endpoint of an AWS service."""
 
     token = "aws:ec2/vpcEndpoint:VpcEndpoint"
     force_new = frozenset({"vpcId", "serviceName", "vpcEndpointType"})
     defaults = {"vpcEndpointType": "Gateway"}
+    required = ("serviceName",)
     choices = {"vpcEndpointType": ("Gateway", "Interface")}
     documents = frozenset({"policy"})
+    kind, made_id = "vpc-endpoint", "VpcEndpoint.VpcEndpointId"
+    api_names = {"policy": "PolicyDocument"}
+    create_call = Call(
+        "create_vpc_endpoint",
+        "vpcId serviceName vpcEndpointType routeTableIds subnetIds securityGroupIds privateDnsEnabled policy"
+        " tagSpecifications",
+    )
+    read_call = Call("describe_vpc_endpoints", VpcEndpointIds=["{id}"])
+    found = "VpcEndpoints[?!contains(['deleted', 'deleting'], State)] | [0]"
+    outputs = fields(
+        "vpcId serviceName vpcEndpointType state tags",
+        privateDnsEnabled="PrivateDnsEnabled || `false`",
+        requesterManaged="`false`",
+        ipAddressType="'ipv4'",
+        routeTableIds="RouteTableIds || `[]`",
+        subnetIds="SubnetIds || `[]`",
+        securityGroupIds="(Groups || `[]`)[].GroupId",
+        networkInterfaceIds="NetworkInterfaceIds || `[]`",
+        dnsEntries="DnsEntries || `[]`",
+    )
+    delete_call = Call("delete_vpc_endpoints", VpcEndpointIds=["{id}"])
+    ready, waits_until_gone, wait_seconds = "State=='available'", True, 600
     unmodelled = frozenset({"autoAccept", "dnsOptions", "ipAddressType", "serviceRegion", "subnetConfigurations"})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         kind = known(inputs["vpcEndpointType"])
-        for name, (_, kinds) in _ATTACHED.items():
+        for name, kinds in _ATTACHED.items():
             if name in inputs and kind is not None and kind not in kinds:
                 yield Refused(f"{name} is for endpoints of type {' and '.join(kinds)}, not {kind}", name)
         if inputs.get("privateDnsEnabled") is True and kind == "Gateway":
             yield Refused("private DNS can't be enabled for an endpoint of type Gateway", "privateDnsEnabled")
         service = known(inputs.get("serviceName"))
-        if "serviceName" not in inputs:
-            yield Refused("a VPC endpoint needs a serviceName", "serviceName")
-        elif service is not None:
+        if service is not None:
             yield from self._service_problems(service, kind, cloud)
 
     @staticmethod
@@ -57,34 +80,12 @@ class VpcEndpoint(Ec2Resource):
         elif kind == "Gateway" and service.removeprefix(prefix) not in ("s3", "dynamodb"):
             yield Refused(f"{service} has no endpoint of type Gateway: only S3 and DynamoDB have", "vpcEndpointType")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        attached = {key: inputs[name] for name, (key, _) in _ATTACHED.items() if name in inputs}
-        dns = {"PrivateDnsEnabled": inputs["privateDnsEnabled"]} if "privateDnsEnabled" in inputs else {}
-        policy = {"PolicyDocument": inputs["policy"]} if "policy" in inputs else {}
-        made = cloud.ec2.create_vpc_endpoint(
-            VpcId=inputs["vpcId"],
-            ServiceName=inputs["serviceName"],
-            VpcEndpointType=inputs["vpcEndpointType"],
-            TagSpecifications=tagged("vpc-endpoint", inputs),
-            **attached,
-            **dns,
-            **policy,
-        )
-        return made["VpcEndpoint"]["VpcEndpointId"]
-
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        def available() -> bool:
-            found = only(cloud.ec2.describe_vpc_endpoints(VpcEndpointIds=[id])["VpcEndpoints"])
-            return found is not None and found["State"] == "available"
-
-        request.wait(available, seconds=_ENDPOINT_SECONDS, what=f"VPC endpoint {id}")
-
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
         changes = {}
         for name in _ATTACHED.keys() & changed:
-            before, after, key = set(olds.get(name) or []), set(inputs.get(name) or []), _ATTACHED[name][0]
+            before, after, key = set(olds.get(name) or []), set(inputs.get(name) or []), name[0].upper() + name[1:]
             changes |= {f"Add{key}": sorted(after - before)} if after - before else {}
             changes |= {f"Remove{key}": sorted(before - after)} if before - after else {}
         if "policy" in changed:
@@ -93,57 +94,38 @@ class VpcEndpoint(Ec2Resource):
             raise Refused("the simulated AWS can't change private DNS of an endpoint in place", "privateDnsEnabled")
         cloud.ec2.modify_vpc_endpoint(VpcEndpointId=id, **changes)
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        endpoint = only(cloud.ec2.describe_vpc_endpoints(VpcEndpointIds=[id])["VpcEndpoints"])
-        if endpoint is None or endpoint["State"] in ("deleted", "deleting"):
-            return None
-        entries = endpoint.get("DnsEntries") or []
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        named = [{"Name": "prefix-list-name", "Values": [found["ServiceName"]]}]
+        lists = only(cloud.ec2.describe_managed_prefix_lists(Filters=named)["PrefixLists"])
         return {
-            "arn": cloud.arn("ec2", f"vpc-endpoint/{id}"),
-            "vpcId": endpoint["VpcId"],
-            "serviceName": endpoint["ServiceName"],
+            **super().more_outputs(cloud, found, known),
             "serviceRegion": cloud.region,
-            "vpcEndpointType": endpoint["VpcEndpointType"],
-            "state": endpoint["State"],
-            "ownerId": cloud.account,
-            "requesterManaged": False,
-            "privateDnsEnabled": bool(endpoint.get("PrivateDnsEnabled", False)),
-            "routeTableIds": endpoint.get("RouteTableIds") or [],
-            "subnetIds": endpoint.get("SubnetIds") or [],
-            "securityGroupIds": [group["GroupId"] for group in endpoint.get("Groups") or []],
-            "networkInterfaceIds": endpoint.get("NetworkInterfaceIds") or [],
-            "dnsEntries": [{"dnsName": one["DnsName"], "hostedZoneId": one["HostedZoneId"]} for one in entries],
-            "prefixListId": self._prefix_list(cloud, endpoint["ServiceName"]),
-            "policy": json.dumps(json.loads(endpoint.get("PolicyDocument") or "{}")),
-            "ipAddressType": "ipv4",
-            "tags": tag_map(endpoint.get("Tags")),
+            "prefixListId": lists["PrefixListId"] if lists else "",
+            "policy": json.dumps(json.loads(found.get("PolicyDocument") or "{}")),
         }
-
-    @staticmethod
-    def _prefix_list(cloud: Cloud, service: str) -> str:
-        named = [{"Name": "prefix-list-name", "Values": [service]}]
-        found = only(cloud.ec2.describe_managed_prefix_lists(Filters=named)["PrefixLists"])
-        return found["PrefixListId"] if found else ""
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.ec2.delete_vpc_endpoints(VpcEndpointIds=[id])
-
-        def gone() -> bool:
-            return self.live(cloud, id, olds) is None
-
-        request.wait(gone, seconds=_ENDPOINT_SECONDS, what=f"deletion of VPC endpoint {id}")
 
 
 class FlowLog(Ec2Resource):
     """A flow log of a VPC, subnet or network interface."""
 
     token = "aws:ec2/flowLog:FlowLog"
+    required = ("trafficType", "logDestination")
     defaults = {"logDestinationType": "cloud-watch-logs", "maxAggregationInterval": 600}
     choices = {
         "logDestinationType": ("cloud-watch-logs", "s3"),
         "maxAggregationInterval": (60, 600),
         "trafficType": ("ACCEPT", "REJECT", "ALL"),
     }
+    kind = "vpc-flow-log"
+    api_names = {"iamRoleArn": "DeliverLogsPermissionArn"}
+    create_call = Call(
+        "create_flow_logs",
+        "resourceType resourceIds trafficType logDestinationType logDestination maxAggregationInterval iamRoleArn"
+        " logFormat tagSpecifications",
+    )
+    read_call, found = Call("describe_flow_logs", FlowLogIds=["{id}"]), "FlowLogs[0]"
+    outputs = fields("trafficType logDestinationType logDestination iamRoleArn logFormat maxAggregationInterval tags")
+    delete_call = Call("delete_flow_logs", FlowLogIds=["{id}"])
     exactly_one = (("vpcId", "subnetId", "eniId", "transitGatewayId", "transitGatewayAttachmentId"),)
     unmodelled = frozenset(
         {"deliverCrossAccountRole", "destinationOptions", "transitGatewayId", "transitGatewayAttachmentId"}
@@ -151,49 +133,24 @@ class FlowLog(Ec2Resource):
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         to_logs = inputs["logDestinationType"] == "cloud-watch-logs"
-        for name, needed in {"trafficType": True, "logDestination": True, "iamRoleArn": to_logs}.items():
-            if needed and name not in inputs:
-                yield Refused(f"a flow log to {inputs['logDestinationType']} needs {name}", name)
+        if to_logs and "iamRoleArn" not in inputs:
+            yield Refused("a flow log to cloud-watch-logs needs iamRoleArn", "iamRoleArn")
         if not to_logs and "iamRoleArn" in inputs:
-            yield Refused("iamRoleArn is for flow logs to cloud-watch-logs alone", "iamRoleArn")
+            yield Refused("iamRoleArn is only for flow logs to cloud-watch-logs", "iamRoleArn")
 
     def replaces(self, olds: Properties, news: Properties, changed: set[str]) -> set[str]:
         return changed - {"tags", "tagsAll"}
 
+    def given(self, inputs: Properties) -> Properties:
+        observed = next(name for name in _OBSERVED if name in inputs)
+        return {**super().given(inputs), "resourceType": _OBSERVED[observed][0], "resourceIds": [inputs[observed]]}
+
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = next(name for name in _OBSERVED if name in inputs)
-        role = {"DeliverLogsPermissionArn": inputs["iamRoleArn"]} if "iamRoleArn" in inputs else {}
-        made = cloud.ec2.create_flow_logs(
-            ResourceType=_OBSERVED[name][0],
-            ResourceIds=[inputs[name]],
-            TrafficType=inputs["trafficType"],
-            LogDestinationType=inputs["logDestinationType"],
-            LogDestination=inputs["logDestination"],
-            MaxAggregationInterval=inputs["maxAggregationInterval"],
-            TagSpecifications=tagged("vpc-flow-log", inputs),
-            **role,
-            **({"LogFormat": inputs["logFormat"]} if "logFormat" in inputs else {}),
-        )
+        made = self.answer(self.create_call, cloud, self.given(inputs))
         for failed in made.get("Unsuccessful", []):
             raise Refused(f"CreateFlowLogs: {failed['Error']['Message']} ({failed['Error']['Code']})")
         return made["FlowLogIds"][0]
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        log = only(cloud.ec2.describe_flow_logs(FlowLogIds=[id])["FlowLogs"])
-        if log is None:
-            return None
-        observed = next(name for name, (_, prefix) in _OBSERVED.items() if log["ResourceId"].startswith(prefix))
-        return {
-            "arn": cloud.arn("ec2", f"vpc-flow-log/{id}"),
-            observed: log["ResourceId"],
-            "trafficType": log["TrafficType"],
-            "logDestinationType": log["LogDestinationType"],
-            "logDestination": log.get("LogDestination", ""),
-            "iamRoleArn": log.get("DeliverLogsPermissionArn", ""),
-            "logFormat": log["LogFormat"],
-            "maxAggregationInterval": log["MaxAggregationInterval"],
-            "tags": tag_map(log.get("Tags")),
-        }
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.ec2.delete_flow_logs(FlowLogIds=[id])
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        observed = next(name for name, (_, prefix) in _OBSERVED.items() if found["ResourceId"].startswith(prefix))
+        return {**super().more_outputs(cloud, found, known), observed: found["ResourceId"]}

@@ -1,16 +1,16 @@
-"""Instances that the program itself starts. Those of node groups and of Karpenter are theirs."""
+"""Instances that the program starts. Node groups and Karpenter manage their own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.aws.ec2 import Ec2Resource, only, tagged
-from rehearsal.providers.aws.ec2_launch_templates import from_ec2, to_ec2
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud, tag_list, tag_map
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.ec2 import Ec2Resource, only
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-_SECONDS = 600
 _ROOT = "/dev/xvda"
 _CARRIED_OUT = frozenset(
     {
@@ -18,14 +18,7 @@ _CARRIED_OUT = frozenset(
         "subnetId", "tags", "tagsAll", "userData", "userDataReplaceOnChange", "volumeTags", "vpcSecurityGroupIds",
     }
 )  # fmt: skip
-_VOLUME = {
-    "encrypted": "Encrypted",
-    "iops": "Iops",
-    "kmsKeyId": "KmsKeyId",
-    "throughput": "Throughput",
-    "volumeSize": "Size",
-    "volumeType": "VolumeType",
-}
+_VOLUME = ("encrypted", "iops", "kmsKeyId", "throughput", "volumeSize", "volumeType")
 
 
 class Instance(Ec2Resource):
@@ -33,6 +26,7 @@ class Instance(Ec2Resource):
 
     token = "aws:ec2/instance:Instance"
     defaults = {"sourceDestCheck": True}
+    required = ("ami", "instanceType", "subnetId")
     force_new = frozenset({"ami", "subnetId", "rootBlockDevice.encrypted", "rootBlockDevice.kmsKeyId"})
     choices = {
         "maintenanceOptions.autoRecovery": ("default", "disabled"),
@@ -41,43 +35,56 @@ class Instance(Ec2Resource):
         "rootBlockDevice.volumeType": ("standard", "gp2", "gp3", "io1", "io2", "sc1", "st1"),
     }
     ranges = {"metadataOptions.httpPutResponseHopLimit": (1, 64), "rootBlockDevice.volumeSize": (1, 65536)}
-    # An address that is given to it later.
+    kind, made_id = "instance", "Instances[0].InstanceId"
+    api_names = {
+        "ami": "ImageId",
+        "privateDns": "PrivateDnsName",
+        "privateIp": "PrivateIpAddress",
+        "publicDns": "PublicDnsName",
+        "publicIp": "PublicIpAddress",
+        "volumeSize": "Size",
+        "vpcSecurityGroupIds": "SecurityGroupIds",
+    }
+    create_call = Call(
+        "run_instances",
+        "ami instanceType subnetId metadataOptions userData vpcSecurityGroupIds blockDeviceMappings tagSpecifications",
+        MinCount=1,
+        MaxCount=1,
+    )
+    read_call = Call("describe_instances", InstanceIds=["{id}"])
+    found = "Reservations[].Instances[?!contains(['shutting-down', 'terminated'], State.Name)][] | [0]"
+    outputs = fields(
+        "ami instanceType metadataOptions privateDns privateIp publicDns publicIp subnetId tags",
+        availabilityZone="Placement.AvailabilityZone",
+        instanceState="State.Name",
+        primaryNetworkInterfaceId="NetworkInterfaces[0].NetworkInterfaceId",
+        sourceDestCheck="SourceDestCheck",
+        vpcSecurityGroupIds="SecurityGroups[].GroupId",
+    )
+    delete_call = Call("terminate_instances", InstanceIds=["{id}"])
+    ready, wait_seconds = "State.Name=='running'", 600
+    set_later = frozenset({"sourceDestCheck"})
+    # Another resource can give it an address later.
     shared = frozenset({"publicIp", "publicDns"})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         for name in sorted(inputs.keys() - _CARRIED_OUT):
-            yield Refused(f"the rehearsal's aws provider does not carry out {name} of {self.token}", name)
-        for name in ("ami", "instanceType", "subnetId"):
-            if name not in inputs:
-                yield Refused(f"{name} is needed", name)
+            yield Refused(f"the rehearsal's aws provider does not support {name} of {self.token}", name)
 
     def replaces(self, olds: Properties, news: Properties, changed: set[str]) -> set[str]:
-        """The script of the first boot is never run again; whether a new one makes a new instance, the program says."""
+        """The first boot runs the user data. Only with `userDataReplaceOnChange` does a change replace the instance."""
         again = {"userData"} & changed if news.get("userDataReplaceOnChange") else set()
         return super().replaces(olds, news, changed) | again
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        volume = {name: value for name, value in inputs.get("rootBlockDevice", {}).items() if name in _VOLUME}
-        given: dict[str, Any] = {
-            "ImageId": inputs["ami"],
-            "InstanceType": inputs["instanceType"],
-            "SubnetId": inputs["subnetId"],
-            "MetadataOptions": to_ec2(inputs.get("metadataOptions", {})),
-            "BlockDeviceMappings": [{"DeviceName": _ROOT, "Ebs": {"DeleteOnTermination": True, **_ebs(volume)}}],
-            "TagSpecifications": tagged("instance", inputs),
+    def given(self, inputs: Properties) -> Properties:
+        given, root = super().given(inputs), inputs.get("rootBlockDevice", {})
+        volume = {name: root[name] for name in _VOLUME if name in root}
+        tagged = {"resourceType": "volume", "tags": inputs.get("volumeTags")}
+        return {
+            **given,
+            "blockDeviceMappings": {"deviceName": _ROOT, "ebs": {"deleteOnTermination": True, **volume}},
+            "tagSpecifications": [*(given["tagSpecifications"] or []), *([tagged] if tagged["tags"] else [])] or None,
         }
-        if inputs.get("volumeTags"):
-            given["TagSpecifications"].append({"ResourceType": "volume", "Tags": tag_list(inputs["volumeTags"])})
-        if "vpcSecurityGroupIds" in inputs:
-            given["SecurityGroupIds"] = inputs["vpcSecurityGroupIds"]
-        if "userData" in inputs:
-            given["UserData"] = inputs["userData"]
-        made = cloud.ec2.run_instances(MinCount=1, MaxCount=1, **given)
-        return made["Instances"][0]["InstanceId"]
-
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        request.wait(lambda: _state(cloud, id) == "running", seconds=_SECONDS, what=f"instance {id}")
-        self.change(cloud, id, inputs, {}, changed={"sourceDestCheck"}, request=request)
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
@@ -92,58 +99,26 @@ class Instance(Ec2Resource):
         if rest := changed - {"sourceDestCheck", "vpcSecurityGroupIds", "volumeTags", "userDataReplaceOnChange"}:
             super().change(cloud, id, inputs, olds, changed=rest, request=request)
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = _described(cloud, id)
-        if found is None or found["State"]["Name"] in ("shutting-down", "terminated"):
-            return None
-        volume, interface = _volume(cloud, id), found["NetworkInterfaces"][0]
-        # EC2 tells neither what the first boot ran, nor in moto how the instance is recovered.
-        untold = {name: olds[name] for name in ("userData", "maintenanceOptions") if name in olds}
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        volume = _volume(cloud, known["id"])
+        # EC2 does not report what the first boot ran, and moto does not report how the instance is recovered.
+        unreported = {name: known[name] for name in ("userData", "maintenanceOptions") if name in known}
+        root = {"DeviceName": _ROOT, "DeleteOnTermination": True, **volume, "Tags": None}
         return {
-            **untold,
-            "arn": cloud.arn("ec2", f"instance/{id}"),
-            "ami": found["ImageId"],
-            "availabilityZone": found["Placement"]["AvailabilityZone"],
-            "instanceState": found["State"]["Name"],
-            "instanceType": found["InstanceType"],
-            "metadataOptions": from_ec2(found.get("MetadataOptions", {})),
-            "primaryNetworkInterfaceId": interface["NetworkInterfaceId"],
-            "privateDns": found.get("PrivateDnsName", ""),
-            "privateIp": found.get("PrivateIpAddress", ""),
-            "publicDns": found.get("PublicDnsName", ""),
-            "publicIp": found.get("PublicIpAddress", ""),
-            "rootBlockDevice": {
-                "deviceName": _ROOT,
-                "deleteOnTermination": True,
-                "volumeId": volume.get("VolumeId", ""),
-                **{name: volume[key] for name, key in _VOLUME.items() if volume.get(key) is not None},
-            },
-            "sourceDestCheck": found.get("SourceDestCheck", True),
-            "subnetId": found["SubnetId"],
-            "vpcSecurityGroupIds": [group["GroupId"] for group in found["SecurityGroups"]],
+            **unreported,
+            **super().more_outputs(cloud, found, known),
+            "rootBlockDevice": self.output("rootBlockDevice", "@", root),
             "volumeTags": tag_map(volume.get("Tags")),
-            "tags": tag_map(found.get("Tags")),
         }
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.ec2.terminate_instances(InstanceIds=[id])
-        request.wait(lambda: _state(cloud, id) == "terminated", seconds=_SECONDS, what=f"the end of instance {id}")
+        super().remove(cloud, id, olds, request)
+        request.wait(lambda: _terminated(cloud, id), seconds=self.wait_seconds, what=f"the end of instance {id}")
 
 
-def _ebs(volume: Properties) -> Properties:
-    """What a block device mapping says of a volume; EC2 calls its size otherwise than the volume's listing does."""
-    names = {**_VOLUME, "volumeSize": "VolumeSize"}
-    return {names[name]: value for name, value in volume.items()}
-
-
-def _described(cloud: Cloud, id: str) -> Any:
+def _terminated(cloud: Cloud, id: str) -> bool:
     groups = cloud.ec2.describe_instances(InstanceIds=[id])["Reservations"]
-    return only([one for group in groups for one in group["Instances"]])
-
-
-def _state(cloud: Cloud, id: str) -> str:
-    found = _described(cloud, id)
-    return found["State"]["Name"] if found else "terminated"
+    return all(instance["State"]["Name"] == "terminated" for group in groups for instance in group["Instances"])
 
 
 def _volume(cloud: Cloud, id: str) -> Any:

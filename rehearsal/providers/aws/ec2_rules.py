@@ -1,4 +1,4 @@
-"""The rules of security groups: one for each source, as EC2 counts them."""
+"""The rules of security groups. EC2 counts one rule for each source."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud
+from rehearsal.providers.aws.clients import Cloud
 from rehearsal.providers.aws.ec2 import only
-from rehearsal.providers.serving import Properties, Refused, contains_unknown
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, contains_unknown
 
 ANY_PROTOCOL = "-1"
 _PROTOCOLS = {"all": ANY_PROTOCOL, "1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}
 _WITH_PORTS = ("tcp", "udp")
 _DESCRIPTION = re.compile(r"[0-9A-Za-z_ .:/()#,@\[\]+=&;{}!$*-]{0,255}")
-# A source's property in an inline rule -> the list that EC2 wants it in, and the key of an item.
+# The property of a source in an inline rule -> its list in EC2, and the key of an item.
 SOURCES = {
     "cidrBlocks": ("IpRanges", "CidrIp"),
     "ipv6CidrBlocks": ("Ipv6Ranges", "CidrIpv6"),
@@ -27,7 +27,7 @@ SOURCES = {
 
 @dataclass(frozen=True, order=True)
 class Rule:
-    """One rule as EC2 counts them, with one source: a value of the property `kind` of an inline rule."""
+    """One rule with one source: a value of the property `kind` of an inline rule."""
 
     protocol: str
     from_port: int
@@ -45,12 +45,12 @@ class Rule:
 
 
 def protocol_name(protocol: str) -> str:
-    """A protocol by the name that EC2 answers with."""
+    """A protocol by its name in the answers of EC2."""
     return _PROTOCOLS.get(protocol.lower(), protocol.lower())
 
 
 def given_rules(items: Iterable[Properties], group: str) -> set[Rule]:
-    """The rules that inline `ingress` or `egress` objects mean; `self` is the `group` itself."""
+    """The rules of inline `ingress` or `egress` objects. `self` means the `group`."""
     rules = set()
     for item in items:
         sources = [(kind, source) for kind in SOURCES for source in item.get(kind) or []]
@@ -112,21 +112,21 @@ def authorize(cloud: Cloud, group: str, rules: Iterable[Rule], egress: bool, **o
 
 
 def revoke(cloud: Cloud, group: str, ids: list[str], egress: bool) -> None:
-    """Takes rules, named by their ids, from a group."""
+    """Removes rules from a group by their ids."""
     call = cloud.ec2.revoke_security_group_egress if egress else cloud.ec2.revoke_security_group_ingress
     if ids:
         call(GroupId=group, SecurityGroupRuleIds=ids)
 
 
 def rule_ids(cloud: Cloud, group: str, egress: bool, rules: set[Rule] | None = None) -> list[str]:
-    """The ids of a group's rules in one direction: of all, or of those that are among `rules`."""
+    """The ids of the rules of a group in one direction: all, or only those in `rules`."""
     mine = [{"Name": "group-id", "Values": [group]}]
     found = cloud.ec2.describe_security_group_rules(Filters=mine)["SecurityGroupRules"]
-    wanted = None if rules is None else {(one.protocol, one.from_port, one.to_port, one.source) for one in rules}
+    wanted = None if rules is None else {(rule.protocol, rule.from_port, rule.to_port, rule.source) for rule in rules}
     return [
-        one["SecurityGroupRuleId"]
-        for one in found
-        if one["IsEgress"] == egress and (wanted is None or _identity(one) in wanted)
+        rule["SecurityGroupRuleId"]
+        for rule in found
+        if rule["IsEgress"] == egress and (wanted is None or _identity(rule) in wanted)
     ]
 
 
@@ -146,7 +146,7 @@ def sync(cloud: Cloud, group: str, wanted: set[Rule], egress: bool) -> None:
 
 
 def port_problems(rule: Properties, protocol: Any, at: str) -> Iterator[Refused]:
-    """Refuses a protocol that is none, and ports that it can't have. `at` is the path of `rule` with its dot."""
+    """Refuses an unknown protocol, and ports that do not fit it. `at` is the path of `rule`, with a dot at the end."""
     first, last = rule.get("fromPort"), rule.get("toPort")
     if known(protocol) is None or contains_unknown([first, last]):
         return
@@ -162,7 +162,7 @@ def port_problems(rule: Properties, protocol: Any, at: str) -> Iterator[Refused]
 
 
 def description_problems(text: Any, path: str) -> Iterator[Refused]:
-    """Refuses a description with characters that EC2 doesn't take."""
+    """Refuses a description with characters that EC2 does not accept."""
     if known(text) is not None and not _DESCRIPTION.fullmatch(text):
         accepted = "at most 255 of a-z, A-Z, 0-9, space and ._-:/()#,@[]+=&;{}!$*"
         yield Refused(f"invalid description {text!r}: {accepted}", path)

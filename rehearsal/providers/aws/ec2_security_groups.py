@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud, tag_map
-from rehearsal.providers.aws.ec2 import Ec2Resource, cidr_problems, only, tagged, when_free
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.ec2 import Ec2Resource, cidr_problems, only, tagged
 from rehearsal.providers.aws.ec2_rules import (
     ANY_PROTOCOL,
     SOURCES,
@@ -25,13 +26,20 @@ from rehearsal.providers.aws.ec2_rules import (
     shown_rules,
     sync,
 )
-from rehearsal.providers.serving import Properties, Refused, Request, contains_unknown
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request, contains_unknown
 
 
 class _Group(Ec2Resource):
-    """What a security group of one's own and a VPC's default one share. Rules made one by one are not theirs."""
+    """The base of security groups. Rules that are resources of their own are not in `ingress` and `egress`."""
 
     shared = frozenset({"ingress", "egress"})
+    api_names = {"name": "GroupName"}
+    kind, made_id = "security-group", "GroupId"
+    create_call = Call("create_security_group", "name description vpcId tagSpecifications")
+    read_call, found = Call("describe_security_groups", GroupIds=["{id}"]), "SecurityGroups[0]"
+    outputs = fields("name description vpcId tags")
+    delete_call = Call("delete_security_group", GroupId="{id}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         for direction in ("ingress", "egress"):
@@ -55,42 +63,26 @@ class _Group(Ec2Resource):
         for direction in self.shared & changed & inputs.keys():
             sync(cloud, id, given_rules(inputs[direction], id), direction == "egress")
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        group = describe(cloud, id)
-        if group is None:
-            return None
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        rules = {name: live_rules(found, egress=name == "egress") for name in ("ingress", "egress")}
         return {
-            "arn": cloud.arn("ec2", f"security-group/{id}"),
-            "name": group["GroupName"],
-            "description": group["Description"],
-            "vpcId": group["VpcId"],
-            "ownerId": group["OwnerId"],
-            "ingress": shown_rules(live_rules(group, egress=False), id),
-            "egress": shown_rules(live_rules(group, egress=True), id),
-            "tags": tag_map(group.get("Tags")),
+            **super().more_outputs(cloud, found, known),
+            **{name: shown_rules(listed, known["id"]) for name, listed in rules.items()},
         }
 
 
 class SecurityGroup(_Group):
-    """A security group. As with the real provider, EC2's own rule for all egress goes unless the program gives it."""
+    """A security group. As in the real provider, the default rule for all egress is removed unless it is listed."""
 
     token = "aws:ec2/securityGroup:SecurityGroup"
     force_new = frozenset({"name", "namePrefix", "description", "vpcId"})
     defaults = {"description": "Managed by Pulumi", "revokeRulesOnDelete": False}
+    longest_name = 255
     name_pattern = r"(?!sg-)(?!default$).+"
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from super().validate(inputs, cloud)
         yield from description_problems(inputs["description"], "description")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        made = cloud.ec2.create_security_group(
-            GroupName=self.chosen_name(inputs),
-            Description=inputs["description"],
-            TagSpecifications=tagged("security-group", inputs),
-            **({"VpcId": inputs["vpcId"]} if "vpcId" in inputs else {}),
-        )
-        return made["GroupId"]
 
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
         self.change(cloud, id, {"egress": [], **inputs}, {}, changed={"ingress", "egress"}, request=request)
@@ -99,11 +91,11 @@ class SecurityGroup(_Group):
         if olds.get("revokeRulesOnDelete"):
             for egress in (False, True):
                 revoke(cloud, id, rule_ids(cloud, id, egress), egress)
-        when_free(request, lambda: cloud.ec2.delete_security_group(GroupId=id))
+        super().remove(cloud, id, olds, request)
 
 
 class DefaultSecurityGroup(_Group):
-    """A VPC's default security group, adopted: its rules become those given, and it stays when the resource goes."""
+    """The default security group of a VPC. It gets the given rules; deleting the resource does not delete it."""
 
     token = "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup"
     force_new = frozenset({"vpcId"})
@@ -122,7 +114,7 @@ class DefaultSecurityGroup(_Group):
         self.retag(cloud, id, {}, inputs.get("tagsAll") or {}, [])
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        """EC2 deletes it with its VPC."""
+        """Deletes nothing: EC2 deletes the group with its VPC."""
 
 
 class _VpcRule(Ec2Resource):
@@ -131,6 +123,14 @@ class _VpcRule(Ec2Resource):
     egress: bool
     force_new = frozenset({"securityGroupId"})
     exactly_one = (("cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId"),)
+    kind = "security-group-rule"
+    read_call = Call("describe_security_group_rules", SecurityGroupRuleIds=["{id}"])
+    found = "SecurityGroupRules[0]"
+    outputs = fields(
+        "ipProtocol cidrIpv4 cidrIpv6 prefixListId description tags",
+        securityGroupId="GroupId",
+        referencedSecurityGroupId="ReferencedGroupInfo.GroupId",
+    )
     _kinds = {
         "cidrIpv4": "cidrBlocks",
         "cidrIpv6": "ipv6CidrBlocks",
@@ -158,10 +158,10 @@ class _VpcRule(Ec2Resource):
     ) -> None:
         if "cidrIpv4" not in inputs or not olds.get("cidrIpv4"):
             raise Refused("the simulated AWS changes a rule in place only from one IPv4 range to another", "cidrIpv4")
+        ports = {"FromPort": inputs.get("fromPort", -1), "ToPort": inputs.get("toPort", -1)}
         rule = {
+            **ports,
             "IpProtocol": protocol_name(inputs["ipProtocol"]),
-            "FromPort": inputs.get("fromPort", -1),
-            "ToPort": inputs.get("toPort", -1),
             "CidrIpv4": inputs["cidrIpv4"],
             "Description": inputs.get("description", ""),
         }
@@ -170,47 +170,34 @@ class _VpcRule(Ec2Resource):
             SecurityGroupRules=[{"SecurityGroupRuleId": id, "SecurityGroupRule": rule}],
         )
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        rule = only(cloud.ec2.describe_security_group_rules(SecurityGroupRuleIds=[id])["SecurityGroupRules"])
-        if rule is None:
-            return None
-        ported = rule["IpProtocol"] != ANY_PROTOCOL
-        group = rule.get("ReferencedGroupInfo", {}).get("GroupId", "")
-        return {
-            "arn": cloud.arn("ec2", f"security-group-rule/{id}"),
-            "securityGroupRuleId": id,
-            "securityGroupId": rule["GroupId"],
-            "ipProtocol": rule["IpProtocol"],
-            **({"fromPort": rule["FromPort"], "toPort": rule["ToPort"]} if ported else {}),
-            "cidrIpv4": rule.get("CidrIpv4", ""),
-            "cidrIpv6": rule.get("CidrIpv6", ""),
-            "prefixListId": rule.get("PrefixListId", ""),
-            "referencedSecurityGroupId": group,
-            # moto forgets the description of a rule that names a group.
-            "description": olds.get("description", "") if group else rule.get("Description", ""),
-            "tags": tag_map(rule.get("Tags")),
-        }
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        more = {**super().more_outputs(cloud, found, known), "securityGroupRuleId": known["id"]}
+        if found["IpProtocol"] != ANY_PROTOCOL:
+            more |= {"fromPort": found["FromPort"], "toPort": found["ToPort"]}
+        if "ReferencedGroupInfo" in found:  # moto forgets the description of such a rule
+            more["description"] = known.get("description", "")
+        return more
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         revoke(cloud, olds["securityGroupId"], [id], self.egress)
 
 
 class SecurityGroupIngressRule(_VpcRule):
-    """One rule for what comes in."""
+    """One rule for incoming traffic."""
 
     token = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
     egress = False
 
 
 class SecurityGroupEgressRule(_VpcRule):
-    """One rule for what goes out."""
+    """One rule for outgoing traffic."""
 
     token = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
     egress = True
 
 
 class SecurityGroupRule(Ec2Resource):
-    """The older resource: one protocol and port range, any number of sources, known by what it says."""
+    """The older resource: one protocol and port range, and several sources. Its content identifies it."""
 
     token = "aws:ec2/securityGroupRule:SecurityGroupRule"
     choices = {"type": ("ingress", "egress")}

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.aws.storage_limits import (
+from rehearsal.cloud.storage_limits import (
     LEAST_MIBPS,
     LONGEST_PATH,
     MODES,
@@ -15,308 +15,167 @@ from rehearsal.aws.storage_limits import (
     STATES,
     TRANSITIONS,
 )
-from rehearsal.providers.aws.base import AwsResource, each, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.aws.policies import resource_policy
-from rehearsal.providers.serving import Properties, Refused, Request
-
-_WAIT_SECONDS = 30
-_TRANSITION_NAMES = {
-    "transitionToIa": "TransitionToIA",
-    "transitionToArchive": "TransitionToArchive",
-    "transitionToPrimaryStorageClass": "TransitionToPrimaryStorageClass",
-}
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.aws.policy_grammar import resource_policy
+from rehearsal.providers.protocol.model import Properties, Refused
 
 
-class _EfsResource(AwsResource):
-    """What the types of EFS share: their tags, by the id of what has them."""
+class _EfsResource(DescribedResource):
+    """The types of EFS. They are tagged by their id."""
 
-    longest_name = None
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        efs = cloud.client("efs")
-        if put:
-            efs.tag_resource(ResourceId=id, Tags=tag_list(put))
-        if drop:
-            efs.untag_resource(ResourceId=id, TagKeys=drop)
+    service = "efs"
+    tag_call = Call("tag_resource", ResourceId="{id}", Tags="{tags}")
+    untag_call = Call("untag_resource", ResourceId="{id}", TagKeys="{tagKeys}")
 
 
 class FileSystem(_EfsResource):
-    """A file system. One that still has mount targets can't be deleted."""
+    """A file system. It cannot be deleted while it has mount targets."""
 
     token = "aws:efs/fileSystem:FileSystem"
     force_new = frozenset({"availabilityZoneName", "creationToken", "encrypted", "kmsKeyId", "performanceMode"})
     choices = {
         "throughputMode": MODES,
         "performanceMode": PERFORMANCE_MODES,
-        **{f"lifecyclePolicies[].{name}": TRANSITIONS[api] for name, api in _TRANSITION_NAMES.items()},
+        "lifecyclePolicies[].transitionToIa": TRANSITIONS["TransitionToIA"],
+        "lifecyclePolicies[].transitionToArchive": TRANSITIONS["TransitionToArchive"],
+        "lifecyclePolicies[].transitionToPrimaryStorageClass": TRANSITIONS["TransitionToPrimaryStorageClass"],
     }
     ranges = {"provisionedThroughputInMibps": (LEAST_MIBPS, MOST_MIBPS)}
-    # Its mount targets and its users change these.
+    # Its mount targets and clients change these.
     shared = frozenset({"numberOfMountTargets", "sizeInBytes"})
     unmodelled = frozenset({"protection", "availabilityZoneName"})
+    made_id = "FileSystemId"
+    api_names = {"arn": "FileSystemArn"}
+    create_call = Call(
+        "create_file_system",
+        "creationToken encrypted kmsKeyId performanceMode throughputMode provisionedThroughputInMibps tags",
+    )
+    read_call, found = Call("describe_file_systems", FileSystemId="{id}"), "FileSystems[0]"
+    outputs = fields(
+        "arn creationToken encrypted kmsKeyId performanceMode throughputMode provisionedThroughputInMibps"
+        " availabilityZoneName availabilityZoneId numberOfMountTargets ownerId sizeInBytes tags",
+        name="Name || ''",
+    )
+    updates = {
+        "throughputMode provisionedThroughputInMibps": Call(
+            "update_file_system", "throughputMode provisionedThroughputInMibps", FileSystemId="{id}"
+        ),
+        "lifecyclePolicies": Call("put_lifecycle_configuration", "lifecyclePolicies", FileSystemId="{id}"),
+    }
+    set_later = frozenset({"lifecyclePolicies"})
+    delete_call = Call("delete_file_system", FileSystemId="{id}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         mode = inputs.get("throughputMode", MODES[0])
         if known(mode) and (mode == "provisioned") != ("provisionedThroughputInMibps" in inputs):
             yield Refused(
-                "provisionedThroughputInMibps is needed with throughputMode provisioned, and with no other",
+                "throughputMode provisioned needs provisionedThroughputInMibps; the other modes do not accept it",
                 "provisionedThroughputInMibps",
             )
         if "kmsKeyId" in inputs and not known(inputs.get("encrypted", False)):
-            yield Refused("encrypted must be true where kmsKeyId is given", "encrypted")
+            yield Refused("encrypted must be true if kmsKeyId is given", "encrypted")
         for where, policy in each(inputs, "lifecyclePolicies[]"):
             if len(policy) != 1:
-                yield Refused(f"{where} must have one transition, and has {len(policy)}", where)
+                yield Refused(f"{where} must have one transition, not {len(policy)}", where)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        optional = {
-            "KmsKeyId": inputs.get("kmsKeyId"),
-            "PerformanceMode": inputs.get("performanceMode"),
-            "ThroughputMode": inputs.get("throughputMode"),
-            "ProvisionedThroughputInMibps": inputs.get("provisionedThroughputInMibps"),
-        }
-        made = cloud.client("efs").create_file_system(
-            CreationToken=inputs.get("creationToken") or f"terraform-{uuid.uuid4().hex}",
-            Encrypted=inputs.get("encrypted", False),
-            Tags=tag_list(inputs.get("tagsAll")),
-            **{key: value for key, value in optional.items() if value is not None},
-        )
-        return made["FileSystemId"]
+    def given(self, inputs: Properties) -> Properties:
+        token = inputs.get("creationToken") or f"terraform-{uuid.uuid4().hex}"
+        defaults = {"encrypted": False, "throughputMode": MODES[0], "lifecyclePolicies": []}
+        return {**defaults, **super().given(inputs), "creationToken": token}
 
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        if inputs.get("lifecyclePolicies"):
-            self._put_lifecycle(cloud, id, inputs)
-
-    @staticmethod
-    def _put_lifecycle(cloud: Cloud, id: str, inputs: Properties) -> None:
-        policies = [
-            {_TRANSITION_NAMES[name]: after for name, after in policy.items()}
-            for policy in inputs.get("lifecyclePolicies") or []
-        ]
-        cloud.client("efs").put_lifecycle_configuration(FileSystemId=id, LifecyclePolicies=policies)
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        efs = cloud.client("efs")
-        (found,) = efs.describe_file_systems(FileSystemId=id)["FileSystems"]
-        policies = efs.describe_lifecycle_configuration(FileSystemId=id)["LifecyclePolicies"]
-        names = {api: name for name, api in _TRANSITION_NAMES.items()}
-        size = found["SizeInBytes"]
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        policies = cloud.client("efs").describe_lifecycle_configuration(FileSystemId=known["id"])["LifecyclePolicies"]
         return {
-            "arn": found["FileSystemArn"],
-            "creationToken": found["CreationToken"],
-            "encrypted": found["Encrypted"],
-            "kmsKeyId": found.get("KmsKeyId"),
-            "performanceMode": found["PerformanceMode"],
-            "throughputMode": found["ThroughputMode"],
-            "provisionedThroughputInMibps": found.get("ProvisionedThroughputInMibps"),
-            "lifecyclePolicies": [{names[api]: after for api, after in policy.items()} for policy in policies],
-            "availabilityZoneName": found.get("AvailabilityZoneName"),
-            "availabilityZoneId": found.get("AvailabilityZoneId"),
-            "dnsName": _dns_name(cloud, id),
-            "name": found.get("Name", ""),
-            "numberOfMountTargets": found["NumberOfMountTargets"],
-            "ownerId": found["OwnerId"],
-            "sizeInBytes": [
-                {"value": size["Value"], "valueInIa": size["ValueInIA"], "valueInStandard": size["ValueInStandard"]}
-            ],
-            "tags": tag_map(found["Tags"]),
+            "dnsName": _dns_name(cloud, known["id"]),
+            "lifecyclePolicies": self.output("lifecyclePolicies", "@", policies),
         }
 
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        if changed & {"throughputMode", "provisionedThroughputInMibps"}:
-            given = inputs.get("provisionedThroughputInMibps")
-            cloud.client("efs").update_file_system(
-                FileSystemId=id,
-                ThroughputMode=inputs.get("throughputMode", MODES[0]),
-                **({} if given is None else {"ProvisionedThroughputInMibps": given}),
-            )
-        if "lifecyclePolicies" in changed:
-            self._put_lifecycle(cloud, id, inputs)
 
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("efs").delete_file_system(FileSystemId=id)
-
-
-class FileSystemPolicy(_EfsResource):
-    """Who may use a file system; without one, whoever reaches it."""
+class FileSystemPolicy(DescribedResource):
+    """Who can use a file system. Without a policy, everybody who reaches it can."""
 
     token = "aws:efs/fileSystemPolicy:FileSystemPolicy"
     force_new = frozenset({"fileSystemId"})
     documents = frozenset({"policy"})
+    service, id_form = "efs", "{fileSystemId}"
+    create_call = Call("put_file_system_policy", "fileSystemId policy")
+    read_call, outputs = Call("describe_file_system_policy", "fileSystemId"), fields("policy")
+    delete_call = Call("delete_file_system_policy", "fileSystemId")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from resource_policy(inputs, "policy")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        id = inputs["fileSystemId"]
-        cloud.client("efs").put_file_system_policy(FileSystemId=id, Policy=inputs["policy"])
-        return id
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = cloud.client("efs").describe_file_system_policy(FileSystemId=id)
-        return {"fileSystemId": id, "policy": found["Policy"]}
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        self.make(cloud, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("efs").delete_file_system_policy(FileSystemId=id)
-
-
-class BackupPolicy(_EfsResource):
-    """Whether EFS has a file system backed up by itself. Deleting it turns that off."""
+class BackupPolicy(DescribedResource):
+    """Whether EFS backs up a file system automatically. Deleting the resource turns that off."""
 
     token = "aws:efs/backupPolicy:BackupPolicy"
     force_new = frozenset({"fileSystemId"})
     choices = {"backupPolicy.status": STATES}
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        id = inputs["fileSystemId"]
-        self._put(cloud, id, inputs["backupPolicy"]["status"])
-        return id
-
-    @staticmethod
-    def _put(cloud: Cloud, id: str, status: str) -> None:
-        cloud.client("efs").put_backup_policy(FileSystemId=id, BackupPolicy={"Status": status})
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        policy = cloud.client("efs").describe_backup_policy(FileSystemId=id)["BackupPolicy"]
-        return {"fileSystemId": id, "backupPolicy": {"status": policy["Status"]}}
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        self.make(cloud, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        self._put(cloud, id, "DISABLED")
+    service, id_form = "efs", "{fileSystemId}"
+    create_call = Call("put_backup_policy", "fileSystemId backupPolicy")
+    read_call, outputs = Call("describe_backup_policy", "fileSystemId"), fields("backupPolicy")
+    delete_call = Call("put_backup_policy", "fileSystemId", BackupPolicy={"Status": "DISABLED"})
 
 
 class MountTarget(_EfsResource):
-    """A network interface through which a subnet's zone reaches a file system: one in each zone, all in one VPC."""
+    """The network interface of a file system in a zone. A zone has at most one, and all are in one VPC."""
 
     token = "aws:efs/mountTarget:MountTarget"
     force_new = frozenset({"fileSystemId", "subnetId", "ipAddress", "ipAddressType", "ipv6Address"})
     unmodelled = frozenset({"ipAddressType", "ipv6Address"})
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        optional = {"IpAddress": inputs.get("ipAddress"), "SecurityGroups": inputs.get("securityGroups")}
-        made = cloud.client("efs").create_mount_target(
-            FileSystemId=inputs["fileSystemId"],
-            SubnetId=inputs["subnetId"],
-            **{key: value for key, value in optional.items() if value},
-        )
-        return made["MountTargetId"]
+    made_id = "MountTargetId"
+    create_call = Call("create_mount_target", "fileSystemId subnetId ipAddress securityGroups")
+    read_call, found = Call("describe_mount_targets", MountTargetId="{id}"), "MountTargets[0]"
+    outputs = fields(
+        "fileSystemId subnetId ipAddress availabilityZoneId availabilityZoneName networkInterfaceId ownerId"
+    )
+    updates = {"*": Call("modify_mount_target_security_groups", "securityGroups", MountTargetId="{id}")}
+    delete_call = Call("delete_mount_target", MountTargetId="{id}")
+    waits_until_gone, wait_seconds = True, 30
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        efs = cloud.client("efs")
-        (found,) = efs.describe_mount_targets(MountTargetId=id)["MountTargets"]
-        file_system = found["FileSystemId"]
-        dns_name = _dns_name(cloud, file_system)
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        dns_name, groups = _dns_name(cloud, found["FileSystemId"]), cloud.client("efs")
         return {
-            "fileSystemId": file_system,
-            "fileSystemArn": _arn(cloud, f"file-system/{file_system}"),
-            "subnetId": found["SubnetId"],
-            "ipAddress": found["IpAddress"],
-            "securityGroups": efs.describe_mount_target_security_groups(MountTargetId=id)["SecurityGroups"],
-            "availabilityZoneId": found["AvailabilityZoneId"],
-            "availabilityZoneName": found["AvailabilityZoneName"],
+            "fileSystemArn": cloud.arn("elasticfilesystem", f"file-system/{found['FileSystemId']}"),
+            "securityGroups": groups.describe_mount_target_security_groups(MountTargetId=known["id"])["SecurityGroups"],
             "dnsName": dns_name,
             "mountTargetDnsName": f"{found['AvailabilityZoneName']}.{dns_name}",
-            "networkInterfaceId": found["NetworkInterfaceId"],
-            "ownerId": found["OwnerId"],
         }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        cloud.client("efs").modify_mount_target_security_groups(
-            MountTargetId=id, SecurityGroups=inputs["securityGroups"]
-        )
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        efs = cloud.client("efs")
-        efs.delete_mount_target(MountTargetId=id)
-        file_system = olds["fileSystemId"]
-
-        def gone() -> bool:
-            left = efs.describe_mount_targets(FileSystemId=file_system)["MountTargets"]
-            return all(one["MountTargetId"] != id for one in left)
-
-        request.wait(gone, seconds=_WAIT_SECONDS, what=f"the deletion of {id}")
 
 
 class AccessPoint(_EfsResource):
-    """A way into a file system that begins at a directory and acts as a user. Only its tags can be changed."""
+    """An access point: a root directory and a user for its clients. Only its tags can change in place."""
 
     token = "aws:efs/accessPoint:AccessPoint"
     force_new = frozenset({"fileSystemId", "posixUser", "rootDirectory"})
+    made_id = "AccessPointId"
+    api_names = {"arn": "AccessPointArn"}
+    create_call = Call("create_access_point", "fileSystemId posixUser rootDirectory tags")
+    read_call, found = Call("describe_access_points", AccessPointId="{id}"), "AccessPoints[0]"
+    outputs = fields("arn fileSystemId ownerId posixUser tags", rootDirectory='RootDirectory || `{"path": "/"}`')
+    delete_call = Call("delete_access_point", AccessPointId="{id}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         for where, path in each(inputs, "rootDirectory.path"):
             if not path.startswith("/") or len(path) > LONGEST_PATH:
                 yield Refused(
-                    f"{where} must be an absolute path of {LONGEST_PATH} characters at most, not {path}", where
+                    f"{where} must be an absolute path of at most {LONGEST_PATH} characters, not {path}", where
                 )
         for where, mode in each(inputs, "rootDirectory.creationInfo.permissions"):
             if not 3 <= len(mode) <= 4 or not set(mode) <= set("01234567"):
                 yield Refused(f"{where} must be an octal mode of 3 or 4 digits, not {mode}", where)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        user, root = inputs.get("posixUser"), inputs.get("rootDirectory")
-        given: dict[str, Any] = {}
-        if user:
-            given["PosixUser"] = {"Uid": user["uid"], "Gid": user["gid"]}
-            if "secondaryGids" in user:
-                given["PosixUser"]["SecondaryGids"] = user["secondaryGids"]
-        if root:
-            given["RootDirectory"] = {"Path": root.get("path", "/")}
-            if info := root.get("creationInfo"):
-                given["RootDirectory"]["CreationInfo"] = {
-                    "OwnerUid": info["ownerUid"],
-                    "OwnerGid": info["ownerGid"],
-                    "Permissions": info["permissions"],
-                }
-        made = cloud.client("efs").create_access_point(
-            ClientToken=uuid.uuid4().hex,
-            FileSystemId=inputs["fileSystemId"],
-            Tags=tag_list(inputs.get("tagsAll")),
-            **given,
-        )
-        return made["AccessPointId"]
+    def given(self, inputs: Properties) -> Properties:
+        root = {"path": "/", **inputs["rootDirectory"]} if inputs.get("rootDirectory") else None
+        return {**super().given(inputs), "rootDirectory": root}
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        (found,) = cloud.client("efs").describe_access_points(AccessPointId=id)["AccessPoints"]
-        user: dict[str, Any] = found.get("PosixUser") or {}
-        root: dict[str, Any] = found.get("RootDirectory") or {"Path": "/"}
-        shown_user = {"uid": user.get("Uid"), "gid": user.get("Gid")}
-        if user.get("SecondaryGids"):
-            shown_user["secondaryGids"] = user["SecondaryGids"]
-        directory: dict[str, Any] = {"path": root["Path"]}
-        if info := root.get("CreationInfo"):
-            names = {"ownerUid": "OwnerUid", "ownerGid": "OwnerGid", "permissions": "Permissions"}
-            directory["creationInfo"] = {name: info[api] for name, api in names.items()}
-        return {
-            "arn": found["AccessPointArn"],
-            "fileSystemId": found["FileSystemId"],
-            "fileSystemArn": _arn(cloud, f"file-system/{found['FileSystemId']}"),
-            "ownerId": found["OwnerId"],
-            "posixUser": shown_user if user else None,
-            "rootDirectory": directory,
-            "tags": tag_map(found["Tags"]),
-        }
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("efs").delete_access_point(AccessPointId=id)
-
-
-def _arn(cloud: Cloud, resource: str) -> str:
-    return cloud.arn("elasticfilesystem", resource)
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        return {"fileSystemArn": cloud.arn("elasticfilesystem", f"file-system/{found['FileSystemId']}")}
 
 
 def _dns_name(cloud: Cloud, file_system: str) -> str:

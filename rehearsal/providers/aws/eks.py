@@ -1,4 +1,4 @@
-"""EKS: the cluster itself."""
+"""EKS: clusters."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from contracts import eks
-from rehearsal.aws.versions import versions
-from rehearsal.providers.aws.base import AwsResource, each, known
-from rehearsal.providers.aws.cloud import Cloud, is_gone
-from rehearsal.providers.serving import UNKNOWN, Difference, Properties, Refused, Request
+from rehearsal.cloud.versions import versions
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.protocol.model import UNKNOWN, Difference, Properties, Refused, Request
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 _AUTHENTICATION_MODES = ("API", "API_AND_CONFIG_MAP", "CONFIG_MAP")
@@ -20,21 +20,16 @@ _WAIT_SECONDS = 60
 _SUBNETS_NEEDED = 2
 
 
-class EksResource(AwsResource):
-    """What EKS's types have in common: tags by ARN, and the updates that EKS carries out one after the other."""
+class EksResource(DescribedResource):
+    """The types of EKS. They are tagged by ARN."""
 
-    arn_property = "arn"
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        eks, arn = cloud.client("eks"), olds[self.arn_property]
-        if put:
-            eks.tag_resource(resourceArn=arn, tags=put)
-        if drop:
-            eks.untag_resource(resourceArn=arn, tagKeys=drop)
+    service = "eks"
+    tag_call = Call("tag_resource", resourceArn="{arn || accessEntryArn || associationArn}", tags="{tags}")
+    untag_call = Call("untag_resource", resourceArn="{arn || accessEntryArn || associationArn}", tagKeys="{tagKeys}")
 
 
 def finished(cloud: Cloud, request: Request, cluster: str, update: dict[str, Any]) -> None:
-    """Waits for an update of a cluster, or of something in it. Raises Refused when EKS could not carry it out."""
+    """Waits for an update of a cluster, or of an object in it. Raises Refused if the update fails."""
 
     def done() -> bool:
         found = cloud.client("eks").describe_update(name=cluster, updateId=update["id"])["update"]
@@ -72,16 +67,29 @@ class Cluster(EksResource):
     }
     longest_name = 100
     name_pattern = r"[0-9A-Za-z][A-Za-z0-9_-]*"
-    _not_simulated = (
-        "computeConfig",
-        "storageConfig",
-        "outpostConfig",
-        "remoteNetworkConfig",
-        "kubeApiServerConfig",
-        "kubeControllerManagerConfig",
-        "kubeSchedulerConfig",
-        "controlPlaneScalingConfig",
+    unmodelled = frozenset(
+        {
+            "computeConfig", "storageConfig", "outpostConfig", "remoteNetworkConfig", "kubeApiServerConfig",
+            "kubeControllerManagerConfig", "kubeSchedulerConfig", "controlPlaneScalingConfig",
+        }
+    )  # fmt: skip
+    id_form = "{name}"
+    api_names = {"vpcConfig": "resourcesVpcConfig"}
+    create_call = Call(
+        "create_cluster",
+        "name roleArn vpcConfig bootstrapSelfManagedAddons tags version accessConfig kubernetesNetworkConfig"
+        " upgradePolicy zonalShiftConfig deletionProtection encryptionConfig logging",
     )
+    read_call, found = Call("describe_cluster", "name"), "cluster"
+    outputs = fields(
+        "arn name roleArn version platformVersion status endpoint certificateAuthority createdAt vpcConfig"
+        " kubernetesNetworkConfig accessConfig encryptionConfig upgradePolicy zonalShiftConfig deletionProtection tags",
+        clusterId="clusterId",
+        enabledClusterLogTypes="logging.clusterLogging[?enabled].types[]",
+        identities="[identity.{oidcs: [oidc.{issuer: issuer}]}]",
+    )
+    ready, waits_until_gone, wait_seconds = "status=='ACTIVE'", True, _WAIT_SECONDS
+    delete_call = Call("delete_cluster", "name")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         version = known(inputs.get("version"))
@@ -92,9 +100,6 @@ class Cluster(EksResource):
         if extended and upgrade_policy.get("supportType") == eks.STANDARD:
             why = f"extended support can't be disabled for {version}, which has entered it"
             yield Refused(why, "upgradePolicy.supportType")
-        for name in self._not_simulated:
-            if name in inputs:
-                yield Refused(f"the rehearsal's aws provider does not carry out {name}", name)
         network = known(inputs.get("vpcConfig")) or {}
         public, private = network.get("endpointPublicAccess", True), network.get("endpointPrivateAccess", False)
         if public is False and private is False:
@@ -105,13 +110,13 @@ class Cluster(EksResource):
             try:
                 ip_network(cidr)
             except ValueError as error:
-                yield Refused(f"{cidr} is no valid CIDR block: {error}", where)
+                yield Refused(f"{cidr} is not a valid CIDR block: {error}", where)
         subnets = known(network.get("subnetIds"))
         if subnets is not None and len(subnets) < _SUBNETS_NEEDED:
             yield Refused("subnets specified must be in at least two different AZs", "vpcConfig.subnetIds")
 
     def preview(self, inputs: Properties, olds: Properties | None, request: Request) -> Properties:
-        """As in the base; what EKS fills in within an object is unknown, too."""
+        """As in the base. Also unknown is what EKS fills in inside an object."""
         outputs = super().preview(inputs, olds, request)
         if olds is None:
             unknown = dict.fromkeys(("clusterSecurityGroupId", "vpcId"), UNKNOWN)
@@ -124,73 +129,20 @@ class Cluster(EksResource):
         return outputs
 
     def difference(self, old_inputs: Properties, inputs: Properties, olds: Properties) -> Difference:
-        """As in the base. Envelope encryption can be added in place, and never taken away."""
+        """As in the base. Envelope encryption can be added in place, but never removed."""
         found = super().difference(old_inputs, inputs, olds)
         if "encryptionConfig" in old_inputs and "encryptionConfig" not in inputs:
             return Difference(found.changes, found.replacing | {("encryptionConfig",)}, found.delete_before_replace)
         return found
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        optional = {
-            "version": inputs.get("version"),
-            "accessConfig": inputs.get("accessConfig"),
-            "kubernetesNetworkConfig": inputs.get("kubernetesNetworkConfig"),
-            "upgradePolicy": inputs.get("upgradePolicy"),
-            "zonalShiftConfig": inputs.get("zonalShiftConfig"),
-            "deletionProtection": inputs.get("deletionProtection"),
-            "encryptionConfig": [inputs["encryptionConfig"]] if "encryptionConfig" in inputs else None,
-            "logging": _logging(inputs["enabledClusterLogTypes"]) if inputs.get("enabledClusterLogTypes") else None,
-        }
-        cloud.client("eks").create_cluster(
-            name=name,
-            roleArn=inputs["roleArn"],
-            resourcesVpcConfig=inputs["vpcConfig"],
-            bootstrapSelfManagedAddons=inputs["bootstrapSelfManagedAddons"],
-            tags=inputs.get("tagsAll") or {},
-            **{key: value for key, value in optional.items() if value is not None},
-        )
-        return name
-
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        eks = cloud.client("eks")
-        request.wait(
-            lambda: eks.describe_cluster(name=id)["cluster"]["status"] == "ACTIVE",
-            seconds=_WAIT_SECONDS,
-            what=f"cluster {id} becoming ACTIVE",
-        )
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster = cloud.client("eks").describe_cluster(name=id)["cluster"]
-        encryption = cluster.get("encryptionConfig") or []
-        logging = [kind for one in cluster["logging"]["clusterLogging"] if one["enabled"] for kind in one["types"]]
-        return {
-            "arn": cluster["arn"],
-            "name": cluster["name"],
-            "roleArn": cluster["roleArn"],
-            "version": cluster["version"],
-            "platformVersion": cluster["platformVersion"],
-            "status": cluster["status"],
-            "endpoint": cluster["endpoint"],
-            "certificateAuthority": cluster["certificateAuthority"],
-            "createdAt": cluster["createdAt"].isoformat(),
-            "clusterId": None,
-            "identities": [{"oidcs": [{"issuer": cluster["identity"]["oidc"]["issuer"]}]}],
-            "vpcConfig": cluster["resourcesVpcConfig"],
-            "kubernetesNetworkConfig": cluster["kubernetesNetworkConfig"],
-            "accessConfig": cluster["accessConfig"],
-            "enabledClusterLogTypes": logging,
-            "encryptionConfig": encryption[0] if encryption else None,
-            "upgradePolicy": cluster.get("upgradePolicy"),
-            "zonalShiftConfig": cluster.get("zonalShiftConfig"),
-            "deletionProtection": cluster["deletionProtection"],
-            "tags": cluster["tags"],
-        }
+    def given(self, inputs: Properties) -> Properties:
+        types = inputs.get("enabledClusterLogTypes")
+        return {**super().given(inputs), "logging": _logging(types) if types else None}
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
     ) -> None:
-        """One update after the other, as EKS takes them; the version first, as the real provider does."""
+        """One update after the other, as EKS requires. The version is first, as in the real provider."""
         eks = cloud.client("eks")
         if "version" in changed and inputs.get("version"):
             finished(cloud, request, id, eks.update_cluster_version(name=id, version=inputs["version"])["update"])
@@ -221,19 +173,6 @@ class Cluster(EksResource):
                 wanted = {kind: after[kind] for kind in kinds if kind in after}
                 if any(_set(before.get(kind)) != _set(value) for kind, value in wanted.items()):
                     yield {"resourcesVpcConfig": wanted}
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        eks = cloud.client("eks")
-        eks.delete_cluster(name=id)
-
-        def gone() -> bool:
-            try:
-                eks.describe_cluster(name=id)
-            except ClientError as error:
-                return is_gone(error)
-            return False
-
-        request.wait(gone, seconds=_WAIT_SECONDS, what=f"the deletion of cluster {id}")
 
 
 def _logging(types: list[str]) -> dict[str, Any]:

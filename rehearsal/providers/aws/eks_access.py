@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.aws.access import POLICIES
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud
+from rehearsal.cloud.access import POLICIES
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
 from rehearsal.providers.aws.eks import EksResource
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused
 
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/.+|arn:aws[a-z-]*:iam::\d{12}:root")
 _POLICY = re.compile(r"arn:aws[a-z-]*:eks::aws:cluster-access-policy/(?P<name>.+)")
@@ -19,7 +22,9 @@ _TYPES = ("STANDARD", "EC2_LINUX", "EC2_WINDOWS", "FARGATE_LINUX", "EC2", "HYBRI
 def _principal_problems(inputs: Properties) -> Iterator[Refused]:
     arn = known(inputs.get("principalArn"))
     if arn is not None and not _PRINCIPAL.fullmatch(arn):
-        yield Refused(f"{arn} is no ARN of an IAM role or user (a session of a role is neither)", "principalArn")
+        yield Refused(
+            f"{arn} is not the ARN of an IAM role or user (that of a role's session is not accepted)", "principalArn"
+        )
 
 
 class AccessEntry(EksResource):
@@ -29,65 +34,38 @@ class AccessEntry(EksResource):
     force_new = frozenset({"clusterName", "principalArn", "type"})
     defaults = {"type": "STANDARD"}
     choices = {"type": _TYPES}
-    longest_name = None
-    arn_property = "accessEntryArn"
+    id_form = "{clusterName}:{principalArn}"
+    create_call = Call("create_access_entry", "clusterName principalArn type tags userName kubernetesGroups")
+    read_call, found = Call("describe_access_entry", "clusterName principalArn"), "accessEntry"
+    outputs = fields("accessEntryArn kubernetesGroups userName type createdAt modifiedAt tags")
+    updates = {
+        "*": Call(
+            "update_access_entry",
+            "clusterName principalArn userName",
+            kubernetesGroups="{kubernetesGroups || `[]`}",
+        )
+    }
+    delete_call = Call("delete_access_entry", "clusterName principalArn")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _principal_problems(inputs)
         kind = known(inputs.get("type"))
         if kind not in (None, "STANDARD") and (inputs.get("kubernetesGroups") or "userName" in inputs):
-            yield Refused(f"an access entry of type {kind} takes no userName or kubernetesGroups", "type")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        optional = {"username": inputs.get("userName"), "kubernetesGroups": inputs.get("kubernetesGroups")}
-        cloud.client("eks").create_access_entry(
-            clusterName=inputs["clusterName"],
-            principalArn=inputs["principalArn"],
-            type=inputs["type"],
-            tags=inputs.get("tagsAll") or {},
-            **{key: value for key, value in optional.items() if value},
-        )
-        return f"{inputs['clusterName']}:{inputs['principalArn']}"
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster, _, principal = id.partition(":")
-        found = cloud.client("eks").describe_access_entry(clusterName=cluster, principalArn=principal)["accessEntry"]
-        return {
-            "clusterName": cluster,
-            "principalArn": principal,
-            "accessEntryArn": found["accessEntryArn"],
-            "kubernetesGroups": found["kubernetesGroups"],
-            "userName": found["username"],
-            "type": found["type"],
-            "createdAt": found["createdAt"].isoformat(),
-            "modifiedAt": found["modifiedAt"].isoformat(),
-            "tags": found["tags"],
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        cluster, _, principal = id.partition(":")
-        user = {"username": inputs["userName"]} if inputs.get("userName") else {}
-        cloud.client("eks").update_access_entry(
-            clusterName=cluster,
-            principalArn=principal,
-            kubernetesGroups=inputs.get("kubernetesGroups") or [],
-            **user,
-        )
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cluster, _, principal = id.partition(":")
-        cloud.client("eks").delete_access_entry(clusterName=cluster, principalArn=principal)
+            yield Refused(f"an access entry of type {kind} does not accept userName or kubernetesGroups", "type")
 
 
-class AccessPolicyAssociation(AwsResource):
-    """What an access entry's principal may do."""
+class AccessPolicyAssociation(DescribedResource):
+    """What the principal of an access entry can do."""
 
     token = "aws:eks/accessPolicyAssociation:AccessPolicyAssociation"
     force_new = frozenset({"clusterName", "principalArn", "policyArn", "accessScope"})
     choices = {"accessScope.type": ("cluster", "namespace")}
-    longest_name = None
+    service, id_form = "eks", "{clusterName}#{principalArn}#{policyArn}"
+    create_call = Call("associate_access_policy", "clusterName principalArn policyArn accessScope")
+    read_call = Call("list_associated_access_policies", "clusterName principalArn")
+    found = "associatedAccessPolicies[?policyArn=='{policyArn}'] | [0]"
+    outputs = fields("accessScope associatedAt modifiedAt")
+    delete_call = Call("disassociate_access_policy", "clusterName principalArn policyArn")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _principal_problems(inputs)
@@ -97,94 +75,41 @@ class AccessPolicyAssociation(AwsResource):
             if found is None or found["name"] not in POLICIES:
                 names = ", ".join(POLICIES)
                 yield Refused(
-                    f"{arn} is no EKS access policy: arn:aws:eks::aws:cluster-access-policy/ and {names}", "policyArn"
+                    f"{arn} is not an EKS access policy: arn:aws:eks::aws:cluster-access-policy/ and one of {names}",
+                    "policyArn",
                 )
         scope = known(inputs.get("accessScope")) or {}
         if known(scope.get("type")) == "namespace" and not scope.get("namespaces"):
-            yield Refused("an access scope of type namespace names at least one namespace", "accessScope.namespaces")
+            yield Refused("an access scope of type namespace needs at least one namespace", "accessScope.namespaces")
         if known(scope.get("type")) == "cluster" and scope.get("namespaces"):
-            yield Refused("an access scope of type cluster names no namespaces", "accessScope.namespaces")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        cloud.client("eks").associate_access_policy(
-            clusterName=inputs["clusterName"],
-            principalArn=inputs["principalArn"],
-            policyArn=inputs["policyArn"],
-            accessScope=inputs["accessScope"],
-        )
-        return f"{inputs['clusterName']}#{inputs['principalArn']}#{inputs['policyArn']}"
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster, principal, policy = id.split("#")
-        eks = cloud.client("eks")
-        found = eks.list_associated_access_policies(clusterName=cluster, principalArn=principal)
-        for association in found["associatedAccessPolicies"]:
-            if association["policyArn"] == policy:
-                return {
-                    "clusterName": cluster,
-                    "principalArn": principal,
-                    "policyArn": policy,
-                    "accessScope": association["accessScope"],
-                    "associatedAt": association["associatedAt"].isoformat(),
-                    "modifiedAt": association["modifiedAt"].isoformat(),
-                }
-        return None
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cluster, principal, policy = id.split("#")
-        cloud.client("eks").disassociate_access_policy(clusterName=cluster, principalArn=principal, policyArn=policy)
+            yield Refused("an access scope of type cluster does not accept namespaces", "accessScope.namespaces")
 
 
 class PodIdentityAssociation(EksResource):
-    """Gives a service account's pods an IAM role."""
+    """Gives the pods of a service account an IAM role."""
 
     token = "aws:eks/podIdentityAssociation:PodIdentityAssociation"
     force_new = frozenset({"clusterName", "namespace", "serviceAccount"})
-    longest_name = None
-    arn_property = "associationArn"
-    _settings = ("disableSessionTags", "targetRoleArn")
-
-    def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
-        if "policy" in inputs:
-            yield Refused("the rehearsal's aws provider does not carry out policy", "policy")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        made = cloud.client("eks").create_pod_identity_association(
-            clusterName=inputs["clusterName"],
-            namespace=inputs["namespace"],
-            serviceAccount=inputs["serviceAccount"],
-            roleArn=inputs["roleArn"],
-            tags=inputs.get("tagsAll") or {},
-            **{key: inputs[key] for key in self._settings if inputs.get(key) is not None},
+    unmodelled = frozenset({"policy"})
+    made_id = "association.associationId"
+    create_call = Call(
+        "create_pod_identity_association",
+        "clusterName namespace serviceAccount roleArn disableSessionTags targetRoleArn tags",
+    )
+    read_call, found = Call("describe_pod_identity_association", "clusterName associationId"), "association"
+    outputs = fields(
+        "clusterName namespace serviceAccount roleArn associationArn associationId targetRoleArn externalId tags",
+        disableSessionTags="disableSessionTags || `false`",
+    )
+    updates = {
+        "*": Call(
+            "update_pod_identity_association", "clusterName associationId roleArn disableSessionTags targetRoleArn"
         )
-        return made["association"]["associationId"]
+    }
+    delete_call = Call("delete_pod_identity_association", "clusterName associationId")
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        # An import names the cluster, too: CLUSTER,ASSOCIATION.
-        cluster, _, association = id.rpartition(",")
-        cluster = cluster or olds["clusterName"]
-        eks = cloud.client("eks")
-        found = eks.describe_pod_identity_association(clusterName=cluster, associationId=association)["association"]
-        keys = ("clusterName", "namespace", "serviceAccount", "roleArn", "associationArn", "associationId")
-        return {
-            **{key: found[key] for key in keys},
-            "disableSessionTags": found.get("disableSessionTags", False),
-            "targetRoleArn": found.get("targetRoleArn"),
-            "externalId": found.get("externalId"),
-            "tags": found["tags"],
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        cloud.client("eks").update_pod_identity_association(
-            clusterName=inputs["clusterName"],
-            associationId=olds["associationId"],
-            roleArn=inputs["roleArn"],
-            **{key: inputs[key] for key in self._settings if inputs.get(key) is not None},
-        )
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("eks").delete_pod_identity_association(
-            clusterName=olds["clusterName"], associationId=olds["associationId"]
-        )
+    def look(self, cloud: Cloud, known: Properties) -> Any:
+        # The id of an import also has the cluster: CLUSTER,ASSOCIATION.
+        cluster, _, association = known["id"].rpartition(",")
+        where = {"clusterName": cluster or known["clusterName"], "associationId": association}
+        return super().look(cloud, {**known, **where})

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import yaml
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
 from rehearsal.providers.aws.eks import EksResource, finished
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-# The real provider waits 20 minutes for an addon; here one that can become ACTIVE does so at once, or when the nodes
-# that another resource makes have come.
+# The real provider waits 20 minutes. Here an addon is ACTIVE at once, or as soon as another resource has made the
+# nodes.
 _WAIT_SECONDS = 60
+_ASSOCIATIONS = "podIdentityAssociations"
+_SETTINGS = ("addonVersion", "configurationValues", "serviceAccountRoleArn", _ASSOCIATIONS)
 
 
 class Addon(EksResource):
-    """An addon, waited for until it is ACTIVE: one that finds no node for its pods never is."""
+    """An addon. Its creation waits until it is ACTIVE, which needs a node for its pods."""
 
     token = "aws:eks/addon:Addon"
     force_new = frozenset({"addonName", "clusterName", "namespaceConfig"})
@@ -26,8 +31,14 @@ class Addon(EksResource):
         "resolveConflictsOnCreate": ("NONE", "OVERWRITE"),
         "resolveConflictsOnUpdate": ("NONE", "OVERWRITE", "PRESERVE"),
     }
-    longest_name = None
-    _settings = ("addonVersion", "configurationValues", "serviceAccountRoleArn", "podIdentityAssociations")
+    unmodelled = frozenset({"namespaceConfig"})
+    id_form = "{clusterName}:{addonName}"
+    api_names = {"arn": "addonArn"}
+    create_call = Call("create_addon", "clusterName addonName tags resolveConflicts " + " ".join(_SETTINGS))
+    read_call, found = Call("describe_addon", "clusterName addonName"), "addon"
+    outputs = fields("arn addonVersion serviceAccountRoleArn createdAt modifiedAt tags")
+    delete_call = Call("delete_addon", "clusterName addonName", preserve="{preserve || `false`}")
+    waits_until_gone, wait_seconds = True, _WAIT_SECONDS
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         text = known(inputs.get("configurationValues"))
@@ -37,20 +48,11 @@ class Addon(EksResource):
             except yaml.YAMLError:
                 values = None
             if not isinstance(values, dict):
-                yield Refused("configurationValues is no mapping in JSON or YAML", "configurationValues")
-        if "namespaceConfig" in inputs:
-            yield Refused("the rehearsal's aws provider does not carry out namespaceConfig", "namespaceConfig")
+                yield Refused("configurationValues must be a mapping in JSON or YAML", "configurationValues")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        resolve = inputs.get("resolveConflictsOnCreate")
-        cloud.client("eks").create_addon(
-            clusterName=inputs["clusterName"],
-            addonName=inputs["addonName"],
-            tags=inputs.get("tagsAll") or {},
-            **{key: inputs[key] for key in self._settings if inputs.get(key)},
-            **({"resolveConflicts": resolve} if resolve else {}),
-        )
-        return f"{inputs['clusterName']}:{inputs['addonName']}"
+    def given(self, inputs: Properties) -> Properties:
+        settings = {name: inputs.get(name) or None for name in _SETTINGS}
+        return {**super().given(inputs), **settings, "resolveConflicts": inputs.get("resolveConflictsOnCreate")}
 
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
         cluster, _, name = id.partition(":")
@@ -66,49 +68,38 @@ class Addon(EksResource):
         except TimeoutError as error:
             raise TimeoutError("; ".join([str(error), *issues])) from error
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster, _, name = id.partition(":")
-        eks = cloud.client("eks")
-        addon = eks.describe_addon(clusterName=cluster, addonName=name)["addon"]
-        associations = [
-            eks.describe_pod_identity_association(clusterName=cluster, associationId=arn.rpartition("/")[2])[
-                "association"
-            ]
-            for arn in addon.get("podIdentityAssociations", [])
-        ]
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        associations = [self._association(cloud, known["clusterName"], arn) for arn in found.get(_ASSOCIATIONS, [])]
         return {
-            "arn": addon["addonArn"],
-            "clusterName": cluster,
-            "addonName": name,
-            "addonVersion": addon["addonVersion"],
-            "configurationValues": self._values(addon.get("configurationValues", ""), olds),
-            "serviceAccountRoleArn": addon.get("serviceAccountRoleArn"),
-            "podIdentityAssociations": [
-                {"roleArn": one["roleArn"], "serviceAccount": one["serviceAccount"]} for one in associations
-            ],
-            "createdAt": addon["createdAt"].isoformat(),
-            "modifiedAt": addon["modifiedAt"].isoformat(),
-            "tags": addon["tags"],
+            "configurationValues": self._values(found.get("configurationValues", ""), known),
+            _ASSOCIATIONS: self.output(_ASSOCIATIONS, "@", associations),
         }
 
     @staticmethod
+    def _association(cloud: Cloud, cluster: str, arn: str) -> Any:
+        answer = cloud.client("eks").describe_pod_identity_association(
+            clusterName=cluster, associationId=arn.rpartition("/")[2]
+        )
+        return answer["association"]
+
+    @staticmethod
     def _values(text: str, olds: Properties) -> str:
-        """The configuration in the text that the program gave, where that says the same."""
+        """The configuration, as the text of the program if that has the same meaning."""
         given = olds.get("configurationValues") or ""
         return given if yaml.safe_load(given or "null") == yaml.safe_load(text or "null") else text
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
     ) -> None:
-        if not changed & set(self._settings):
+        if not changed & set(_SETTINGS):
             return
         cluster, _, name = id.partition(":")
-        # An update that leaves a setting out resets it, so every one is given, and only a changed version.
-        settings = {key: inputs[key] for key in self._settings if key != "addonVersion" and inputs.get(key)}
+        # An update resets a setting that it leaves out, so it has all settings, but the version only if that changes.
+        settings = {key: inputs[key] for key in _SETTINGS if key != "addonVersion" and inputs.get(key)}
         if "configurationValues" in changed and not inputs.get("configurationValues"):
             settings["configurationValues"] = json.dumps({})
-        if "podIdentityAssociations" in changed and not inputs.get("podIdentityAssociations"):
-            settings["podIdentityAssociations"] = []
+        if _ASSOCIATIONS in changed and not inputs.get(_ASSOCIATIONS):
+            settings[_ASSOCIATIONS] = []
         if "addonVersion" in changed and inputs.get("addonVersion"):
             settings["addonVersion"] = inputs["addonVersion"]
         if inputs.get("resolveConflictsOnUpdate"):
@@ -116,13 +107,3 @@ class Addon(EksResource):
         update = cloud.client("eks").update_addon(clusterName=cluster, addonName=name, **settings)["update"]
         finished(cloud, request, cluster, update)
         self.complete(cloud, id, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cluster, _, name = id.partition(":")
-        eks = cloud.client("eks")
-        eks.delete_addon(clusterName=cluster, addonName=name, preserve=bool(olds.get("preserve")))
-        request.wait(
-            lambda: name not in eks.list_addons(clusterName=cluster)["addons"],
-            seconds=_WAIT_SECONDS,
-            what=f"the deletion of addon {name}",
-        )

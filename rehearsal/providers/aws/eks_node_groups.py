@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import contracts
-from rehearsal.aws.versions import TAINT_EFFECTS
-from rehearsal.providers.aws.base import each, known
-from rehearsal.providers.aws.cloud import Cloud
+from rehearsal.cloud.versions import TAINT_EFFECTS
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
 from rehearsal.providers.aws.eks import EksResource, finished
-from rehearsal.providers.serving import Properties, Refused, Request, autoname
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.protocol.model import Properties, Refused, Request, autoname
 
 _AMI_TYPES = (
     *(f"AL2023_{variant}" for variant in ("x86_64_STANDARD", "ARM_64_STANDARD", "x86_64_NVIDIA", "ARM_64_NVIDIA")),
@@ -26,7 +28,11 @@ _AMI_TYPES = (
 )
 _LONGEST_NAME = 63
 _MOST_TAINTS = 50
-_WAIT_SECONDS = 120
+# Optional inputs that have the same name in EKS.
+_SETTINGS = (
+    "amiType capacityType diskSize instanceTypes labels launchTemplate nodeRepairConfig releaseVersion remoteAccess"
+    " taints updateConfig version"
+)
 
 
 class NodeGroup(EksResource):
@@ -62,10 +68,21 @@ class NodeGroup(EksResource):
         "updateConfig.maxUnavailablePercentage": (1, 100),
     }
     at_most_one = (("nodeGroupName", "nodeGroupNamePrefix"), ("launchTemplate", "remoteAccess"))
-    longest_name = None
+    id_form = "{clusterName}:{nodeGroupName}"
+    api_names = {"arn": "nodegroupArn", "nodeRoleArn": "nodeRole", "subnetIds": "subnets"}
+    create_call = Call(
+        "create_nodegroup", f"clusterName nodeGroupName nodeRoleArn subnetIds scalingConfig tags {_SETTINGS}"
+    )
+    read_call, found = Call("describe_nodegroup", "clusterName nodeGroupName"), "nodegroup"
+    outputs = fields(
+        f"arn nodeRoleArn subnetIds status scalingConfig tags {_SETTINGS}",
+        resources="[{autoscalingGroups: resources.autoScalingGroups || `[]`, remoteAccessSecurityGroupId: ''}]",
+    )
+    ready, waits_until_gone, wait_seconds = "status=='ACTIVE'", True, 120
+    delete_call = Call("delete_nodegroup", "clusterName nodeGroupName")
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
-        """As in the base; the name is a property of its own."""
+        """As in the base. The name has another property."""
         if not inputs.keys() & {"nodeGroupName", "nodeGroupNamePrefix"}:
             inputs = {**inputs, "nodeGroupName": autoname(request, olds, "nodeGroupName", _LONGEST_NAME)}
         return super().check(inputs, olds, request)
@@ -77,7 +94,7 @@ class NodeGroup(EksResource):
             yield Refused(reason, "nodeGroupName")
         yield from _scaling_problems(known(inputs.get("scalingConfig")) or {})
         if len(known(inputs.get("taints")) or []) > _MOST_TAINTS:
-            yield Refused(f"a node group takes {_MOST_TAINTS} taints at most", "taints")
+            yield Refused(f"a node group can have at most {_MOST_TAINTS} taints", "taints")
         version, release = known(inputs.get("version")), known(inputs.get("releaseVersion"))
         if version and release and "BOTTLEROCKET" not in str(inputs.get("amiType")) and not release.startswith(version):
             why = f"Requested release version {release} is not valid for kubernetes version {version}"
@@ -91,69 +108,24 @@ class NodeGroup(EksResource):
             if found is None:
                 yield Refused(f"there is no instance type {instance_type}", where)
             elif wanted and found.arch != wanted:
-                yield Refused(f"{instance_type} ({found.arch}) is no instance type for the AMI type {ami}", where)
+                yield Refused(f"{instance_type} ({found.arch}) does not fit the AMI type {ami}", where)
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = inputs.get("nodeGroupName") or self._prefixed(inputs)
-        keys = (
-            "amiType", "capacityType", "diskSize", "instanceTypes", "labels", "launchTemplate", "nodeRepairConfig",
-            "releaseVersion", "remoteAccess", "taints", "updateConfig", "version",
-        )  # fmt: skip
-        optional: dict[str, Any] = {key: inputs[key] for key in keys if inputs.get(key) is not None}
-        cloud.client("eks").create_nodegroup(
-            clusterName=inputs["clusterName"],
-            nodegroupName=name,
-            nodeRole=inputs["nodeRoleArn"],
-            subnets=inputs["subnetIds"],
-            scalingConfig=inputs["scalingConfig"],
-            tags=inputs.get("tagsAll") or {},
-            **optional,
-        )
-        return f"{inputs['clusterName']}:{name}"
+        prefixed = {"namePrefix": inputs.get("nodeGroupNamePrefix"), "name": inputs.get("nodeGroupName")}
+        return super().make(cloud, {**inputs, "nodeGroupName": self.chosen_name(prefixed)}, request)
 
-    def _prefixed(self, inputs: Properties) -> str:
-        return self.chosen_name({"namePrefix": inputs["nodeGroupNamePrefix"]})
-
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
+    def is_ready(self, cloud: Cloud, id: str, inputs: Properties) -> bool:
         cluster, _, name = id.partition(":")
-        eks = cloud.client("eks")
-
-        def active() -> bool:
-            group = eks.describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
-            if group["status"].endswith("_FAILED"):
-                issues = "; ".join(f"{issue['code']}: {issue['message']}" for issue in group["health"]["issues"])
-                raise Refused(f"node group {name} is {group['status']}: {issues}")
-            return group["status"] == "ACTIVE"
-
-        request.wait(active, seconds=_WAIT_SECONDS, what=f"node group {name} becoming ACTIVE")
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster, _, name = id.partition(":")
-        group = cloud.client("eks").describe_nodegroup(clusterName=cluster, nodegroupName=name)["nodegroup"]
-        scaled = group["resources"].get("autoScalingGroups", [])
-        return {
-            "arn": group["nodegroupArn"],
-            "clusterName": cluster,
-            "nodeGroupName": name,
-            "nodeRoleArn": group["nodeRole"],
-            "subnetIds": group["subnets"],
-            "status": group["status"],
-            "resources": [{"autoscalingGroups": scaled, "remoteAccessSecurityGroupId": ""}],
-            **{
-                key: group.get(key)
-                for key in (
-                    "amiType", "capacityType", "diskSize", "instanceTypes", "labels", "launchTemplate",
-                    "nodeRepairConfig", "releaseVersion", "remoteAccess", "scalingConfig", "taints", "updateConfig",
-                    "version",
-                )
-            },
-            "tags": group["tags"],
-        }  # fmt: skip
+        group = self.look(cloud, {"clusterName": cluster, "nodeGroupName": name})
+        if group["status"].endswith("_FAILED"):
+            issues = "; ".join(f"{issue['code']}: {issue['message']}" for issue in group["health"]["issues"])
+            raise Refused(f"node group {name} is {group['status']}: {issues}")
+        return group["status"] == "ACTIVE"
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
     ) -> None:
-        """Versions first, then the rest, as the real provider does."""
+        """First the versions, then the rest, as in the real provider."""
         cluster, _, name = id.partition(":")
         eks = cloud.client("eks")
         if changed & {"version", "releaseVersion", "launchTemplate"}:
@@ -169,7 +141,7 @@ class NodeGroup(EksResource):
         if "taints" in changed:
             after_taints = inputs.get("taints") or []
             kept = {(taint["key"], taint["effect"]) for taint in after_taints}
-            gone = [one for one in olds.get("taints") or [] if (one["key"], one["effect"]) not in kept]
+            gone = [taint for taint in olds.get("taints") or [] if (taint["key"], taint["effect"]) not in kept]
             config["taints"] = {"addOrUpdateTaints": after_taints, "removeTaints": gone}
         for key in ("scalingConfig", "updateConfig", "nodeRepairConfig"):
             if key in changed and key in inputs:
@@ -177,16 +149,6 @@ class NodeGroup(EksResource):
         if config:
             update = eks.update_nodegroup_config(clusterName=cluster, nodegroupName=name, **config)["update"]
             finished(cloud, request, cluster, update)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cluster, _, name = id.partition(":")
-        eks = cloud.client("eks")
-        eks.delete_nodegroup(clusterName=cluster, nodegroupName=name)
-        request.wait(
-            lambda: name not in eks.list_nodegroups(clusterName=cluster)["nodegroups"],
-            seconds=_WAIT_SECONDS,
-            what=f"the deletion of node group {name}",
-        )
 
 
 def _scaling_problems(scaling: Properties) -> Iterator[Refused]:

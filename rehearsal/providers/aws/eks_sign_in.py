@@ -1,58 +1,40 @@
-"""EKS: the OpenID Connect provider by which people sign in to a cluster's API."""
+"""EKS: the OpenID Connect provider with which users sign in to the API of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud
-from rehearsal.providers.aws.eks import EksResource, finished
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.eks import EksResource
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused
 
-_KIND = "oidc"
+_WHICH = {"identityProviderConfig": {"type": "oidc", "name": "{identityProviderConfigName}"}}
 
 
 class IdentityProviderConfig(EksResource):
-    """Lets the people of an issuer use a cluster's API, with the groups that their tokens name."""
+    """Lets the users of an issuer use the API of a cluster, with the groups in their tokens."""
 
     token = "aws:eks/identityProviderConfig:IdentityProviderConfig"
     force_new = frozenset({"clusterName", "oidc"})
-    longest_name = None
+    id_form = "{clusterName}:{identityProviderConfigName}"
+    create_call = Call("associate_identity_provider_config", "clusterName oidc tags")
+    read_call = Call("describe_identity_provider_config", "clusterName", **_WHICH)
+    found, outputs = "identityProviderConfig.oidc", fields("status tags", arn="identityProviderConfigArn", oidc="@")
+    delete_call = Call("disassociate_identity_provider_config", "clusterName", **_WHICH)
+    ready, waits_until_gone = "status=='ACTIVE'", True
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         oidc = known(inputs.get("oidc")) or {}
         issuer = known(oidc.get("issuerUrl"))
         if issuer is not None and not issuer.startswith("https://"):
-            yield Refused(f"the issuer {issuer} has to begin with https://", "oidc.issuerUrl")
+            yield Refused(f"the issuer {issuer} must begin with https://", "oidc.issuerUrl")
         for prefix in ("usernamePrefix", "groupsPrefix"):
             if str(known(oidc.get(prefix)) or "").startswith("system:"):
-                yield Refused("the prefix system: is Kubernetes' own", f"oidc.{prefix}")
+                yield Refused("the prefix system: is reserved for Kubernetes", f"oidc.{prefix}")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        cluster, oidc = inputs["clusterName"], inputs["oidc"]
-        made = cloud.client("eks").associate_identity_provider_config(
-            clusterName=cluster, oidc=oidc, tags=inputs.get("tagsAll") or {}
-        )
-        finished(cloud, request, cluster, made["update"])
-        return f"{cluster}:{oidc['identityProviderConfigName']}"
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        cluster, _, name = id.partition(":")
-        found = cloud.client("eks").describe_identity_provider_config(
-            clusterName=cluster, identityProviderConfig={"type": _KIND, "name": name}
-        )["identityProviderConfig"][_KIND]
-        own = ("clusterName", "identityProviderConfigArn", "status", "tags")
-        return {
-            "clusterName": cluster,
-            "arn": found["identityProviderConfigArn"],
-            "status": found["status"],
-            "oidc": {key: value for key, value in found.items() if key not in own},
-            "tags": found["tags"],
-        }
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cluster, _, name = id.partition(":")
-        gone = cloud.client("eks").disassociate_identity_provider_config(
-            clusterName=cluster, identityProviderConfig={"type": _KIND, "name": name}
-        )
-        finished(cloud, request, cluster, gone["update"])
+    def given(self, inputs: Properties) -> Properties:
+        name = inputs["oidc"]["identityProviderConfigName"]
+        return {**super().given(inputs), "identityProviderConfigName": name}

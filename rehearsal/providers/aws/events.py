@@ -8,19 +8,25 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud, is_gone, refusal, tag_list, tag_map
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
 _LONGEST_PATTERN = 4096
 _SCHEDULE = re.compile(r"(rate|cron)\(.+\)")
 _TARGET_ID = re.compile(r"[.\w-]{1,64}")
 _ARN = re.compile(r"arn:[^:]+:[^:]+:[^:]*:[^:]*:.+")
+_OF_TARGET = frozenset(
+    {
+        "arn", "deadLetterConfig", "input", "inputPath", "inputTransformer", "retryPolicy", "roleArn", "sqsTarget",
+        "targetId",
+    }
+)  # fmt: skip
 
 
-class EventRule(AwsResource):
+class EventRule(DescribedResource):
     """A rule on an event bus: by pattern, by schedule, or both."""
 
     token = "aws:cloudwatch/eventRule:EventRule"
@@ -31,6 +37,18 @@ class EventRule(AwsResource):
     longest_name = 64
     name_pattern = r"[.\w-]+"
     documents = frozenset({"eventPattern"})
+    service, id_form = "events", "{name}"
+    create_call = Call("put_rule", "name eventBusName eventPattern scheduleExpression description roleArn state tags")
+    read_call = Call("describe_rule", "name eventBusName")
+    outputs = fields(
+        "arn eventPattern scheduleExpression description roleArn state",
+        eventBusName="EventBusName || 'default'",
+        isEnabled="State!='DISABLED'",
+    )
+    read_tags_call = Call("list_tags_for_resource", ResourceARN="{arn}")
+    delete_call = Call("delete_rule", "name eventBusName", Force="{forceDestroy || `false`}")
+    tag_call = Call("tag_resource", ResourceARN="{arn}", Tags="{tags}")
+    untag_call = Call("untag_resource", ResourceARN="{arn}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         if not inputs.keys() & {"eventPattern", "scheduleExpression"}:
@@ -38,65 +56,31 @@ class EventRule(AwsResource):
         yield from _pattern_problems(known(inputs.get("eventPattern")))
         schedule = known(inputs.get("scheduleExpression"))
         if schedule is not None and not _SCHEDULE.fullmatch(schedule):
-            yield Refused(f"{schedule} is no schedule: rate(...) or cron(...)", "scheduleExpression")
+            yield Refused(f"{schedule} is not a schedule: write rate(...) or cron(...)", "scheduleExpression")
+
+    def given(self, inputs: Properties) -> Properties:
+        enabled = "ENABLED" if inputs.get("isEnabled", True) else "DISABLED"
+        return {"state": enabled, **super().given(inputs)}
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        self._put(cloud, name, inputs, Tags=tag_list(inputs.get("tagsAll")))
-        return _joined(inputs["eventBusName"], name)
-
-    @staticmethod
-    def _put(cloud: Cloud, name: str, inputs: Properties, **more: Any) -> None:
-        optional = {
-            "EventPattern": inputs.get("eventPattern"),
-            "ScheduleExpression": inputs.get("scheduleExpression"),
-            "Description": inputs.get("description"),
-            "RoleArn": inputs.get("roleArn"),
-        }
-        enabled = "ENABLED" if inputs.get("isEnabled", True) else "DISABLED"
-        cloud.client("events").put_rule(
-            Name=name,
-            EventBusName=inputs["eventBusName"],
-            State=inputs.get("state", enabled),
-            **{key: value for key, value in optional.items() if value},
-            **more,
-        )
+        return _joined(inputs["eventBusName"], super().make(cloud, inputs, request))
 
     def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
         bus, name = _split(id)
-        rule = cloud.client("events").describe_rule(Name=name, EventBusName=bus)
-        return {
-            "arn": rule["Arn"],
-            "name": name,
-            "eventBusName": bus,
-            "eventPattern": rule.get("EventPattern"),
-            "scheduleExpression": rule.get("ScheduleExpression"),
-            "description": rule.get("Description"),
-            "roleArn": rule.get("RoleArn"),
-            "state": rule["State"],
-            "isEnabled": rule["State"] != "DISABLED",
-            "tags": tag_map(cloud.client("events").list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]),
-        }
+        return super().live(cloud, name, {**olds, "eventBusName": bus})
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
-        self._put(cloud, _split(id)[1], inputs)
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        events = cloud.client("events")
-        if put:
-            events.tag_resource(ResourceARN=olds["arn"], Tags=tag_list(put))
-        if drop:
-            events.untag_resource(ResourceARN=olds["arn"], TagKeys=drop)
+        super().change(cloud, _split(id)[1], {**inputs, "tagsAll": None}, olds, changed=changed, request=request)
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         bus, name = _split(id)
-        cloud.client("events").delete_rule(Name=name, EventBusName=bus, Force=bool(olds.get("forceDestroy")))
+        super().remove(cloud, name, {**olds, "eventBusName": bus}, request)
 
 
 def _pattern_problems(text: str | None) -> Iterator[Refused]:
-    """EventBridge's grammar: an object, not empty, whose leaves are lists of what matches, not empty."""
+    """Checks the grammar of EventBridge: a non-empty object whose leaves are non-empty lists."""
     if text is None:
         return
     try:
@@ -105,7 +89,7 @@ def _pattern_problems(text: str | None) -> Iterator[Refused]:
         yield Refused(f"event pattern is not valid JSON: {error}", "eventPattern")
         return
     if len(text) > _LONGEST_PATTERN:
-        yield Refused(f"an event pattern has {_LONGEST_PATTERN} characters at most", "eventPattern")
+        yield Refused(f"an event pattern has at most {_LONGEST_PATTERN} characters", "eventPattern")
     if not isinstance(pattern, dict) or not pattern:
         yield Refused("event pattern is not valid: it must be an object with at least one field", "eventPattern")
         return
@@ -121,22 +105,28 @@ def _field_problems(pattern: dict[str, Any], path: str) -> Iterator[Refused]:
             yield Refused(f"event pattern is not valid: {where} must be an object or a non-empty array", "eventPattern")
 
 
-class EventTarget(AwsResource):
+class EventTarget(DescribedResource):
     """Where a rule's events go."""
 
     token = "aws:cloudwatch/eventTarget:EventTarget"
     force_new = frozenset({"rule", "eventBusName", "targetId"})
     defaults = {"eventBusName": "default", "forceDestroy": False}
     at_most_one = (("input", "inputPath", "inputTransformer"),)
-    longest_name = None
+    service = "events"
+    api_names = {"targetId": "Id", "sqsTarget": "SqsParameters", "inputPaths": "InputPathsMap"}
+    read_call, found = Call("list_targets_by_rule", "rule eventBusName"), "Targets[?Id=='{targetId}'] | [0]"
+    outputs = fields("targetId arn roleArn input inputPath")
+    delete_call = Call("remove_targets", "rule eventBusName", Ids=["{targetId}"])
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         for name in inputs:
             if name.endswith(("Target", "Targets")) and name != "sqsTarget":
-                yield Refused(f"the rehearsal's aws provider does not carry out {name}", name)
+                yield Refused(f"the rehearsal's aws provider does not support {name}", name)
         target, arn = known(inputs.get("targetId")), known(inputs.get("arn"))
         if target is not None and not _TARGET_ID.fullmatch(target):
-            yield Refused(f"targetId {target}: 1 to 64 letters, digits, dots, dashes and underscores", "targetId")
+            yield Refused(
+                f"targetId {target} must have 1 to 64 letters, digits, dots, dashes and underscores", "targetId"
+            )
         if arn is not None and not _ARN.fullmatch(arn):
             yield Refused(f"arn ({arn}) is an invalid ARN", "arn")
         if arn is not None and arn.endswith(".fifo") and "sqsTarget" not in inputs:
@@ -144,67 +134,28 @@ class EventTarget(AwsResource):
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
         target = inputs.get("targetId") or f"pulumi-{uuid.uuid4().hex}"
-        self._put(cloud, target, inputs)
+        self._put(cloud, {**inputs, "targetId": target})
         return f"{_joined(inputs['eventBusName'], inputs['rule'])}-{target}"
 
-    @staticmethod
-    def _put(cloud: Cloud, target: str, inputs: Properties) -> None:
-        retry, dead = inputs.get("retryPolicy"), inputs.get("deadLetterConfig")
-        transformer, sqs = inputs.get("inputTransformer"), inputs.get("sqsTarget")
-        optional = {
-            "RoleArn": inputs.get("roleArn"),
-            "Input": inputs.get("input"),
-            "InputPath": inputs.get("inputPath"),
-            "DeadLetterConfig": {"Arn": dead["arn"]} if dead else None,
-            "SqsParameters": {"MessageGroupId": sqs["messageGroupId"]} if sqs else None,
-            "RetryPolicy": {f"{key[0].upper()}{key[1:]}": value for key, value in retry.items()} if retry else None,
-            "InputTransformer": {
-                "InputPathsMap": transformer.get("inputPaths", {}),
-                "InputTemplate": transformer["inputTemplate"],
-            }
-            if transformer
-            else None,
-        }
-        made = {"Id": target, "Arn": inputs["arn"], **{key: value for key, value in optional.items() if value}}
-        answer = cloud.client("events").put_targets(
-            Rule=inputs["rule"], EventBusName=inputs["eventBusName"], Targets=[made]
-        )
+    def _put(self, cloud: Cloud, inputs: Properties) -> None:
+        target = {name: value for name, value in inputs.items() if name in _OF_TARGET and value}
+        answer = self.answer(Call("put_targets", "rule eventBusName targets"), cloud, {**inputs, "targets": [target]})
         for failed in answer.get("FailedEntries", []):
             raise Refused(f"PutTargets: {failed['ErrorMessage']} ({failed['ErrorCode']})")
 
     def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        rule, bus = olds["rule"], olds["eventBusName"]
-        target_id = id.removeprefix(f"{_joined(bus, rule)}-")
-        targets = cloud.client("events").list_targets_by_rule(Rule=rule, EventBusName=bus)["Targets"]
-        target = next((one for one in targets if one["Id"] == target_id), None)
-        if target is None:
-            return None
-        return {
-            "rule": rule,
-            "eventBusName": bus,
-            "targetId": target_id,
-            "arn": target["Arn"],
-            "roleArn": target.get("RoleArn"),
-            "input": target.get("Input"),
-            "inputPath": target.get("InputPath"),
-        }
+        target = id.removeprefix(f"{_joined(olds['eventBusName'], olds['rule'])}-")
+        live = super().live(cloud, id, {**olds, "targetId": target})
+        return live and {"rule": olds["rule"], "eventBusName": olds["eventBusName"], **live}
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
     ) -> None:
-        self._put(cloud, olds["targetId"], inputs)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        events = cloud.client("events")
-        try:
-            events.remove_targets(Rule=olds["rule"], EventBusName=olds["eventBusName"], Ids=[olds["targetId"]])
-        except ClientError as error:
-            if not is_gone(error):
-                raise refusal(error) from error
+        self._put(cloud, {**inputs, "targetId": olds["targetId"]})
 
 
 def _joined(bus: str, rule: str) -> str:
-    """A rule's id: its name, behind its bus's where that is not the default one."""
+    """The id of a rule: its name, after `BUS/` if the bus is not the default one."""
     return rule if bus == "default" else f"{bus}/{rule}"
 
 

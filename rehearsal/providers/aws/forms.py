@@ -1,4 +1,4 @@
-"""When two ways of writing a value mean the same: what is live is shown as the program wrote it, if it can be."""
+"""Compares two forms of a value. A live value gets the form of the program if both mean the same."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from rehearsal.providers.aws.contract import Type, nested
-from rehearsal.providers.serving import contains_unknown
+from rehearsal.providers.protocol.model import contains_unknown
 
 
 def same_set(one: list[Any], other: list[Any]) -> bool:
-    """Whether two lists hold the same, in whatever order."""
+    """Whether two lists have the same items in any order."""
     return not contains_unknown([one, other]) and _sorted(one) == _sorted(other)
 
 
@@ -20,10 +20,10 @@ def same_document(one: str, other: str) -> bool:
 
 
 def as_given(kind: Type, given: Any, found: Any) -> Any:
-    """What was `found` live, shown in the form the program has `given`, so that only real differences show.
+    """The live value `found` in the form of the program's value `given`, so that only real differences remain.
 
-    Of an object only the properties that the program set; a set in the program's order; nothing instead of an empty
-    value where the program wrote an empty one.
+    An object has only the properties that the program set. A set has the order of the program. If the program wrote an
+    empty value and there is nothing, the result is the empty value.
     """
     if found is None:
         return given if given in ("", [], {}, False) else None
@@ -37,7 +37,7 @@ def as_given(kind: Type, given: Any, found: Any) -> Any:
         return [as_given(kind[1], *pair) for pair in zip(given, found, strict=False)] + found[len(given) :]
     rest, shown = list(found), []
     for item in given:
-        match = next((one for one in rest if as_given(kind[1], item, one) == item), None)
+        match = next((candidate for candidate in rest if as_given(kind[1], item, candidate) == item), None)
         if match is not None:
             rest.remove(match)
             shown.append(item)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from rehearsal.providers.aws import contract
-from rehearsal.providers.aws.cloud import Cloud, refusal, tag_map
-from rehearsal.providers.serving import Properties, Refused
-
-if TYPE_CHECKING:
-    from rehearsal.providers.aws.provider import AwsProvider
+from rehearsal.providers.aws.clients import Cloud, refusal, tag_map
+from rehearsal.providers.aws.configuration import ConfiguredProvider
+from rehearsal.providers.protocol.model import Properties, Refused
 
 Function = Callable[[Cloud, Properties], Properties]
 _FUNCTIONS: dict[str, Function] = {}
@@ -21,7 +19,7 @@ _ZONES_OF_THE_REGION = {"name": "zone-type", "values": ["availability-zone"]}
 
 
 def function(token: str) -> Callable[[Function], Function]:
-    """Registers what it decorates as the function `token`; required arguments and types are the contract's."""
+    """Registers the decorated function as `token`. The contract has the types of its arguments."""
 
     def register(carried_out: Function) -> Function:
         _FUNCTIONS[token] = carried_out
@@ -30,33 +28,34 @@ def function(token: str) -> Callable[[Function], Function]:
     return register
 
 
-def call(provider: AwsProvider, token: str, args: Properties) -> Properties:
-    """The result of the function `token`. Raises Refused: not modelled, wrong arguments, or AWS's own refusal."""
+def call(provider: ConfiguredProvider, token: str, args: Properties) -> Properties:
+    """The result of the function `token`. Raises Refused if it is unknown or its arguments are wrong."""
     if token not in _FUNCTIONS:
         raise Refused(
-            f"the rehearsal's aws provider does not model the function {token}: name it in "
-            "rehearsal/providers/aws/distill.py, run `python -m rehearsal.providers.aws.distill`, and carry it out in "
-            "rehearsal/providers/aws/functions.py"
+            f"the rehearsal's aws provider does not support the function {token}: add it to"
+            " rehearsal/providers/aws/functions.py, then run `python -m rehearsal.providers.aws.distill`"
         )
     args = {name: value for name, value in args.items() if value is not None}
-    Refused.all(contract.shape(token).problems(args))
+    shape = contract.shape(token)
+    Refused.all(shape.problems(args))
     cloud = provider.cloud(args.get("region"))
+    region = {"region": cloud.region} if "region" in shape.outputs else {}
     try:
-        return {**args, **_FUNCTIONS[token](cloud, args)}
+        return {**args, **region, **_FUNCTIONS[token](cloud, args)}
     except ClientError as error:
         raise refusal(error) from error
 
 
 @function("aws:index/getCallerIdentity:getCallerIdentity")
 def get_caller_identity(cloud: Cloud, args: Properties) -> Properties:
-    """Who the credentials belong to."""
+    """The owner of the credentials."""
     who = cloud.identity
     return {"id": who["Account"], "accountId": who["Account"], "arn": who["Arn"], "userId": who["UserId"]}
 
 
 @function("aws:index/getPartition:getPartition")
 def get_partition(cloud: Cloud, args: Properties) -> Properties:
-    """The partition of the provider's region."""
+    """The partition of the region."""
     china = cloud.partition == "aws-cn"
     return {
         "id": cloud.partition,
@@ -68,12 +67,11 @@ def get_partition(cloud: Cloud, args: Properties) -> Properties:
 
 @function("aws:index/getRegion:getRegion")
 def get_region(cloud: Cloud, args: Properties) -> Properties:
-    """The region asked for, or the provider's."""
+    """The given region, or that of the provider."""
     found = cloud.ec2.describe_regions(RegionNames=[cloud.region])["Regions"][0]
     return {
         "id": cloud.region,
         "name": cloud.region,
-        "region": cloud.region,
         "endpoint": found["Endpoint"],
         "description": cloud.description,
     }
@@ -83,14 +81,13 @@ def get_region(cloud: Cloud, args: Properties) -> Properties:
 def get_availability_zones(cloud: Cloud, args: Properties) -> Properties:
     """The region's zones, by name and id in the same order."""
     if args.get("filters", [_ZONES_OF_THE_REGION]) != [_ZONES_OF_THE_REGION]:
-        raise Refused(f"the simulated AWS filters availability zones by {_ZONES_OF_THE_REGION} alone", "filters")
+        raise Refused(f"the simulated AWS filters availability zones only by {_ZONES_OF_THE_REGION}", "filters")
     if args.get("state", "available") != "available":
         raise Refused("the simulated AWS has only available zones", "state")
     leave_out = {*args.get("excludeNames", []), *args.get("excludeZoneIds", [])}
     zones = {name: id for name, id in sorted(cloud.zones.items()) if not {name, id} & leave_out}
     return {
         "id": cloud.region,
-        "region": cloud.region,
         "names": list(zones),
         "zoneIds": list(zones.values()),
         "groupNames": [cloud.region],
@@ -99,25 +96,20 @@ def get_availability_zones(cloud: Cloud, args: Properties) -> Properties:
 
 @function("aws:ssm/getParameter:getParameter")
 def get_parameter(cloud: Cloud, args: Properties) -> Properties:
-    """A parameter, decrypted unless `withDecryption` is false."""
+    """A parameter. It is decrypted unless `withDecryption` is false."""
     decrypt = args.get("withDecryption", True)
     found = cloud.client("ssm").get_parameter(Name=_required(args, "name"), WithDecryption=decrypt)["Parameter"]
     return {
         "id": found["Name"],
-        "name": found["Name"],
-        "arn": found["ARN"],
-        "type": found["Type"],
-        "value": found["Value"],
+        **_same(found, "name arn type value version"),
         "insecureValue": found["Value"] if found["Type"] != "SecureString" else "",
-        "version": found["Version"],
         "withDecryption": decrypt,
-        "region": cloud.region,
     }
 
 
 @function("aws:secretsmanager/getSecretVersion:getSecretVersion")
 def get_secret_version(cloud: Cloud, args: Properties) -> Properties:
-    """A version of a secret, the current one unless another is asked for."""
+    """A version of a secret; the current one by default."""
     secret = _required(args, "secretId")
     which = {"VersionId": args["versionId"]} if args.get("versionId") else {}
     stage = {} if which else {"VersionStage": args.get("versionStage", "AWSCURRENT")}
@@ -129,7 +121,6 @@ def get_secret_version(cloud: Cloud, args: Properties) -> Properties:
         "secretString": found.get("SecretString", ""),
         "versionId": found["VersionId"],
         "versionStages": found["VersionStages"],
-        "region": cloud.region,
     }
 
 
@@ -142,53 +133,44 @@ def get_addon_version(cloud: Cloud, args: Properties) -> Properties:
         version
         for found in pages
         for version in found["addonVersions"]
-        if any(one["clusterVersion"] == kubernetes for one in version["compatibilities"])
+        if any(match["clusterVersion"] == kubernetes for match in version["compatibilities"])
     ]
     if not versions:
         raise Refused(f"no version of addon {addon} was found for Kubernetes {kubernetes}", "addonName")
     newest = max(versions, key=lambda version: [int(part) for part in re.findall(r"\d+", version["addonVersion"])])
     default = next((version for version in versions if _is_default(version, kubernetes)), newest)
     chosen = newest if args.get("mostRecent") else default
-    return {"id": addon, "version": chosen["addonVersion"], "region": cloud.region}
+    return {"id": addon, "version": chosen["addonVersion"]}
 
 
 def _is_default(version: dict[str, Any], kubernetes: str) -> bool:
-    return any(one.get("defaultVersion") for one in version["compatibilities"] if one["clusterVersion"] == kubernetes)
+    return any(
+        match.get("defaultVersion") for match in version["compatibilities"] if match["clusterVersion"] == kubernetes
+    )
 
 
 @function("aws:eks/getCluster:getCluster")
 def get_cluster(cloud: Cloud, args: Properties) -> Properties:
     """A cluster's endpoint, certificate, identity, version and network."""
     found = cloud.client("eks").describe_cluster(name=_required(args, "name"))["cluster"]
-    network = found["resourcesVpcConfig"]
     return {
         "id": found["name"],
-        "arn": found["arn"],
-        "endpoint": found["endpoint"],
+        **_same(found, "arn endpoint roleArn status version platformVersion"),
         "certificateAuthorities": [{"data": found["certificateAuthority"]["data"]}],
         "identities": [{"oidcs": [{"issuer": found["identity"]["oidc"]["issuer"]}]}],
-        "roleArn": found["roleArn"],
-        "status": found["status"],
-        "version": found["version"],
-        "platformVersion": found["platformVersion"],
         "tags": found.get("tags", {}),
-        "vpcConfig": {
-            "vpcId": network["vpcId"],
-            "subnetIds": network["subnetIds"],
-            "securityGroupIds": network["securityGroupIds"],
-            "clusterSecurityGroupId": network["clusterSecurityGroupId"],
-            "endpointPrivateAccess": network["endpointPrivateAccess"],
-            "endpointPublicAccess": network["endpointPublicAccess"],
-            "publicAccessCidrs": network["publicAccessCidrs"],
-        },
-        "region": cloud.region,
+        "vpcConfig": _same(
+            found["resourcesVpcConfig"],
+            "vpcId subnetIds securityGroupIds clusterSecurityGroupId endpointPrivateAccess endpointPublicAccess"
+            " publicAccessCidrs",
+        ),
     }
 
 
 @function("aws:ec2/getAmi:getAmi")
 def get_ami(cloud: Cloud, args: Properties) -> Properties:
-    """The one machine image that fits."""
-    filters = [{"Name": one["name"], "Values": one["values"]} for one in args.get("filters", [])]
+    """The only machine image that matches."""
+    filters = [{"Name": given["name"], "Values": given["values"]} for given in args.get("filters", [])]
     images = cloud.ec2.describe_images(
         Owners=args.get("owners", []), Filters=filters, IncludeDeprecated=bool(args.get("includeDeprecated"))
     )["Images"]
@@ -200,34 +182,28 @@ def get_ami(cloud: Cloud, args: Properties) -> Properties:
     (image,) = images
     return {
         "id": image["ImageId"],
-        "imageId": image["ImageId"],
-        "architecture": image["Architecture"],
-        "name": image["Name"],
-        "ownerId": image["OwnerId"],
-        "rootDeviceName": image["RootDeviceName"],
-        "region": cloud.region,
+        **_same(image, "imageId architecture name ownerId rootDeviceName"),
     }
 
 
 @function("aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings")
 def get_instance_type_offerings(cloud: Cloud, args: Properties) -> Properties:
-    """Which instance types are to be had in which places, in three lists of one order."""
-    filters = [{"Name": one["name"], "Values": one["values"]} for one in args.get("filters", [])]
+    """The instance types that are available in each location, as three lists in the same order."""
+    filters = [{"Name": given["name"], "Values": given["values"]} for given in args.get("filters", [])]
     location = args.get("locationType", "region")
     pages = cloud.ec2.get_paginator("describe_instance_type_offerings").paginate(LocationType=location, Filters=filters)
-    found = [one for page in pages for one in page["InstanceTypeOfferings"]]
+    found = [offer for page in pages for offer in page["InstanceTypeOfferings"]]
     return {
         "id": cloud.region,
-        "instanceTypes": [one["InstanceType"] for one in found],
-        "locations": [one["Location"] for one in found],
-        "locationTypes": [one["LocationType"] for one in found],
-        "region": cloud.region,
+        "instanceTypes": [offer["InstanceType"] for offer in found],
+        "locations": [offer["Location"] for offer in found],
+        "locationTypes": [offer["LocationType"] for offer in found],
     }
 
 
 @function("aws:servicequotas/getServiceQuota:getServiceQuota")
 def get_service_quota(cloud: Cloud, args: Properties) -> Properties:
-    """The quota of a service, by its code, as it applies to the account, and its default."""
+    """A quota of a service by its code: its value in the account, and its default."""
     service, code = _required(args, "serviceCode"), _required(args, "quotaCode")
     client = cloud.client("service-quotas")
     applied = client.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]
@@ -235,34 +211,30 @@ def get_service_quota(cloud: Cloud, args: Properties) -> Properties:
     return {
         "id": applied["QuotaArn"],
         "arn": applied["QuotaArn"],
-        "adjustable": applied["Adjustable"],
-        "globalQuota": applied["GlobalQuota"],
+        **_same(applied, "adjustable globalQuota quotaName serviceName value"),
         "quotaCode": code,
-        "quotaName": applied["QuotaName"],
         "serviceCode": service,
-        "serviceName": applied["ServiceName"],
-        "value": applied["Value"],
         "defaultValue": default["Value"],
         "usageMetrics": [],
-        "region": cloud.region,
     }
 
 
 @function("aws:ec2/getSubnet:getSubnet")
 def get_subnet(cloud: Cloud, args: Properties) -> Properties:
-    """One subnet, by its id."""
+    """A subnet by its id."""
     found = cloud.ec2.describe_subnets(SubnetIds=[_required(args, "id")])["Subnets"][0]
     return {
         "id": found["SubnetId"],
-        "vpcId": found["VpcId"],
-        "cidrBlock": found["CidrBlock"],
-        "availabilityZone": found["AvailabilityZone"],
-        "availabilityZoneId": found["AvailabilityZoneId"],
-        "mapPublicIpOnLaunch": found["MapPublicIpOnLaunch"],
+        **_same(found, "vpcId cidrBlock availabilityZone availabilityZoneId mapPublicIpOnLaunch"),
         "availableIpAddressCount": found["AvailableIpAddressCount"],
         "tags": tag_map(found.get("Tags")),
-        "region": cloud.region,
     }
+
+
+def _same(found: dict[str, Any], names: str) -> Properties:
+    """The properties that have the same name in AWS, in another case."""
+    members = {key.lower(): value for key, value in found.items()}
+    return {name: members[name.lower()] for name in names.split()}
 
 
 def _required(args: Properties, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""IAM: roles, policies and how they are attached, instance profiles, identity providers."""
+"""IAM: roles and policies."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, each, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.aws.policies import (
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.aws.policy_grammar import (
     LONGEST_INLINE_POLICIES,
     LONGEST_MANAGED_POLICY,
     identity_policy,
     trust_policy,
 )
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
 _NAME = r"[\w+=,.@-]+"
 _PATH = re.compile(r"/|/[\x21-\x7e]+/")
@@ -35,8 +37,8 @@ def _arn_problems(inputs: Properties, path: str) -> Iterator[Refused]:
             yield Refused(f"{where} ({arn}) is an invalid ARN", where)
 
 
-class Role(AwsResource):
-    """A role, with the inline policies that its own inputs name."""
+class Role(DescribedResource):
+    """A role, with the inline and managed policies that its inputs name."""
 
     token = "aws:iam/role:Role"
     force_new = frozenset({"name", "namePrefix", "path"})
@@ -44,6 +46,27 @@ class Role(AwsResource):
     ranges = {"maxSessionDuration": (3600, 43200)}
     longest_name = 64
     name_pattern = _NAME
+    service, id_form = "iam", "{name}"
+    api_names = {"name": "RoleName", "assumeRolePolicy": "AssumeRolePolicyDocument", "uniqueId": "RoleId"}
+    create_call = Call(
+        "create_role", "name assumeRolePolicy path maxSessionDuration tags description permissionsBoundary"
+    )
+    read_call, found = Call("get_role", "name"), "Role"
+    outputs = fields(
+        "arn path assumeRolePolicy createDate uniqueId tags",
+        description="Description || ''",
+        maxSessionDuration="MaxSessionDuration || `3600`",
+        permissionsBoundary="PermissionsBoundary.PermissionsBoundaryArn",
+    )
+    updates = {
+        "assumeRolePolicy": Call("update_assume_role_policy", "name", PolicyDocument="{assumeRolePolicy}"),
+        "description maxSessionDuration": Call(
+            "update_role", "name maxSessionDuration", Description="{description || ''}"
+        ),
+    }
+    delete_call = Call("delete_role", "name")
+    tag_call = Call("tag_role", RoleName="{id}", Tags="{tags}")
+    untag_call = Call("untag_role", RoleName="{id}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from trust_policy(inputs, "assumeRolePolicy")
@@ -52,46 +75,23 @@ class Role(AwsResource):
         for inline in known(inputs.get("inlinePolicies")) or []:
             yield from identity_policy(inline, "policy", LONGEST_INLINE_POLICIES)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        optional = {"Description": inputs.get("description"), "PermissionsBoundary": inputs.get("permissionsBoundary")}
-        cloud.client("iam").create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
-            Path=inputs["path"],
-            MaxSessionDuration=inputs["maxSessionDuration"],
-            Tags=tag_list(inputs.get("tagsAll")),
-            **{key: value for key, value in optional.items() if value},
-        )
-        return name
-
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
         self._put_policies(cloud, id, inputs, {})
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        iam = cloud.client("iam")
-        role = iam.get_role(RoleName=id)["Role"]
-        attached = iam.list_attached_role_policies(RoleName=id)["AttachedPolicies"]
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        attached = cloud.client("iam").list_attached_role_policies(RoleName=known["id"])["AttachedPolicies"]
         return {
-            "arn": role["Arn"],
-            "name": role["RoleName"],
-            "path": role["Path"],
-            "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
-            "description": role.get("Description", ""),
-            "maxSessionDuration": role.get("MaxSessionDuration", self.defaults["maxSessionDuration"]),
-            "permissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-            "createDate": role["CreateDate"].isoformat(),
-            "uniqueId": role["RoleId"],
             "managedPolicyArns": sorted(policy["PolicyArn"] for policy in attached),
-            "inlinePolicies": self._inline(cloud, id, olds),
-            "tags": tag_map(role.get("Tags")),
+            "inlinePolicies": self._inline(cloud, known["id"], known),
         }
 
     @staticmethod
     def _inline(cloud: Cloud, id: str, olds: Properties) -> list[dict[str, Any]]:
-        """The inline policies, each in the text that the program gave where that says the same."""
+        """The inline policies, each as the text of the program if that has the same meaning."""
         iam = cloud.client("iam")
-        given = {one.get("name"): one.get("policy") for one in olds.get("inlinePolicies") or []}
+        given = {
+            given_policy.get("name"): given_policy.get("policy") for given_policy in olds.get("inlinePolicies") or []
+        }
         found = []
         for name in iam.list_role_policies(RoleName=id)["PolicyNames"]:
             document = iam.get_role_policy(RoleName=id, PolicyName=name)["PolicyDocument"]
@@ -102,51 +102,35 @@ class Role(AwsResource):
         return found
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
-        iam = cloud.client("iam")
-        if "assumeRolePolicy" in changed:
-            iam.update_assume_role_policy(RoleName=id, PolicyDocument=inputs["assumeRolePolicy"])
-        if changed & {"description", "maxSessionDuration"}:
-            iam.update_role(
-                RoleName=id,
-                Description=inputs.get("description", ""),
-                MaxSessionDuration=inputs["maxSessionDuration"],
-            )
-        if "permissionsBoundary" in changed:
-            if inputs.get("permissionsBoundary"):
-                iam.put_role_permissions_boundary(RoleName=id, PermissionsBoundary=inputs["permissionsBoundary"])
-            else:
-                iam.delete_role_permissions_boundary(RoleName=id)
+        super().change(cloud, id, inputs, olds, changed=changed, request=request)
+        boundary = inputs.get("permissionsBoundary")
+        if "permissionsBoundary" in changed and boundary:
+            cloud.client("iam").put_role_permissions_boundary(RoleName=id, PermissionsBoundary=boundary)
+        elif "permissionsBoundary" in changed:
+            cloud.client("iam").delete_role_permissions_boundary(RoleName=id)
         if changed & {"inlinePolicies", "managedPolicyArns"}:
             self._put_policies(cloud, id, inputs, olds)
 
     @staticmethod
     def _put_policies(cloud: Cloud, id: str, inputs: Properties, olds: Properties) -> None:
-        """Makes the policies that the inputs name, where they name any, and drops the others of their kind."""
+        """Makes the policies in the inputs, and deletes those that `olds` has in addition."""
         iam = cloud.client("iam")
         if "inlinePolicies" in inputs:
-            wanted = {one["name"]: one["policy"] for one in inputs["inlinePolicies"]}
+            wanted = {policy["name"]: policy["policy"] for policy in inputs["inlinePolicies"]}
             for name, policy in wanted.items():
                 iam.put_role_policy(RoleName=id, PolicyName=name, PolicyDocument=policy)
-            for one in olds.get("inlinePolicies") or []:
-                if one["name"] not in wanted:
-                    iam.delete_role_policy(RoleName=id, PolicyName=one["name"])
+            for name in {policy["name"] for policy in olds.get("inlinePolicies") or []} - wanted.keys():
+                iam.delete_role_policy(RoleName=id, PolicyName=name)
         if "managedPolicyArns" in inputs:
             for arn in inputs["managedPolicyArns"]:
                 iam.attach_role_policy(RoleName=id, PolicyArn=arn)
             for arn in set(olds.get("managedPolicyArns") or []) - set(inputs["managedPolicyArns"]):
                 iam.detach_role_policy(RoleName=id, PolicyArn=arn)
 
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        iam = cloud.client("iam")
-        if put:
-            iam.tag_role(RoleName=id, Tags=tag_list(put))
-        if drop:
-            iam.untag_role(RoleName=id, TagKeys=drop)
-
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        """Deletes the role. As with the real provider, policies that other resources put on it are in the way."""
+        """Deletes the role. As in the real provider, it fails while the role has policies of other resources."""
         iam = cloud.client("iam")
         everything = olds.get("forceDetachPolicies")
         if everything or "managedPolicyArns" in self._own(olds):
@@ -157,71 +141,47 @@ class Role(AwsResource):
                 iam.delete_role_policy(RoleName=id, PolicyName=name)
         for profile in iam.list_instance_profiles_for_role(RoleName=id)["InstanceProfiles"]:
             iam.remove_role_from_instance_profile(InstanceProfileName=profile["InstanceProfileName"], RoleName=id)
-        iam.delete_role(RoleName=id)
+        super().remove(cloud, id, olds, request)
 
     @staticmethod
     def _own(olds: Properties) -> set[str]:
-        """Those kinds of policies of which the last known state of the role has some."""
+        """The kinds of policies that the last state of the role has."""
         return {name for name in ("managedPolicyArns", "inlinePolicies") if olds.get(name)}
 
 
-class RolePolicy(AwsResource):
+class RolePolicy(DescribedResource):
     """An inline policy of a role."""
 
     token = "aws:iam/rolePolicy:RolePolicy"
     force_new = frozenset({"name", "namePrefix", "role"})
     longest_name = 128
     name_pattern = _NAME
+    service, id_form = "iam", "{role}:{name}"
+    api_names = {"role": "RoleName", "name": "PolicyName", "policy": "PolicyDocument"}
+    create_call = Call("put_role_policy", "role name policy")
+    read_call, outputs = Call("get_role_policy", "role name"), fields("policy")
+    delete_call = Call("delete_role_policy", "role name")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from identity_policy(inputs, "policy", LONGEST_INLINE_POLICIES)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        cloud.client("iam").put_role_policy(RoleName=inputs["role"], PolicyName=name, PolicyDocument=inputs["policy"])
-        return f"{inputs['role']}:{name}"
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        role, _, name = id.partition(":")
-        found = cloud.client("iam").get_role_policy(RoleName=role, PolicyName=name)
-        return {"role": role, "name": name, "policy": json.dumps(found["PolicyDocument"])}
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        role, _, name = id.partition(":")
-        cloud.client("iam").put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=inputs["policy"])
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        role, _, name = id.partition(":")
-        cloud.client("iam").delete_role_policy(RoleName=role, PolicyName=name)
-
-
-class RolePolicyAttachment(AwsResource):
-    """A managed policy on a role."""
+class RolePolicyAttachment(DescribedResource):
+    """The attachment of a managed policy to a role."""
 
     token = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
     force_new = frozenset({"role", "policyArn"})
-    longest_name = None
+    service, id_form = "iam", "{role}/{policyArn}"
+    api_names = {"role": "RoleName"}
+    create_call = Call("attach_role_policy", "role policyArn")
+    read_call, found = Call("list_attached_role_policies", "role"), "AttachedPolicies[?PolicyArn=='{policyArn}']"
+    delete_call = Call("detach_role_policy", "role policyArn")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _arn_problems(inputs, "policyArn")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        cloud.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
-        return f"{inputs['role']}/{inputs['policyArn']}"
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        role, _, arn = id.partition("/")
-        attached = cloud.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-        return {"role": role, "policyArn": arn} if any(one["PolicyArn"] == arn for one in attached) else None
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        role, _, arn = id.partition("/")
-        cloud.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn)
-
-
-class Policy(AwsResource):
+class Policy(DescribedResource):
     """A managed policy of the account."""
 
     token = "aws:iam/policy:Policy"
@@ -229,59 +189,42 @@ class Policy(AwsResource):
     defaults = {"path": "/"}
     longest_name = 128
     name_pattern = _NAME
+    service, made_id = "iam", "Policy.Arn"
+    api_names = {"name": "PolicyName"}
+    create_call = Call("create_policy", "name path description tags", PolicyDocument="{policy}")
+    read_call, found = Call("get_policy", PolicyArn="{id}"), "Policy"
+    outputs = fields("arn name path policyId attachmentCount tags", description="Description || ''")
+    delete_call = Call("delete_policy", PolicyArn="{id}")
+    tag_call = Call("tag_policy", PolicyArn="{id}", Tags="{tags}")
+    untag_call = Call("untag_policy", PolicyArn="{id}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from identity_policy(inputs, "policy", LONGEST_MANAGED_POLICY)
         yield from _path_problems(inputs)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        made = cloud.client("iam").create_policy(
-            PolicyName=self.chosen_name(inputs),
-            Path=inputs["path"],
-            PolicyDocument=inputs["policy"],
-            Description=inputs.get("description", ""),
-            Tags=tag_list(inputs.get("tagsAll")),
-        )
-        return made["Policy"]["Arn"]
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        iam = cloud.client("iam")
-        policy = iam.get_policy(PolicyArn=id)["Policy"]
-        version = iam.get_policy_version(PolicyArn=id, VersionId=policy["DefaultVersionId"])["PolicyVersion"]
-        return {
-            "arn": id,
-            "name": policy["PolicyName"],
-            "path": policy["Path"],
-            "policy": json.dumps(version["Document"]),
-            "description": policy.get("Description", ""),
-            "policyId": policy["PolicyId"],
-            "attachmentCount": policy["AttachmentCount"],
-            "tags": tag_map(policy.get("Tags")),
-        }
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        version = {"PolicyArn": known["id"], "VersionId": found["DefaultVersionId"]}
+        return {"policy": json.dumps(cloud.client("iam").get_policy_version(**version)["PolicyVersion"]["Document"])}
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
     ) -> None:
-        """Makes a new default version; IAM keeps five, so the oldest goes first."""
+        """Makes a new default version. IAM keeps five, so the oldest one is deleted first."""
         if "policy" not in changed:
             return
         iam = cloud.client("iam")
         versions = iam.list_policy_versions(PolicyArn=id)["Versions"]
         if len(versions) >= _MOST_POLICY_VERSIONS:
-            oldest = min((one for one in versions if not one["IsDefaultVersion"]), key=lambda one: one["CreateDate"])
+            oldest = min(
+                (version for version in versions if not version["IsDefaultVersion"]),
+                key=lambda version: version["CreateDate"],
+            )
             iam.delete_policy_version(PolicyArn=id, VersionId=oldest["VersionId"])
         iam.create_policy_version(PolicyArn=id, PolicyDocument=inputs["policy"], SetAsDefault=True)
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        iam = cloud.client("iam")
-        if put:
-            iam.tag_policy(PolicyArn=id, Tags=tag_list(put))
-        if drop:
-            iam.untag_policy(PolicyArn=id, TagKeys=drop)
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         iam = cloud.client("iam")
         for version in iam.list_policy_versions(PolicyArn=id)["Versions"]:
             if not version["IsDefaultVersion"]:
                 iam.delete_policy_version(PolicyArn=id, VersionId=version["VersionId"])
-        iam.delete_policy(PolicyArn=id)
+        super().remove(cloud, id, olds, request)

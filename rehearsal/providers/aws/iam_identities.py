@@ -1,15 +1,18 @@
-"""IAM: what takes on roles. Instance profiles, OpenID Connect providers, service-linked roles."""
+"""IAM: instance profiles, OpenID Connect providers and service-linked roles."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
 
-class InstanceProfile(AwsResource):
+class InstanceProfile(DescribedResource):
     """An instance profile with at most one role."""
 
     token = "aws:iam/instanceProfile:InstanceProfile"
@@ -17,29 +20,18 @@ class InstanceProfile(AwsResource):
     defaults = {"path": "/"}
     longest_name = 128
     name_pattern = r"[\w+=,.@-]+"
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        cloud.client("iam").create_instance_profile(
-            InstanceProfileName=name, Path=inputs["path"], Tags=tag_list(inputs.get("tagsAll"))
-        )
-        return name
+    service, id_form = "iam", "{name}"
+    api_names = {"name": "InstanceProfileName", "uniqueId": "InstanceProfileId"}
+    create_call = Call("create_instance_profile", "name path tags")
+    read_call, found = Call("get_instance_profile", "name"), "InstanceProfile"
+    outputs = fields("arn path createDate uniqueId tags", role="Roles[0].RoleName")
+    delete_call = Call("delete_instance_profile", "name")
+    tag_call = Call("tag_instance_profile", InstanceProfileName="{id}", Tags="{tags}")
+    untag_call = Call("untag_instance_profile", InstanceProfileName="{id}", TagKeys="{tagKeys}")
 
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
         if inputs.get("role"):
             cloud.client("iam").add_role_to_instance_profile(InstanceProfileName=id, RoleName=inputs["role"])
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        profile = cloud.client("iam").get_instance_profile(InstanceProfileName=id)["InstanceProfile"]
-        return {
-            "arn": profile["Arn"],
-            "name": profile["InstanceProfileName"],
-            "path": profile["Path"],
-            "role": profile["Roles"][0]["RoleName"] if profile["Roles"] else None,
-            "createDate": profile["CreateDate"].isoformat(),
-            "uniqueId": profile["InstanceProfileId"],
-            "tags": tag_map(profile.get("Tags")),
-        }
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
@@ -53,52 +45,39 @@ class InstanceProfile(AwsResource):
         for role in iam.get_instance_profile(InstanceProfileName=id)["InstanceProfile"]["Roles"]:
             iam.remove_role_from_instance_profile(InstanceProfileName=id, RoleName=role["RoleName"])
 
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        iam = cloud.client("iam")
-        if put:
-            iam.tag_instance_profile(InstanceProfileName=id, Tags=tag_list(put))
-        if drop:
-            iam.untag_instance_profile(InstanceProfileName=id, TagKeys=drop)
-
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         self._drop_roles(cloud, id)
-        cloud.client("iam").delete_instance_profile(InstanceProfileName=id)
+        super().remove(cloud, id, olds, request)
 
 
-class OpenIdConnectProvider(AwsResource):
-    """An identity provider whose tokens roles may trust."""
+class OpenIdConnectProvider(DescribedResource):
+    """An identity provider whose tokens roles can trust."""
 
     token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
     force_new = frozenset({"url"})
-    longest_name = None
+    service, made_id = "iam", "OpenIDConnectProviderArn"
+    create_call = Call(
+        "create_open_id_connect_provider",
+        "url tags",
+        ClientIDList="{clientIdLists}",
+        ThumbprintList="{thumbprintLists || `[]`}",
+    )
+    read_call = Call("get_open_id_connect_provider", OpenIDConnectProviderArn="{id}")
+    outputs = fields("tags", clientIdLists="ClientIDList", thumbprintLists="ThumbprintList")
+    delete_call = Call("delete_open_id_connect_provider", OpenIDConnectProviderArn="{id}")
+    tag_call = Call("tag_open_id_connect_provider", OpenIDConnectProviderArn="{id}", Tags="{tags}")
+    untag_call = Call("untag_open_id_connect_provider", OpenIDConnectProviderArn="{id}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         url = known(inputs.get("url"))
         if url is not None and not url.startswith("https://"):
             yield Refused(f'expected "url" to have a url with schema of: "https", got {url}', "url")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        made = cloud.client("iam").create_open_id_connect_provider(
-            Url=inputs["url"],
-            ClientIDList=inputs["clientIdLists"],
-            ThumbprintList=inputs.get("thumbprintLists", []),
-            Tags=tag_list(inputs.get("tagsAll")),
-        )
-        return made["OpenIDConnectProviderArn"]
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = cloud.client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=id)
-        url = f"https://{found['Url'].removeprefix('https://')}"
-        return {
-            "arn": id,
-            "url": url,
-            "clientIdLists": found["ClientIDList"],
-            "thumbprintLists": found["ThumbprintList"],
-            "tags": tag_map(found.get("Tags")),
-        }
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        return {"arn": known["id"], "url": f"https://{found['Url'].removeprefix('https://')}"}
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
         iam = cloud.client("iam")
         if "thumbprintLists" in changed:
@@ -110,64 +89,32 @@ class OpenIdConnectProvider(AwsResource):
         for client in sorted(before - after):
             iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=id, ClientID=client)
 
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        iam = cloud.client("iam")
-        if put:
-            iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=id, Tags=tag_list(put))
-        if drop:
-            iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=id, TagKeys=drop)
 
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=id)
-
-
-class ServiceLinkedRole(AwsResource):
-    """The role that an AWS service itself assumes, such as EC2 Spot's."""
+class ServiceLinkedRole(DescribedResource):
+    """The role that an AWS service assumes, such as that of EC2 Spot."""
 
     token = "aws:iam/serviceLinkedRole:ServiceLinkedRole"
     force_new = frozenset({"awsServiceName", "customSuffix"})
-    longest_name = None
+    service, made_id = "iam", "Role.Arn"
+    create_call = Call("create_service_linked_role", "awsServiceName customSuffix", Description="{description || ''}")
+    read_call, found = Call("get_role", RoleName="{name}"), "Role"
+    outputs = fields("path createDate tags", uniqueId="RoleId", description="Description || ''")
+    updates = {"*": Call("update_role_description", RoleName="{name}", Description="{description || ''}")}
+    delete_call = Call("delete_service_linked_role", RoleName="{name}")
+    tag_call = Call("tag_role", RoleName="{name}", Tags="{tags}")
+    untag_call = Call("untag_role", RoleName="{name}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         service = known(inputs.get("awsServiceName"))
         if service is not None and not service.endswith(".amazonaws.com"):
-            yield Refused(f"{service} is no AWS service name: must end in .amazonaws.com", "awsServiceName")
+            yield Refused(f"{service} is not an AWS service name: it must end in .amazonaws.com", "awsServiceName")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        suffix = {"CustomSuffix": inputs["customSuffix"]} if inputs.get("customSuffix") else {}
-        made = cloud.client("iam").create_service_linked_role(
-            AWSServiceName=inputs["awsServiceName"], Description=inputs.get("description", ""), **suffix
-        )
-        return made["Role"]["Arn"]
+    def named(self, id: str) -> Properties:
+        return {"name": id.rpartition("/")[2]}
 
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
         if inputs.get("tagsAll"):
-            self.retag(cloud, id, {}, inputs["tagsAll"], [])
+            self.retag(cloud, id, self.named(id), inputs["tagsAll"], [])
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        role = cloud.client("iam").get_role(RoleName=id.rpartition("/")[2])["Role"]
-        return {
-            "arn": id,
-            "name": role["RoleName"],
-            "path": role["Path"],
-            "description": role.get("Description", ""),
-            "createDate": role["CreateDate"].isoformat(),
-            "uniqueId": role["RoleId"],
-            "tags": tag_map(role.get("Tags")),
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        description = inputs.get("description", "")
-        cloud.client("iam").update_role_description(RoleName=id.rpartition("/")[2], Description=description)
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        iam, name = cloud.client("iam"), id.rpartition("/")[2]
-        if put:
-            iam.tag_role(RoleName=name, Tags=tag_list(put))
-        if drop:
-            iam.untag_role(RoleName=name, TagKeys=drop)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("iam").delete_service_linked_role(RoleName=id.rpartition("/")[2])
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        return {"arn": known["id"]}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud
-from rehearsal.providers.aws.policies import allows, resource_policy, statements
-from rehearsal.providers.serving import Properties, Refused, Request, autoname
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.aws.policy_grammar import allows, resource_policy, statements
+from rehearsal.providers.protocol.model import Properties, Refused, Request, autoname
 
 _DEFAULT_WINDOW_DAYS = 30
 _LONGEST_ALIAS = 256
 
 
 def _key_policy_problems(inputs: Properties) -> Iterator[Refused]:
-    """Refuses a policy that is none, and one that nobody could change any more."""
+    """Refuses an invalid policy, and one that would let nobody change it."""
     problems = list(resource_policy(inputs, "policy"))
     yield from problems
     text = known(inputs.get("policy"))
@@ -24,8 +27,8 @@ def _key_policy_problems(inputs: Properties) -> Iterator[Refused]:
         yield Refused("the new key policy will not allow you to update the key policy in the future", "policy")
 
 
-class Key(AwsResource):
-    """A key. Deleting it starts its deletion window, in days; from then on it counts as gone."""
+class Key(DescribedResource):
+    """A key. Its deletion starts a window in days, and the key counts as gone from then on."""
 
     token = "aws:kms/key:Key"
     force_new = frozenset({"customerMasterKeySpec", "keyUsage", "multiRegion", "customKeyStoreId", "xksKeyId"})
@@ -38,8 +41,24 @@ class Key(AwsResource):
     }
     choices = {"keyUsage": ("ENCRYPT_DECRYPT", "SIGN_VERIFY", "GENERATE_VERIFY_MAC", "KEY_AGREEMENT")}
     ranges = {"deletionWindowInDays": (7, 30), "rotationPeriodInDays": (90, 2560)}
-    longest_name = None
     documents = frozenset({"policy"})
+    service, made_id = "kms", "KeyMetadata.KeyId"
+    api_names = {"customerMasterKeySpec": "KeySpec", "isEnabled": "Enabled"}
+    create_call = Call("create_key", "description keyUsage policy multiRegion tags", KeySpec="{customerMasterKeySpec}")
+    read_call, found = Call("describe_key", KeyId="{id}"), "[KeyMetadata][?KeyState!='PendingDeletion'] | [0]"
+    outputs = fields(
+        "arn keyId description keyUsage isEnabled",
+        customerMasterKeySpec="KeySpec",
+        multiRegion="MultiRegion || `false`",
+    )
+    read_tags_call = Call("list_resource_tags", KeyId="{id}")
+    updates = {
+        "description": Call("update_key_description", KeyId="{id}", Description="{description || ''}"),
+        "policy": Call("put_key_policy", "policy", KeyId="{id}", PolicyName="default"),
+    }
+    delete_call = Call("schedule_key_deletion", KeyId="{id}", PendingWindowInDays="{deletionWindowInDays}")
+    tag_call = Call("tag_resource", KeyId="{id}", Tags="{tags}")
+    untag_call = Call("untag_resource", KeyId="{id}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _key_policy_problems(inputs)
@@ -49,112 +68,65 @@ class Key(AwsResource):
         if "rotationPeriodInDays" in inputs and rotates is False:
             yield Refused("rotationPeriodInDays needs enableKeyRotation", "rotationPeriodInDays")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        optional = {"Policy": inputs.get("policy"), "MultiRegion": inputs.get("multiRegion")}
-        made = cloud.client("kms").create_key(
-            Description=inputs.get("description", ""),
-            KeyUsage=inputs["keyUsage"],
-            KeySpec=inputs["customerMasterKeySpec"],
-            Tags=[{"TagKey": key, "TagValue": value} for key, value in (inputs.get("tagsAll") or {}).items()],
-            **{key: value for key, value in optional.items() if value is not None},
-        )
-        return made["KeyMetadata"]["KeyId"]
-
     def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        self._switch(cloud, id, inputs)
-
-    @staticmethod
-    def _switch(cloud: Cloud, id: str, inputs: Properties) -> None:
         kms = cloud.client("kms")
         if inputs["enableKeyRotation"]:
-            period = (
-                {"RotationPeriodInDays": inputs["rotationPeriodInDays"]} if "rotationPeriodInDays" in inputs else {}
-            )
-            kms.enable_key_rotation(KeyId=id, **period)
+            self.answer(Call("enable_key_rotation", "rotationPeriodInDays", KeyId="{id}"), cloud, {**inputs, "id": id})
         else:
             kms.disable_key_rotation(KeyId=id)
         (kms.enable_key if inputs["isEnabled"] else kms.disable_key)(KeyId=id)
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        kms = cloud.client("kms")
-        key = kms.describe_key(KeyId=id)["KeyMetadata"]
-        if key["KeyState"] == "PendingDeletion":
-            return None
-        rotation = kms.get_key_rotation_status(KeyId=id)
-        tags = kms.list_resource_tags(KeyId=id).get("Tags", [])
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        kms, key = cloud.client("kms"), found["KeyId"]
+        rotation = kms.get_key_rotation_status(KeyId=key)
         return {
-            "arn": key["Arn"],
-            "keyId": key["KeyId"],
-            "description": key["Description"],
-            "keyUsage": key["KeyUsage"],
-            "customerMasterKeySpec": key["KeySpec"],
-            "isEnabled": key["Enabled"],
-            "multiRegion": key.get("MultiRegion", False),
             "enableKeyRotation": rotation["KeyRotationEnabled"],
             "rotationPeriodInDays": rotation.get("RotationPeriodInDays"),
-            "policy": kms.get_key_policy(KeyId=id, PolicyName="default")["Policy"],
-            "tags": {tag["TagKey"]: tag["TagValue"] for tag in tags},
+            "policy": kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"],
         }
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
-        kms = cloud.client("kms")
-        if "description" in changed:
-            kms.update_key_description(KeyId=id, Description=inputs.get("description", ""))
-        if "policy" in changed and inputs.get("policy"):
-            kms.put_key_policy(KeyId=id, PolicyName="default", Policy=inputs["policy"])
+        kept = changed - ({"policy"} if not inputs.get("policy") else set())
+        super().change(cloud, id, inputs, olds, changed=kept, request=request)
         if changed & {"isEnabled", "enableKeyRotation", "rotationPeriodInDays"}:
-            self._switch(cloud, id, inputs)
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        kms = cloud.client("kms")
-        if put:
-            kms.tag_resource(KeyId=id, Tags=[{"TagKey": key, "TagValue": value} for key, value in put.items()])
-        if drop:
-            kms.untag_resource(KeyId=id, TagKeys=drop)
+            self.complete(cloud, id, inputs, request)
 
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        window = olds.get("deletionWindowInDays") or _DEFAULT_WINDOW_DAYS
-        kms = cloud.client("kms")
-        if kms.describe_key(KeyId=id)["KeyMetadata"]["KeyState"] != "PendingDeletion":
-            kms.schedule_key_deletion(KeyId=id, PendingWindowInDays=window)
+        if self.look(cloud, {"id": id}):
+            super().remove(cloud, id, {"deletionWindowInDays": _DEFAULT_WINDOW_DAYS, **olds}, request)
 
 
-class KeyPolicy(AwsResource):
+class KeyPolicy(DescribedResource):
     """The policy of a key that another resource made."""
 
     token = "aws:kms/keyPolicy:KeyPolicy"
     force_new = frozenset({"keyId"})
-    longest_name = None
     documents = frozenset({"policy"})
+    service, id_form = "kms", "{keyId}"
+    create_call = Call("put_key_policy", "keyId policy", PolicyName="default")
+    read_call, outputs = Call("get_key_policy", "keyId", PolicyName="default"), fields("policy")
+    # A key always has a policy, and the real provider leaves this one in place.
+    delete_call = None
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _key_policy_problems(inputs)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        cloud.client("kms").put_key_policy(KeyId=inputs["keyId"], PolicyName="default", Policy=inputs["policy"])
-        return inputs["keyId"]
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        return {"keyId": id, "policy": cloud.client("kms").get_key_policy(KeyId=id, PolicyName="default")["Policy"]}
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        self.make(cloud, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        """Nothing to delete: a key always has a policy, and the real provider leaves this one in place."""
-
-
-class Alias(AwsResource):
-    """A name of a key."""
+class Alias(DescribedResource):
+    """An alias of a key."""
 
     token = "aws:kms/alias:Alias"
     force_new = frozenset({"name", "namePrefix"})
     longest_name = _LONGEST_ALIAS
     name_pattern = r"alias/(?!aws/)[a-zA-Z0-9/_-]+"
+    service, id_form = "kms", "{name}"
+    create_call = Call("create_alias", "targetKeyId", AliasName="{name}")
+    read_call, found = Call("list_aliases"), "Aliases[?AliasName=='{name}'] | [0]"
+    outputs = fields(arn="AliasArn")
+    updates = {"*": Call("update_alias", "targetKeyId", AliasName="{name}")}
+    delete_call = Call("delete_alias", AliasName="{name}")
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
         if not inputs.keys() & {"name", "namePrefix"}:
@@ -162,29 +134,7 @@ class Alias(AwsResource):
             inputs = {**inputs, "name": name}
         return super().check(inputs, olds, request)
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
-        cloud.client("kms").create_alias(AliasName=name, TargetKeyId=inputs["targetKeyId"])
-        return name
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        pages = cloud.client("kms").get_paginator("list_aliases").paginate()
-        found = next((one for page in pages for one in page["Aliases"] if one["AliasName"] == id), None)
-        if found is None:
-            return None
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
         key_arn = cloud.arn("kms", f"key/{found['TargetKeyId']}")
-        by_arn = str(olds.get("targetKeyId", "")).startswith("arn:")
-        return {
-            "name": id,
-            "arn": found["AliasArn"],
-            "targetKeyId": key_arn if by_arn else found["TargetKeyId"],
-            "targetKeyArn": key_arn,
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        cloud.client("kms").update_alias(AliasName=id, TargetKeyId=inputs["targetKeyId"])
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("kms").delete_alias(AliasName=id)
+        by_arn = str(known.get("targetKeyId", "")).startswith("arn:")
+        return {"targetKeyId": key_arn if by_arn else found["TargetKeyId"], "targetKeyArn": key_arn}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list, tag_map
-from rehearsal.providers.serving import Properties, Refused, Request, autoname, contains_unknown
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request, contains_unknown
 
 NAME_PATTERN = r"(?!internal-)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
 LONGEST_NAME = 32
-# An input -> the attribute that carries it.
+# Input -> attribute.
 _ATTRIBUTES = {
     "clientKeepAlive": "client_keep_alive.seconds",
     "desyncMitigationMode": "routing.http.desync_mitigation_mode",
@@ -25,30 +27,13 @@ _ATTRIBUTES = {
 _LOGS = "access_logs.s3"
 
 
-def text(value: Any) -> str:
-    """A value as ELB writes it in an attribute."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+class ElbResource(DescribedResource):
+    """The types of ELB. Their id is the ARN, and they are tagged by it."""
 
-
-def value(given: str) -> Any:
-    """The reverse of `text`."""
-    return given == "true" if given in ("true", "false") else int(given) if given.isdigit() else given
-
-
-def tags_of(cloud: Cloud, arn: str) -> dict[str, str]:
-    """The tags of anything in ELB."""
-    return tag_map(cloud.client("elbv2").describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"])
-
-
-class ElbResource(AwsResource):
-    """What all types of ELB share: the ARN is the id, and tags are set by it."""
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        elb = cloud.client("elbv2")
-        if put:
-            elb.add_tags(ResourceArns=[id], Tags=tag_list(put))
-        if drop:
-            elb.remove_tags(ResourceArns=[id], TagKeys=drop)
+    service = "elbv2"
+    read_tags_call, tags_found = Call("describe_tags", ResourceArns=["{id}"]), "TagDescriptions[0].Tags"
+    tag_call = Call("add_tags", ResourceArns=["{id}"], Tags="{tags}")
+    untag_call = Call("remove_tags", ResourceArns=["{id}"], TagKeys="{tagKeys}")
 
 
 class LoadBalancer(ElbResource):
@@ -78,6 +63,24 @@ class LoadBalancer(ElbResource):
     exactly_one = (("subnets", "subnetMappings"),)
     longest_name = LONGEST_NAME
     name_pattern = NAME_PATTERN
+    made_id = "LoadBalancers[0].LoadBalancerArn"
+    api_names = {"loadBalancerType": "Type", "name": "LoadBalancerName", "zoneId": "CanonicalHostedZoneId"}
+    create_call = Call(
+        "create_load_balancer", "subnets securityGroups scheme ipAddressType tags", Name="{name}", Type="application"
+    )
+    read_call, found = Call("describe_load_balancers", LoadBalancerArns=["{id}"]), "LoadBalancers[0]"
+    outputs = fields(
+        "dnsName ipAddressType loadBalancerType name vpcId zoneId",
+        internal="Scheme=='internal'",
+        securityGroups="SecurityGroups || `[]`",
+        subnets="AvailabilityZones[].SubnetId",
+    )
+    updates = {
+        "subnets": Call("set_subnets", "subnets", LoadBalancerArn="{id}"),
+        "securityGroups": Call("set_security_groups", "securityGroups", LoadBalancerArn="{id}"),
+        "*": Call("modify_load_balancer_attributes", "attributes", LoadBalancerArn="{id}"),
+    }
+    delete_call = Call("delete_load_balancer", LoadBalancerArn="{id}")
     unmodelled = frozenset(
         {
             "connectionLogs", "customerOwnedIpv4Pool", "dnsRecordClientRoutingPolicy", "enableZonalShift",
@@ -95,81 +98,39 @@ class LoadBalancer(ElbResource):
         prefix = known((known(inputs.get("accessLogs")) or {}).get("prefix"))
         if prefix and (prefix.startswith("/") or prefix.endswith("/") or "AWSLogs" in prefix):
             yield Refused(
-                f"invalid access log prefix {prefix}: no slash at either end, no AWSLogs", "accessLogs.prefix"
+                f"invalid access log prefix {prefix}: it must not begin or end with a slash, or contain AWSLogs",
+                "accessLogs.prefix",
             )
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        groups = {"SecurityGroups": inputs["securityGroups"]} if inputs.get("securityGroups") else {}
-        tags = {"Tags": tag_list(inputs["tagsAll"])} if inputs.get("tagsAll") else {}
-        made = cloud.client("elbv2").create_load_balancer(
-            Name=inputs.get("name") or autoname(request, {}, longest=LONGEST_NAME),
-            Subnets=inputs["subnets"],
-            Scheme="internal" if inputs["internal"] else "internet-facing",
-            Type="application",
-            IpAddressType=inputs["ipAddressType"],
-            **groups,
-            **tags,
-        )
-        return made["LoadBalancers"][0]["LoadBalancerArn"]
-
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        self._set(cloud, id, inputs)
-
-    @staticmethod
-    def _set(cloud: Cloud, id: str, inputs: Properties) -> None:
-        attributes = {attribute: text(inputs[name]) for name, attribute in _ATTRIBUTES.items()}
+    def given(self, inputs: Properties) -> Properties:
+        attributes = {attribute: inputs[name] for name, attribute in _ATTRIBUTES.items()}
         logs = inputs.get("accessLogs") or {}
-        attributes[f"{_LOGS}.enabled"] = text(logs.get("enabled", False))
+        attributes[f"{_LOGS}.enabled"] = logs.get("enabled", False)
         if logs.get("enabled"):
             attributes |= {f"{_LOGS}.bucket": logs["bucket"], f"{_LOGS}.prefix": logs.get("prefix", "")}
-        cloud.client("elbv2").modify_load_balancer_attributes(
-            LoadBalancerArn=id, Attributes=[{"Key": key, "Value": given} for key, given in attributes.items()]
-        )
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_load_balancers(LoadBalancerArns=[id])["LoadBalancers"][0]
-        listed = elb.describe_load_balancer_attributes(LoadBalancerArn=id)["Attributes"]
-        attributes = {one["Key"]: one.get("Value", "") for one in listed}
-        logs = None
-        if attributes.get(f"{_LOGS}.bucket"):
-            logs = {
-                "bucket": attributes[f"{_LOGS}.bucket"],
-                "enabled": attributes.get(f"{_LOGS}.enabled") == "true",
-                "prefix": attributes.get(f"{_LOGS}.prefix", ""),
-            }
         return {
-            **{name: value(attributes[key]) for name, key in _ATTRIBUTES.items() if key in attributes},
-            "accessLogs": logs,
-            "arn": id,
-            "arnSuffix": id.partition(":loadbalancer/")[2],
-            "dnsName": found["DNSName"],
-            "internal": found["Scheme"] == "internal",
-            "ipAddressType": found["IpAddressType"],
-            "loadBalancerType": found["Type"],
-            "name": found["LoadBalancerName"],
-            "securityGroups": found.get("SecurityGroups", []),
-            "subnets": [zone["SubnetId"] for zone in found["AvailabilityZones"]],
-            "tags": tags_of(cloud, id),
-            "vpcId": found["VpcId"],
-            "zoneId": found["CanonicalHostedZoneId"],
+            **super().given(inputs),
+            "scheme": "internal" if inputs["internal"] else "internet-facing",
+            "securityGroups": inputs.get("securityGroups") or [],
+            "attributes": [{"key": key, "value": value} for key, value in attributes.items()],
         }
 
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        elb = cloud.client("elbv2")
-        if "subnets" in changed:
-            elb.set_subnets(LoadBalancerArn=id, Subnets=inputs["subnets"])
-        if "securityGroups" in changed:
-            elb.set_security_groups(LoadBalancerArn=id, SecurityGroups=inputs.get("securityGroups") or [])
-        self._set(cloud, id, inputs)
+    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
+        self.change(cloud, id, inputs, {}, changed=set(), request=request)
 
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("elbv2").delete_load_balancer(LoadBalancerArn=id)
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        listed = cloud.client("elbv2").describe_load_balancer_attributes(LoadBalancerArn=known["id"])["Attributes"]
+        attributes = {attribute["Key"]: attribute.get("Value", "") for attribute in listed}
+        logs = {name: attributes.get(f"{_LOGS}.{name}", "") for name in ("bucket", "enabled", "prefix")}
+        return {
+            **{name: self.output(name, "@", attributes[key]) for name, key in _ATTRIBUTES.items() if key in attributes},
+            "accessLogs": {**logs, "enabled": logs["enabled"] == "true"} if logs["bucket"] else None,
+            "arn": known["id"],
+            "arnSuffix": known["id"].partition(":loadbalancer/")[2],
+        }
 
     def same(self, name: str, one: Any, other: Any) -> bool:
-        """ELB has no order of subnets and groups."""
+        """The order of subnets and security groups does not matter."""
         if name in ("subnets", "securityGroups") and isinstance(one, list) and isinstance(other, list):
             return not contains_unknown([one, other]) and sorted(one) == sorted(other)
         return super().same(name, one, other)

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rehearsal.providers.aws.base import each, known
-from rehearsal.providers.aws.cloud import Cloud, tag_list
-from rehearsal.providers.aws.lb import ElbResource, tags_of
-from rehearsal.providers.serving import UNKNOWN, Properties, Refused, Request, contains_unknown
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.inputs import each, known
+from rehearsal.providers.aws.lb import ElbResource
+from rehearsal.providers.protocol.model import UNKNOWN, Properties, Refused, Request, contains_unknown
 
+_LISTENER = "port protocol defaultActions sslPolicy certificates"
+_ACTION_NAMES = {"redirect": "RedirectConfig", "fixedResponse": "FixedResponseConfig"}
 _DEFAULT_POLICY = "ELBSecurityPolicy-2016-08"
-_REDIRECT = {
-    "host": ("Host", "#{host}"),
-    "path": ("Path", "/#{path}"),
-    "port": ("Port", "#{port}"),
-    "protocol": ("Protocol", "#{protocol}"),
-    "query": ("Query", "#{query}"),
-    "statusCode": ("StatusCode", ""),
-}
-_FIXED_RESPONSE = {"contentType": "ContentType", "messageBody": "MessageBody", "statusCode": "StatusCode"}
-# The kinds of action that can be carried out, and the property that each needs.
+_REDIRECT = {"host": "#{host}", "path": "/#{path}", "port": "#{port}", "protocol": "#{protocol}", "query": "#{query}"}
+# The supported types of action, and the property that each needs.
 _ACTIONS = {"forward": "targetGroupArn", "redirect": "redirect", "fixed-response": "fixedResponse"}
 _CONTENT_TYPES = ("text/plain", "text/css", "text/html", "application/javascript", "application/json")
 _LONGEST_BODY = 1024
-# The conditions that can be carried out: property -> field, and the key of its values.
+# The supported conditions: property -> field, and the key of its values.
 _CONDITIONS = {
     "hostHeader": ("host-header", "HostHeaderConfig"),
     "pathPattern": ("path-pattern", "PathPatternConfig"),
@@ -54,7 +50,7 @@ def _action_problems(actions: Any, at: str) -> Iterator[Refused]:
         kind = action["type"]
         if kind not in _ACTIONS:
             yield Refused(
-                f"the rehearsal's aws provider carries out {', '.join(_ACTIONS)}, not {kind}", f"{where}.type"
+                f"the rehearsal's aws provider supports only {', '.join(_ACTIONS)}, not {kind}", f"{where}.type"
             )
         elif _ACTIONS[kind] not in action:
             yield Refused(f"an action of type {kind} needs {_ACTIONS[kind]}", f"{where}.{_ACTIONS[kind]}")
@@ -75,58 +71,40 @@ def _answer_problems(action: Mapping[str, Any], at: str) -> Iterator[Refused]:
             yield Refused(f"expected statusCode to be 2XX, 4XX or 5XX, got {code}", f"{at}.{path}")
     for path, body in each(action, "fixedResponse.messageBody"):
         if len(body) > _LONGEST_BODY:
-            yield Refused(f"messageBody has {len(body)} characters, {_LONGEST_BODY} are possible", f"{at}.{path}")
+            yield Refused(f"messageBody has {len(body)} characters; it can have {_LONGEST_BODY}", f"{at}.{path}")
 
 
-def _to_actions(actions: list[Properties]) -> list[dict[str, Any]]:
+def _to_actions(actions: list[Properties]) -> list[Properties]:
+    """The actions with the values that ELB would fill in."""
     made = []
     for order, action in enumerate(actions, 1):
-        call: dict[str, Any] = {"Type": action["type"], "Order": action.get("order", order)}
-        if action["type"] == "forward":
-            call["TargetGroupArn"] = action["targetGroupArn"]
-        elif action["type"] == "redirect":
-            given = action["redirect"]
-            call["RedirectConfig"] = {key: given.get(name, default) for name, (key, default) in _REDIRECT.items()}
-        else:
-            given = action["fixedResponse"]
-            call["FixedResponseConfig"] = {key: given[name] for name, key in _FIXED_RESPONSE.items() if name in given}
-        made.append(call)
+        redirect = {"redirect": {**_REDIRECT, **action["redirect"]}} if "redirect" in action else {}
+        made.append({"order": order, **action, **redirect})
     return made
 
 
-def _from_actions(actions: list[dict[str, Any]]) -> list[Properties]:
-    shown = []
-    for action in actions:
-        found: Properties = {"type": action["Type"], "order": action.get("Order", 1)}
-        if "TargetGroupArn" in action:
-            found["targetGroupArn"] = action["TargetGroupArn"]
-        if "RedirectConfig" in action:
-            found["redirect"] = {name: action["RedirectConfig"].get(key) for name, (key, _) in _REDIRECT.items()}
-        if "FixedResponseConfig" in action:
-            answer = action["FixedResponseConfig"]
-            found["fixedResponse"] = {name: answer[key] for name, key in _FIXED_RESPONSE.items() if key in answer}
-        shown.append(found)
-    return shown
-
-
 class Listener(ElbResource):
-    """A listener of HTTP or HTTPS."""
+    """A listener for HTTP or HTTPS."""
 
     token = "aws:lb/listener:Listener"
     force_new = frozenset({"loadBalancerArn"})
+    required = ("port", "protocol")
     choices = {"protocol": ("HTTP", "HTTPS")}
     ranges = {"port": (1, 65535)}
-    longest_name = None
     delete_before_replace = True
+    made_id = "Listeners[0].ListenerArn"
+    api_names = _ACTION_NAMES
+    create_call = Call("create_listener", f"loadBalancerArn tags {_LISTENER}")
+    read_call, found = Call("describe_listeners", ListenerArns=["{id}"]), "Listeners[0]"
+    outputs = fields("defaultActions loadBalancerArn port protocol", certificateArn="Certificates[0].CertificateArn")
+    updates = {"*": Call("modify_listener", _LISTENER, ListenerArn="{id}")}
+    delete_call = Call("delete_listener", ListenerArn="{id}")
     unmodelled = frozenset({"alpnPolicy", "mutualAuthentication", "tcpIdleTimeoutSeconds"})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from _action_problems(inputs["defaultActions"], "defaultActions")
-        for name in ("port", "protocol"):
-            if name not in inputs:
-                yield Refused(f"a listener of an application load balancer needs a {name}", name)
         for name in sorted(name for name in inputs if name.startswith("routing")):
-            yield Refused(f"the rehearsal's aws provider does not carry out {name} of {self.token}", name)
+            yield Refused(f"the rehearsal's aws provider does not support {name} of {self.token}", name)
         protocol = known(inputs.get("protocol"))
         if protocol == "HTTPS" and "certificateArn" not in inputs:
             yield Refused("certificateArn must be set when protocol is HTTPS", "certificateArn")
@@ -134,55 +112,33 @@ class Listener(ElbResource):
             for name in {"certificateArn", "sslPolicy"} & inputs.keys():
                 yield Refused(f"{name} can only be set when protocol is HTTPS", name)
 
-    def _parameters(self, inputs: Properties) -> dict[str, Any]:
-        parameters: dict[str, Any] = {
-            "Port": inputs["port"],
-            "Protocol": inputs["protocol"],
-            "DefaultActions": _to_actions(inputs["defaultActions"]),
-        }
+    def given(self, inputs: Properties) -> Properties:
+        given = {**super().given(inputs), "defaultActions": _to_actions(inputs["defaultActions"])}
         if inputs["protocol"] == "HTTPS":
-            parameters["SslPolicy"] = inputs.get("sslPolicy", _DEFAULT_POLICY)
-            parameters["Certificates"] = [{"CertificateArn": inputs["certificateArn"]}]
-        return parameters
+            given["sslPolicy"] = inputs.get("sslPolicy", _DEFAULT_POLICY)
+            given["certificates"] = [{"certificateArn": inputs["certificateArn"]}]
+        return given
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        tags = {"Tags": tag_list(inputs["tagsAll"])} if inputs.get("tagsAll") else {}
-        made = cloud.client("elbv2").create_listener(
-            LoadBalancerArn=inputs["loadBalancerArn"], **self._parameters(inputs), **tags
-        )
-        return made["Listeners"][0]["ListenerArn"]
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = cloud.client("elbv2").describe_listeners(ListenerArns=[id])["Listeners"][0]
-        certificates = [one["CertificateArn"] for one in found.get("Certificates", [])]
-        https = found["Protocol"] == "HTTPS"
-        return {
-            "arn": id,
-            "certificateArn": certificates[0] if certificates else None,
-            "defaultActions": _from_actions(found["DefaultActions"]),
-            "loadBalancerArn": found["LoadBalancerArn"],
-            "port": found["Port"],
-            "protocol": found["Protocol"],
-            "sslPolicy": found.get("SslPolicy") if https else None,
-            "tags": tags_of(cloud, id),
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        cloud.client("elbv2").modify_listener(ListenerArn=id, **self._parameters(inputs))
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("elbv2").delete_listener(ListenerArn=id)
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        policy = found.get("SslPolicy") if found["Protocol"] == "HTTPS" else None
+        return {"arn": known["id"], "sslPolicy": policy}
 
 
 class ListenerRule(ElbResource):
-    """A rule of a listener: which requests, by host, path and source, and what becomes of them."""
+    """A rule of a listener: conditions on the host, path and source of a request, and the actions."""
 
     token = "aws:lb/listenerRule:ListenerRule"
     force_new = frozenset({"listenerArn"})
     ranges = {"priority": _PRIORITIES}
-    longest_name = None
+    made_id, api_names = "Rules[0].RuleArn", _ACTION_NAMES
+    create_call = Call("create_rule", "listenerArn priority conditions actions tags")
+    read_call, found = Call("describe_rules", RuleArns=["{id}"]), "Rules[0]"
+    outputs = fields("actions priority")
+    updates = {
+        "priority": Call("set_rule_priorities", RulePriorities=[{"RuleArn": "{id}", "Priority": "{priority}"}]),
+        "actions conditions": Call("modify_rule", "conditions actions", RuleArn="{id}"),
+    }
+    delete_call = Call("delete_rule", RuleArn="{id}")
     unmodelled = frozenset({"transforms"})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
@@ -194,56 +150,37 @@ class ListenerRule(ElbResource):
         for index, condition in enumerate(conditions):
             where = f"conditions[{index}]"
             if len(condition) != 1:
-                yield Refused("a condition is exactly one of hostHeader, pathPattern and so on", where)
+                yield Refused("a condition must have exactly one of hostHeader, pathPattern and so on", where)
             for kind, said in condition.items():
                 if kind not in _CONDITIONS or said.keys() != {"values"}:
-                    yield Refused(f"the rehearsal's aws provider carries out values of {', '.join(_CONDITIONS)}", where)
+                    yield Refused(f"the rehearsal's aws provider supports only {', '.join(_CONDITIONS)}", where)
                     continue
                 values += said["values"]
                 yield from _value_problems(kind, said["values"], f"{where}.{kind}")
         if not conditions:
             yield Refused("at least one condition is needed", "conditions")
         if len(values) > _MOST_VALUES:
-            yield Refused(f"a rule has {_MOST_VALUES} condition values at most, this one {len(values)}", "conditions")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        elb = cloud.client("elbv2")
-        tags = {"Tags": tag_list(inputs["tagsAll"])} if inputs.get("tagsAll") else {}
-        made = elb.create_rule(
-            ListenerArn=inputs["listenerArn"],
-            Priority=inputs.get("priority") or _next_priority(elb, inputs["listenerArn"]),
-            Conditions=_to_conditions(inputs["conditions"]),
-            Actions=_to_actions(inputs["actions"]),
-            **tags,
-        )
-        return made["Rules"][0]["RuleArn"]
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = cloud.client("elbv2").describe_rules(RuleArns=[id])["Rules"][0]
-        return {
-            "actions": _from_actions(found["Actions"]),
-            "arn": id,
-            "conditions": _from_conditions(found["Conditions"]),
-            "listenerArn": id.replace(":listener-rule/", ":listener/").rpartition("/")[0],
-            "priority": int(found["Priority"]),
-            "tags": tags_of(cloud, id),
-        }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        elb = cloud.client("elbv2")
-        if "priority" in changed and "priority" in inputs:
-            elb.set_rule_priorities(RulePriorities=[{"RuleArn": id, "Priority": inputs["priority"]}])
-        if changed & {"actions", "conditions"}:
-            elb.modify_rule(
-                RuleArn=id,
-                Conditions=_to_conditions(inputs["conditions"]),
-                Actions=_to_actions(inputs["actions"]),
+            yield Refused(
+                f"a rule can have at most {_MOST_VALUES} condition values; this one has {len(values)}", "conditions"
             )
 
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("elbv2").delete_rule(RuleArn=id)
+    def given(self, inputs: Properties) -> Properties:
+        actions, conditions = _to_actions(inputs["actions"]), _to_conditions(inputs["conditions"])
+        return {**super().given(inputs), "actions": actions, "conditions": conditions}
+
+    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
+        priority = inputs.get("priority") or _next_priority(cloud.client("elbv2"), inputs["listenerArn"])
+        return super().make(cloud, {**inputs, "priority": priority}, request)
+
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        listener = known["id"].replace(":listener-rule/", ":listener/").rpartition("/")[0]
+        return {"arn": known["id"], "conditions": _from_conditions(found["Conditions"]), "listenerArn": listener}
+
+    def change(
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
+    ) -> None:
+        kept = changed - ({"priority"} if "priority" not in inputs else set())
+        super().change(cloud, id, inputs, olds, changed=kept, request=request)
 
 
 def _to_conditions(conditions: list[Properties]) -> list[dict[str, Any]]:

@@ -6,13 +6,15 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import known
-from rehearsal.providers.aws.cloud import Cloud, tag_list
-from rehearsal.providers.aws.lb import LONGEST_NAME, NAME_PATTERN, ElbResource, tags_of, value
-from rehearsal.providers.serving import UNKNOWN, Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.aws.lb import LONGEST_NAME, NAME_PATTERN, ElbResource
+from rehearsal.providers.protocol.model import UNKNOWN, Properties, Refused
 
 _DELAY = "deregistration_delay.timeout_seconds"
-# Of a health check: property -> parameter, and the default for HTTP.
+# Property of a health check -> its parameter, and its default for HTTP.
 _HEALTH_CHECK: dict[str, tuple[str, Any]] = {
     "enabled": ("HealthCheckEnabled", True),
     "healthyThreshold": ("HealthyThresholdCount", 3),
@@ -23,14 +25,16 @@ _HEALTH_CHECK: dict[str, tuple[str, Any]] = {
     "timeout": ("HealthCheckTimeoutSeconds", 5),
     "unhealthyThreshold": ("UnhealthyThresholdCount", 3),
 }
+_CHECKS = " ".join(("Matcher", *(parameter for parameter, _ in _HEALTH_CHECK.values())))
 _CODES = re.compile(r"[2-4]\d\d(-[2-4]\d\d)?(,[2-4]\d\d(-[2-4]\d\d)?)*")
 
 
 class TargetGroup(ElbResource):
-    """A target group of HTTP or HTTPS. Times are in seconds."""
+    """A target group for HTTP or HTTPS. Times are in seconds."""
 
     token = "aws:lb/targetGroup:TargetGroup"
     force_new = frozenset({"name", "namePrefix", "port", "protocol", "protocolVersion", "targetType", "vpcId"})
+    required = ("port", "protocol", "vpcId")
     defaults = {"deregistrationDelay": 300, "targetType": "instance", "protocolVersion": "HTTP1"}
     choices = {
         "protocol": ("HTTP", "HTTPS"),
@@ -48,6 +52,19 @@ class TargetGroup(ElbResource):
     }
     longest_name = LONGEST_NAME
     name_pattern = NAME_PATTERN + "-?"
+    made_id = "TargetGroups[0].TargetGroupArn"
+    api_names = {"name": "TargetGroupName"}
+    create_call = Call(
+        "create_target_group", f"port protocol protocolVersion targetType vpcId tags {_CHECKS}", Name="{name}"
+    )
+    read_call, found = Call("describe_target_groups", TargetGroupArns=["{id}"]), "TargetGroups[0]"
+    outputs = fields("name port protocol protocolVersion targetType vpcId", ipAddressType="IpAddressType || 'ipv4'")
+    updates = {
+        "healthCheck": Call("modify_target_group", _CHECKS, TargetGroupArn="{id}"),
+        "deregistrationDelay": Call("modify_target_group_attributes", "attributes", TargetGroupArn="{id}"),
+    }
+    set_later = frozenset({"deregistrationDelay"})
+    delete_call = Call("delete_target_group", TargetGroupArn="{id}")
     unmodelled = frozenset(
         {
             "connectionTermination", "ipAddressType", "lambdaMultiValueHeadersEnabled", "loadBalancingAlgorithmType",
@@ -58,9 +75,6 @@ class TargetGroup(ElbResource):
     )  # fmt: skip
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
-        for name in ("port", "protocol", "vpcId"):
-            if name not in inputs:
-                yield Refused(f"{name} must be specified for the target type {inputs['targetType']}", name)
         check = inputs.get("healthCheck")
         if check is UNKNOWN or not check:
             return
@@ -73,63 +87,34 @@ class TargetGroup(ElbResource):
             )
         path, port, codes = (known(check.get(name)) for name in ("path", "port", "matcher"))
         if path is not None and (not path.startswith("/") or len(path) > 1024):
-            yield Refused(f"invalid health check path {path!r}: 1 to 1024 characters from a slash", "healthCheck.path")
+            yield Refused(
+                f"invalid health check path {path!r}: it must begin with a slash and have at most 1024 characters",
+                "healthCheck.path",
+            )
         if port not in (None, "traffic-port") and not (port.isdigit() and 1 <= int(port) <= 65535):
-            yield Refused(f"invalid health check port {port!r}: traffic-port or 1 to 65535", "healthCheck.port")
+            yield Refused(
+                f"invalid health check port {port!r}: it must be traffic-port or 1 to 65535", "healthCheck.port"
+            )
         if codes is not None and not _CODES.fullmatch(codes):
             yield Refused(
-                f"invalid matcher {codes!r}: codes of 200 to 499, such as 200,302 or 200-399", "healthCheck.matcher"
+                f"invalid matcher {codes!r}: it must have codes from 200 to 499, such as 200,302 or 200-399",
+                "healthCheck.matcher",
             )
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        tags = {"Tags": tag_list(inputs["tagsAll"])} if inputs.get("tagsAll") else {}
-        made = cloud.client("elbv2").create_target_group(
-            Name=self.chosen_name(inputs),
-            Port=inputs["port"],
-            Protocol=inputs["protocol"],
-            ProtocolVersion=inputs["protocolVersion"],
-            TargetType=inputs["targetType"],
-            VpcId=inputs["vpcId"],
-            **_health_check(inputs),
-            **tags,
-        )
-        return made["TargetGroups"][0]["TargetGroupArn"]
+    def given(self, inputs: Properties) -> Properties:
+        delay = [{"key": _DELAY, "value": inputs["deregistrationDelay"]}]
+        return {**super().given(inputs), **_health_check(inputs), "attributes": delay}
 
-    def complete(self, cloud: Cloud, id: str, inputs: Properties, request: Request) -> None:
-        cloud.client("elbv2").modify_target_group_attributes(
-            TargetGroupArn=id, Attributes=[{"Key": _DELAY, "Value": str(inputs["deregistrationDelay"])}]
-        )
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        elb = cloud.client("elbv2")
-        found = elb.describe_target_groups(TargetGroupArns=[id])["TargetGroups"][0]
-        listed = elb.describe_target_group_attributes(TargetGroupArn=id)["Attributes"]
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        listed = cloud.client("elbv2").describe_target_group_attributes(TargetGroupArn=known["id"])["Attributes"]
+        delay = next(attribute["Value"] for attribute in listed if attribute["Key"] == _DELAY)
         check = {name: found[parameter] for name, (parameter, _) in _HEALTH_CHECK.items() if parameter in found}
         return {
-            "arn": id,
-            "arnSuffix": id.rpartition(":")[2],
-            "deregistrationDelay": next(value(str(one["Value"])) for one in listed if one["Key"] == _DELAY),
+            "arn": known["id"],
             "healthCheck": {**check, "matcher": found["Matcher"]["HttpCode"]},
-            "ipAddressType": found.get("IpAddressType", "ipv4"),
-            "name": found["TargetGroupName"],
-            "port": found["Port"],
-            "protocol": found["Protocol"],
-            "protocolVersion": found["ProtocolVersion"],
-            "tags": tags_of(cloud, id),
-            "targetType": found["TargetType"],
-            "vpcId": found["VpcId"],
+            "arnSuffix": known["id"].rpartition(":")[2],
+            "deregistrationDelay": self.output("deregistrationDelay", "@", str(delay)),
         }
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        if "healthCheck" in changed:
-            cloud.client("elbv2").modify_target_group(TargetGroupArn=id, **_health_check(inputs))
-        if "deregistrationDelay" in changed:
-            self.complete(cloud, id, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("elbv2").delete_target_group(TargetGroupArn=id)
 
 
 def _health_check(inputs: Properties) -> dict[str, Any]:

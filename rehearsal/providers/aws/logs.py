@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource
-from rehearsal.providers.aws.cloud import Cloud
-from rehearsal.providers.aws.policies import statements
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.policy_grammar import statements
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html; 0 keeps for ever.
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html; 0 keeps forever.
 RETENTION_DAYS = (
     0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 )  # fmt: skip
 
 
-class LogGroup(AwsResource):
-    """A log group with its retention in days."""
+class LogGroup(DescribedResource):
+    """A log group. Its retention is in days."""
 
     token = "aws:cloudwatch/logGroup:LogGroup"
     force_new = frozenset({"name", "namePrefix", "logGroupClass"})
@@ -27,22 +29,24 @@ class LogGroup(AwsResource):
     }
     longest_name = 512
     name_pattern = r"[-._/#A-Za-z0-9]+"
+    service, id_form = "logs", "{name}"
+    create_call = Call("create_log_group", "kmsKeyId logGroupClass tags", logGroupName="{name}")
+    read_call = Call("describe_log_groups", logGroupNamePrefix="{name}")
+    found = "logGroups[?logGroupName=='{name}'] | [0]"
+    outputs = fields("kmsKeyId", retentionInDays="retentionInDays || `0`", logGroupClass="logGroupClass || 'STANDARD'")
+    read_tags_call = Call("list_tags_for_resource", resourceArn="{arn}")
+    tags_found = "tags"
+    delete_call = Call("delete_log_group", logGroupName="{name}")
+    tag_call = Call("tag_resource", resourceArn="{arn}", tags="{tags}")
+    untag_call = Call("untag_resource", resourceArn="{arn}", tagKeys="{tagKeys}")
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        name = self.chosen_name(inputs)
         self._check_key(cloud, inputs)
-        optional = {
-            "kmsKeyId": inputs.get("kmsKeyId"),
-            "tags": inputs.get("tagsAll"),
-            "logGroupClass": inputs.get("logGroupClass"),
-        }
-        given = {key: value for key, value in optional.items() if value}
-        cloud.client("logs").create_log_group(logGroupName=name, **given)
-        return name
+        return super().make(cloud, inputs, request)
 
     @staticmethod
     def _check_key(cloud: Cloud, inputs: Properties) -> None:
-        """Refuses, as CloudWatch Logs does and moto doesn't, a key whose policy leaves the service out."""
+        """Refuses a key whose policy does not allow the service. CloudWatch Logs does so, moto does not."""
         arn = inputs.get("kmsKeyId")
         if not arn:
             return
@@ -59,24 +63,11 @@ class LogGroup(AwsResource):
         if inputs["retentionInDays"]:
             cloud.client("logs").put_retention_policy(logGroupName=id, retentionInDays=inputs["retentionInDays"])
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        logs = cloud.client("logs")
-        pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=id)
-        group = next((one for page in pages for one in page["logGroups"] if one["logGroupName"] == id), None)
-        if group is None:
-            return None
-        arn = group["arn"].removesuffix(":*")
-        return {
-            "arn": arn,
-            "name": id,
-            "retentionInDays": group.get("retentionInDays", 0),
-            "kmsKeyId": group.get("kmsKeyId"),
-            "logGroupClass": group.get("logGroupClass", "STANDARD"),
-            "tags": logs.list_tags_for_resource(resourceArn=arn)["tags"],
-        }
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        return {"arn": found["arn"].removesuffix(":*")}
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
         logs = cloud.client("logs")
         if "retentionInDays" in changed:
@@ -91,17 +82,12 @@ class LogGroup(AwsResource):
             else:
                 logs.disassociate_kms_key(logGroupName=id)
 
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        logs = cloud.client("logs")
-        if put:
-            logs.tag_resource(resourceArn=olds["arn"], tags=put)
-        if drop:
-            logs.untag_resource(resourceArn=olds["arn"], tagKeys=drop)
-
     def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
         if not olds.get("skipDestroy"):
-            cloud.client("logs").delete_log_group(logGroupName=id)
+            super().remove(cloud, id, olds, request)
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         if inputs.get("deletionProtectionEnabled") is True:
-            yield Refused("the simulated CloudWatch Logs has no deletion protection", "deletionProtectionEnabled")
+            yield Refused(
+                "the simulated CloudWatch Logs does not support deletion protection", "deletionProtectionEnabled"
+            )

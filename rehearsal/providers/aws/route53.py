@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud, tag_map
+from rehearsal.providers.aws.base import AwsResource
+from rehearsal.providers.aws.clients import Cloud, tag_map
 from rehearsal.providers.aws.functions import function
-from rehearsal.providers.serving import Properties, Refused, Request, contains_unknown
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused, Request, contains_unknown
 
 _TYPES = ("A", "AAAA", "CAA", "CNAME", "DS", "HTTPS", "MX", "NAPTR", "NS", "PTR", "SOA", "SPF", "SRV", "TXT")
 _NAME = re.compile(r"(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
@@ -36,20 +37,20 @@ class Record(AwsResource):
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         name = known(inputs.get("name"))
         if name and not _NAME.fullmatch(name):
-            yield Refused(f"{name!r} is no name of a record", "name")
+            yield Refused(f"{name!r} is not a record name", "name")
         if "aliases" not in inputs:
             for needed in ("records", "ttl"):
                 if needed not in inputs:
-                    yield Refused(f"{needed} is needed of a record that is no alias", needed)
+                    yield Refused(f"{needed} is needed for a record that is not an alias", needed)
         elif isinstance(inputs["aliases"], list) and len(inputs["aliases"]) != 1:
-            yield Refused("a record is an alias of exactly one target", "aliases")
+            yield Refused("a record must have exactly one alias", "aliases")
         kind, records = known(inputs.get("type")), inputs.get("records")
         if kind == "A" and isinstance(records, list) and not contains_unknown(records):
             for value in records:
                 if not _is_address(value):
-                    yield Refused(f"{value} is no IPv4 address", "records")
+                    yield Refused(f"{value} is not an IPv4 address", "records")
         if kind == "CNAME" and isinstance(records, list) and len(records) != 1:
-            yield Refused("a CNAME record has exactly one value", "records")
+            yield Refused("a CNAME record must have exactly one value", "records")
 
     def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
         zone = _zone(cloud, inputs["zoneId"])
@@ -67,7 +68,7 @@ class Record(AwsResource):
             return None
         given = str(olds.get("name", name))
         live: Properties = {
-            # Written in full or below the zone, it is the same name.
+            # The name is the same with and without the zone.
             "name": given if _full_name(given, zone["Name"]) == name else name,
             "type": kind,
             "zoneId": zone_id,
@@ -86,7 +87,7 @@ class Record(AwsResource):
                     }
                 ],
             }
-        return {**live, "records": [one["Value"] for one in found["ResourceRecords"]], "ttl": int(found["TTL"])}
+        return {**live, "records": [record["Value"] for record in found["ResourceRecords"]], "ttl": int(found["TTL"])}
 
     def change(
         self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
@@ -113,7 +114,7 @@ def _zone(cloud: Cloud, id: str) -> dict[str, Any]:
 
 
 def _full_name(name: str, zone: str) -> str:
-    """The whole name of a record that may be given below its zone."""
+    """The full name of a record, which can be given without its zone."""
     name, zone = name.rstrip(".").lower(), zone.rstrip(".")
     if not name:
         return zone
@@ -140,15 +141,15 @@ def _change(cloud: Cloud, zone: str, action: str, record: dict[str, Any]) -> Non
 def _find(cloud: Cloud, zone: str, name: str, kind: str) -> dict[str, Any] | None:
     pages = cloud.client("route53").get_paginator("list_resource_record_sets").paginate(HostedZoneId=zone)
     records = (record for page in pages for record in page["ResourceRecordSets"])
-    return next((one for one in records if one["Name"].rstrip(".") == name and one["Type"] == kind), None)
+    return next((record for record in records if record["Name"].rstrip(".") == name and record["Type"] == kind), None)
 
 
 @function("aws:route53/getZone:getZone")
 def get_zone(cloud: Cloud, args: Properties) -> Properties:
-    """One hosted zone: by its id, or the only one of a name that is private, or is not."""
+    """A hosted zone: by its id, or the only private or public one of a name."""
     unmodelled = args.keys() & {"vpcId", "tags", "enableAcceleratedRecovery"}
     if unmodelled:
-        raise Refused(f"the simulated AWS finds no zones by {', '.join(sorted(unmodelled))}", min(unmodelled))
+        raise Refused(f"the simulated AWS cannot find zones by {', '.join(sorted(unmodelled))}", min(unmodelled))
     if ("zoneId" in args) == ("name" in args):
         raise Refused("one of zoneId and name is needed", "zoneId")
     route53 = cloud.client("route53")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud
-from rehearsal.providers.aws.policies import resource_policy
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource, fields
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.aws.policy_grammar import resource_policy
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
 _ATTRIBUTES: dict[str, str] = {
     "delaySeconds": "DelaySeconds",
@@ -28,15 +29,12 @@ _ATTRIBUTES: dict[str, str] = {
     "redrivePolicy": "RedrivePolicy",
     "redriveAllowPolicy": "RedriveAllowPolicy",
 }
-# What SQS says of a queue of the other kind, where it says nothing.
+_ONLY_FIFO = {"fifoQueue", "contentBasedDeduplication", "deduplicationScope", "fifoThroughputLimit"}
+# The values of attributes that SQS does not report for the other kind of queue.
 _ABSENT: Properties = {"fifoQueue": False, "contentBasedDeduplication": False, "kmsDataKeyReusePeriodSeconds": 300}
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, bool | int) else value
-
-
-class Queue(AwsResource):
+class Queue(DescribedResource):
     """A queue. Times are in seconds, sizes in bytes."""
 
     token = "aws:sqs/queue:Queue"
@@ -62,87 +60,55 @@ class Queue(AwsResource):
     longest_name = 80
     name_pattern = r"[A-Za-z0-9_-]+(\.fifo)?"
     documents = frozenset({"policy", "redrivePolicy", "redriveAllowPolicy"})
+    service, made_id = "sqs", "QueueUrl"
+    create_call = Call("create_queue", "attributes tags", QueueName="{name}")
+    read_call, found = Call("get_queue_attributes", QueueUrl="{id}", AttributeNames=["All"]), "Attributes"
+    outputs = fields(arn="QueueArn")
+    read_tags_call = Call("list_queue_tags", QueueUrl="{id}")
+    delete_call = Call("delete_queue", QueueUrl="{id}")
+    tag_call = Call("tag_queue", QueueUrl="{id}", Tags="{tags}")
+    untag_call = Call("untag_queue", QueueUrl="{id}", TagKeys="{tagKeys}")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from resource_policy(inputs, "policy")
         name, fifo = known(inputs.get("name")), known(inputs.get("fifoQueue"))
         if name is not None and fifo is not None and name.endswith(".fifo") != fifo:
             yield Refused(
-                f"invalid queue name: {name}: the name of a FIFO queue, and of no other, ends with .fifo", "name"
+                f"invalid queue name: {name}: a FIFO queue's name must end with .fifo, and no other queue's name may",
+                "name",
             )
         if fifo is False and known(inputs.get("contentBasedDeduplication")):
             yield Refused("content-based deduplication can only be set for a FIFO queue", "contentBasedDeduplication")
 
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        attributes = {_ATTRIBUTES[key]: _text(value) for key, value in inputs.items() if key in _ATTRIBUTES}
-        if not inputs["fifoQueue"]:  # SQS refuses these attributes on a standard queue, even as false
-            attributes = {key: value for key, value in attributes.items() if key not in _fifo_only()}
-        made = cloud.client("sqs").create_queue(
-            QueueName=self.chosen_name(inputs), Attributes=attributes, tags=inputs.get("tagsAll") or {}
-        )
-        return made["QueueUrl"]
+    def given(self, inputs: Properties) -> Properties:
+        # SQS refuses the attributes of a FIFO queue for a standard queue, even if they are false.
+        skipped = set() if inputs["fifoQueue"] else _ONLY_FIFO
+        attributes = {_ATTRIBUTES[key]: value for key, value in inputs.items() if key in _ATTRIBUTES.keys() - skipped}
+        return {**super().given(inputs), "attributes": attributes}
 
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        sqs = cloud.client("sqs")
-        attributes = sqs.get_queue_attributes(QueueUrl=id, AttributeNames=["All"])["Attributes"]
-        found: Properties = dict(_ABSENT)
-        for key, attribute in _ATTRIBUTES.items():
-            if (text := attributes.get(attribute)) is not None:
-                found[key] = json.loads(text) if text in ("true", "false") or text.isdigit() else text
-        return {
-            **found,
-            "arn": attributes["QueueArn"],
-            "url": id,
-            "name": id.rpartition("/")[2],
-            "tags": sqs.list_queue_tags(QueueUrl=id).get("Tags", {}),
-        }
+    def more_outputs(self, cloud: Cloud, found: Any, known: Properties) -> Properties:
+        attributes = {key: self.output(key, api, found) for key, api in _ATTRIBUTES.items() if api in found}
+        return {**_ABSENT, **attributes, "url": known["id"], "name": known["id"].rpartition("/")[2]}
 
     def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
+        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, *, changed: set[str], request: Request
     ) -> None:
-        attributes = {_ATTRIBUTES[key]: _text(inputs.get(key, "")) for key in changed if key in _ATTRIBUTES}
+        attributes = {_ATTRIBUTES[key]: inputs.get(key, "") for key in changed if key in _ATTRIBUTES}
         if attributes:
-            cloud.client("sqs").set_queue_attributes(QueueUrl=id, Attributes=attributes)
-
-    def retag(self, cloud: Cloud, id: str, olds: Properties, put: dict[str, str], drop: list[str]) -> None:
-        sqs = cloud.client("sqs")
-        if put:
-            sqs.tag_queue(QueueUrl=id, Tags=put)
-        if drop:
-            sqs.untag_queue(QueueUrl=id, TagKeys=drop)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("sqs").delete_queue(QueueUrl=id)
+            call = Call("set_queue_attributes", "attributes", QueueUrl=id)
+            self.answer(call, cloud, {"attributes": attributes})
 
 
-def _fifo_only() -> set[str]:
-    return {"FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"}
-
-
-class QueuePolicy(AwsResource):
-    """Who may use a queue."""
+class QueuePolicy(DescribedResource):
+    """The policy of a queue."""
 
     token = "aws:sqs/queuePolicy:QueuePolicy"
     force_new = frozenset({"queueUrl"})
-    longest_name = None
+    service, id_form = "sqs", "{queueUrl}"
+    create_call = Call("set_queue_attributes", "queueUrl", Attributes={"Policy": "{policy}"})
+    read_call = Call("get_queue_attributes", "queueUrl", AttributeNames=["Policy"])
+    found, outputs = "Attributes", fields("policy")
+    delete_call = Call("set_queue_attributes", "queueUrl", Attributes={"Policy": ""})
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         yield from resource_policy(inputs, "policy")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        url = inputs["queueUrl"]
-        cloud.client("sqs").set_queue_attributes(QueueUrl=url, Attributes={"Policy": inputs["policy"]})
-        return url
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        found = cloud.client("sqs").get_queue_attributes(QueueUrl=id, AttributeNames=["Policy"])
-        policy = found.get("Attributes", {}).get("Policy")
-        return {"queueUrl": id, "policy": policy} if policy else None
-
-    def change(
-        self, cloud: Cloud, id: str, inputs: Properties, olds: Properties, changed: set[str], request: Request
-    ) -> None:
-        self.make(cloud, inputs, request)
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("sqs").set_queue_attributes(QueueUrl=id, Attributes={"Policy": ""})

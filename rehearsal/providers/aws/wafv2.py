@@ -1,23 +1,29 @@
-"""AWS WAF: which web ACL a load balancer has."""
+"""AWS WAF: the web ACLs of load balancers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from rehearsal.providers.aws.base import AwsResource, known
-from rehearsal.providers.aws.cloud import Cloud
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.aws.api_call import Call
+from rehearsal.providers.aws.clients import Cloud
+from rehearsal.providers.aws.described import DescribedResource
+from rehearsal.providers.aws.inputs import known
+from rehearsal.providers.protocol.model import Properties, Refused
 
 _WEB_ACL = re.compile(r"arn:[\w-]+:wafv2:[\w-]+:\d{12}:(regional|global)/webacl/[\w-]+/[\w-]+")
 
 
-class WebAclAssociation(AwsResource):
+class WebAclAssociation(DescribedResource):
     """The web ACL of a load balancer. Its id is both ARNs, as in the real provider."""
 
     token = "aws:wafv2/webAclAssociation:WebAclAssociation"
     force_new = frozenset({"resourceArn", "webAclArn"})
-    longest_name = None
+    service, id_form = "wafv2", "{webAclArn},{resourceArn}"
+    create_call = Call("associate_web_acl", "webAclArn resourceArn")
+    read_call = Call("get_web_acl_for_resource", "resourceArn")
+    found = "[WebACL][?ARN=='{webAclArn}']"
+    delete_call = Call("disassociate_web_acl", "resourceArn")
 
     def validate(self, inputs: Properties, cloud: Cloud) -> Iterator[Refused]:
         arn = known(inputs.get("webAclArn"))
@@ -25,23 +31,8 @@ class WebAclAssociation(AwsResource):
             return
         found = _WEB_ACL.fullmatch(arn)
         if not found:
-            yield Refused(f"{arn} is no ARN of a web ACL", "webAclArn")
+            yield Refused(f"{arn} is not the ARN of a web ACL", "webAclArn")
         elif found[1] == "global":
-            yield Refused(f"{arn} is of the scope CLOUDFRONT, which a regional resource can't have", "webAclArn")
+            yield Refused(f"{arn} has the scope CLOUDFRONT, which a regional resource cannot use", "webAclArn")
         elif arn.split(":")[3] != cloud.region:
-            yield Refused(f"{arn} is of another region than {cloud.region}", "webAclArn")
-
-    def make(self, cloud: Cloud, inputs: Properties, request: Request) -> str:
-        web_acl, resource = inputs["webAclArn"], inputs["resourceArn"]
-        cloud.client("wafv2").associate_web_acl(WebACLArn=web_acl, ResourceArn=resource)
-        return f"{web_acl},{resource}"
-
-    def live(self, cloud: Cloud, id: str, olds: Properties) -> Properties | None:
-        web_acl, _, resource = id.partition(",")
-        found = cloud.client("wafv2").get_web_acl_for_resource(ResourceArn=resource).get("WebACL")
-        if not found or found["ARN"] != web_acl:
-            return None
-        return {"webAclArn": web_acl, "resourceArn": resource}
-
-    def remove(self, cloud: Cloud, id: str, olds: Properties, request: Request) -> None:
-        cloud.client("wafv2").disassociate_web_acl(ResourceArn=olds["resourceArn"])
+            yield Refused(f"{arn} is in another region than {cloud.region}", "webAclArn")

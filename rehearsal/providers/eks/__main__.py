@@ -7,7 +7,7 @@ import sys
 import pulumi.provider
 
 from rehearsal.providers.eks.provider import EksProvider
-from rehearsal.providers.serving import end_with_the_engine
+from rehearsal.providers.protocol.process import end_with_the_engine
 
 if __name__ == "__main__":
     end_with_the_engine()

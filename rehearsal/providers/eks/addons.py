@@ -1,4 +1,4 @@
-"""EKS add-ons: `eks:index:Addon`, and `eks:index:VpcCniAddon`, which a cluster makes for itself."""
+"""EKS add-ons: `eks:index:Addon`, and `eks:index:VpcCniAddon`, which a cluster makes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CNI_VARIABLES: dict[str, tuple[str, str | None]] = {
 
 
 class Addon(pulumi.ComponentResource):
-    """An add-on of a cluster made by this package; it becomes a child of that cluster, whatever parent was given."""
+    """An add-on of a cluster of this package. It is always a child of that cluster."""
 
     pulumi_type: ClassVar[str] = "eks:index:Addon"
     state: dict[str, Any]
@@ -54,7 +54,7 @@ class Addon(pulumi.ComponentResource):
 
 
 class VpcCniAddon(pulumi.ComponentResource):
-    """The add-on of the VPC CNI, its container's settings given as options."""
+    """The add-on of the VPC CNI, with the settings of its container as options."""
 
     pulumi_type: ClassVar[str] = "eks:index:VpcCniAddon"
     state: dict[str, Any]
@@ -94,7 +94,7 @@ class VpcCniAddon(pulumi.ComponentResource):
 
 
 def cni_configuration(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The add-on's configuration values for the options of `VpcCniAddon`; its own `configurationValues` win."""
+    """The configuration values for the options of `VpcCniAddon`. Its `configurationValues` win."""
     values = dict(options.get("configurationValues", {}))
     given = {**options, "cniExternalSnat": options.get("externalSnat") or options.get("cniExternalSnat")}
     variables = {"WARM_ENI_TARGET": _text(options.get("warmEniTarget", 1))}
@@ -131,7 +131,7 @@ def latest_version(addon: str, kubernetes_version: pulumi.Input[str], parent: pu
 
 
 def _text(value: Any) -> str:
-    """A variable's value as the real component, in JavaScript, writes it: numbers are all of one kind there."""
+    """The value of a variable as the real component writes it in JavaScript, which has only one kind of number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

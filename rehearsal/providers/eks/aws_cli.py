@@ -1,6 +1,6 @@
-"""Whether the aws CLI is there that a cluster's kubeconfig calls: asked before anything is made.
+"""Checks, before anything is made, that there is an aws CLI for the kubeconfig of a cluster.
 
-After the real provider's nodejs/eks/dependencies.ts.
+It follows nodejs/eks/dependencies.ts of the real provider.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PRINTED = re.compile(r"aws-cli/(\d+)\.(\d+)\.(\d+)")
 
 
 def refusal() -> str | None:
-    """Why the real provider would not go on; None when it would."""
+    """The error of the real provider, or None."""
     if not shutil.which("aws"):
         return f"Could not find aws CLI for EKS. See {_GUIDE} for installation instructions."
     done = subprocess.run(["aws", "--version"], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
-"""What the components accept: names, types and required ones of their inputs, from contracts/pulumi-eks-4.4.0.json.
+"""The inputs of the components: names, types and which are required, from contracts/pulumi-eks-4.4.0.json.
 
-The real provider ignores an input that it does not know, and passes a value of the wrong type on to AWS or trips over
-it. The stand-in names the property instead.
+The real provider ignores unknown inputs, and fails late for a value of a wrong type. The stand-in names the property
+instead.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def unmodelled() -> list[str]:
 
 
 def checked(component: str, args: Mapping[str, Any], unmodelled: Collection[str] = ()) -> dict[str, Any]:
-    """`args`, known to fit the component's contract.
+    """`args`, after a check against the contract of the component.
 
-    What is plain is checked at once; an output is replaced by one that fails when its value does not fit, unknown parts
-    excepted. Raises InputPropertiesError with every mistake; inputs in `unmodelled` count as one.
+    Plain values are checked at once. An output is replaced by one that fails if its value does not fit; unknown parts
+    pass. Raises InputPropertiesError with all mistakes. Inputs in `unmodelled` are mistakes too.
     """
     checker = _Checker()
     found = checker.fields(args, _contract()["components"][component]["inputs"], "")
     for name in sorted(set(unmodelled) & found.keys()):
-        checker.refuse(name, f"{component} has it, but the rehearsal's eks provider does not model it")
+        checker.refuse(name, f"{component} has it, but the rehearsal's eks provider does not support it")
     checker.finish(component)
     return found
 
 
 class _Checker:
-    """Walks a value along its type in the contract and collects what does not fit."""
+    """Compares a value with its type in the contract and collects the mistakes."""
 
     def __init__(self) -> None:
         self._errors: list[pulumi.InputPropertyErrorDetails] = []
@@ -66,7 +66,7 @@ class _Checker:
         prefix = f"{path}." if path else ""
         for name in sorted(given.keys() - fields.keys()):
             near = difflib.get_close_matches(name, fields, 1)
-            self.refuse(f"{prefix}{name}", "no such property" + (f"; is {near[0]} meant?" if near else ""))
+            self.refuse(f"{prefix}{name}", "no such property" + (f"; did you mean {near[0]}?" if near else ""))
         for name, (_, flags) in fields.items():
             if "r" in flags and name not in given:
                 self.refuse(f"{prefix}{name}", "required, but missing")
@@ -81,10 +81,10 @@ class _Checker:
             return value
         if isinstance(value, pulumi.Output):
             if plain:
-                self.refuse(path, "takes a plain value; given an output, the component would ignore it")
+                self.refuse(path, "needs a plain value: the component would ignore an output")
             return value.apply(lambda known: _later(known, kind, path), run_with_unknowns=True)
         if isinstance(value, float) and value.is_integer():
-            value = int(value)  # The engine knows no integers.
+            value = int(value)  # The engine has no integers.
         shape, *parts = [kind] if isinstance(kind, str) else kind
         return getattr(self, f"_{shape}")(value, path, *parts)
 
@@ -129,7 +129,7 @@ class _Checker:
             if not attempt._errors:
                 return found
             attempts.append(attempt)
-        # The attempt that got furthest says best what is wrong.
+        # The attempt that got furthest explains the mistake best.
         self._errors += max(attempts, key=lambda attempt: attempt._errors[0]["property_path"].count("."))._errors
         return value
 
@@ -149,7 +149,7 @@ class _Checker:
 
 def _later(value: Any, kind: Any, path: str) -> Any:
     if value is None:
-        return None  # An output of nothing is no input.
+        return None  # An output of nothing is not an input.
     checker = _Checker()
     found = checker.value(value, kind, path)
     checker.finish("the component")

@@ -1,4 +1,4 @@
-"""`eks:index:ManagedNodeGroup`: a managed node group, with a launch template where its options need one."""
+"""`eks:index:ManagedNodeGroup`: a managed node group, with a launch template if its options need one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rehearsal.providers.eks import contract
 from rehearsal.providers.eks.cluster import Cluster
 from rehearsal.providers.eks.resources import EksCluster, LaunchTemplate, NodeGroup
 
-# What belongs to custom user data and to EFA.
+# Inputs of custom user data and of EFA.
 _UNMODELLED = frozenset(
     {
         "amiId",
@@ -26,7 +26,7 @@ _UNMODELLED = frozenset(
     }
 )
 
-# The inputs that reach the node group as they are.
+# The inputs that the node group gets unchanged.
 _PASSED_ON = frozenset(
     {
         "amiType",
@@ -85,7 +85,7 @@ class ManagedNodeGroup(pulumi.ComponentResource):
             role_arn = pulumi.Output.from_input(inputs["nodeRole"]).apply(lambda role: role.arn)
 
         group = {key: value for key, value in inputs.items() if key in _PASSED_ON}
-        # A launch template's image decides on the version, so that it is set only where there is none.
+        # The image of a launch template decides the version, so it is set only without one.
         if "launchTemplate" not in inputs:
             group.setdefault("version", cluster.apply(lambda found: found.version))
         if "enableIMDSv2" in inputs:
@@ -115,7 +115,7 @@ class ManagedNodeGroup(pulumi.ComponentResource):
         self.register_outputs(self.state)
 
     def _launch_template(self, name: str, inputs: Mapping[str, Any]) -> LaunchTemplate:
-        """The launch template that carries the metadata service's settings and, if given, the disk's size."""
+        """The launch template with the settings of the metadata service and, if given, the size of the disk."""
         system = pulumi.Output.all(inputs.get("amiType"), inputs.get("operatingSystem")).apply(
             lambda given: operating_system(*given)
         )
@@ -149,11 +149,11 @@ def ami_type(system: str, gpu: bool, instance_types: list[str]) -> str:
 
 
 def operating_system(ami_type: str | None, system: str | None) -> str:
-    """The operating system of an AMI type, else the one given, else the default."""
+    """The operating system of an AMI type, or the given one, or the default."""
     if not ami_type:
         return system or "AL2023"
     if ami_type not in _OPERATING_SYSTEMS:
-        raise pulumi.InputPropertyError("amiType", f"{ami_type} is no AMI type that the component knows")
+        raise pulumi.InputPropertyError("amiType", f"{ami_type} is not an AMI type that the component knows")
     found = _OPERATING_SYSTEMS[ami_type]
     if system not in (None, found):
         raise pulumi.InputPropertyError("operatingSystem", f"{system} does not match {found}, that of {ami_type}")
@@ -163,12 +163,12 @@ def operating_system(ami_type: str | None, system: str | None) -> str:
 def _architecture(instance_type: str) -> str:
     match = _INSTANCE_TYPE.match(instance_type)
     if not match:
-        raise pulumi.InputPropertyError("instanceTypes", f"{instance_type} is no EC2 instance type")
+        raise pulumi.InputPropertyError("instanceTypes", f"{instance_type} is not an EC2 instance type")
     return "arm64" if match[3] == "g" else "x86_64"
 
 
 def _refuse_combinations(inputs: Mapping[str, Any]) -> None:
-    """Raise InputPropertiesError for what the real component refuses."""
+    """Raises InputPropertiesError for inputs that the real component refuses."""
     errors: list[pulumi.InputPropertyErrorDetails] = []
     if "nodeRole" in inputs and "nodeRoleArn" in inputs:
         errors.append({"property_path": "nodeRole", "reason": "nodeRole and nodeRoleArn are mutually exclusive"})

@@ -1,4 +1,4 @@
-"""The provider: constructs the components, brings back those that arrive as references, answers `getKubeconfig`."""
+"""The provider: constructs the components, resolves references to them, and answers `getKubeconfig`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pulumi.provider import CallResult, ConstructResult, Provider
 
 from rehearsal.providers.eks import aws_cli, contract, resources
 from rehearsal.providers.eks.addons import Addon, VpcCniAddon
-from rehearsal.providers.eks.cluster import Cluster, cluster_kubeconfig
+from rehearsal.providers.eks.cluster import Cluster
+from rehearsal.providers.eks.kubeconfig import cluster_kubeconfig
 from rehearsal.providers.eks.node_group import ManagedNodeGroup
 
 
 class _Component(Protocol):
-    """A component class: built from its inputs (camelCase, as the engine sends them)."""
+    """A component class. Its inputs have the camelCase names of the engine."""
 
     pulumi_type: str
 
@@ -43,7 +44,7 @@ class EksProvider(Provider):
         inputs: Mapping[str, Any],
         options: pulumi.ResourceOptions | None = None,
     ) -> ConstructResult:
-        """Register the component and its children. Raises InputPropertiesError for what the real provider refuses."""
+        """Registers the component and its children. Raises InputPropertiesError for refused inputs."""
         kind = _COMPONENTS.get(resource_type)
         if kind is None:
             exists = "exists" if resource_type in contract.unmodelled() else "does not exist"
@@ -58,7 +59,7 @@ class EksProvider(Provider):
         return ConstructResult(urn=component.urn, state=component.state)
 
     def call(self, token: str, args: Mapping[str, Any]) -> CallResult:
-        """Answer `Cluster.get_kubeconfig`, the package's one method."""
+        """Answers `Cluster.get_kubeconfig`, the only method of the package."""
         if token != f"{Cluster.pulumi_type}/getKubeconfig":
             raise ValueError(f"unknown method {token}")
         cluster = args["__self__"].core.apply(lambda core: core["cluster"])

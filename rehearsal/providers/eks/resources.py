@@ -1,6 +1,6 @@
-"""The AWS resources that the components register, by type token and with just the outputs that the components read.
+"""The AWS resources that the components register, with only the outputs that the components read.
 
-pulumi_aws would do the same in ten times the start-up time and twice the memory.
+pulumi_aws would take ten times as long to start, and twice the memory.
 """
 
 # ruff: noqa: N815 (outputs have the names that the engine gives them)
@@ -16,7 +16,7 @@ from pulumi.runtime.rpc import ResourceModule, register_resource_module
 
 
 class AwsResource(pulumi.CustomResource):
-    """A resource of type `pulumi_type`; a subclass declares the outputs that are read. All names are the engine's."""
+    """A resource of type `pulumi_type`. A subclass declares the outputs that are read, with the engine's names."""
 
     pulumi_type: ClassVar[str]
 
@@ -53,7 +53,7 @@ class OpenIdConnectProvider(AwsResource):
 
 
 class SecurityGroup(AwsResource):
-    """A security group, its rules apart."""
+    """A security group without its rules."""
 
     pulumi_type = "aws:ec2/securityGroup:SecurityGroup"
 
@@ -113,7 +113,7 @@ AWS_RESOURCES: tuple[type[AwsResource], ...] = tuple(AwsResource.__subclasses__(
 
 
 class _References(ResourceModule):
-    """Turns references to the resources of one module back into resources, by reading their state from the engine."""
+    """Turns references to resources of one module into resources, with their state from the engine."""
 
     def __init__(self, kinds: dict[str, Any]) -> None:
         self._kinds = kinds
@@ -127,7 +127,7 @@ class _References(ResourceModule):
 
 
 def register_references(kinds: Iterable[Any]) -> None:
-    """Let inputs hold references to resources of `kinds`; without this they would arrive as bare ids."""
+    """Lets inputs have references to resources of `kinds`, which would otherwise arrive as bare ids."""
     modules: dict[tuple[str, str], dict[str, Any]] = {}
     for kind in kinds:
         package, module, _ = kind.pulumi_type.split(":")

@@ -12,7 +12,7 @@ from rehearsal.providers.eks.resources import Role, RolePolicyAttachment
 
 
 class ServiceRole(pulumi.ComponentResource):
-    """A role that `service` assumes, with AWS-managed policies; its user depends on `role_and_attachments`."""
+    """A role that `service` assumes, with AWS-managed policies. Its user depends on `role_and_attachments`."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""The stand-in for pulumi-resource-kubernetes: it carries every operation out on a real API server.
+"""The stand-in for pulumi-resource-kubernetes. It runs every operation against a real API server.
 
-Modelled on the behaviour of pulumi-kubernetes 4.34 (https://github.com/pulumi/pulumi-kubernetes); where it differs, it
-refuses what the real plugin would accept, never the reverse.
+It follows pulumi-kubernetes 4.34 (https://github.com/pulumi/pulumi-kubernetes). It refuses some inputs that the real
+plugin accepts, but never accepts inputs that the real plugin refuses.
 """

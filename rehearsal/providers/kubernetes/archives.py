@@ -1,7 +1,7 @@
-"""Charts at hand as folders or archives, and where to look for them.
+"""Finds the folders or archives of charts.
 
-`GPULAB_CHARTS` lists folders that hold charts as NAME/ or NAME-VERSION.tgz. `GPULAB_CHART_DOWNLOADS` names one into
-which a chart that is in none of them may be pulled from its repository; without it the network is left alone.
+`GPULAB_CHARTS` lists folders with charts as NAME/ or NAME-VERSION.tgz. A chart that is in none of them is pulled from
+its repository into the folder `GPULAB_CHART_DOWNLOADS`. Without this variable the network is not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from rehearsal.providers.serving import Refused
+from rehearsal.providers.protocol.model import Refused
 
 FOLDERS, DOWNLOADS = "GPULAB_CHARTS", "GPULAB_CHART_DOWNLOADS"
 
@@ -35,17 +35,17 @@ _pulling = threading.Lock()
 
 @dataclass(frozen=True)
 class Archive:
-    """A chart's folder or archive. Raises Refused where it is none."""
+    """A folder or archive of a chart. Raises Refused if it is not one."""
 
     path: Path
 
     @cached_property
     def metadata(self) -> dict[str, Any]:
-        """What its Chart.yaml says."""
+        """The content of its Chart.yaml."""
         text = self._read("Chart.yaml")
         content = yaml.safe_load(text) if text else None
         if not isinstance(content, dict) or not {"name", "version"} <= content.keys():
-            raise Refused(f"{self.path} is no chart: it has no Chart.yaml with a name and a version", "chart")
+            raise Refused(f"{self.path} is not a chart: it has no Chart.yaml with a name and a version", "chart")
         return content
 
     @cached_property
@@ -62,9 +62,9 @@ class Archive:
     def load(self) -> None:
         """Reads all of it, as Helm does before it renders anything. Raises Refused.
 
-        An archive that is cut short is none, and so is a chart without the charts that it depends on.
+        Refused are incomplete archives, and charts without their dependencies.
         """
-        wanted = {one["name"] for one in self.metadata.get("dependencies") or []}
+        wanted = {dependency["name"] for dependency in self.metadata.get("dependencies") or []}
         missing = sorted(wanted - self._dependencies())
         if missing:
             raise Refused(
@@ -82,29 +82,29 @@ class Archive:
                 with tarfile.open(self.path) as tar:
                     parts = [member.name.removeprefix("./").split("/") for member in tar]
             except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-                raise Refused(f"{self.path} is no chart archive: {error}", "chart") from error
+                raise Refused(f"{self.path} is not a chart archive: {error}", "chart") from error
             names = {inside[2] for inside in parts if len(inside) > 2 and inside[1] == "charts"}
         return {_VERSION_IN_NAME.sub("", name) for name in names}
 
     def _read(self, file: str) -> str | None:
-        """The text of a file at the chart's top; None where there is none."""
+        """The text of a file in the top folder of the chart, or None."""
         if self.path.is_dir():
             found = self.path / file
             return found.read_text(encoding="utf-8") if found.is_file() else None
         try:
             with tarfile.open(self.path) as tar:
                 for member in tar:
-                    # Everything in a chart's archive lies in a folder of the chart's name; subcharts lie deeper.
+                    # An archive has one folder with the name of the chart. Subcharts are deeper.
                     if member.name.removeprefix("./").partition("/")[2] == file:
                         content = tar.extractfile(member)
                         return content.read().decode() if content else None
         except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise Refused(f"{self.path} is no chart archive: {error}", "chart") from error
+            raise Refused(f"{self.path} is not a chart archive: {error}", "chart") from error
         return None
 
 
 def at(reference: str) -> Archive | None:
-    """The chart at the path `reference`, as Helm takes it before it looks anywhere else; None where no chart is."""
+    """The chart at the path `reference`, which Helm tries first, or None."""
     path = Path(reference).expanduser()
     is_chart = path.is_file() or (path / "Chart.yaml").is_file()
     return Archive(path.resolve()) if is_chart else None
@@ -113,7 +113,7 @@ def at(reference: str) -> Archive | None:
 def find(name: str, version: str, folders: Iterable[Path] | None = None) -> Archive | None:
     """The chart `name` in folders, by default those of `GPULAB_CHARTS`.
 
-    Raises Refused for one that is there at other versions.
+    Raises Refused if only other versions are there.
     """
     others = []
     for folder in _folders() if folders is None else folders:
@@ -129,7 +129,7 @@ def find(name: str, version: str, folders: Iterable[Path] | None = None) -> Arch
 
 
 def pull(reference: str, version: str, repository: str | None) -> Archive | None:
-    """The chart from its repository, where that is allowed and answers; else None. Asks once a process."""
+    """The chart from its repository, or None if that is not allowed or fails. Each process tries once."""
     folder = os.environ.get(DOWNLOADS)
     helm = shutil.which("helm")
     if not folder or not helm:
@@ -142,7 +142,7 @@ def pull(reference: str, version: str, repository: str | None) -> Archive | None
 
 
 def same_version(one: Any, other: str) -> bool:
-    """Whether two versions are the same, be it that one begins with a v."""
+    """Whether two versions are the same, with or without a leading v."""
     return str(one).removeprefix("v") == other.removeprefix("v")
 
 
@@ -153,7 +153,7 @@ def _folders() -> Iterator[Path]:
 
 
 def pull_into(folder: Path, helm: str, reference: str, version: str, repository: str | None) -> Path | None:
-    """The chart's archive in `folder`, as `helm pull` brings it; None where its repository does not give it."""
+    """The archive of the chart that `helm pull` puts into `folder`, or None if that fails."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".pulling-") as pulling:
         command = [helm, "pull", reference, "--version", version, "--destination", pulling]

@@ -1,4 +1,4 @@
-"""When an object that was made counts as ready, kind by kind, after the real plugin's provider/pkg/await."""
+"""Decides for each kind when an object is ready. It follows provider/pkg/await of the real plugin."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from rehearsal.providers.serving import Refused, Request
+from rehearsal.providers.protocol.model import Refused, Request
 
 from . import objects
 from .client import ApiError, Cluster, NoSuchKind
@@ -24,7 +24,7 @@ _EVENTS_SHOWN = 5
 
 
 class NotReady(Exception):
-    """The object did not become ready: it failed, time ran out, or the engine cancelled. `reasons` say why."""
+    """The object did not become ready: it failed, the time ran out, or the engine cancelled. `reasons` explain it."""
 
     def __init__(self, obj: Object, reasons: list[str]) -> None:
         super().__init__("; ".join(reasons))
@@ -41,13 +41,13 @@ Awaiter = Callable[[Cluster, Object], list[str]]
 
 
 def timeout(obj: Object, default: float = _TIMEOUT_SECONDS) -> float:
-    """How many seconds to wait for `obj` when the program sets no custom timeout: its annotation's, else `default`."""
+    """The seconds to wait for `obj` without a custom timeout: those in its annotation, or `default`."""
     seconds = objects.annotation(obj, objects.TIMEOUT_SECONDS)
     return float(seconds) if seconds.isdigit() else default
 
 
 def until_ready(cluster: Cluster, inputs: Object, live: Object, request: Request) -> Object:
-    """Waits until the object `live` is ready, and returns it as it is then. Raises NotReady, Refused."""
+    """Waits until the object `live` is ready, and returns its new state. Raises NotReady, Refused."""
     if objects.annotation(inputs, objects.SKIP_AWAIT) == "true":
         return live
     awaiter = _awaiter_of(live)
@@ -80,7 +80,7 @@ def until_ready(cluster: Cluster, inputs: Object, live: Object, request: Request
 
 
 def problems(cluster: Cluster, inputs: Object, live: Object) -> list[str]:
-    """Why the object `live` is not ready now, for a read; nothing when it is, or when nobody waits for it."""
+    """The reasons why the object `live` is not ready. Empty if it is, or if its kind is not awaited."""
     custom = objects.annotation(live, objects.WAIT_FOR)
     if custom or objects.annotation(inputs, objects.SKIP_AWAIT) == "true":
         return []
@@ -97,9 +97,9 @@ def _awaiter_of(live: Object) -> Awaiter | None:
 
 
 def _custom_awaiter(expression: str) -> Awaiter:
-    """What the annotation pulumi.com/waitFor says: a `condition=` or `jsonpath=` expression, or a JSON list of them."""
+    """The expressions in the annotation pulumi.com/waitFor: `condition=` or `jsonpath=`, or a JSON list of them."""
     expressions = json.loads(expression) if expression.startswith("[") else [expression]
-    checks = [_custom_check(one) for one in expressions]
+    checks = [_custom_check(item) for item in expressions]
 
     def awaiter(_: Cluster, obj: Object) -> list[str]:
         return [f"Waiting for {one}" for one, holds in zip(expressions, checks, strict=True) if not holds(obj)]
@@ -112,7 +112,7 @@ def _custom_check(expression: str) -> Callable[[Object], bool]:
     if how == "condition":
         type, _, status = rest.partition("=")
         return lambda obj: _condition(obj, type).get("status") == (status or "True")
-    # `{.status.phase}` and `{.status.items[0].name}=value`: of JSONPath, what names one field.
+    # Only the JSONPaths of one field: `{.status.phase}`, `{.status.items[0].name}=value`.
     path = re.fullmatch(r"\{?((?:\.[\w-]+|\[\d+\]|\['[^']+'\])+)\}?(?:=(.*))?", rest)
     if how != "jsonpath" or not path:
         raise Refused(
@@ -135,9 +135,9 @@ def _custom_check(expression: str) -> Callable[[Object], bool]:
 
 
 def _condition(obj: Object, type: str) -> dict[str, Any]:
-    # Null, not missing, of a definition that is just made.
+    # A new definition has null here.
     conditions = obj.get("status", {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == type), {})
+    return next((condition for condition in conditions if condition["type"] == type), {})
 
 
 def _is_observed(obj: Object) -> bool:
@@ -205,7 +205,7 @@ def _pod(_: Cluster, obj: Object) -> list[str]:
 
 
 def _pod_problems(cluster: Cluster, owner: Object) -> list[str]:
-    """Why the pods that a workload selects do not run."""
+    """The reasons why the pods of a workload do not run."""
     labels = owner["spec"].get("selector", {}).get("matchLabels", {})
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     if not selector:
@@ -331,7 +331,7 @@ _AWAITERS: dict[tuple[str, str], Awaiter] = {
 
 
 def _events(cluster: Cluster, obj: Object) -> list[str]:
-    """The latest warnings about an object, in words."""
+    """The latest warnings about an object."""
     selector = f"involvedObject.uid={obj['metadata']['uid']},type=Warning"
     try:
         events = cluster.objects(cluster.kind("v1", "Event"), objects.namespace_of(obj), fieldSelector=selector)

@@ -1,4 +1,4 @@
-"""The API server, as far as a provider needs it: kinds looked up by discovery, objects as plain JSON."""
+"""The client of the API server for a provider. It discovers kinds, and objects are plain JSON."""
 
 from __future__ import annotations
 
@@ -35,17 +35,12 @@ class ApiError(Exception):
 
     @property
     def is_not_found(self) -> bool:
-        """Whether the object, its namespace or its kind is not there."""
+        """Whether the object, its namespace or its kind does not exist."""
         return self.status == 404
 
     @property
-    def is_missing_namespace(self) -> bool:
-        """Whether it is the namespace that is not there."""
-        return self.is_not_found and self.details.get("kind") == "namespaces"
-
-    @property
     def already_exists(self) -> bool:
-        """Whether an object of that name was there before."""
+        """Whether an object with this name exists already."""
         return self.reason == "AlreadyExists"
 
     @property
@@ -61,11 +56,11 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """Nothing answers at the API server's address."""
+    """The API server does not answer."""
 
 
 class NoSuchKind(Exception):
-    """The API server serves no such kind: most often a custom resource whose definition is not installed."""
+    """The API server does not know the kind: usually the definition of a custom resource is not installed."""
 
     def __init__(self, api_version: str, kind: str) -> None:
         super().__init__(f'no matches for kind "{kind}" in version "{api_version}"')
@@ -82,14 +77,14 @@ class Kind:
     verbs: frozenset[str]
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """The API path of an object, or of the collection without `name`; across namespaces without `namespace`."""
+        """The API path of an object, or without `name` that of the collection. `namespace` can be empty."""
         root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
         scope = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
         return f"{root}{scope}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 class Cluster:
-    """A Kubernetes cluster to work on. Serves many threads."""
+    """A Kubernetes cluster. Can be used from many threads."""
 
     def __init__(self, access: Configuration) -> None:
         self._access = access
@@ -117,7 +112,7 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Any:
-        """The API server's answer, decoded. Raises ApiError, or Unreachable when nothing answers."""
+        """The decoded answer of the API server. Raises ApiError, or Unreachable if there is none."""
         url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept, "Content-Type": content_type}
         if authorization := self._access.get_api_key_with_prefix("BearerToken", alias="authorization"):
@@ -134,7 +129,7 @@ class Cluster:
         return answer
 
     def kind(self, api_version: str, kind: str) -> Kind:
-        """Looks a kind up, with the API server when it was not there before. Raises NoSuchKind."""
+        """Finds a kind. Asks the API server again if it was unknown. Raises NoSuchKind."""
         known = self._kinds.get(api_version, {}).get(kind)
         if known is None:
             known = self._discover(api_version).get(kind)
@@ -151,7 +146,7 @@ class Cluster:
         return True
 
     def kind_of(self, obj: Object) -> Kind:
-        """The kind that `obj` says it is. Raises NoSuchKind."""
+        """The kind of `obj`. Raises NoSuchKind."""
         return self.kind(obj["apiVersion"], obj["kind"])
 
     def _discover(self, api_version: str) -> dict[str, Kind]:
@@ -181,11 +176,11 @@ class Cluster:
         return [kind for version in versions for kind in self._discover(version).values() if "list" in kind.verbs]
 
     def get(self, obj: Object) -> Object:
-        """The live self of `obj`. Raises ApiError (404) and NoSuchKind."""
+        """The live object of `obj`. Raises ApiError (404) and NoSuchKind."""
         return self.request("GET", self.kind_of(obj).path(namespace_of(obj), name_of(obj)))
 
     def create(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
-        """Makes `obj`; an unknown or misspelt field is an error. Raises ApiError and NoSuchKind."""
+        """Makes `obj`. An unknown field is an error. Raises ApiError and NoSuchKind."""
         query = self._options(field_manager, dry_run)
         return self.request("POST", self.kind_of(obj).path(namespace_of(obj)), obj, query=query)
 
@@ -196,17 +191,17 @@ class Cluster:
         return self.request("PATCH", path, obj, query=query, content_type=_APPLY)
 
     def replace(self, obj: Object, *, field_manager: str, dry_run: bool = False) -> Object:
-        """Puts `obj`, which carries the resourceVersion of its live self, in that one's place."""
+        """Replaces the live object by `obj`, which has its resourceVersion."""
         path = self.kind_of(obj).path(namespace_of(obj), name_of(obj))
         return self.request("PUT", path, obj, query=self._options(field_manager, dry_run))
 
     def patch(self, obj: Object, operations: list[dict[str, Any]]) -> Object:
-        """Carries JSON Patch `operations` out on the live self of `obj`."""
+        """Applies the JSON Patch `operations` to the live object of `obj`."""
         path = self.kind_of(obj).path(namespace_of(obj), name_of(obj))
         return self.request("PATCH", path, operations, content_type=_JSON_PATCH)
 
     def delete(self, obj: Object, *, propagation: str) -> None:
-        """Asks for the deletion of `obj`. Raises ApiError and NoSuchKind."""
+        """Starts the deletion of `obj`. Raises ApiError and NoSuchKind."""
         path = self.kind_of(obj).path(namespace_of(obj), name_of(obj))
         self.request("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation})
 
@@ -215,7 +210,7 @@ class Cluster:
         return self.request("GET", kind.path(namespace), query=selectors or None)["items"] or []
 
     def dependents(self, owner: Object) -> list[Object]:
-        """The objects of all kinds that name `owner` as an owner: apiVersion, kind and metadata of each."""
+        """The objects of all kinds with the owner `owner`: apiVersion, kind and metadata."""
         found = []
         for kind in self.all_kinds():
             try:

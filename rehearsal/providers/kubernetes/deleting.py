@@ -1,10 +1,10 @@
-"""Deletes an object and waits until it is gone; when it does not go, says what holds it."""
+"""Deletes an object and waits until it is gone. If it stays, the error says what blocks the deletion."""
 
 from __future__ import annotations
 
 import os
 
-from rehearsal.providers.serving import Request
+from rehearsal.providers.protocol.model import Request
 
 from . import objects
 from .awaiting import timeout
@@ -31,9 +31,9 @@ _DEPENDENTS_SHOWN = 5
 
 
 def delete(cluster: Cluster, obj: Object, request: Request) -> None:
-    """Deletes `obj`, in the foreground unless its annotation says otherwise, and waits for it.
+    """Deletes `obj` and waits for it. The deletion is in the foreground, unless an annotation has another policy.
 
-    Gone already, or its kind gone, is no error. Raises TimeoutError that names what holds the object.
+    It is not an error if the object or its kind is gone already. Raises TimeoutError with what blocks the deletion.
     """
     policy = objects.annotation(obj, objects.DELETION_PROPAGATION_POLICY).lower()
     try:
@@ -47,18 +47,18 @@ def delete(cluster: Cluster, obj: Object, request: Request) -> None:
     skips = objects.annotation(obj, objects.SKIP_AWAIT) == "true"
     if skips and (obj["apiVersion"], obj["kind"]) in _SKIP_AWAIT_ON_DELETE:
         return
-    until_gone(cluster, obj, request, seconds=timeout(obj))
+    _until_gone(cluster, obj, request, seconds=timeout(obj))
 
 
-def until_gone(cluster: Cluster, obj: Object, request: Request, *, seconds: float) -> None:
-    """Waits until `obj`, whose deletion was asked for, is gone. Raises TimeoutError that names what holds it."""
+def _until_gone(cluster: Cluster, obj: Object, request: Request, *, seconds: float) -> None:
+    """Waits until `obj`, which is being deleted, is gone. Raises TimeoutError with what blocks the deletion."""
     last: Object | None = obj
     said = ""
 
     def gone() -> bool:
         nonlocal last, said
         last = _find(cluster, obj)
-        # Another object of the same name is not the one that was deleted.
+        # A new object with the same name has another UID.
         if last is None or last["metadata"]["uid"] != obj["metadata"].get("uid", last["metadata"]["uid"]):
             return True
         if (status := _status(last)) and status != said:
@@ -87,7 +87,7 @@ def _find(cluster: Cluster, obj: Object) -> Object | None:
 
 
 def _status(obj: Object) -> str:
-    """What a deletion waits for, in a few words."""
+    """The current status of a deletion, in a few words."""
     if obj["kind"] == "Namespace":
         return "; ".join(_namespace_messages(obj))
     finalizers = obj["metadata"].get("finalizers", [])
@@ -100,7 +100,7 @@ def _namespace_messages(namespace: Object) -> list[str]:
 
 
 def _holders(cluster: Cluster, obj: Object) -> list[str]:
-    """What keeps an object from going, in sentences."""
+    """Sentences about what blocks the deletion of an object."""
     finalizers = obj["metadata"].get("finalizers", [])
     if obj["kind"] == "Namespace":
         return _namespace_messages(obj)
@@ -110,7 +110,9 @@ def _holders(cluster: Cluster, obj: Object) -> list[str]:
     if others := [finalizer for finalizer in finalizers if finalizer != "foregroundDeletion"]:
         said.append(f"Its finalizers wait for their controllers: {', '.join(others)}")
     if "foregroundDeletion" in finalizers:
-        dependents = [objects.describe(one) + _finalizers_in_words(one) for one in cluster.dependents(obj)]
+        dependents = [
+            objects.describe(dependent) + _finalizers_in_words(dependent) for dependent in cluster.dependents(obj)
+        ]
         shown = ", ".join(dependents[:_DEPENDENTS_SHOWN])
         more = len(dependents) - _DEPENDENTS_SHOWN
         said.append(f"Its dependents go first: {shown or 'none is left'}" + (f" and {more} more" if more > 0 else ""))
@@ -122,10 +124,10 @@ def _instances_in_words(cluster: Cluster, definition: Object) -> list[str]:
     version = next(version["name"] for version in spec["versions"] if version["served"])
     try:
         kind = cluster.kind(f"{spec['group']}/{version}", spec["names"]["kind"])
-        instances = [{**one, "kind": kind.kind} for one in cluster.objects(kind)]
+        instances = [{**item, "kind": kind.kind} for item in cluster.objects(kind)]
     except (NoSuchKind, ApiError):
         return []
-    shown = [objects.describe(one) + _finalizers_in_words(one) for one in instances[:_DEPENDENTS_SHOWN]]
+    shown = [objects.describe(item) + _finalizers_in_words(item) for item in instances[:_DEPENDENTS_SHOWN]]
     return [f"Its custom resources go first: {', '.join(shown)}"] if shown else []
 
 

@@ -1,4 +1,4 @@
-"""The real Helm: installs, upgrades and uninstalls a release, with its hooks, and waits for it."""
+"""Runs the real Helm, which installs, upgrades and uninstalls a release."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any
 
 import yaml
 
-from rehearsal.providers.serving import Properties, Request
+from rehearsal.providers.protocol.model import Properties, Request
 
-from .charts import ArchivedChart
+from .deleting import LONGEST
 
 _POLL_SECONDS = 0.1
+# Helm's own default.
+_TIMEOUT_SECONDS = 300
 # What Helm may take to give up in order when it is asked to: to roll an atomic release back, or to mark it failed.
 _GRACE_SECONDS = 20
 _ERROR = re.compile(r"^Error: ", re.MULTILINE)
@@ -46,40 +48,41 @@ _UPGRADE_FLAGS = {
 
 
 class HelmFailed(Exception):
-    """Helm ended with an error; the message is Helm's own."""
+    """Helm ended with an error. The message is that of Helm."""
 
 
-def install_arguments(chart: ArchivedChart, inputs: Properties) -> list[str]:
-    """The command that installs `chart` as the release that `inputs` describe."""
-    return ["install", inputs["name"], str(chart.path), *_flags(inputs, _INSTALL_FLAGS), *_waiting(inputs)]
+def install_arguments(chart: Path, inputs: Properties) -> list[str]:
+    """The command that installs `chart` as the release in `inputs`."""
+    return ["install", inputs["name"], str(chart), *_flags(inputs, _INSTALL_FLAGS), *_waiting(inputs)]
 
 
-def upgrade_arguments(chart: ArchivedChart, inputs: Properties) -> list[str]:
+def upgrade_arguments(chart: Path, inputs: Properties) -> list[str]:
     """The command that upgrades the release to `chart` and `inputs`."""
     longest = ["--history-max", str(inputs.get("maxHistory") or 0)]
     flags = _flags(inputs, _UPGRADE_FLAGS)
-    return ["upgrade", inputs["name"], str(chart.path), *flags, *longest, *_waiting(inputs)]
+    return ["upgrade", inputs["name"], str(chart), *flags, *longest, *_waiting(inputs)]
 
 
 def uninstall_arguments(name: str, namespace: str, olds: Properties) -> list[str]:
-    """The command that uninstalls a release, and waits unless it was never waited for."""
+    """The command that uninstalls a release. It waits unless the installation did not wait."""
     arguments = ["uninstall", name, "--namespace", namespace]
     if olds.get("atomic") is True or olds.get("skipAwait") is not True:
-        arguments += ["--wait", *_timeout(olds)]
+        longest = float(os.environ.get(LONGEST, "inf"))
+        arguments += ["--wait", *_timeout(min(olds.get("timeout") or _TIMEOUT_SECONDS, longest))]
     return arguments
 
 
 def run(
     kubeconfig: Mapping[str, Any], arguments: list[str], request: Request, *, values: Mapping[str, Any] | None = None
 ) -> None:
-    """Runs `helm ARGUMENTS` on the cluster of `kubeconfig`, with nothing of the user's. Raises HelmFailed.
+    """Runs `helm ARGUMENTS` on the cluster of `kubeconfig`, without files of the user. Raises HelmFailed.
 
-    Credentials and values go into files that only this user can read, and that go with the call. InterruptedError when
-    the engine cancels: Helm has then ended, in order if it could.
+    Credentials and values are in files that only this user can read and that are deleted after the call. Raises
+    InterruptedError if the engine cancels, after Helm has ended.
     """
     program = shutil.which("helm")
     if program is None:
-        raise HelmFailed("the chart is at hand, but there is no `helm` on PATH to render it")
+        raise HelmFailed("`helm` is not on PATH, so the chart cannot be installed")
     with tempfile.TemporaryDirectory(prefix="gpulab-helm-") as made:
         folder = Path(made)
         command = [program, *arguments, "--kubeconfig", _write(folder / "kubeconfig", yaml.safe_dump(dict(kubeconfig)))]
@@ -122,23 +125,22 @@ def _waiting(inputs: Properties) -> list[str]:
     if inputs.get("skipAwait") is True:
         return []
     jobs = ["--wait-for-jobs"] if inputs.get("waitForJobs") is True else []
-    return ["--wait", *jobs, *_timeout(inputs)]
+    return ["--wait", *jobs, *_timeout(inputs.get("timeout") or _TIMEOUT_SECONDS)]
 
 
-def _timeout(inputs: Properties) -> list[str]:
-    seconds = inputs.get("timeout")
-    return ["--timeout", f"{seconds}s"] if seconds else []
+def _timeout(seconds: float) -> list[str]:
+    return ["--timeout", f"{seconds:.0f}s"]
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """This process's environment, with Helm's own files and its cache of the API's kinds in `folder`."""
+    """The environment of this process, with the files and the discovery cache of Helm in `folder`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
     places = {f"HELM_{name}_HOME": str(folder / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
     return {**kept, **places, "KUBECACHEDIR": str(folder / "kinds"), "HELM_DRIVER": "secret"}
 
 
 def _error(printed: str) -> str:
-    """What Helm gives as the reason, without the warnings before it."""
+    """The error of Helm, without the warnings before it."""
     return _ERROR.split(printed, maxsplit=1)[-1].strip() or "helm failed without a word"
 
 

@@ -1,37 +1,31 @@
-"""Helm's record of a release: a Secret for each revision, readable by Helm itself (helm.sh/release.v1)."""
+"""Helm's record of a release: a Secret for each revision (helm.sh/release.v1)."""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import yaml
 
-from .charts import RecordedChart
-from .client import ApiError, Cluster
+from .client import Cluster
 from .objects import Object
+from .stand_in_chart import ANNOTATION
 
-_TYPE = "helm.sh/release.v1"
-DEPLOYED, SUPERSEDED = "deployed", "superseded"
-_DOCUMENT = "---\n"
-# On the chart of a release that the rehearsal wrote, in place of one that Helm rendered.
-_RECORDED = "gpulab.dev/recorded"
-# Helm's manifests hold what YAML 1.1 takes for dates and the like: read as text they can't go wrong.
+# Read as text, because YAML 1.1 would change values that look like dates.
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Revision:
-    """One revision of a release: what was installed, with which values.
+    """One revision of a release: the installed objects and the values.
 
-    `recorded` says that the chart's contract stood for it; then `objects` is all there was to install. `hooks` are the
-    names of the hooks that Helm ran, each with how the last run ended.
+    `is_stand_in` means that the chart was made from its contract. `hooks` has the name of each hook that Helm ran, with
+    the result of its last run.
     """
 
     name: str
@@ -42,152 +36,44 @@ class Revision:
     chart_version: str
     app_version: str
     values: dict[str, Any]
-    objects: list[Object]
-    description: str
-    first_deployed: str
-    last_deployed: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    recorded: bool = False
-    hooks: dict[str, str] = field(default_factory=dict)
+    manifest: str
+    hooks: dict[str, str]
+    is_stand_in: bool
 
-    @classmethod
-    def of(
-        cls, chart: RecordedChart, rendered: list[Object], inputs: Mapping[str, Any], before: Revision | None = None
-    ) -> Revision:
-        """The revision that installs `chart`, or upgrades to it from the revision `before`."""
-        now = datetime.now(UTC).isoformat()
-        action = "Upgrade" if before else "Install"
-        return cls(
-            name=inputs["name"],
-            namespace=inputs["namespace"],
-            number=before.number + 1 if before else 1,
-            status=DEPLOYED,
-            chart=chart.name,
-            chart_version=chart.version,
-            app_version=chart.app_version or "",
-            values=dict(inputs.get("values") or {}),
-            objects=rendered,
-            description=inputs.get("description") or f"{action} complete",
-            first_deployed=before.first_deployed if before else now,
-            last_deployed=now,
-            recorded=True,
-        )
-
-    def secret(self) -> Object:
-        """The Secret that holds this revision."""
-        # JSON is YAML, and read much faster.
-        manifest = "".join(f"{_DOCUMENT}{json.dumps(obj)}\n" for obj in self.objects)
-        record = {
-            "name": self.name,
-            "info": {
-                "first_deployed": self.first_deployed,
-                "last_deployed": self.last_deployed,
-                "deleted": "",
-                "description": self.description,
-                "status": self.status,
-            },
-            "chart": {
-                "metadata": {
-                    "apiVersion": "v2",
-                    "name": self.chart,
-                    "version": self.chart_version,
-                    "appVersion": self.app_version,
-                    "annotations": {_RECORDED: "true"} if self.recorded else {},
-                },
-                "templates": [],
-                "values": {},
-            },
-            "config": self.values,
-            "manifest": manifest,
-            "version": self.number,
-            "namespace": self.namespace,
-        }
-        encoded = base64.b64encode(gzip.compress(json.dumps(record).encode()))
-        labels = {
-            "name": self.name,
-            "owner": "helm",
-            "status": self.status,
-            "version": str(self.number),
-            "modifiedAt": str(int(time.time())),
-        }
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": self._secret_name, "namespace": self.namespace, "labels": labels},
-            "type": _TYPE,
-            "data": {"release": base64.b64encode(encoded).decode()},
-        }
-
-    @property
-    def _secret_name(self) -> str:
-        return f"sh.helm.release.v1.{self.name}.v{self.number}"
+    @cached_property
+    def objects(self) -> list[Object]:
+        """The objects that Helm installed, without hooks and without the definitions in crds/."""
+        return [document for document in yaml.load_all(self.manifest, _Loader) if document]
 
     @classmethod
     def from_secret(cls, secret: Object) -> Revision:
-        """The revision in a Secret, whether Helm or the rehearsal wrote it."""
-        record = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
-        metadata, info = record["chart"]["metadata"], record["info"]
-        recorded = _RECORDED in (metadata.get("annotations") or {})
-        manifest = record.get("manifest") or ""
-        if recorded:
-            objects = [json.loads(document) for document in manifest.split(_DOCUMENT) if document.strip()]
-        else:
-            objects = [document for document in yaml.load_all(manifest, _Loader) if document]
+        """The revision in a Secret of Helm."""
+        record = record_in(secret)
+        metadata = record["chart"]["metadata"]
         return cls(
             name=record["name"],
             namespace=record["namespace"],
             number=record["version"],
-            status=info["status"],
+            status=record["info"]["status"],
             chart=metadata["name"],
             chart_version=metadata["version"],
             app_version=metadata.get("appVersion") or "",
             values=record.get("config") or {},
-            objects=objects,
-            description=info.get("description") or "",
-            first_deployed=info["first_deployed"],
-            last_deployed=info["last_deployed"],
-            recorded=recorded,
+            manifest=record.get("manifest") or "",
             hooks={hook["name"]: (hook.get("last_run") or {}).get("phase", "") for hook in record.get("hooks") or []},
+            is_stand_in=ANNOTATION in (metadata.get("annotations") or {}),
         )
 
 
-class History:
-    """The revisions of one release in a cluster."""
+def record_in(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that Helm wrote into a Secret."""
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    return json.loads(gzip.decompress(packed))
 
-    def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-        self._name = name
 
-    def revisions(self) -> list[Revision]:
-        """Every revision that is kept, the oldest first."""
-        found = self._cluster.objects(
-            self._cluster.kind("v1", "Secret"), self._namespace, labelSelector=f"owner=helm,name={self._name}"
-        )
-        return sorted((Revision.from_secret(secret) for secret in found), key=lambda revision: revision.number)
-
-    def latest(self) -> Revision | None:
-        """The revision in force, if there is any."""
-        return next(reversed(self.revisions()), None)
-
-    def add(self, revision: Revision, *, longest: int = 0) -> None:
-        """Writes a new revision and marks the one before as superseded; keeps at most `longest`, 0 for all."""
-        before = self.revisions()
-        self._cluster.create(revision.secret(), field_manager="helm")
-        for old in before:
-            if old.status == DEPLOYED:
-                old.status = SUPERSEDED
-                self._cluster.replace(old.secret(), field_manager="helm")
-        if longest:
-            self._remove(before[: max(0, len(before) + 1 - longest)])
-
-    def clear(self) -> None:
-        """Removes every revision."""
-        self._remove(self.revisions())
-
-    def _remove(self, revisions: list[Revision]) -> None:
-        for revision in revisions:
-            try:
-                self._cluster.delete(revision.secret(), propagation="Background")
-            except ApiError as error:
-                if not error.is_not_found:
-                    raise
+def latest(cluster: Cluster, namespace: str, name: str) -> Revision | None:
+    """The newest revision of a release, or None."""
+    selector = f"owner=helm,name={name}"
+    found = cluster.objects(cluster.kind("v1", "Secret"), namespace, labelSelector=selector)
+    newest = max(found, key=lambda secret: int(secret["metadata"]["labels"]["version"]), default=None)
+    return Revision.from_secret(newest) if newest else None

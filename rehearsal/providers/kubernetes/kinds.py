@@ -1,10 +1,10 @@
-"""Which changes of which kinds can't be made in place, after the real plugin's provider/pkg/provider/diff.go."""
+"""The changes of each kind that cannot be made in place, as in provider/pkg/provider/diff.go of the plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rehearsal.providers.serving import Path
+from rehearsal.providers.protocol.model import Path
 
 _IDENTITY = ("metadata.name", "metadata.namespace")
 _SELECTOR = ("spec.selector",)
@@ -64,10 +64,10 @@ def replacing_paths(
     config_map_mutable: bool = False,
     secret_mutable: bool = False,
 ) -> frozenset[Path]:
-    """Those of the `changed` paths of an object that make a replacement.
+    """The `changed` paths of an object that replace it.
 
-    `immutable` is the object's own field; ConfigMaps and Secrets are replaced all the same unless the provider's
-    enableConfigMapMutable and enableSecretMutable say otherwise, so that what mounts them rolls.
+    `immutable` is the field of the object. ConfigMaps and Secrets are always replaced, so that the pods that mount them
+    restart, unless the provider has enableConfigMapMutable or enableSecretMutable.
     """
     fields = [*_IDENTITY, *_FORCE_NEW.get((api_version, kind), ())]
     if (api_version, kind) == ("v1", "Secret"):

@@ -1,8 +1,8 @@
-"""Inputs of built-in kinds as the real plugin keeps them (provider/pkg/clients/unstructured.go, `Normalize`).
+"""The form in which the real plugin keeps inputs of built-in kinds (provider/pkg/clients/unstructured.go, `Normalize`).
 
-It turns them into Go's types and back: lists and maps that are empty go, and quantities get their canonical form. Go's
-types drop more, as `false` and 0 of some fields: that is not modelled. Custom resources are left as they are, and so
-is an object of which a preview does not know everything.
+It converts them to types of Go and back, which removes empty lists and maps and gives quantities their canonical form.
+It also removes `false` and 0 of some fields; this is not done here. Custom resources do not change, nor do objects that
+a preview does not know completely.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _MAPS = _QUANTITY_MAPS | _OTHER_MAPS | {"data", "binaryData", "stringData"}
 
 
 def normalized(obj: Object) -> Object:
-    """The object as the plugin keeps it."""
+    """The object in the form of the plugin."""
     api_version, kind = obj.get("apiVersion", ""), obj.get("kind")
     if api_version != "v1" and api_version.partition("/")[0] not in _GROUPS:
         return obj
@@ -55,7 +55,7 @@ def normalized(obj: Object) -> Object:
 
 
 def _secret(obj: Object) -> Object:
-    """A Secret's texts are kept as data, as the API server keeps them."""
+    """`stringData` of a Secret becomes `data`, as in the API server."""
     texts = obj.get("stringData")
     if not isinstance(texts, dict) or not texts:
         return obj

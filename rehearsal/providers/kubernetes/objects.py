@@ -1,11 +1,11 @@
-"""Kubernetes objects as plain dictionaries: their identity, annotations, and the shapes in which Pulumi keeps them."""
+"""Kubernetes objects as plain dictionaries: their identity, their annotations, and their form in Pulumi."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any, TypeAlias
 
-from rehearsal.providers.serving import UNKNOWN, Refused, Request, contains_unknown, unique_name
+from rehearsal.providers.protocol.model import UNKNOWN, Refused, Request, contains_unknown, unique_name
 
 Object: TypeAlias = dict[str, Any]
 
@@ -15,6 +15,7 @@ WAIT_FOR = "pulumi.com/waitFor"
 TIMEOUT_SECONDS = "pulumi.com/timeoutSeconds"
 PATCH_FORCE = "pulumi.com/patchForce"
 PATCH_FIELD_MANAGER = "pulumi.com/patchFieldManager"
+REPLACE_UNREADY = "pulumi.com/replaceUnready"
 DELETION_PROPAGATION_POLICY = "pulumi.com/deletionPropagationPolicy"
 
 # Of the digits that the real plugin adds to a logical name (sdk/go/common/resource/resource_id.go).
@@ -58,19 +59,19 @@ def group_version_kind(token: str) -> tuple[str, str]:
 
 
 def name_of(obj: Object) -> Any:
-    """`metadata.name`; empty without one, UNKNOWN in a preview that can't know it."""
+    """`metadata.name`, or empty. UNKNOWN if a preview does not know it."""
     metadata = obj.get("metadata")
     return UNKNOWN if metadata is UNKNOWN else (metadata or {}).get("name") or ""
 
 
 def namespace_of(obj: Object) -> Any:
-    """`metadata.namespace`; empty without one, UNKNOWN in a preview that can't know it."""
+    """`metadata.namespace`, or empty. UNKNOWN if a preview does not know it."""
     metadata = obj.get("metadata")
     return UNKNOWN if metadata is UNKNOWN else (metadata or {}).get("namespace") or ""
 
 
 def annotation(obj: Object, key: str) -> str:
-    """An annotation's value; empty without one, or where a preview can't know it."""
+    """The value of an annotation. Empty without one, or if a preview does not know it."""
     metadata = obj.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     value = annotations.get(key) if isinstance(annotations, dict) else None
@@ -78,23 +79,23 @@ def annotation(obj: Object, key: str) -> str:
 
 
 def object_id(obj: Object) -> str:
-    """The resource's id in Pulumi: `namespace/name`, or `name` for what belongs to no namespace."""
+    """The id of the resource in Pulumi: `namespace/name`, or `name` without a namespace."""
     return f"{namespace_of(obj)}/{name_of(obj)}" if namespace_of(obj) else name_of(obj)
 
 
 def parse_id(id: str) -> tuple[str, str]:
-    """The (namespace, name) in an id; the namespace is empty for what belongs to none."""
+    """The (namespace, name) in an id. The namespace can be empty."""
     namespace, _, name = id.rpartition("/")
     return namespace, name
 
 
 def describe(obj: Object) -> str:
-    """An object in words, for messages: `NodePool gpu`, `Deployment team/hub`."""
+    """An object in a message: `NodePool gpu`, `Deployment team/hub`."""
     return f"{obj.get('kind', 'object')} {object_id(obj)}"
 
 
 def assign_name(obj: Object, old_inputs: Object, request: Request) -> None:
-    """Names `obj` as the real plugin does, when the program has not: like its previous self, else anew."""
+    """Gives `obj` a name like the real plugin, if the program does not: the previous one, or a new one."""
     if name_of(obj) is UNKNOWN or name_of(obj):
         return
     old_name = name_of(old_inputs) if annotation(old_inputs, AUTONAMED) == "true" else ""
@@ -106,7 +107,7 @@ def assign_name(obj: Object, old_inputs: Object, request: Request) -> None:
 
 
 def normalized(inputs: Object, api_version: str, kind: str) -> Object:
-    """A copy of a program's inputs with apiVersion and kind filled in and without what only the API server writes."""
+    """A copy of the inputs with apiVersion and kind, but without the fields that only the API server writes."""
     obj = copy.deepcopy(inputs)
     obj.setdefault("apiVersion", api_version)
     obj.setdefault("kind", kind)
@@ -119,12 +120,12 @@ def normalized(inputs: Object, api_version: str, kind: str) -> Object:
 
 
 def to_manifest(inputs: Object) -> Object:
-    """Inputs as the API server takes them: Kubernetes' own names."""
+    """The inputs with the names of Kubernetes, for the API server."""
     return _renamed({key: value for key, value in inputs.items() if key not in _BOOKKEEPING}, _DASHED)
 
 
 def to_outputs(live: Object, field_manager: str) -> Object:
-    """A live object as the resource's outputs: Pulumi's names, and the field manager to go on with."""
+    """A live object as outputs: with the names of Pulumi and the field manager."""
     return {**_renamed(live, _UNDERSCORED), FIELD_MANAGER: field_manager}
 
 
@@ -137,10 +138,10 @@ def _renamed(value: Any, names: dict[str, str]) -> Any:
 
 
 def live_inputs(inputs: Any, recorded: Any, live: Any) -> Any:
-    """`inputs` with the drift of the live object: what differs between `live` and the outputs `recorded` last time.
+    """`inputs` with the drift of the live object: the differences between `live` and the last outputs `recorded`.
 
-    Comparing two answers of the API server, not an answer with the program's inputs, leaves alone what the server
-    spells otherwise (`1000m` as `1`) and what it does not keep (a Secret's stringData).
+    Both are answers of the API server. So there is no drift if the server writes an input in another form (`1000m` as
+    `1`) or does not keep it (`stringData` of a Secret).
     """
     if isinstance(inputs, dict) and isinstance(live, dict):
         before = recorded if isinstance(recorded, dict) else {}
@@ -156,12 +157,12 @@ def live_inputs(inputs: Any, recorded: Any, live: Any) -> Any:
 
 
 def imported_inputs(live: Object) -> Object:
-    """The inputs that describe a live object which no program has described yet."""
+    """The inputs for a live object that is imported."""
     inputs = normalized(live, live["apiVersion"], live["kind"])
     inputs.pop("status", None)
     return inputs
 
 
 def is_known(obj: Object) -> bool:
-    """Whether a preview knows all of `obj`, so that the API server can be asked about it."""
+    """Whether a preview knows all of `obj`, so that it can be sent to the API server."""
     return not contains_unknown(obj)

@@ -1,22 +1,18 @@
-"""Patch resources (`StorageClassPatch`): a part of an object that somebody else made, by server-side apply.
+"""Patch resources (`StorageClassPatch`): some fields of an object that another owner made, by server-side apply.
 
-As in the real plugin: creating one applies its fields, deleting it gives them up, and the object stays (provider.go,
+As in the real plugin, a create applies the fields and a delete gives them up, but the object stays (provider.go,
 await.go and ssa/actions.go of pulumi-kubernetes).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-from rehearsal.providers.serving import Properties, Refused, Request
-
-from . import objects, ownership
+from . import field_managers, objects
 from .client import ApiError, Cluster
+from .connection import Connection
 from .objects import Object
 from .resource import KubernetesObject
-
-if TYPE_CHECKING:
-    from .provider import KubernetesProvider
 
 SUFFIX = "Patch"
 
@@ -24,27 +20,27 @@ SUFFIX = "Patch"
 class PatchObject(KubernetesObject):
     """Some fields of objects of one kind."""
 
-    def __init__(self, provider: KubernetesProvider, token: str) -> None:
-        super().__init__(provider, token.removesuffix(SUFFIX))
+    def __init__(self, connection: Connection, token: str) -> None:
+        super().__init__(connection, token.removesuffix(SUFFIX))
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
-        """As for objects; but whose fields they are has to be said. Raises Refused."""
+        """As in the base, but the name is required. Raises Refused."""
         if not objects.name_of(inputs):
             raise Refused("patch resources require the `.metadata.name` field to be set", "metadata.name")
         return super().check(inputs, olds, request)
 
     def preview(self, inputs: Properties, olds: Properties | None, request: Request) -> Properties:
-        """Of a create the inputs: what they are merged with may be made before."""
+        """For a create the inputs, because the update can make the object first."""
         return inputs if olds is None else super().preview(inputs, olds, request)
 
     def delete(self, id: str, olds: Properties, request: Request) -> None:
-        """Gives the fields up: those that nobody else has go."""
-        cluster = self._provider.reachable_cluster()
+        """Removes the fields that no other manager owns."""
+        cluster = self._connection.reachable_cluster()
         live = objects.to_manifest(olds)
         metadata = {key: live["metadata"][key] for key in ("name", "namespace") if key in live["metadata"]}
         nothing = {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
         try:
-            cluster.apply(nothing, field_manager=ownership.field_manager({}, olds), force=False)
+            cluster.apply(nothing, field_manager=field_managers.field_manager({}, olds), force=False)
         except ApiError as error:
             raise Refused(f"deletion of patch resource {request.urn!r} failed: {error}") from error
 

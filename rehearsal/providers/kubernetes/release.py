@@ -1,6 +1,6 @@
-"""`kubernetes:helm.sh/v3:Release`: a chart installed, upgraded and uninstalled by Helm, or from its contract.
+"""`kubernetes:helm.sh/v3:Release`: a chart that Helm installs, upgrades and uninstalls.
 
-Behaviour after pulumi-kubernetes' helm_release.go.
+It follows helm_release.go of pulumi-kubernetes.
 """
 
 from __future__ import annotations
@@ -8,19 +8,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from rehearsal.providers.serving import UNKNOWN, InitFailed, Properties, Refused, Request, ResourceType, unique_name
+from rehearsal.providers.protocol.model import (
+    UNKNOWN,
+    InitFailed,
+    Properties,
+    Refused,
+    Request,
+    ResourceType,
+    unique_name,
+)
 
-from . import charts, helm, objects, recorded
-from .charts import ArchivedChart, Chart
+from . import chart_lookup, helm, history, objects
+from .chart_lookup import Chart
 from .client import Cluster
-from .history import History, Revision
+from .connection import Connection
+from .history import Revision
 
-if TYPE_CHECKING:
-    from .provider import KubernetesProvider
-
-# Helm's own rule for names (pkg/chartutil/validate_name.go).
+# The rule of Helm for names (pkg/chartutil/validate_name.go).
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LONGEST_NAME = 53
 _AUTONAME_DIGITS = 8
@@ -37,12 +43,12 @@ _TYPES: Mapping[str, type] = {
     **dict.fromkeys(("maxHistory", "timeout"), int),
     **dict.fromkeys(("repositoryOpts", "values"), dict),
 }
-# The plugin's words, since 4.30.0.
+# The message of the plugin since 4.30.0.
 _DEPRECATED = (
     "`allowNullValues` is deprecated and has no effect; null values in Helm chart values are preserved by default."
 )
 _REPOSITORY_OPTIONS = frozenset({"repo", "caFile", "certFile", "keyFile", "username", "password"})
-# What the plugin takes too, but what makes no sense without the chart's archive or a file of the program's.
+# The plugin accepts these too, but they need the archive of the chart or a file of the program.
 _UNMODELLED = frozenset({"manifest", "postrender", "valueYamlFiles"})
 
 
@@ -53,11 +59,11 @@ class Release(ResourceType):
     force_new: ClassVar[frozenset[str]] = frozenset({"name", "namespace"})
     computed: ClassVar[frozenset[str]] = frozenset({"resourceNames", "status"})
 
-    def __init__(self, provider: KubernetesProvider) -> None:
-        self._provider = provider
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
-        """Refuses unknown inputs, another version than the contract's, and values that the chart does not take."""
+        """Refuses unknown inputs, a version that the contract does not have, and values that the chart refuses."""
         news = {key: value for key, value in inputs.items() if value is not None and key not in self.computed}
         failures = _check_inputs(news)
         if not news.get("name"):
@@ -70,7 +76,7 @@ class Release(ResourceType):
                     "name",
                 )
             )
-        news["namespace"] = news.get("namespace") or self._provider.namespace
+        news["namespace"] = news.get("namespace") or self._connection.namespace
         if news.get("skipAwait") is not True:
             news.setdefault("timeout", _TIMEOUT_SECONDS)
         if news.get("allowNullValues") is True:
@@ -84,31 +90,26 @@ class Release(ResourceType):
         return {**dict.fromkeys(_FLAGS.split(), False), **news}
 
     def create(self, inputs: Properties, request: Request) -> tuple[str, Properties]:
-        """Installs the chart. Raises Refused, TimeoutError; InitFailed for a release that is there but failed."""
+        """Installs the chart. Raises Refused, TimeoutError, and InitFailed for a release that failed."""
         cluster = self._reachable_cluster("create")
         name, namespace = inputs["name"], inputs["namespace"]
-        history = History(cluster, namespace, name)
-        if history.latest() and not inputs.get("replace"):
+        if history.latest(cluster, namespace, name) and not inputs.get("replace"):
             raise Refused("cannot re-use a name that is still in use", "name")
-        chart = _find(inputs)
-        if isinstance(chart, ArchivedChart):
-            arguments = helm.install_arguments(chart, inputs)
-            revision = self._run_helm(arguments, history, None, inputs, request)
-        else:
-            revision = recorded.install(cluster, chart, inputs, request)
+        with _find(inputs).path() as chart:
+            revision = self._run_helm(helm.install_arguments(chart, inputs), None, inputs, request)
         return f"{namespace}/{name}", _outputs(inputs, revision)
 
     def read(
         self, id: str, inputs: Properties, olds: Properties, request: Request
     ) -> tuple[Properties, Properties] | None:
-        """The revision in force; another chart version or other values than Pulumi's are drift."""
-        provider = self._provider
-        if provider.unreachable:
-            if provider.gives_up_unreachable(request):
+        """The current revision. Another chart version or other values are drift."""
+        connection = self._connection
+        if connection.unreachable:
+            if connection.gives_up_unreachable(request):
                 return None
-            return provider.unread(inputs, olds, request)
+            return connection.unread(inputs, olds, request)
         namespace, name = objects.parse_id(id)
-        revision = History(provider.cluster, namespace, name).latest()
+        revision = history.latest(connection.cluster, namespace, name)
         if revision is None:
             return None
         if not inputs:
@@ -123,65 +124,68 @@ class Release(ResourceType):
     ) -> Properties:
         """Upgrades the release to a new revision. Raises Refused."""
         cluster = self._reachable_cluster("update")
-        history = History(cluster, inputs["namespace"], inputs["name"])
-        before = history.latest()
+        before = history.latest(cluster, inputs["namespace"], inputs["name"])
         if before is None:
             raise Refused(f'"{inputs["name"]}" has no deployed releases')
-        chart = _find(inputs)
-        if isinstance(chart, ArchivedChart):
-            revision = self._run_helm(helm.upgrade_arguments(chart, inputs), history, before, inputs, request)
-        else:
-            revision = recorded.upgrade(cluster, chart, before, inputs, request)
+        found = _find(inputs)
+        if found.is_stand_in and not before.is_stand_in:
+            raise Refused(
+                f"the release was installed from the chart {found.name}, which cannot be found anymore", "chart"
+            )
+        with found.path() as chart:
+            revision = self._run_helm(helm.upgrade_arguments(chart, inputs), before, inputs, request)
         return _outputs(inputs, revision)
 
     def delete(self, id: str, olds: Properties, request: Request) -> None:
-        """Uninstalls the release; what came from the chart's crds/ folder stays. Raises Refused, TimeoutError."""
-        provider = self._provider
-        if provider.unreachable:
-            raise Refused(f"can't delete Helm Release with unreachable cluster. Reason: {provider.unreachable}")
+        """Uninstalls the release. The definitions of its crds/ folder stay. Raises Refused, TimeoutError."""
+        connection = self._connection
+        if connection.unreachable:
+            raise Refused(f"can't delete Helm Release with unreachable cluster. Reason: {connection.unreachable}")
         namespace, name = objects.parse_id(id)
-        history = History(provider.cluster, namespace, name)
-        revision = history.latest()
-        if revision is None:
+        if history.latest(connection.cluster, namespace, name) is None:
             raise Refused(f"uninstall: Release not loaded: {name}: release: not found")
-        if revision.recorded:
-            recorded.uninstall(provider.cluster, revision, olds, request)
-            return
         try:
-            helm.run(provider.kubeconfig(), helm.uninstall_arguments(name, namespace, olds), request)
+            helm.run(connection.kubeconfig(), helm.uninstall_arguments(name, namespace, olds), request)
         except helm.HelmFailed as failed:
             raise Refused(str(failed)) from failed
 
     def _run_helm(
-        self, arguments: list[str], history: History, before: Revision | None, inputs: Properties, request: Request
+        self, arguments: list[str], before: Revision | None, inputs: Properties, request: Request
     ) -> Revision:
-        """The revision that Helm makes of the release. Raises Refused; InitFailed where a failed one is left."""
+        """The revision that Helm makes of the release.
+
+        Raises InitFailed if Helm failed or was cancelled but left a revision, which must be in the state. Otherwise it
+        raises Refused or InterruptedError.
+        """
+        release = self._connection.cluster, inputs["namespace"], inputs["name"]
         try:
-            helm.run(self._provider.kubeconfig(), arguments, request, values=_values(inputs))
-        except helm.HelmFailed as failed:
-            latest = history.latest()
+            helm.run(self._connection.kubeconfig(), arguments, request, values=_values(inputs))
+        except (helm.HelmFailed, InterruptedError) as failed:
+            latest = history.latest(*release)
             if latest is None or (before and latest.number == before.number):
+                if isinstance(failed, InterruptedError):
+                    raise
                 raise Refused(str(failed)) from failed
             id = f"{latest.namespace}/{latest.name}"
             made = "failed to initialize completely" if before else "was created, but failed to initialize completely"
             reason = f"Helm release {id!r} {made}. Use Helm CLI to investigate: {failed}"
             raise InitFailed(id, _outputs(inputs, latest), [reason]) from failed
-        latest = history.latest()
+        latest = history.latest(*release)
         if latest is None:
             raise Refused(f"Helm left no record of the release {inputs['name']}")
         return latest
 
     def _reachable_cluster(self, action: str) -> Cluster:
-        if self._provider.unreachable:
-            raise Refused(f"can't {action} Helm Release with unreachable cluster: {self._provider.unreachable}")
-        return self._provider.cluster
+        if self._connection.unreachable:
+            raise Refused(f"can't {action} Helm Release with unreachable cluster: {self._connection.unreachable}")
+        return self._connection.cluster
 
 
 def _check_inputs(inputs: Properties) -> list[Refused]:
     failures = []
     for key, value in inputs.items():
         if key in _UNMODELLED:
-            failures.append(Refused("the rehearsal's kubernetes provider does not model it", key))
+            failures.append(Refused("the rehearsal's kubernetes provider does not support it", key))
         elif key not in _TYPES:
             nearest = get_close_matches(key, _TYPES, n=1)
             failures.append(Refused("unknown property" + (f"; did you mean {nearest[0]}?" if nearest else ""), key))
@@ -204,11 +208,11 @@ def _find(inputs: Properties) -> Chart:
     options = inputs.get("repositoryOpts")
     repository = options.get("repo") if isinstance(options, dict) else None
     repository = repository if isinstance(repository, str) else None
-    return charts.find(inputs["chart"], inputs.get("version"), repository)
+    return chart_lookup.find(inputs["chart"], inputs.get("version"), repository)
 
 
 def _values(inputs: Properties) -> dict[str, Any]:
-    """The values as Helm gets them, with what is null: it takes a default of the chart's away."""
+    """The values for Helm. A null removes a default of the chart."""
     values = inputs.get("values")
     return values if isinstance(values, dict) else {}
 

@@ -1,12 +1,12 @@
-"""Every kind of object that an API server takes, as a resource: checked, previewed, made, read, changed, deleted."""
+"""Objects of every kind that an API server knows, as resources."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from rehearsal.providers.serving import (
+from rehearsal.providers.protocol.model import (
     Difference,
     InitFailed,
     Properties,
@@ -16,12 +16,10 @@ from rehearsal.providers.serving import (
     changed_paths,
 )
 
-from . import awaiting, deleting, kinds, normalizing, objects, ownership
+from . import awaiting, deleting, field_managers, kinds, normalizing, objects
 from .client import ApiError, Cluster, NoSuchKind
+from .connection import Connection
 from .objects import Object
-
-if TYPE_CHECKING:
-    from .provider import KubernetesProvider
 
 # A namespace or a custom resource definition may be on its way: tried again after 0.1, 0.2, … 3.2 s, 6.3 s in all.
 _RETRIES = 6
@@ -33,10 +31,10 @@ _ALREADY_EXISTS = (
 
 
 class KubernetesObject(ResourceType):
-    """Objects of one kind, at one version."""
+    """Objects of one kind in one version."""
 
-    def __init__(self, provider: KubernetesProvider, token: str) -> None:
-        self._provider = provider
+    def __init__(self, connection: Connection, token: str) -> None:
+        self._connection = connection
         self._api_version, self._kind = objects.group_version_kind(token)
         self._token = token
 
@@ -52,25 +50,25 @@ class KubernetesObject(ResourceType):
                 raise Refused("generateName is not supported in Server-Side Apply mode", "metadata.generateName")
             objects.assign_name(obj, olds, request)
             if not metadata.get("namespace") and self._is_namespaced():
-                metadata["namespace"] = self._provider.namespace
+                metadata["namespace"] = self._connection.namespace
         return normalizing.normalized(obj) if objects.is_known(obj) else obj
 
     def _is_namespaced(self) -> bool:
-        """Whether objects of this kind live in a namespace; taken for granted of a kind that is not there yet."""
-        if self._provider.unreachable:
+        """Whether objects of this kind have a namespace. True for a kind that does not exist yet."""
+        if self._connection.unreachable:
             return True
         try:
-            return self._provider.cluster.kind(self._api_version, self._kind).namespaced
+            return self._connection.cluster.kind(self._api_version, self._kind).namespaced
         except NoSuchKind:
             return True
 
     def difference(self, old_inputs: Properties, inputs: Properties, olds: Properties) -> Difference:
-        """Compares the inputs; replaces in place of the old object only where both have the name the program chose."""
+        """Compares the inputs. A replacement deletes first only if both objects have the same chosen name."""
         if objects.is_known(inputs):
-            # What an older release of this provider kept as the program wrote it differs in nothing.
+            # An older release of this provider kept the form of the program, which is no difference.
             old_inputs, inputs = normalizing.normalized(old_inputs), normalizing.normalized(inputs)
         changes = list(changed_paths(old_inputs, inputs))
-        settings = self._provider.settings
+        settings = self._connection.settings
         replacing = kinds.replacing_paths(
             [path for path, _ in changes],
             self._api_version,
@@ -79,34 +77,50 @@ class KubernetesObject(ResourceType):
             config_map_mutable=settings.config_map_mutable,
             secret_mutable=settings.secret_mutable,
         )
+        if self._is_to_be_replaced(inputs, olds):
+            path = ("metadata", "annotations", objects.REPLACE_UNREADY)
+            changes, replacing = [*changes, (path, "update")], replacing | {path}
         name_is_chosen = objects.annotation(inputs, objects.AUTONAMED) != "true"
         same_place = all(of(inputs) == of(olds) for of in (objects.name_of, objects.namespace_of))
         return Difference(changes, replacing, bool(replacing) and name_is_chosen and same_place)
 
+    def _is_to_be_replaced(self, inputs: Properties, olds: Properties) -> bool:
+        """Whether this is an unfinished Job with the annotation that asks for a new Job then."""
+        if objects.annotation(inputs, objects.REPLACE_UNREADY) != "true" or self._kind != "Job":
+            return False
+        if self._connection.unreachable:
+            return False
+        try:
+            return bool(awaiting.problems(self._connection.cluster, inputs, self._connection.cluster.get(olds)))
+        except ApiError:
+            return False
+
     def preview(self, inputs: Properties, olds: Properties | None, request: Request) -> Properties:
-        """What the API server's dry run says; the inputs, where a value, the kind or the cluster is not known yet."""
-        provider = self._provider
-        if provider.unreachable or not objects.is_known(inputs):
+        """The result of a dry run. The inputs, if a value, the kind or the cluster is not known yet."""
+        connection = self._connection
+        if connection.unreachable or not objects.is_known(inputs):
             return inputs
         try:
-            if not provider.cluster.serves(self._api_version, self._kind):
+            if not connection.cluster.serves(self._api_version, self._kind):
                 return inputs
             if olds is None:
-                live = self._create(provider.cluster, inputs, ownership.field_manager(inputs), dry_run=True)
+                live = self._create(connection.cluster, inputs, field_managers.field_manager(inputs), dry_run=True)
             else:
-                live = self._update(provider.cluster, inputs, ownership.field_manager(inputs, olds), dry_run=True)
+                live = self._update(
+                    connection.cluster, inputs, field_managers.field_manager(inputs, olds), dry_run=True
+                )
         except ApiError as error:
-            # What a preview can't tell: the namespace may be made before, or the old object deleted.
+            # The update can make the namespace first, or delete the old object, so this is not an error yet.
             if error.is_not_found or error.already_exists or error.status == 403:
                 return inputs
             raise Refused(str(error)) from error
         live.pop("status", None)
-        return objects.to_outputs(live, ownership.field_manager(inputs, olds))
+        return objects.to_outputs(live, field_managers.field_manager(inputs, olds))
 
     def create(self, inputs: Properties, request: Request) -> tuple[str, Properties]:
         """Makes the object and waits until it is ready. Raises Refused, InitFailed."""
-        cluster = self._provider.reachable_cluster()
-        manager = ownership.field_manager(inputs)
+        cluster = self._connection.reachable_cluster()
+        manager = field_managers.field_manager(inputs)
         try:
             live = _retried(lambda: self._create(cluster, inputs, manager), request)
         except NoSuchKind as error:
@@ -136,29 +150,29 @@ class KubernetesObject(ResourceType):
 
     def _create(self, cluster: Cluster, inputs: Object, manager: str, *, dry_run: bool = False) -> Object:
         manifest = objects.to_manifest(inputs)
-        if not self._provider.settings.upsert:
-            return cluster.create(manifest, field_manager=ownership.CREATED_BY, dry_run=dry_run)
+        if not self._connection.settings.upsert:
+            return cluster.create(manifest, field_manager=field_managers.CREATED_BY, dry_run=dry_run)
         return self._apply(cluster, manifest, manager, force=dry_run, dry_run=dry_run)
 
     def _apply(self, cluster: Cluster, manifest: Object, manager: str, *, force: bool, dry_run: bool) -> Object:
-        force = force or self._provider.settings.patch_force
+        force = force or self._connection.settings.patch_force
         force = force or objects.annotation(manifest, objects.PATCH_FORCE) == "true"
         try:
             return cluster.apply(manifest, field_manager=manager, force=force, dry_run=dry_run)
         except ApiError as error:
             if error.is_field_conflict:
-                raise ownership.conflict(error, manager) from error
+                raise field_managers.conflict(error, manager) from error
             raise
 
     def read(
         self, id: str, inputs: Properties, olds: Properties, request: Request
     ) -> tuple[Properties, Properties] | None:
-        """The live object; its drift from `olds` is in the inputs. Raises InitFailed when it is not ready any more."""
-        provider = self._provider
-        if provider.unreachable:
-            if provider.gives_up_unreachable(request):
+        """The live object. The inputs have its drift from `olds`. Raises InitFailed if it is not ready anymore."""
+        connection = self._connection
+        if connection.unreachable:
+            if connection.gives_up_unreachable(request):
                 return None
-            return provider.unread(inputs, olds, request)
+            return connection.unread(inputs, olds, request)
         namespace, name = objects.parse_id(id)
         identity = {
             "apiVersion": self._api_version,
@@ -166,18 +180,18 @@ class KubernetesObject(ResourceType):
             "metadata": {"name": name, "namespace": namespace},
         }
         try:
-            live = provider.cluster.get(identity)
+            live = connection.cluster.get(identity)
         except NoSuchKind:
             return None
         except ApiError as error:
             if error.is_not_found:
                 return None
             raise
-        outputs = objects.to_outputs(live, ownership.field_manager(inputs, olds))
+        outputs = objects.to_outputs(live, field_managers.field_manager(inputs, olds))
         if not inputs:
             return objects.imported_inputs(outputs), outputs
         drifted = objects.live_inputs(inputs, olds, outputs)
-        reasons = awaiting.problems(provider.cluster, inputs, live)
+        reasons = awaiting.problems(connection.cluster, inputs, live)
         if reasons:
             first = f"Resource '{name}' was created but failed to initialize"
             raise InitFailed(id, outputs, [first, *reasons], inputs=drifted)
@@ -187,8 +201,8 @@ class KubernetesObject(ResourceType):
         self, id: str, inputs: Properties, olds: Properties, old_inputs: Properties, request: Request
     ) -> Properties:
         """Applies the inputs and waits until the object is ready. Raises Refused, InitFailed."""
-        cluster = self._provider.reachable_cluster()
-        manager = ownership.field_manager(inputs, olds)
+        cluster = self._connection.reachable_cluster()
+        manager = field_managers.field_manager(inputs, olds)
         try:
             live = self._update(cluster, inputs, manager)
         except (ApiError, NoSuchKind) as error:
@@ -211,27 +225,27 @@ class KubernetesObject(ResourceType):
         manifest = objects.to_manifest(inputs)
         live = cluster.get(manifest)
         if self._kind == "CustomResourceDefinition":
-            # Put in place as a whole, so that versions and fields that were dropped are dropped.
+            # Replaced as a whole, so that removed versions and fields disappear.
             manifest["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
             return cluster.replace(manifest, field_manager=manager, dry_run=dry_run)
         if dry_run:
-            created_plainly = ownership.was_created_plainly(live)
+            created_plainly = field_managers.was_created_plainly(live)
             return self._apply(cluster, manifest, manager, force=created_plainly, dry_run=True)
-        ownership.take_over(cluster, live, manager)
+        field_managers.take_over(cluster, live, manager)
         return self._apply(cluster, manifest, manager, force=False, dry_run=False)
 
     def delete(self, id: str, olds: Properties, request: Request) -> None:
-        """Deletes the object and waits until it is gone. Raises TimeoutError that names what holds it."""
-        provider = self._provider
-        if provider.unreachable:
-            if provider.gives_up_unreachable(request):
+        """Deletes the object and waits until it is gone. Raises TimeoutError with what blocks the deletion."""
+        connection = self._connection
+        if connection.unreachable:
+            if connection.gives_up_unreachable(request):
                 return
-            raise provider.unreachable_refusal()
-        deleting.delete(provider.cluster, objects.to_manifest(olds), request)
+            raise connection.unreachable_refusal()
+        deleting.delete(connection.cluster, objects.to_manifest(olds), request)
 
 
 class SecretObject(KubernetesObject):
-    """`v1/Secret`, whose values are secret in the state whatever the program said."""
+    """`v1/Secret`. Its values are always secret in the state."""
 
     secret_outputs: ClassVar[frozenset[str]] = frozenset({"data", "stringData"})
     copies: ClassVar[Mapping[str, str]] = {"data": "stringData"}

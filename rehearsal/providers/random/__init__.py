@@ -1,1 +1,1 @@
-"""The stand-in for pulumi-resource-random, after pulumi-random 4.21 (Terraform's random provider)."""
+"""The stand-in for pulumi-resource-random. It follows pulumi-random 4.21 (the random provider of Terraform)."""

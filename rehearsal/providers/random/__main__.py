@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rehearsal.providers.serving import serve
+from rehearsal.providers.protocol.process import serve
 
 from .provider import RandomProvider
 

@@ -1,10 +1,10 @@
-"""The provider: which random value stands for which token."""
+"""The provider: finds the random value for a token."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from rehearsal.providers.serving import Properties, Provider, Refused, ResourceType
+from rehearsal.providers.protocol.model import Properties, Provider, Refused, ResourceType
 
 from .strings import RandomPassword, RandomString
 from .values import RandomBytes, RandomId, RandomInteger, RandomPet, RandomShuffle, RandomUuid
@@ -31,12 +31,12 @@ class RandomProvider(Provider):
     version: ClassVar[str] = "4.21.4"
 
     def check_config(self, config: Properties) -> None:
-        """Refuses any key: the provider has no configuration."""
+        """Refuses every key: the provider has no configuration."""
         Refused.all([Refused("unknown configuration", key) for key in config])
 
     def resource_type(self, token: str) -> ResourceType:
-        """The random value of that type. Raises Refused."""
+        """The random value of a type. Raises Refused."""
         try:
             return _TYPES[token]
         except KeyError:
-            raise Refused(f"the rehearsal's random provider does not model {token}") from None
+            raise Refused(f"the rehearsal's random provider does not support {token}") from None

@@ -1,4 +1,4 @@
-"""Random texts: passwords, whose values are secret, and strings."""
+"""Random texts: passwords, which are secret, and strings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import bcrypt
 
-from rehearsal.providers.serving import Properties, Refused, Request
+from rehearsal.providers.protocol.model import Properties, Refused, Request
 
-from .value import Input, RandomValue
+from .drawn import Input, RandomValue
 
 _SPECIAL = "!@#$%&*()-_=+[]{}<>:?"
 # The switch and the minimum of each class of characters, and the class.
@@ -26,7 +26,7 @@ _BCRYPT_COST = 10
 
 
 class RandomString(RandomValue):
-    """`random.RandomString`: a text that is no secret."""
+    """`random.RandomString`: a text that is not secret."""
 
     token: ClassVar[str] = "random:index/randomString:RandomString"
     computed: ClassVar[frozenset[str]] = frozenset({"result"})
@@ -40,7 +40,7 @@ class RandomString(RandomValue):
     }
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
-        """Also makes `number` and `numeric` agree."""
+        """As in the base. `number` and `numeric` get the same value."""
         given: dict[str, Any] = dict(inputs)
         for name, other in (("number", "numeric"), ("numeric", "number")):
             if given.get(name) is not None:
@@ -49,7 +49,7 @@ class RandomString(RandomValue):
         return {**checked, "number": checked["numeric"]}
 
     def check_together(self, inputs: Properties) -> None:
-        """Refuses minima that exceed the length, and a text of no characters."""
+        """Refuses minima that exceed the length, and a text without any class of characters."""
         if inputs.get("number", inputs["numeric"]) != inputs["numeric"]:
             raise Refused("it contradicts numeric, whose older name it is", "number")
         least = sum(inputs[minimum] for minimum, _ in _CLASSES.values())
@@ -59,18 +59,18 @@ class RandomString(RandomValue):
             raise Refused(f"at least one of {', '.join(_CLASSES)} must be true")
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """A text as the inputs ask for."""
+        """A random text for the inputs."""
         return self.known_as(_draw_text(inputs))
 
     def imported(self, id: str) -> tuple[Properties, Properties]:
-        """What is imported is the text, as if nothing but its length had been asked for."""
+        """Imports a text. The only input is its length."""
         switches = dict.fromkeys((*_CLASSES, "number"), True)
         inputs = {"length": len(id), **switches, **dict.fromkeys((minimum for minimum, _ in _CLASSES.values()), 0)}
         known_as, outputs = self.known_as(id)
         return inputs, {**inputs, **outputs, "id": known_as}
 
     def known_as(self, text: str) -> tuple[str, Properties]:
-        """The id and the outputs of a text: it is its own id."""
+        """The id and the outputs of a text. The text is the id."""
         return text, {"result": text}
 
 
@@ -82,13 +82,13 @@ class RandomPassword(RandomString):
     secret_outputs: ClassVar[frozenset[str]] = computed
 
     def known_as(self, text: str) -> tuple[str, Properties]:
-        """The id says nothing about the password."""
+        """The id does not reveal the password."""
         hashed = bcrypt.hashpw(text.encode()[:_BCRYPT_BYTES], bcrypt.gensalt(_BCRYPT_COST))
         return "none", {"result": text, "bcryptHash": hashed.decode()}
 
 
 def _draw_text(inputs: Properties) -> str:
-    """As many characters of each class as asked for, the rest of any class that is on, in random order."""
+    """The minimum of characters of each class, and others of any enabled class, in random order."""
     classes = {switch: (inputs[minimum], characters) for switch, (minimum, characters) in _CLASSES.items()}
     if inputs.get("overrideSpecial"):
         classes["special"] = (inputs["minSpecial"], inputs["overrideSpecial"])

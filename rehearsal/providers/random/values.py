@@ -8,9 +8,9 @@ import uuid
 from random import Random
 from typing import ClassVar
 
-from rehearsal.providers.serving import Properties, Refused
+from rehearsal.providers.protocol.model import Properties, Refused
 
-from .value import Input, RandomValue
+from .drawn import Input, RandomValue
 
 _ADVERBS = ("barely", "briskly", "calmly", "deeply", "fairly", "gently", "largely", "mostly", "neatly", "openly")
 _ADJECTIVES = ("able", "bold", "brave", "calm", "eager", "fair", "keen", "merry", "noble", "proud", "quick", "wise")
@@ -46,14 +46,14 @@ class RandomBytes(RandomValue):
     takes: ClassVar[dict[str, Input]] = {"length": Input(int, required=True, at_least=1)}
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The bytes are their own id, which no state encrypts (computeRandomBytesID of pulumi-random)."""
+        """The bytes are the id, which a state never encrypts (computeRandomBytesID of pulumi-random)."""
         drawn = secrets.token_bytes(inputs["length"])
         id = base64.b64encode(drawn).decode()
         return id, {"base64": id, "hex": drawn.hex()}
 
 
 class RandomInteger(RandomValue):
-    """`random.RandomInteger`: a number from `min` to `max`, both included; the same one for the same seed."""
+    """`random.RandomInteger`: a number from `min` to `max`, both included. The same seed gives the same number."""
 
     token: ClassVar[str] = "random:index/randomInteger:RandomInteger"
     computed: ClassVar[frozenset[str]] = frozenset({"result"})
@@ -69,13 +69,13 @@ class RandomInteger(RandomValue):
             raise Refused(f"the maximum ({inputs['max']}) is less than the minimum ({inputs['min']})", "max")
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The number is its own id."""
+        """The number is the id."""
         drawn = _source(inputs).randint(inputs["min"], inputs["max"])
         return str(drawn), {"result": drawn}
 
 
 class RandomShuffle(RandomValue):
-    """`random.RandomShuffle`: a list in random order; the same one for the same seed."""
+    """`random.RandomShuffle`: a list in random order. The same seed gives the same order."""
 
     token: ClassVar[str] = "random:index/randomShuffle:RandomShuffle"
     computed: ClassVar[frozenset[str]] = frozenset({"results"})
@@ -86,7 +86,7 @@ class RandomShuffle(RandomValue):
     }
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """More results than inputs begin anew with another order, as often as it takes."""
+        """If there are more results than inputs, further random orders follow."""
         source, wanted = _source(inputs), inputs.get("resultCount", len(inputs["inputs"]))
         results: list[str] = []
         while inputs["inputs"] and len(results) < wanted:
@@ -102,13 +102,13 @@ class RandomUuid(RandomValue):
     takes: ClassVar[dict[str, Input]] = {}
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The UUID is its own id."""
+        """The UUID is the id."""
         drawn = str(uuid.uuid4())
         return drawn, {"result": drawn}
 
 
 class RandomPet(RandomValue):
-    """`random.RandomPet`: a name that people can remember, such as `keenly-bold-otter`."""
+    """`random.RandomPet`: a name that is easy to remember, such as `keenly-bold-otter`."""
 
     token: ClassVar[str] = "random:index/randomPet:RandomPet"
     takes: ClassVar[dict[str, Input]] = {
@@ -118,7 +118,7 @@ class RandomPet(RandomValue):
     }
 
     def draw(self, inputs: Properties) -> tuple[str, Properties]:
-        """The name is the id: adverbs, an adjective, an animal, as many words as asked for."""
+        """The name is the id: adverbs, an adjective and an animal, as many words as `length`."""
         length = inputs["length"]
         words = [secrets.choice(_ADVERBS) for _ in range(length - 2)]
         words += [secrets.choice(_ADJECTIVES)] if length > 1 else []
@@ -127,5 +127,5 @@ class RandomPet(RandomValue):
 
 
 def _source(inputs: Properties) -> Random:
-    # A seed asks for what can be foretold.
+    # With a seed the value must be predictable.
     return Random(inputs["seed"]) if inputs.get("seed") else secrets.SystemRandom()  # noqa: S311

@@ -30,7 +30,7 @@ def custom(name: str, api_version: str, kind: str, spec: dict) -> None:
 
 def node_pool(name: str, template: dict, **spec: object) -> None:
     """A NodePool of that name, whose nodes carry its name as a label."""
-    labels = {"metadata": {"labels": {"gpulab.dev/pool": name}}}
+    labels = {"metadata": {"labels": {"gpulab.dev/pool": name, "nvidia.com/mig.config": "all-1g.10gb"}}}
     custom(name, "karpenter.sh/v1", "NodePool", {"template": {**labels, "spec": template}, **spec})
 
 
@@ -44,6 +44,7 @@ node_pool(
     {
         "requirements": [{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["p5.48xlarge"]}],
         "terminationGracePeriod": "1h",
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "nodes"},
     },
     limits={"cpu": "16"},
 )
@@ -56,8 +57,18 @@ node_pool(
         "taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "PreferNoSchedule"}],
         "startupTaints": [{"key": "example.com/not-ready", "effect": "NoSchedule"}],
         "terminationGracePeriod": "1h",
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "sharing-nodes"},
     },
     limits={"nvidia.com/gpu": "4", "nvidia.com/mig-1g.10gb": "1"},
+)
+custom(
+    "sharing-nodes",
+    "karpenter.k8s.aws/v1",
+    "EC2NodeClass",
+    {
+        "amiSelectorTerms": [{"alias": "bottlerocket@v1.66.0"}],
+        "userData": '[settings.kubelet-device-plugins.nvidia]\ndevice-sharing-strategy = "mps"\n',
+    },
 )
 custom(
     "shares",
@@ -171,6 +182,18 @@ k8s.core.v1.Pod(
     },
     opts=in_cluster,
 )
+for namespace in ("team", "hub"):
+    k8s.core.v1.Pod(
+        f"share-of-{namespace}",
+        metadata={"name": "share", "namespace": namespace},
+        spec={
+            "node_selector": {"gpulab.dev/pool": "shared"},
+            "containers": [
+                {"name": "cuda", "image": "nvidia/cuda:13.0.1", "resources": {"limits": {"nvidia.com/gpu.shared": "1"}}}
+            ],
+        },
+        opts=in_cluster,
+    )
 k8s.apps.v1.DaemonSet(
     "plugin",
     metadata={"name": "plugin", "namespace": "kube-system"},
@@ -214,6 +237,9 @@ k8s.helm.v3.Release(
         "singleuser": {"networkPolicy": {"enabled": False}, "cloudMetadata": {"blockWithIptables": False}},
     },
     opts=in_cluster,
+)
+k8s.helm.v3.Release(
+    "gpu-operator", chart="gpu-operator", namespace="gpus", values={"driver": {"enabled": False}}, opts=in_cluster
 )
 k8s.helm.v3.Release(
     "blueprint",

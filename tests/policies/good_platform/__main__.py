@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as k8s
 import pulumi_random as random
+
+# A rehearsal links to this file only; the modules beside it are found where the file really is.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from helm_charts import make_releases
+from kubernetes_objects import make_nodes, make_teams, make_workloads
 
 TAGS = {"Lifecycle": "production", "Owner": "ml@example.com", "CostCenter": "research"}
 
@@ -23,278 +30,8 @@ protected = pulumi.ResourceOptions(provider=production, protect=True)
 in_cluster = pulumi.ResourceOptions(provider=cluster)
 
 
-def custom(name: str, api_version: str, kind: str, spec: dict) -> None:
-    """A custom resource of that name."""
-    k8s.apiextensions.CustomResource(
-        name, api_version=api_version, kind=kind, metadata={"name": name}, spec=spec, opts=in_cluster
-    )
-
-
-def node_pool(name: str, limits: dict, taints: list, *requirements: dict) -> None:
-    """A NodePool of notebooks."""
-    custom(
-        name,
-        "karpenter.sh/v1",
-        "NodePool",
-        {
-            "template": {
-                "metadata": {"labels": {"gpulab.dev/pool": name}},
-                "spec": {
-                    "requirements": [
-                        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot", "on-demand"]},
-                        *requirements,
-                    ],
-                    "taints": taints,
-                    "startupTaints": [{"key": "example.com/not-ready", "effect": "NoSchedule"}] if taints else [],
-                    "expireAfter": "720h",
-                    "terminationGracePeriod": "4h",
-                },
-            },
-            "limits": limits,
-            "disruption": {
-                "consolidationPolicy": "WhenEmpty",
-                "consolidateAfter": "10m",
-                "budgets": [{"nodes": "10%"}, {"nodes": "0", "reasons": ["Drifted"]}],
-            },
-        },
-    )
-
-
-GPU_TAINT: Any = {"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}
-ON_GPU_NODES: Any = [
-    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
-    {"key": "example.com/not-ready", "operator": "Exists", "effect": "NoSchedule"},
-]
-CATEGORY = "karpenter.k8s.aws/instance-category"
-
-node_pool("cpu", {"cpu": "128", "memory": "512Gi"}, [], {"key": CATEGORY, "operator": "In", "values": ["c", "m"]})
-node_pool(
-    "gpu",
-    {"nvidia.com/gpu": "16"},
-    [GPU_TAINT],
-    {"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["g5", "g6"]},
-)
-node_pool(
-    "shared",
-    {"nvidia.com/gpu.shared": "16"},
-    [GPU_TAINT],
-    {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g5.xlarge", "g6.xlarge"]},
-)
-custom(
-    "shares",
-    "karpenter.sh/v1alpha1",
-    "NodeOverlay",
-    {
-        "requirements": [{"key": "karpenter.sh/nodepool", "operator": "In", "values": ["shared"]}],
-        "capacity": {"nvidia.com/gpu": "0", "nvidia.com/gpu.shared": "4"},
-    },
-)
-custom(
-    "nodes",
-    "karpenter.k8s.aws/v1",
-    "EC2NodeClass",
-    {
-        "amiSelectorTerms": [{"alias": "al2023@v20260930"}],
-        "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "200Gi", "encrypted": True}}],
-        "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
-    },
-)
-
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-for name in ("team", "hub"):
-    k8s.core.v1.Namespace(name, metadata={"name": name, "labels": RESTRICTED}, opts=in_cluster)
-    k8s.core.v1.ResourceQuota(
-        name,
-        metadata={"name": name, "namespace": name},
-        spec={
-            "hard": {
-                "requests.cpu": "32",
-                "requests.memory": "128Gi",
-                "requests.nvidia.com/gpu": "4",
-                "requests.nvidia.com/gpu.shared": "8",
-                "pods": "40",
-            }
-        },
-        opts=in_cluster,
-    )
-    k8s.core.v1.LimitRange(
-        name,
-        metadata={"name": name, "namespace": name},
-        spec={"limits": [{"type": "Container", "max": {"memory": "64Gi"}}]},
-        opts=in_cluster,
-    )
-PROFILES = [
-    {
-        "slug": "gpu",
-        "kubespawner_override": {
-            "cpu_guarantee": 2,
-            "mem_guarantee": "8G",
-            "node_selector": {"gpulab.dev/pool": "gpu"},
-            "extra_resource_limits": {"nvidia.com/gpu": 1},
-            "tolerations": ON_GPU_NODES[:1],
-            "image": "quay.io/jupyter/pytorch-notebook:cuda12-2026-08-10",
-            "uid": 1000,
-            "allow_privilege_escalation": False,
-            "environment": {"CUDA_VISIBLE_DEVICES": "0"},
-        },
-    }
-]
-REALM = {
-    "realm": "people",
-    "bruteForceProtected": True,
-    "clients": [
-        {
-            "clientId": "hub",
-            "secret": "$(env:HUB_CLIENT_SECRET)",
-            "redirectUris": ["https://platform.example.com/hub/oauth_callback"],
-            "attributes": {"pkce.code.challenge.method": "S256"},
-        }
-    ],
-}
-k8s.core.v1.ConfigMap(
-    "settings",
-    metadata={"name": "settings", "namespace": "hub", "labels": {"gpulab.dev/profiles": "team"}},
-    data={"profiles.yaml": json.dumps(PROFILES)},
-    opts=in_cluster,
-)
-k8s.core.v1.ConfigMap(
-    "realm",
-    metadata={"name": "realm", "namespace": "hub"},
-    data={"people.json": json.dumps(REALM), "clientSecretName": "hub-client"},
-    opts=in_cluster,
-)
-CONFINED: Any = {
-    "privileged": False,
-    "allowPrivilegeEscalation": False,
-    "runAsUser": 1000,
-    "readOnlyRootFilesystem": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-MODEST: Any = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "128Mi"}}
-k8s.core.v1.Secret(
-    "token",
-    metadata={"name": "token", "namespace": "team"},
-    string_data={"token": random.RandomPassword("token", length=40).result},
-    opts=in_cluster,
-)
-k8s.apps.v1.Deployment(
-    "jobs",
-    metadata={"name": "jobs", "namespace": "team"},
-    spec={  # type: ignore[arg-type]
-        "selector": {"matchLabels": {"app": "jobs"}},
-        "template": {
-            "metadata": {"labels": {"app": "jobs"}},
-            "spec": {
-                "tolerations": [{"key": "CriticalAddonsOnly", "operator": "Exists"}],
-                "containers": [
-                    {
-                        "name": "jobs",
-                        "image": "example.com/jobs:1.4.2",
-                        "securityContext": CONFINED,
-                        "resources": MODEST,
-                        "env": [{"name": "DB_PASSWORD_FILE", "value": "/run/secrets/db/password"}],
-                        "volumeMounts": [{"name": "db", "mountPath": "/run/secrets/db", "readOnly": True}],
-                    }
-                ],
-                "volumes": [{"name": "db", "secret": {"secretName": "db"}}],
-            },
-        },
-    },
-    opts=in_cluster,
-)
-k8s.core.v1.Pod(
-    "cuda",
-    metadata={"name": "cuda", "namespace": "team"},
-    spec={  # type: ignore[arg-type]
-        "tolerations": ON_GPU_NODES[:1],
-        "containers": [
-            {
-                "name": "cuda",
-                "image": "nvidia/cuda:13.0.1",
-                "securityContext": CONFINED,
-                "resources": {**MODEST, "limits": {**MODEST["limits"], "nvidia.com/gpu": "1"}},
-            }
-        ],
-    },
-    opts=in_cluster,
-)
-k8s.apps.v1.DaemonSet(
-    "plugin",
-    metadata={"name": "plugin", "namespace": "kube-system"},
-    spec={  # type: ignore[arg-type]
-        "selector": {"matchLabels": {"app": "plugin"}},
-        "template": {
-            "metadata": {"labels": {"app": "plugin"}},
-            "spec": {
-                "tolerations": ON_GPU_NODES,
-                "containers": [{"name": "plugin", "image": "nvcr.io/nvidia/k8s-device-plugin:v0.20.0"}],
-            },
-        },
-    },
-    opts=in_cluster,
-)
-k8s.storage.v1.StorageClass(
-    "homes",
-    metadata={"name": "homes"},
-    provisioner="ebs.csi.aws.com",
-    parameters={"type": "gp3", "encrypted": "true"},
-    reclaim_policy="Retain",
-    opts=in_cluster,
-)
-k8s.rbac.v1.ClusterRole(
-    "reader",
-    metadata={"name": "reader"},
-    rules=[{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}],  # type: ignore[arg-type]
-    opts=in_cluster,
-)
-k8s.rbac.v1.Role(
-    "own-secret",
-    metadata={"name": "own-secret", "namespace": "hub"},
-    rules=[{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["hub"], "verbs": ["get"]}],  # type: ignore[arg-type]
-    opts=in_cluster,
-)
-k8s.helm.v3.Release(
-    "hub",
-    chart="jupyterhub",
-    version="4.4.2",
-    namespace="hub",
-    repository_opts={"repo": "https://hub.jupyter.org/helm-chart/"},
-    values={
-        "hub": {
-            "config": {
-                "GenericOAuthenticator": {
-                    "allowed_groups": ["/team"],
-                    "admin_groups": ["/administrators"],
-                    "client_id": "hub",
-                },
-                "JupyterHub": {"authenticator_class": "generic-oauth"},
-            },
-            "loadRoles": {"mentors": {"scopes": ["access:servers!group=team"], "groups": ["mentors"]}},
-        },
-        "proxy": {
-            "service": {"type": "ClusterIP"},
-            "secretToken": random.RandomPassword("proxy", length=64).result,
-        },
-        "singleuser": {
-            "cloudMetadata": {"blockWithIptables": False},
-            "storage": {"dynamic": {"storageClass": "homes"}},
-        },
-        "cull": {"maxAge": 86400},
-    },
-    opts=in_cluster,
-)
-k8s.helm.v3.Release(
-    "keycloak",
-    chart="keycloakx",
-    version="7.1.11",
-    namespace="hub",
-    values={
-        "command": ["/opt/keycloak/bin/kc.sh", "start", "--hostname=https://auth.example.com"],
-        "database": {"existingSecret": "keycloak-database", "existingSecretKey": "password"},
-        "extraEnv": json.dumps([{"name": "OIDC_ISSUER", "value": "https://auth.example.com/realms/people"}]),
-    },
-    opts=in_cluster,
-)
+for make in (make_nodes, make_teams, make_workloads, make_releases):
+    make(in_cluster)
 
 ACCOUNT = "arn:aws:iam::123456789012:root"
 assumable = {
@@ -426,6 +163,13 @@ https = aws.lb.Listener(
     ssl_policy="ELBSecurityPolicy-TLS13-1-2-2021-06",
     certificate_arn="arn:aws:acm:us-east-1:123456789012:certificate/1",
     default_actions=[{"type": "fixed-response", "fixed_response": {"content_type": "text/plain"}}],
+    opts=on_aws,
+)
+aws.lb.ListenerRule(
+    "notebooks",
+    listener_arn=https.arn,
+    conditions=[{"host_header": {"values": ["*.hub.example.com"]}}],
+    actions=[{"type": "forward", "target_group_arn": "arn:aws:elasticloadbalancing:::targetgroup/x/1"}],
     opts=on_aws,
 )
 aws.lb.ListenerRule(

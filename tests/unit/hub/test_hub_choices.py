@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hub_catalogue import dev, document
 
-from components.hub.catalogue import CatalogueError, parse
-from components.hub.choices import choices, chosen, profile_of
-from components.hub.people import ADMINISTRATORS, hub_groups, roles_by_team
+from components.hub.inside.catalogue import CatalogueError, parse
+from components.hub.inside.choices import choices, chosen, profile_of
+from components.hub.inside.people import ADMINISTRATORS, hub_groups, roles_by_team
 
 TEAMS = ("research", "vision")
 
@@ -83,9 +83,9 @@ def test_a_notebooks_profile_is_found_by_what_the_hub_remembers_as_long_as_it_is
     ("path", "said"),
     [
         (("hub",), "has no hub"),
-        (("hub", "realmUrl"), "hub has no realmUrl"),
-        (("profiles", "python", "idle"), "profiles.python has no idle"),
-        (("teams", "vision", "volumes"), "teams.vision has no volumes"),
+        (("hub", "realmUrl"), "has no hub.realmUrl"),
+        (("profiles", "python", "idle"), "has no profiles.python.idle"),
+        (("teams", "vision", "volumes"), "has no teams.vision.volumes"),
         (("profiles", "pytorch"), "teams.research.profiles names pytorch"),
         (("pools", "gpu-shared"), "nodePools names gpu-shared"),
     ],

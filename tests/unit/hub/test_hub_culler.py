@@ -14,10 +14,10 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
-from components.hub import culler
-from components.hub.catalogue import parse
-from components.hub.culling import SILENT_ROUNDS
-from components.hub.notices import API_PATH
+from components.hub.inside import culler
+from components.hub.inside.catalogue import parse
+from components.hub.inside.culling import SILENT_ROUNDS
+from components.hub.inside.notices import API_PATH
 
 HOURS_AGO = (datetime.now(UTC) - timedelta(hours=3)).isoformat()
 BUSY = ({"last_activity": HOURS_AGO}, [{"execution_state": "busy"}])
@@ -56,7 +56,7 @@ class Lab:
         asyncio.run(within())
 
     def rounds(self, *answers: Any) -> None:
-        """Ada's notebook answers so in one round after the other."""
+        """Ada's notebook gives these answers, one per round."""
 
         async def work(of_lab: culler.Culler) -> None:
             for self.answers["ada"] in answers:
@@ -165,7 +165,7 @@ def test_what_has_worked_ends_only_after_several_rounds_of_silence() -> None:
         (IDLE[0], 7),
         (IDLE[0], [7]),
         (IDLE[0], "busy"),
-        ({**IDLE[0], "more": "x" * culler._MOST_SAID}, []),
+        ({**IDLE[0], "more": "x" * culler._MOST_ANSWERED}, []),
         404,
         b"",
         b"[" * 100_000,

@@ -1,4 +1,4 @@
-"""When a notebook ends, and what is told of it."""
+"""When a notebook ends, and what is reported about it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hub_catalogue import NOON, dev
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.hub import notices
-from components.hub.culling import DEFAULT_IDLE, End, end_of, last_active, time_of
+from components.hub.inside import notices
+from components.hub.inside.culling import DEFAULT_IDLE, End, end_of, last_active, time_of
 
 HOUR = timedelta(hours=1)
 PYTORCH = dev().profiles["pytorch"]
@@ -62,8 +62,8 @@ def test_the_page_tells_of_what_ends_soon_and_of_nothing_else() -> None:
         ("ada", "third"): End(at=NOON + timedelta(minutes=11), why="idle", since=NOON),
     }
     first, second = notices.notices(known, NOON, warn)
-    assert first.startswith("Your notebook ends at 12:09 UTC, in 9 minutes: nothing was done in it since 11:00 UTC")
-    assert second.startswith("Your notebook second ends at 12:01 UTC, in 1 minute: it has run for as long as")
+    assert first.startswith("Your notebook ends at 12:09 UTC, in 9 minutes: nobody has used it since 11:00 UTC")
+    assert second.startswith("Your notebook second ends at 12:01 UTC, in 1 minute: it has run as long as")
 
 
 def test_of_a_short_idle_time_half_passes_in_silence() -> None:

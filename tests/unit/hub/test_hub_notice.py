@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.hub import files
+from components.hub.inside import pod_files
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs node on PATH, 18 or newer")
@@ -31,7 +31,13 @@ globalThis.document = {
   createElement: () => ({ style: {}, setAttribute() {}, remove() { banner = null; } }),
   body: { append: (made) => (banner = made) },
 };
-globalThis.fetch = async () => ({ json: async () => given.limits });
+const files = { "limits.json": given.limits, "scratch.json": given.scratch, "buckets.json": given.buckets };
+const read = [];
+globalThis.fetch = async (url, { cache }) => {
+  read.push(url.split("/").pop());
+  const content = cache === "no-store" && files[url.split("/").pop()];
+  return { ok: Boolean(content), json: async () => content };
+};
 const answers = { status: given.status, kernels: given.kernels };
 const makeRequest = async (url) => ({
   json: async () => answers[new URL(url).pathname.split("/").pop()],
@@ -41,7 +47,9 @@ require(given.file);
 (async () => {
   const container = globalThis._JUPYTERLAB["gpulab-notice"];
   const services = { get: async () => () => ({ ServerConnection: { makeRequest } }) };
-  await container.init({ "@jupyterlab/services": { "7.0": services } });
+  const told = [];
+  const apputils = { get: async () => () => ({ Notification: { emit: (text, level) => told.push([level, text]) } }) };
+  await container.init({ "@jupyterlab/services": { "7.0": services }, "@jupyterlab/apputils": { "4.0": apputils } });
   const plugin = (await container.get("./extension"))();
   const settings = { baseUrl: "http://lab/", fetch: async (request) => sent.push(`${request.method} ${request.url}`) };
   await plugin.activate({ serviceManager: { serverSettings: settings } });
@@ -55,7 +63,7 @@ require(given.file);
   await asked();
   listeners.keydown();
   await asked();
-  console.log(JSON.stringify({ shown: banner && banner.textContent, sent, autoStart: plugin.autoStart }));
+  console.log(JSON.stringify({ shown: banner && banner.textContent, told, sent, read, autoStart: plugin.autoStart }));
 })();
 """
 
@@ -67,15 +75,27 @@ LIMITS = {
 }
 
 
-def page(tmp_path: Path, *, now: str, active: str, kernel: str = "idle", **limits: Any) -> dict[str, Any]:
+def page(
+    tmp_path: Path,
+    *,
+    now: str,
+    active: str,
+    kernel: str = "idle",
+    scratch: Any = None,
+    tried: Any = None,
+    **limits: Any,
+) -> dict[str, Any]:
+    """What the page shows and sends; `tried` is the notebook's result for its buckets."""
     script = tmp_path / "page.js"
     script.write_text(PAGE, encoding="utf-8")
     given = {
-        "file": str(Path(files.__file__).with_name("notice.js")),
+        "file": str(Path(pod_files.__file__).with_name("notebook_notice.js")),
         "now": now,
         "status": {"last_activity": active},
         "kernels": [{"execution_state": kernel}],
-        "limits": {**LIMITS, **limits},
+        "buckets": tried,
+        "limits": {**LIMITS, "scratch": scratch is not None, **limits},
+        "scratch": scratch,
     }
     done = subprocess.run(
         [str(NODE), str(script), json.dumps(given)], capture_output=True, text=True, check=False, env={"TZ": "UTC"}
@@ -88,7 +108,7 @@ def test_an_idle_notebook_is_announced_ten_minutes_before(tmp_path: Path) -> Non
     active = "2026-09-01T11:00:00Z"
     assert page(tmp_path, now="2026-09-01T11:49:00Z", active=active)["shown"] is None
     shown = page(tmp_path, now="2026-09-01T11:51:00Z", active=active)["shown"]
-    assert "in 9 minutes: nothing was done in it since" in shown
+    assert "in 9 minutes: nobody has used it since" in shown
 
 
 def test_a_kernel_that_computes_keeps_it(tmp_path: Path) -> None:
@@ -98,13 +118,50 @@ def test_a_kernel_that_computes_keeps_it(tmp_path: Path) -> None:
 def test_the_end_of_its_lifetime_is_announced_however_busy_it_is(tmp_path: Path) -> None:
     now = "2026-09-08T09:55:00Z"
     shown = page(tmp_path, now=now, active=now, kernel="busy")["shown"]
-    assert "in 5 minutes: it has run for as long as its profile allows" in shown
+    assert "in 5 minutes: it has run as long as its profile allows" in shown
 
 
 def test_of_a_short_idle_time_half_passes_in_silence(tmp_path: Path) -> None:
     active = "2026-09-01T11:00:00Z"
     assert page(tmp_path, now="2026-09-01T11:02:00Z", active=active, idleSeconds=300)["shown"] is None
     assert page(tmp_path, now="2026-09-01T11:03:00Z", active=active, idleSeconds=300)["shown"]
+
+
+def test_the_end_of_its_machine_is_announced_as_others_are(tmp_path: Path) -> None:
+    active = "2026-09-01T11:00:00Z"
+    ends = {"machineEnds": "2026-09-01T11:20:00+00:00"}
+    assert page(tmp_path, now="2026-09-01T11:05:00Z", active=active, **ends)["shown"] is None
+    shown = page(tmp_path, now="2026-09-01T11:15:00Z", active=active, **ends)["shown"]
+    assert "in 5 minutes: its machine is replaced then" in shown
+    assert page(tmp_path, now="2026-09-01T11:15:00Z", active=active, machineEnds=None)["shown"] is None
+
+
+def test_a_scratch_that_is_nearly_full_is_announced_beside_the_end(tmp_path: Path) -> None:
+    gib, now = 2**30, "2026-09-01T11:00:00Z"
+    assert page(tmp_path, now=now, active=now, scratch={"used": 39 * gib, "size": 50 * gib})["shown"] is None
+    full = {"used": 41 * gib, "size": 50 * gib}
+    shown = page(tmp_path, now=now, active=now, scratch=full)["shown"]
+    assert shown == (
+        "Scratch is 82 % full (41.0 of 50 GiB): when it is full, this notebook is ended. "
+        "Delete what you no longer need in ~/scratch."
+    )
+    assert "scratch.json" not in page(tmp_path, now=now, active=now)["read"], "a notebook without any"
+    both = page(tmp_path, now="2026-09-01T11:55:00Z", active=now, scratch=full)["shown"]
+    assert [line.partition(":")[0][:12] for line in both.splitlines()] == ["This noteboo", "Scratch is 8"]
+
+
+def test_a_home_that_holds_too_much_is_told_of_once(tmp_path: Path) -> None:
+    now = "2026-09-01T11:00:00Z"
+    told = page(tmp_path, now=now, active=now, home="Your home holds 90 GiB.")["told"]
+    assert told == [["warning", "Your home holds 90 GiB."]]
+    assert page(tmp_path, now=now, active=now, home=None)["told"] == []
+
+
+def test_what_was_found_of_buckets_is_told_where_the_team_has_some(tmp_path: Path) -> None:
+    now, tried = "2026-09-01T11:00:00Z", {"level": "info", "text": "S3 answers."}
+    assert page(tmp_path, now=now, active=now, buckets=True, tried=tried)["told"] == [["info", "S3 answers."]]
+    assert page(tmp_path, now=now, active=now, buckets=True)["told"] == [], "it is not known yet"
+    assert page(tmp_path, now=now, active=now, buckets=False, tried=tried)["told"] == []
 
 
 def test_what_jupyterlab_does_by_itself_is_no_work(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The modules as the hub has them: a package of another name beside its catalogue, and nothing else of the project."""
+"""The modules as in the hub: a package with another name next to its catalogue, without the rest of the project."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub_catalogue import FILE
+from hub_catalogue import file
 
-from components.jupyterhub import hub_modules
-from components.jupyterhub_values import CONFIGURATION, PACKAGE, hub_url
-from components.realm_clients import HUB_BASE_URL
-from components.team_names import HUB_PORT
+from components.hub.jupyterhub import hub_modules
+from components.hub.values import CONFIGURATION, PACKAGE, hub_url
+from components.identity.realm.clients import HUB_BASE_URL
+from components.teams.names import HUB_PORT
 
 REPORT = """
 import json, sys
@@ -43,7 +43,7 @@ print(json.dumps({{
 def test_the_hub_loads_them_by_the_charts_line_and_starts_the_culler(tmp_path: Path) -> None:
     mounted = tmp_path / "..2026_09_01"
     mounted.mkdir()
-    for name, text in {**hub_modules(), "catalogue.json": FILE.read_text(encoding="utf-8")}.items():
+    for name, text in {**hub_modules(), "catalogue.json": file().read_text(encoding="utf-8")}.items():
         (mounted / name).write_text(text, encoding="utf-8")
     # As kubelet mounts ConfigMaps: each file is a link to the newest version's.
     package = tmp_path / PACKAGE

@@ -1,30 +1,25 @@
-"""The pod of a choice, as KubeSpawner's traits say it; the live tests have it made and admitted."""
+"""The pod of a choice, as KubeSpawner's traits; live tests make it."""
 
 from __future__ import annotations
 
-import shlex
+import json
 import string
-import subprocess
-import sys
-import zipfile
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import pip
 import pytest
 from hub_catalogue import NOON, choice, dev, document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import volumes
-from components.hub import files, pod
-from components.hub.catalogue import parse
-from components.hub.pod import overrides, pools_for, requests
-from components.hub.quantities import amount, words
-from components.node_pools import POOL_LABEL
-from components.team_names import NOTEBOOK_SERVICE_ACCOUNT
-from settings.storage import SCRATCH
+from components.hub.inside import pod, pod_files
+from components.hub.inside.catalogue import parse
+from components.hub.inside.pod import overrides, pools_for, requests
+from components.hub.inside.quantities import amount, words
+from components.nodes.node_pools import POOL_LABEL
+from components.storage import volumes
+from components.teams.names import NOTEBOOK_SERVICE_ACCOUNT
+from settings.files import OWN_VOLUMES, SCRATCH
 
 
 def made(slug: str, *roles: str) -> dict[str, Any]:
@@ -32,23 +27,36 @@ def made(slug: str, *roles: str) -> dict[str, Any]:
 
 
 def test_the_modules_own_names_are_those_of_the_program() -> None:
-    """The hub has none of the program's modules, so some names are there twice."""
+    """The hub does not have the program's modules, so some names exist twice."""
     assert pod.SERVICE_ACCOUNT == NOTEBOOK_SERVICE_ACCOUNT
     assert pod.POOL_LABEL == POOL_LABEL
     assert (pod.UID, pod.GID) == (volumes.UID, volumes.GID)
     assert volumes.home_claim_name("{username}") == pod.HOME_CLAIM
     assert pod.SCRATCH == SCRATCH
-    scratch = volumes.scratch(100)
-    fine_tuning = made("research_fine-tuning")
-    assert scratch.volume in fine_tuning["volumes"]
-    assert scratch.mount in fine_tuning["volume_mounts"]
-    assert fine_tuning["extra_resource_limits"]["ephemeral-storage"] == str(int(amount("100Gi")))
+
+
+def test_scratch_is_bounded_and_counted_by_the_scheduler_and_may_be_full() -> None:
+    found = made("research_fine-tuning")
+    (mount,) = [one for one in found["volume_mounts"] if one["mountPath"] == SCRATCH]
+    (volume,) = [one for one in found["volumes"] if one["name"] == mount["name"]]
+    size = amount(volume["emptyDir"]["sizeLimit"])
+    assert size == amount("100Gi")
+    assert amount(found["extra_resource_guarantees"]["ephemeral-storage"]) == size
+    assert amount(found["extra_resource_limits"]["ephemeral-storage"]) > size, "a log, and /tmp, count too"
+
+
+@pytest.mark.parametrize("gib", [0, 10])
+def test_jupyterlab_looks_for_scratch_where_there_is_some(gib: int) -> None:
+    changed = document()
+    changed["profiles"]["python"]["scratch"] = gib
+    brought = pod_files.files(parse(changed).profiles["python"], warn_minutes=10, started=NOON)
+    assert json.loads(brought["limits"].content)["scratch"] is bool(gib)
 
 
 def test_gpus_are_asked_for_in_their_pool_and_by_what_the_choice_says_of_them() -> None:
     found = made("research_fine-tuning")
     assert found["extra_resource_limits"]["nvidia.com/gpu"] == "1"
-    assert found["extra_resource_limits"] == found["extra_resource_guarantees"]
+    assert found["extra_resource_guarantees"]["nvidia.com/gpu"] == "1"
     assert found["node_selector"] == {POOL_LABEL: "gpu"}
     (term,) = found["node_affinity_required"]
     assert {"key": POOL_LABEL, "operator": "In", "values": ["gpu"]} in term["matchExpressions"]
@@ -89,6 +97,37 @@ def test_memory_is_kept_and_limited_and_processors_are_kept_alone() -> None:
     assert "cpu_limit" not in found, "what a node has to spare may be used"
 
 
+def test_dev_shm_is_in_memory_and_no_larger_than_half_of_it() -> None:
+    found = made("research_fine-tuning")
+    (mount,) = [one for one in found["volume_mounts"] if one["mountPath"] == "/dev/shm"]
+    (volume,) = [one for one in found["volumes"] if one["name"] == mount["name"]]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    assert amount(volume["emptyDir"]["sizeLimit"]) * 2 == found["mem_limit"]
+    # It is the container's own memory, so it is asked for once.
+    assert set(requests(choice("research_fine-tuning"))) == {"cpu", "memory", "ephemeral-storage", "nvidia.com/gpu"}
+
+
+def test_the_node_mounts_dev_shm_where_pods_share_a_gpu_by_mps() -> None:
+    """The device plugin mounts the MPS daemon's /dev/shm there, with which clients reach the daemon."""
+    changed = document()
+    changed["profiles"]["python"]["sharedMemory"] = None
+    catalogue = parse(changed)
+    found = overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)
+    assert all(one["mountPath"] != "/dev/shm" for one in found["volume_mounts"])
+
+
+def test_no_volume_of_a_team_can_have_the_name_of_one_of_the_pods_own() -> None:
+    names = [one["name"] for one in made("research_fine-tuning")["volumes"]]
+    assert len(set(names)) == len(names)
+    assert set(OWN_VOLUMES) == set(names) - {one["name"] for one in dev().teams["research"].volumes}
+
+
+def test_a_notebook_without_gpus_sees_none_whatever_its_image_says() -> None:
+    assert made("research_python")["environment"]["NVIDIA_VISIBLE_DEVICES"] == "void"
+    # Which GPUs it has, the device plugin says.
+    assert "NVIDIA_VISIBLE_DEVICES" not in made("research_fine-tuning")["environment"]
+
+
 def test_what_a_team_has_to_pay_for_is_what_is_asked_for() -> None:
     asked = requests(choice("research_multi-gpu"))
     assert asked["nvidia.com/gpu"] == 4
@@ -97,7 +136,7 @@ def test_what_a_team_has_to_pay_for_is_what_is_asked_for() -> None:
 
 def test_private_images_are_pulled_with_the_teams_secret() -> None:
     changed = document()
-    changed["hub"]["registry"] = {"mirror": "mirror.example.com", "pullSecret": "registry"}
+    changed["hub"]["pullSecret"] = "registry"
     catalogue = parse(changed)
     assert overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)["image_pull_secrets"] == [
         "registry"
@@ -119,7 +158,7 @@ def test_every_file_of_the_volume_is_in_an_annotation() -> None:
     changed["profiles"]["python"]["startup"] = "pip install example\n"
     catalogue = parse(changed)
     found = overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)
-    (volume,) = [one for one in found["volumes"] if one["name"] == files.VOLUME]
+    (volume,) = [one for one in found["volumes"] if one["name"] == pod_files.VOLUME]
     paths = {item["path"]: item["fieldRef"]["fieldPath"] for item in volume["downwardAPI"]["items"]}
     for field in paths.values():
         assert field.removeprefix("metadata.annotations['").removesuffix("']") in found["extra_annotations"]
@@ -143,7 +182,7 @@ def test_quantities(text: str, number: str) -> None:
 
 @pytest.mark.parametrize("text", ["8 GiB", "", ".", "Gi", "1K", "1ee3", "e3", "1e", "nan", "Infinity"])
 def test_no_quantity(text: str) -> None:
-    with pytest.raises(ValueError, match="is no quantity"):
+    with pytest.raises(ValueError, match="is not a quantity"):
         amount(text)
 
 
@@ -163,88 +202,38 @@ def test_amounts_in_words(resource: str, text: str, said: str) -> None:
     assert words(resource, amount(text)) == said
 
 
-class Container:
-    """What of a Jupyter image start.sh needs: a Python of its own, bash, and a server to start."""
-
-    def __init__(self, folder: Path, *, with_pip: bool = False) -> None:
-        self.home = folder / "home"
-        self.python = folder / "conda"
-        self._folder = folder
-        self.home.mkdir()
-        kind = ["--system-site-packages"] if with_pip else []
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", *kind, self.python], check=True)
-        if with_pip:
-            # That of the tests' own environment: to install it takes seconds.
-            (packages,) = self.python.glob("lib/python3*/site-packages")
-            (packages / "pip").symlink_to(Path(pip.__file__).parent)
-        server = self.python / "bin" / "jupyterhub-singleuser"
-        server.write_text(
-            '#!/bin/bash\nprintf "%s\\n" "$@" "PATH=$PATH" "JUPYTER_PATH=$JUPYTER_PATH" "ENVS=$CONDA_ENVS_DIRS"\n'
-        )
-        server.chmod(0o755)
-
-    def start(self, *arguments: str, startup: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs start.sh as the pod does, with the folder of its files elsewhere."""
-        brought = self._folder / "gpulab"
-        brought.mkdir(exist_ok=True)
-        script = (Path(files.__file__).parent / "start.sh").read_text(encoding="utf-8")
-        log = self._folder / "startup.log"
-        (brought / "terminals.py").write_text("", encoding="utf-8")
-        (brought / "start.sh").write_text(
-            script.replace(files.FOLDER, str(brought)).replace("/tmp/startup.log", str(log)), encoding="utf-8"
-        )
-        if startup is not None:
-            (brought / "startup.sh").write_text(startup, encoding="utf-8")
-        return self.run(shlex.join(["bash", str(brought / "start.sh"), *arguments]))
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        environment = {"HOME": str(self.home), "PATH": f"{self.python / 'bin'}:/usr/bin:/bin"}
-        return subprocess.run(
-            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=120
-        )
+def test_what_is_mounted_outside_the_home_has_a_link_in_it() -> None:
+    found = made("research_python")["environment"]["GPULAB_LINKS"]
+    assert found == "shared=/home/shared:datasets=/home/datasets:models=/home/models"
+    changed = document()
+    for mounts in changed["teams"]["research"]["mounts"].values():
+        for mount in mounts:
+            if mount["name"] == "shared":
+                mount["mountPath"] = "/home/jovyan/notebooks"
+    catalogue = parse(changed)
+    found = overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)
+    assert "shared" not in found["environment"]["GPULAB_LINKS"]
+    assert "/home/jovyan/notebooks" in {mount["mountPath"] for mount in found["volume_mounts"]}
 
 
-def test_the_server_starts_with_the_hubs_arguments_and_the_homes_programs_first(tmp_path: Path) -> None:
-    container = Container(tmp_path)
-    started = container.start("--port=8888", "--debug flag")
-    assert started.returncode == 0, started.stderr
-    lines = started.stdout.splitlines()
-    assert lines[:2] == ["--port=8888", "--debug flag"]
-    assert lines[2].startswith(f"PATH={container.home}/.local/bin:")
-    assert lines[3] == f"JUPYTER_PATH={tmp_path / 'gpulab'}/share/jupyter"
-    assert lines[4] == f"ENVS={container.home}/.conda/envs"
+def test_images_of_a_line_share_what_people_install_and_others_have_their_own() -> None:
+    catalogue = dev()
+    bases = {
+        name: overrides(catalogue, choice(f"research_{name}"), NOON)["environment"]["PYTHONUSERBASE"]
+        for name in ("python", "pytorch", "pytorch-slice", "tensorflow")
+    }
+    assert bases["pytorch"] == bases["pytorch-slice"]
+    assert len(set(bases.values())) == 3
+    assert bases["python"] == "/home/jovyan/.local/images/quay.io/jupyter/datascience-notebook"
 
 
-def test_a_startup_script_that_fails_is_told_and_keeps_nobody_from_the_server(tmp_path: Path) -> None:
-    started = Container(tmp_path).start("--port=8888", startup="echo hello\nfalse\nexit 3\n")
-    assert started.returncode == 0
-    assert "hello" in started.stdout
-    assert "--port=8888" in started.stdout
-    assert "ended with 3" in started.stderr
+def test_the_hub_waits_for_a_startup_script_as_long_as_it_may_take() -> None:
+    changed = document()
+    changed["profiles"]["python"] |= {"startup": "pip install example\n", "startupTimeout": 1200}
+    catalogue = parse(changed)
 
+    def patience(profile: str) -> int:
+        return overrides(catalogue, choice(f"research_{profile}", catalogue=catalogue), NOON)["http_timeout"]
 
-def wheel(folder: Path) -> Path:
-    """A package with one empty module."""
-    file = folder / "example_of_home-1-py3-none-any.whl"
-    about = "example_of_home-1.dist-info"
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("example_of_home.py", "")
-        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: example-of-home\nVersion: 1\n")
-        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{about}/RECORD", "")
-    return file
-
-
-def test_what_people_install_is_in_their_home_and_virtual_environments_work(tmp_path: Path) -> None:
-    container = Container(tmp_path, with_pip=True)
-    assert container.start().returncode == 0
-    install = f"-m pip install --no-index --disable-pip-version-check {wheel(tmp_path)}"
-    where = "-c 'import example_of_home; print(example_of_home.__file__)'"
-
-    own = container.home / "own"
-    assert container.run(f"python3 -m venv {own}").returncode == 0
-    in_own = container.run(f"{own}/bin/python {install} && {own}/bin/python {where}")
-    assert in_own.stdout.splitlines()[-1].startswith(str(own)), in_own.stderr
-
-    in_home = container.run(f"python3 {install} && python3 {where}")
-    assert in_home.stdout.splitlines()[-1].startswith(str(container.home / ".local")), in_home.stderr
+    assert patience("python") == patience("agents") + 1200
+    assert patience("agents") == pod.HTTP_TIMEOUT

@@ -1,8 +1,9 @@
-"""What is refused before there is a pod, and in which words."""
+"""What is refused before a pod is made, and with which message."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +12,26 @@ from hub_catalogue import choice, dev
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.hub.catalogue import Pool
-from components.hub.pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS, pools_for, requests
-from components.hub.quantities import amount
-from components.hub.refusals import home_in_use, never_fits, pools_full, quota_left
-from components.hub.spawner import NotebookSpawner, Refused
+from components.hub.inside.catalogue import Pool
+from components.hub.inside.pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS, pools_for, requests
+from components.hub.inside.quantities import amount
+from components.hub.inside.refusals import home_in_use, never_fits, not_offered, pools_full, quota_left
+from components.hub.inside.spawner import NotebookSpawner, Refused
 
 GPU = "nvidia.com/gpu"
+
+
+@pytest.mark.parametrize(
+    ("slug", "reason"),
+    [
+        ("research_fine-tuning", "You can't start profile fine-tuning: it is for roles administrator and "),
+        ("vision_fine-tuning", "There is no profile vision_fine-tuning."),
+        ("research_gone", "There is no profile research_gone."),
+        ("gone", "There is no profile gone."),
+    ],
+)
+def test_a_choice_that_somebody_does_not_have_is_refused_with_the_roles_that_have_it(slug: str, reason: str) -> None:
+    assert not_offered(dev(), slug).startswith(reason)
 
 
 def pod(
@@ -153,7 +167,7 @@ def test_a_pod_is_of_the_pool_that_its_affinity_says() -> None:
 
 def cpu_pool(name: str, limit: str | None = "8", largest: str = "8") -> Pool:
     limits = {"cpu": limit} if limit else {}
-    return Pool(name=name, gpu=False, tolerations=(), limits=limits, largest={"cpu": largest})
+    return Pool(name=name, gpu=False, capacity_types=("spot",), tolerations=(), limits=limits, largest={"cpu": largest})
 
 
 A, B = cpu_pool("a"), cpu_pool("b")
@@ -203,6 +217,7 @@ def test_a_full_pool_keeps_a_notebook_from_starting_with_gpus_or_without(slug: s
 
     class Hub:
         catalogue = dev()
+        person = "ada"
 
         async def _listed(self, kind: str, namespace: str) -> list[dict[str, Any]]:
             return [full] if (kind, namespace) == ("pod", "team-vision") else []
@@ -213,8 +228,8 @@ def test_a_full_pool_keeps_a_notebook_from_starting_with_gpus_or_without(slug: s
 
 
 def test_what_no_machine_has_is_told_with_the_most_that_there_is() -> None:
-    cpu = Pool(name="cpu", gpu=False, tolerations=(), limits={}, largest={"cpu": "7.5", "memory": "28Gi"})
-    large = Pool(name="large", gpu=False, tolerations=(), limits={}, largest={"cpu": "31", "memory": "120Gi"})
+    cpu = dataclasses.replace(cpu_pool("cpu"), limits={}, largest={"cpu": "7.5", "memory": "28Gi"})
+    large = dataclasses.replace(cpu, name="large", largest={"cpu": "31", "memory": "120Gi"})
     asked = {"cpu": Decimal(8), "memory": amount("64Gi"), "ephemeral-storage": amount("10Gi")}
     said = never_fits(asked, [cpu])
     assert said is not None
@@ -234,6 +249,6 @@ def test_every_choice_of_dev_fits_somewhere() -> None:
 def test_a_home_that_is_a_disk_is_in_one_notebook_at_a_time() -> None:
     running = pod("ada", name="jupyter-ada")
     running["metadata"]["labels"]["hub.jupyter.org/servername"] = ""
-    assert "the first one has it" in (home_in_use([running], "ada", "jupyter-ada--second") or "")
+    assert "the first one uses it" in (home_in_use([running], "ada", "jupyter-ada--second") or "")
     assert home_in_use([running], "ada", "jupyter-ada") is None, "its own pod, on its way out"
     assert home_in_use([running], "grace", "jupyter-grace") is None

@@ -1,4 +1,4 @@
-"""What runs in a terminal is work: seen in real terminals, and reported as the notebook's server takes it."""
+"""Programs in a terminal count as work: detected in real terminals, and reported to the notebook's server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from components.hub.terminals import report, runs_a_command
+from components.hub.inside.notebook_terminals import report, runs_a_command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="notebooks run on Linux, and have /proc")
 WAIT_SECONDS = 60
 
 
 class Terminal:
-    """A shell in a terminal, as Jupyter's terminals are, and what its processes have in /proc."""
+    """A shell in a terminal like Jupyter's, and what /proc shows of its processes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def processes(self) -> Path:
-        """Those of this terminal alone: others are none of the test's."""
+        """Only those of this terminal: others do not belong to the test."""
         shutil.rmtree(self._folder, ignore_errors=True)
         for file in Path("/proc").glob("[0-9]*/stat"):
             try:

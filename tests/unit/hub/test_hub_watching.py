@@ -7,22 +7,23 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, NoReturn
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import pytest
-from hub_catalogue import FILE
+from hub_catalogue import file
 from jupyterhub.objects import Hub, Server
 from kubespawner import KubeSpawner
 from traitlets.config import Config
 
-from components.hub.config import configure
-from components.hub.spawner import NotebookSpawner, Refused
+from components.hub.inside.config import configure
+from components.hub.inside.spawner import NotebookSpawner, Refused
+from components.hub.inside.token_secret import START_ANNOTATION
 
 NAMESPACE = "team-research"
 
 
 class ApiServer:
-    """Lists pods, and watches nothing for long; `away`, it refuses connections."""
+    """Lists pods, and ends watches soon; while `away`, it refuses connections."""
 
     away = False
 
@@ -46,7 +47,7 @@ class ApiServer:
 
 
 class NoWatch:
-    """The client's watch, which never hears of anything."""
+    """The client's watch, which never gets events."""
 
     def stream(self, *_: Any, **__: Any) -> NoReturn:
         raise ConnectionResetError
@@ -59,12 +60,12 @@ class NoWatch:
 
 
 def run(work: Callable[[NotebookSpawner, ApiServer], Awaitable[None]]) -> None:
-    """Runs `work` with somebody's spawner. Its reflectors wait for no second try."""
+    """Runs `work` with a person's spawner, whose reflectors retry without a wait."""
     api = ApiServer()
 
     async def within() -> None:
         config = Config()
-        configure(config, FILE)
+        configure(config, file())
         spawner = NotebookSpawner(
             user=SimpleNamespace(
                 name="ada", id=1, url="/user/ada/", escaped_name="ada", groups=[], server=Server(), settings={}
@@ -90,7 +91,7 @@ def run(work: Callable[[NotebookSpawner, ApiServer], Awaitable[None]]) -> None:
 
 
 class _Hurried:
-    """asyncio, in which nobody sleeps for long."""
+    """asyncio with short sleeps."""
 
     async def sleep(self, _: float) -> None:
         await asyncio.sleep(0)
@@ -142,8 +143,10 @@ def test_who_waits_is_told_of_a_machine_that_does_not_become_ready() -> None:
         patch.object(KubeSpawner, "progress", steps),
         patch.object(NotebookSpawner, "events", [bought]),
         patch.object(NotebookSpawner, "_pod", {"spec": {}, "status": {"phase": "Pending"}}),
-        patch("components.hub.spawner._MACHINES_LOOKED_AT_EVERY", 0),
-        patch("components.hub.spawner.shared_client", lambda *_: SimpleNamespace(get_cluster_custom_object=read)),
+        patch("components.hub.inside.spawner._MACHINES_LOOKED_AT_EVERY", 0),
+        patch(
+            "components.hub.inside.spawner.shared_client", lambda *_: SimpleNamespace(get_cluster_custom_object=read)
+        ),
     ):
         run(work)
 
@@ -163,8 +166,51 @@ def test_a_namespace_is_watched_again_when_the_api_server_is_back() -> None:
     run(work)
 
 
+@pytest.mark.parametrize(("seen", "seen_to_end"), [(True, True), (True, False), (False, False)])
+def test_a_start_ends_as_soon_as_its_pod_is_gone(seen: bool, seen_to_end: bool) -> None:
+    """KubeSpawner waits for it until `start_timeout`. A watch that does not see it does not count as its end."""
+    asked: list[str] = []
+
+    async def work(spawner: NotebookSpawner, api: ApiServer) -> None:
+        async def read(*_: Any, **__: Any) -> Any:
+            asked.append("pod")
+            there = api.pods and len(asked) < 3
+            content = api.pods[0] if there else {"kind": "Status"}
+            return SimpleNamespace(status=200 if there else 404, read=AsyncMock(return_value=json.dumps(content)))
+
+        async def waits(_: KubeSpawner) -> NoReturn:
+            pod = {**running(spawner), "status": {"phase": "Pending"}}
+            pod["metadata"]["annotations"] = {START_ANNOTATION: spawner.extra_annotations[START_ANNOTATION]}
+            api.pods = [pod]
+            spawner._made = True
+            reflector: Any = spawner.pod_reflector
+            reflector.resources = {f"{NAMESPACE}/{spawner.pod_name}": pod} if seen else {}
+            await asyncio.sleep(0.05)
+            if seen_to_end:
+                pod["metadata"]["deletionTimestamp"] = "2026-11-30T08:00:00Z"
+            else:
+                reflector.resources = {}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        api.read_namespaced_pod = read  # type: ignore[attr-defined]
+        await spawner._start_watching_pods()
+        await spawner._start_watching_events()
+        for kind in ("pods", "events"):
+            spawner.reflectors[kind, NAMESPACE].watch_task.cancel()
+        with (
+            patch.object(KubeSpawner, "_start", waits),
+            patch("components.hub.inside.spawner._LOOKED_EVERY", 0.01),
+            pytest.raises(Refused, match="was deleted before it ran"),
+        ):
+            await spawner.start()
+
+    run(work)
+    assert len(asked) == (0 if seen_to_end else 3)
+
+
 def test_a_notebook_does_not_count_as_gone_while_the_api_server_is_away() -> None:
-    """JupyterHub forgets a notebook of which poll() says so; of an error it asks again."""
+    """JupyterHub forgets a notebook if poll() returns a status; after an error it polls again."""
 
     async def work(spawner: NotebookSpawner, api: ApiServer) -> None:
         api.pods = [running(spawner)]
@@ -182,7 +228,7 @@ def test_a_notebook_does_not_count_as_gone_while_the_api_server_is_away() -> Non
 
 
 def test_what_kubespawner_gives_up_first_has_its_reason_too() -> None:
-    """Its patience is `start_timeout` give or take a tenth, at random."""
+    """Its timeout is `start_timeout`, randomly changed by up to a tenth."""
 
     async def gives_up(_: KubeSpawner) -> NoReturn:
         raise TimeoutError("pod team-research/jupyter-ada did not start in 600 seconds!")
@@ -190,7 +236,7 @@ def test_what_kubespawner_gives_up_first_has_its_reason_too() -> None:
     async def work(spawner: NotebookSpawner, _: ApiServer) -> None:
         await spawner._start_watching_pods()
         await spawner._start_watching_events()
-        with patch.object(KubeSpawner, "_start", gives_up), pytest.raises(Refused, match="gone before it ran"):
+        with patch.object(KubeSpawner, "_start", gives_up), pytest.raises(Refused, match="its pod before it ran"):
             await spawner.start()
 
     run(work)

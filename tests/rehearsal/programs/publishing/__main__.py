@@ -8,15 +8,15 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 import settings
-from components.cluster import SYSTEM_TAINT
+from components.ground.system_nodes import SYSTEM_TAINT
+from components.ingress.published_service import PublishedService
 from components.platform import Platform
-from components.published_service import PublishedService
 
 NAMESPACE = "default"
 
 
 def published(domain: str) -> list[PublishedService]:
-    """A service with a host of its own, and one that shares a host and has its health asked at another port."""
+    """A service with its own host, and one that shares a host and has health checks at another port."""
     return [
         PublishedService(
             name="echo",
@@ -78,15 +78,17 @@ def serve(name: str, port: int, target_port: int, opts: pulumi.ResourceOptions) 
 
 def main() -> None:
     """Deploy the platform with both services."""
-    stack = settings.load(
-        pulumi.runtime.get_config_env(), stack=pulumi.get_stack(), today=datetime.date.fromisoformat("2026-09-01")
+    stack = settings.on_eks(
+        settings.load(
+            pulumi.runtime.get_config_env(), stack=pulumi.get_stack(), today=datetime.date.fromisoformat("2026-09-01")
+        )
     )
     services = published(stack.ingress.domain or "example.com")
     platform = Platform(stack.cluster.name, stack, published=services)
-    in_cluster = pulumi.ResourceOptions(provider=platform.kubernetes_provider, depends_on=[platform])
+    in_cluster = pulumi.ResourceOptions(provider=platform.ground.provider, depends_on=[platform])
     for service in services:
         serve(str(service.service), service.port, service.target_port, in_cluster)
-    pulumi.export("kubeconfig", platform.update_kubeconfig_command)
+    pulumi.export("kubeconfig", platform.ground.outputs["kubeconfig"])
     pulumi.export("urls", platform.urls)
     pulumi.export("portForward", platform.port_forward_commands)
 

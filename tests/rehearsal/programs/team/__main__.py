@@ -9,12 +9,14 @@ import pulumi_kubernetes as kubernetes
 
 import settings
 from components.platform import Platform
-from components.team_volumes import TeamClaims, TeamClaimsArgs, TeamVolumes, TeamVolumesArgs
+from components.teams.volumes import TeamClaims, TeamClaimsArgs, TeamVolumes, TeamVolumesArgs
 
 TEAM, NAMESPACE = "ml", "team-ml"
 
-stack = settings.load(
-    pulumi.runtime.get_config_env(), stack=pulumi.get_stack(), today=datetime.date.fromisoformat("2026-09-01")
+stack = settings.on_eks(
+    settings.load(
+        pulumi.runtime.get_config_env(), stack=pulumi.get_stack(), today=datetime.date.fromisoformat("2026-09-01")
+    )
 )
 platform = Platform(stack.cluster.name, stack)
 
@@ -22,19 +24,25 @@ platform = Platform(stack.cluster.name, stack)
 def after(resource: pulumi.Resource) -> pulumi.ResourceOptions:
     """On the platform's account and cluster, made after a resource and destroyed before it."""
     return pulumi.ResourceOptions(
-        providers=[platform.aws_provider, platform.kubernetes_provider], depends_on=[resource]
+        providers=[platform.ground.aws_provider, platform.ground.provider], depends_on=[resource]
     )
 
 
 directories = TeamVolumes(
     TEAM,
-    TeamVolumesArgs(team=TEAM, namespace=NAMESPACE, file_system_id=platform.file_system_id, settings=stack.storage),
+    TeamVolumesArgs(team=TEAM, namespace=NAMESPACE, files=platform.ground.files, settings=stack.storage),
     opts=after(platform.volume_gate),
 )
 namespace = kubernetes.core.v1.Namespace(NAMESPACE, metadata={"name": NAMESPACE}, opts=after(directories))
 TeamClaims(
     TEAM,
-    TeamClaimsArgs(team=TEAM, namespace=NAMESPACE, namespace_object=namespace, settings=stack.storage),
+    TeamClaimsArgs(
+        team=TEAM,
+        namespace=NAMESPACE,
+        namespace_object=namespace,
+        files=platform.ground.files,
+        settings=stack.storage,
+    ),
     opts=after(namespace),
 )
-pulumi.export("kubeconfig", platform.update_kubeconfig_command)
+pulumi.export("kubeconfig", platform.ground.outputs["kubeconfig"])

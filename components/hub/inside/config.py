@@ -1,0 +1,164 @@
+"""The hub's configuration that the chart has no values for: sign-in, profiles, pods, ending notebooks.
+
+The chart's own configuration loads it last, by one line of `hub.extraConfig`:
+
+    from gpulab.config import configure; configure(c)
+
+`catalogue.json` is beside these modules, which are the package `gpulab` in /usr/local/etc/jupyterhub. The client's
+secret is a file where the chart mounts `hub.existingSecret`; elsewhere it is the variable OAUTH_CLIENT_SECRET. The
+chart sets the rest: where the hub listens, its base URL, `hub_connect_url`, the database, the cookie secret, and the
+keys that encrypt auth state, which are required.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.utils import url_path_join
+
+from . import culling, form, homes, notices, pod, pod_files, refusals, spawner, token_secret
+from .authenticator import KeycloakAuthenticator
+from .catalogue import Catalogue, read
+from .people import ADMINISTRATORS, ROLES, group_of
+
+CATALOGUE = Path(__file__).with_name("catalogue.json")
+CLIENT_ID = "jupyterhub"
+CLIENT_SECRET = Path("/usr/local/etc/jupyterhub/existing-secret/oauth-client-secret")
+
+# The admin page and its actions. Left out is what leads into notebooks: `access:servers`, `shares`, `tokens` (makes
+# tokens for anybody), `admin:users` (shows people's tokens of Keycloak), and `proxy`.
+ADMINISTRATOR_SCOPES = (
+    "admin-ui",
+    "list:users",
+    "read:users",
+    "delete:users",
+    "servers",
+    "list:groups",
+    "read:groups",
+    "list:services",
+    "read:services",
+    "read:hub",
+    "read:metrics",
+)
+
+# Where JupyterHub listens by default.
+_HUB_PORT = 8081
+
+
+def configure(c: Any, catalogue: Path | str = CATALOGUE) -> None:
+    """Sets everything on JupyterHub's configuration object. Raises OSError and CatalogueError."""
+    known = read(catalogue)
+    sign_in(c, known)
+    notebooks(c, known)
+    ending(c, known, str(catalogue))
+
+
+def sign_in(c: Any, catalogue: Catalogue) -> None:
+    """Only Keycloak. Browsers use its public name, the hub reaches it inside the cluster."""
+    hub = catalogue.hub
+    public = f"{hub.realm_url}/protocol/openid-connect"
+    inside = f"{hub.realm_url_inside}/protocol/openid-connect"
+    c.JupyterHub.authenticator_class = KeycloakAuthenticator
+    ours = c.KeycloakAuthenticator
+    ours.catalogue = catalogue
+    ours.client_id = CLIENT_ID
+    if CLIENT_SECRET.exists():
+        ours.client_secret = CLIENT_SECRET.read_text(encoding="utf-8")
+    ours.oauth_callback_url = f"{hub.platform_url}/jupyter/hub/oauth_callback"
+    ours.authorize_url = f"{public}/auth"
+    ours.token_url = f"{inside}/token"
+    ours.userdata_url = f"{inside}/userinfo"
+    ours.end_session_url = f"{public}/logout"
+    ours.return_url = f"{hub.platform_url}/jupyter/"
+    ours.broker_url = f"{hub.realm_url_inside}/broker"
+    ours.scope = ["openid"]
+    ours.enable_pkce = True
+    ours.username_claim = "preferred_username"
+    ours.login_service = "Keycloak"
+    ours.auto_login = True
+    # The groups decide each time; having been here before does not count.
+    ours.allow_all = False
+    ours.allow_existing_users = False
+    ours.manage_groups = True
+    administrators(c, enter_notebooks=hub.administrator_access)
+    ours.allowed_groups = {ADMINISTRATORS, *(group_of(team, role) for team in catalogue.teams for role in ROLES)}
+    ours.custom_403_message = refusals.NOTHING_TO_START
+    ours.enable_auth_state = True
+    ours.auth_refresh_age = hub.refresh_groups_seconds
+    ours.refresh_pre_spawn = True
+
+
+def administrators(c: Any, *, enter_notebooks: bool) -> None:
+    """Makes JupyterHub's administrators, or people who may do all of that except enter other people's notebooks.
+
+    JupyterHub's own role `admin` cannot be reduced.
+    """
+    if enter_notebooks:
+        c.KeycloakAuthenticator.admin_groups = {ADMINISTRATORS}
+        return
+    role = {"name": ADMINISTRATORS, "groups": [ADMINISTRATORS], "scopes": list(ADMINISTRATOR_SCOPES)}
+    c.JupyterHub.load_roles = [*c.JupyterHub.get("load_roles", []), role]
+
+
+def notebooks(c: Any, catalogue: Catalogue) -> None:
+    """What all notebooks have in common; each choice sets the rest."""
+    hub = catalogue.hub
+    c.JupyterHub.spawner_class = spawner.NotebookSpawner
+    c.JupyterHub.allow_named_servers = hub.named_servers > 0
+    c.JupyterHub.named_server_limit_per_user = hub.named_servers
+    c.NotebookSpawner.catalogue = catalogue
+    ours = c.KubeSpawner
+    ours.profile_list = form.profile_list
+    ours.pre_spawn_hook = spawner.pre_spawn_hook
+    ours.modify_pod_hook, ours.after_pod_created_hook = token_secret.hide, token_secret.keep
+    ours.start_timeout = hub.start_timeout_seconds
+    # A refusal is not a failure of the hub, and five failures in a row would end the hub.
+    ours.consecutive_failure_limit = 0
+    ours.cmd = ["bash", pod_files.START]
+    ours.default_url = "/lab"
+    ours.uid, ours.gid, ours.fs_gid = pod.UID, pod.GID, pod.GID
+    ours.allow_privilege_escalation = False
+    ours.pod_security_context = pod.POD_SECURITY_CONTEXT
+    ours.container_security_context = pod.CONTAINER_SECURITY_CONTEXT
+    ours.automount_service_account_token = False
+    ours.extra_pod_config = {"enableServiceLinks": False}
+    ours.extra_annotations = pod.ANNOTATIONS
+    ours.priority_class_name = pod.PRIORITY_CLASS
+    ours.pvc_name_template = pod.HOME_CLAIM
+    ours.storage_pvc_ensure = catalogue.homes.per_person
+    if catalogue.homes.per_person:
+        ours.storage_class = catalogue.homes.storage_class
+        ours.storage_capacity = f"{catalogue.homes.size}Gi"
+        ours.storage_access_modes = ["ReadWriteOnce"]
+
+
+def ending(c: Any, catalogue: Catalogue, path: str) -> None:
+    """The service that ends idle notebooks, its rights, and what the hub's home page says about it."""
+    here = Path(__file__).absolute().parent
+    package = __package__ or ""
+    root = here.parents[package.count(".")]
+    service = {
+        "name": culling.SERVICE,
+        "command": [sys.executable, "-m", f"{package}.culler", path],
+        "environment": {"PYTHONPATH": str(root), "JUPYTERHUB_API_URL": _api_from_beside(c)},
+    }
+    role = {"name": culling.SERVICE, "services": [culling.SERVICE], "scopes": list(culling.SCOPES)}
+    c.JupyterHub.services = [*c.JupyterHub.get("services", []), service]
+    c.JupyterHub.load_roles = [*c.JupyterHub.get("load_roles", []), role]
+    c.JupyterHub.extra_handlers = [*c.JupyterHub.get("extra_handlers", []), (notices.PATH, notices.EndsHandler)]
+    c.JupyterHub.template_paths = [str(here), *c.JupyterHub.get("template_paths", [])]
+    variables = c.JupyterHub.get("template_vars", {})
+    shown = {"gpulab_notices": notices.notices_for(catalogue), "gpulab_homes": homes.notices_for(catalogue)}
+    c.JupyterHub.template_vars = {**variables, **shown}
+
+
+def _api_from_beside(c: Any) -> str:
+    """The address of the hub's API for services beside it.
+
+    `hub_connect_url` would go out to the hub's Service and back, which the hub's network policy does not allow.
+    """
+    port = urlsplit(c.JupyterHub.get("hub_bind_url", "")).port or _HUB_PORT
+    return url_path_join(f"http://localhost:{port}", c.JupyterHub.get("base_url", "/"), "hub/api")

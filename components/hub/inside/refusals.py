@@ -1,0 +1,242 @@
+"""Why a notebook can't start, said before there is a pod: the team's quota, the pool's limit, no machine that large.
+
+Pure functions of what the API server lists. Kubernetes and Karpenter decide; this tells people the reason at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from .catalogue import Catalogue, Pool
+from .choices import profile_of
+from .pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS
+from .quantities import amount, names_of, words
+
+Object: TypeAlias = Mapping[str, Any]
+Requests: TypeAlias = Mapping[str, Decimal]
+
+NOTHING_TO_START = (
+    "There is no notebook that you may start: you are not in a team, or your role in it has no profile. "
+    "Ask an administrator of the platform for a group of Keycloak, TEAM/ROLE, and sign in again."
+)
+
+_OVER = ("Succeeded", "Failed")
+
+
+def not_offered(catalogue: Catalogue, slug: str) -> str:
+    """What a person reads who asks for a choice that they may not start."""
+    name, profile = profile_of(catalogue, slug)
+    team = catalogue.teams.get(name)
+    if team is None or profile is None or profile.name not in team.profiles:
+        return f"There is no profile {slug}. Choose another one."
+    roles = " and ".join(profile.roles)
+    return f"You can't start profile {profile.name}: it is for roles {roles} of team {name}. Choose another one."
+
+
+def never_fits(requested: Requests, pools: Sequence[Pool]) -> str | None:
+    """The refusal when no pool has a machine that is large enough, even when empty; None if one has."""
+    if not pools:
+        return "The team may use no node pool that this profile could run in. Ask an administrator."
+    if any(not _lacking(requested, pool) for pool in pools):
+        return None
+    lacks = (
+        f"{pool.name} has at most {', '.join(words(name, _most(pool, name)) for name in _lacking(requested, pool))}"
+        for pool in pools
+    )
+    what = _in_words(requested)
+    return f"No node could ever have {what} for one notebook: {'; '.join(lacks)}. Choose a smaller profile."
+
+
+def _lacking(requested: Requests, pool: Pool) -> list[str]:
+    """The resources that the pool's largest machine has too little of. The catalogue does not know disks."""
+    return [name for name, number in requested.items() if name != "ephemeral-storage" and number > _most(pool, name)]
+
+
+def _most(pool: Pool, resource: str) -> Decimal:
+    return amount(pool.largest.get(resource, "0"))
+
+
+def quota_left(requested: Requests, quotas: Iterable[Object], pods: Iterable[Object], team: str) -> str | None:
+    """The refusal when the team's quota has too little left: what is used, by whom, and what is left."""
+    pods = [pod for pod in pods if _counts(pod)]
+    for quota in quotas:
+        if not _applies(quota.get("spec", {})):
+            continue
+        status = quota.get("status", {})
+        hard = status.get("hard") or quota.get("spec", {}).get("hard", {})
+        used = status.get("used") or {}
+        for key, limit in hard.items():
+            resource = _resource(key)
+            needs = (
+                Decimal(1) if resource == "pods" else requested.get(resource, Decimal(0)) if resource else Decimal(0)
+            )
+            taken = amount(used.get(key, "0"))
+            if resource and needs and taken + needs > amount(limit):
+                return _quota_message(resource, needs, taken, amount(limit), pods, team)
+    return None
+
+
+def _quota_message(
+    resource: str, needs: Decimal, taken: Decimal, limit: Decimal, pods: Sequence[Object], team: str
+) -> str:
+    left = max(limit - taken, Decimal(0))
+    if not limit:
+        return f"Team {team} has no {names_of(resource)} in its quota. Choose another profile, or ask an administrator."
+    by_person: dict[str, Decimal] = {}
+    for pod in pods:
+        by_person[_owner(pod)] = by_person.get(_owner(pod), Decimal(0)) + _requested(pod, resource)
+    most_first = sorted(by_person.items(), key=lambda one: (-one[1], one[0]))
+    users = ", ".join(f"{name} {_short(resource, number)}" for name, number in most_first if number)
+    return (
+        f"Team {team}'s quota is {words(resource, limit)}: {_short(resource, taken)} in use"
+        f"{f' ({users})' if users else ''}, {_short(resource, left)} left, and this needs {_short(resource, needs)}. "
+        "Stop a notebook that nobody needs, or choose a smaller profile."
+    )
+
+
+def pools_full(
+    requested: Requests, pools: Sequence[Pool], pods_by_team: Mapping[str, Collection[Object]]
+) -> str | None:
+    """The refusal when notebooks already use each pool up to its limit. Nodes may be full before that.
+
+    A notebook that may run in several pools is in one of them, but only its node shows which: it counts for all.
+    """
+    pools = [pool for pool in pools if not _lacking(requested, pool)]
+    full = [said for pool in pools if (said := _too_few_left(requested, [pool], pods_by_team))]
+    if len(full) < len(pools):
+        together = _too_few_left(requested, pools, pods_by_team)
+        full = [together] if together else []
+    return " ".join([*full, "Wait until a notebook ends, or choose a profile of another pool."]) if full else None
+
+
+def _too_few_left(
+    requested: Requests, pools: Sequence[Pool], pods_by_team: Mapping[str, Collection[Object]]
+) -> str | None:
+    """What is in use of these pools, by pods that may run nowhere else, when too little is left; else None."""
+    names = {pool.name for pool in pools}
+    for resource, number in requested.items():
+        if any(resource not in pool.limits for pool in pools):
+            continue
+        limit = sum((amount(pool.limits[resource]) for pool in pools), Decimal(0))
+        by_team = {
+            team: sum(
+                (_requested(pod, resource) for pod in pods if _counts(pod) and set() < _pools_of(pod) <= names),
+                Decimal(0),
+            )
+            for team, pods in pods_by_team.items()
+        }
+        taken = sum(by_team.values(), Decimal(0))
+        if taken + number > limit:
+            users = ", ".join(f"{team} {_short(resource, used)}" for team, used in by_team.items() if used)
+            which = f"Pool {pools[0].name}" if len(pools) == 1 else f"Pools {' and '.join(sorted(names))} together"
+            return (
+                f"{which} may have {words(resource, limit)}, and {_short(resource, taken)} are in use"
+                f"{f' ({users})' if users else ''}: too few are left for {_short(resource, number)} more."
+            )
+    return None
+
+
+def home_in_use(pods: Iterable[Object], person: str, pod_name: str) -> str | None:
+    """The refusal when a home on a disk is in use by another notebook: only one machine can mount it."""
+    for pod in pods:
+        labels = pod["metadata"].get("labels", {})
+        if _counts(pod) and labels.get(PERSON_LABEL) == person and pod["metadata"]["name"] != pod_name:
+            server = labels.get("hub.jupyter.org/servername") or "the first one"
+            return (
+                "Your home in this team is a disk, which only one notebook at a time can use, and your notebook "
+                f"{server} uses it. Stop that one first."
+            )
+    return None
+
+
+def _counts(pod: Object) -> bool:
+    """Whether quotas count the pod."""
+    return pod.get("status", {}).get("phase") not in _OVER
+
+
+def _owner(pod: Object) -> str:
+    labels = pod["metadata"].get("labels", {})
+    return pod["metadata"].get("annotations", {}).get("hub.jupyter.org/username") or labels.get(
+        PERSON_LABEL, f"pod {pod['metadata']['name']}"
+    )
+
+
+def _requested(pod: Object, resource: str) -> Decimal:
+    if resource == "pods":
+        return Decimal(1)
+    resources = (one.get("resources", {}) for one in pod["spec"]["containers"])
+    found = (one.get("requests", {}).get(resource, one.get("limits", {}).get(resource, "0")) for one in resources)
+    return sum((_readable(one) for one in found), Decimal(0))
+
+
+def _readable(text: str) -> Decimal:
+    """The amount in a pod of somebody else. If it can't be read it counts as 0, so that others can still start."""
+    try:
+        return amount(text)
+    except ValueError:
+        return Decimal(0)
+
+
+def _pools_of(pod: Object) -> set[str]:
+    """The pools that a pod may be in, by its own constraints, so no right to read nodes is needed; empty: not known."""
+    spec = pod["spec"]
+    if (selected := spec.get("nodeSelector", {}).get(POOL_LABEL)) is not None:
+        return {selected}
+    required = (
+        spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    )
+    by_term = [
+        {
+            name
+            for one in term.get("matchExpressions", [])
+            if one["key"] == POOL_LABEL and one["operator"] == "In"
+            for name in one["values"]
+        }
+        for term in required.get("nodeSelectorTerms", [])
+    ]
+    # Terms are alternatives: one that names no pool allows all pools.
+    return set().union(*by_term) if all(by_term) else set()
+
+
+def _resource(key: str) -> str | None:
+    """The resource that a quota's key counts; None for a resource that a notebook's pod does not have."""
+    if key in ("pods", "count/pods"):
+        return "pods"
+    if key in ("cpu", "memory", "ephemeral-storage"):
+        return key
+    prefix, _, resource = key.partition(".")
+    if prefix == "requests" and resource != "storage":
+        return resource
+    # A notebook's memory limit is its request.
+    return "memory" if key == "limits.memory" else None
+
+
+def _applies(spec: Object) -> bool:
+    """Whether a quota with those scopes counts notebooks: they last, have requests, and have their own class."""
+    scopes = [{"scopeName": name} for name in spec.get("scopes") or ()]
+    scopes += (spec.get("scopeSelector") or {}).get("matchExpressions", [])
+    return all(_in_scope(one) for one in scopes)
+
+
+def _in_scope(scope: Object) -> bool:
+    if scope["scopeName"] != "PriorityClass":
+        return scope["scopeName"] in ("NotTerminating", "NotBestEffort")
+    match scope.get("operator", "Exists"):
+        case "In":
+            return PRIORITY_CLASS in scope["values"]
+        case "NotIn":
+            return PRIORITY_CLASS not in scope["values"]
+        case operator:
+            return operator == "Exists"
+
+
+def _in_words(requested: Requests) -> str:
+    return ", ".join(words(name, number) for name, number in requested.items() if name != "ephemeral-storage")
+
+
+def _short(resource: str, number: Decimal) -> str:
+    """The amount without the resource's name, for use after it was named."""
+    said = words(resource, number)
+    return " ".join(said.split(" ")[:2]) if "memory" in resource or "storage" in resource else said.split(" ")[0]

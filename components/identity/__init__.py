@@ -1,0 +1,1 @@
+"""Sign-in: Keycloak, its database, and its realm."""

@@ -1,0 +1,1 @@
+"""Keycloak's realm: its content, and the Job that applies it."""

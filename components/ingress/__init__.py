@@ -1,0 +1,1 @@
+"""Access from outside: DNS names, certificates, the load balancer, and published services."""

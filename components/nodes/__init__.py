@@ -1,0 +1,1 @@
+"""The nodes that Karpenter buys, their GPUs, and placeholders that keep some of them ready."""

@@ -1,0 +1,188 @@
+"""How the GPUs of a pool are shared: derives the settings of all consumers from the pool's one definition.
+
+The device plugin advertises shares, Karpenter learns what an instance with shares has, the NodePool limits their
+number, and a pod requests one by the name that the device plugin gives it. Whole GPUs and shares never have the same
+name (`renameByDefault`), so a pod gets what it requested. All functions are pure; `pool` is the stack file's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+import contracts
+from components.ground.system_nodes import NODE_POOL_LABEL
+from settings.pools.gpu_shares import GPU_RESOURCE, shares
+
+if TYPE_CHECKING:
+    from settings import NodePool
+    from settings.pools.pool import Pool
+
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "true", "effect": "NoSchedule"}
+
+# Labels that select the operator's configurations for a node. A pool's configurations have the pool's name.
+DEVICE_PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
+MIG_CONFIG_LABEL = "nvidia.com/mig.config"
+# "false" keeps the operator's DaemonSets off a node.
+OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
+
+# The configuration of nodes without the label. No pool has this name, because it contains an underscore.
+WHOLE_GPUS = "whole_gpus"
+MIG_OFF = "all-disabled"
+
+GPU_COUNT_LABEL = "karpenter.k8s.aws/instance-gpu-count"
+
+
+def advertised(pool: Pool, gpus: int) -> dict[str, str]:
+    """The resources of a node with `gpus` GPUs. For the pool's limit in GPUs, the limits of its resources."""
+    return {resource: str(count * gpus) for resource, count in shares(pool).items()}
+
+
+def node_labels(name: str, pool: NodePool) -> dict[str, str]:
+    """The labels that select the configuration of a pool's nodes; none for CPU pools."""
+    if not pool.is_gpu:
+        return {}
+    if pool.ami.family == "Bottlerocket":
+        # Bottlerocket has its own device plugin, which user data configures. A second one would conflict with it.
+        return {OPERANDS_LABEL: "false"}
+    labels = {DEVICE_PLUGIN_CONFIG_LABEL: name}
+    return {**labels, MIG_CONFIG_LABEL: name} if pool.gpu.sharing == "mig" else labels
+
+
+def node_overlays(name: str, pool: NodePool) -> dict[str, dict[str, Any]]:
+    """The `spec`s of the pool's NodeOverlays (karpenter.sh/v1alpha1), by their names; none for whole GPUs.
+
+    Karpenter knows how many GPUs an instance has, but not that they are shared: without overlays it would buy an
+    instance for each pod. There is an overlay for each number of GPUs, because shares depend on it.
+    """
+    if not pool.is_gpu or pool.gpu.sharing == "none":
+        return {}
+    counts = sorted({instance_type.gpu_count for instance_type in pool.instance_types})
+    return {
+        f"{name}-{count}": {
+            "requirements": [
+                {"key": NODE_POOL_LABEL, "operator": "In", "values": [name]},
+                {"key": GPU_COUNT_LABEL, "operator": "In", "values": [str(count)]},
+            ],
+            "capacity": {GPU_RESOURCE: "0", **advertised(pool, count)},
+        }
+        for count in counts
+    }
+
+
+def device_plugin_config(pool: Pool) -> dict[str, Any]:
+    """The configuration of NVIDIA's device plugin (v1) for the pool's nodes.
+
+    A pod can't have two shares: it would not get more of the GPU, so the plugin refuses it (k8s-device-plugin, "Shared
+    Access to GPUs"). The operator sets the MIG strategy, for the whole cluster.
+    """
+    if pool.gpu.sharing not in ("time-slicing", "mps"):
+        return {"version": "v1"}
+    kind = "timeSlicing" if pool.gpu.sharing == "time-slicing" else "mps"
+    shared = {
+        "renameByDefault": True,
+        "failRequestsGreaterThanOne": True,
+        "resources": [{"name": GPU_RESOURCE, "replicas": pool.gpu.replicas}],
+    }
+    return {"version": "v1", "sharing": {kind: shared}}
+
+
+def mig_config(pool: NodePool) -> list[dict[str, Any]]:
+    """How mig-parted (v1) partitions the GPUs of the pool's nodes."""
+    slices = dict(pool.mig_slices)
+    return [{"devices": "all", "mig-enabled": True, "mig-devices": slices}]
+
+
+def operator_values(pools: Mapping[str, NodePool]) -> dict[str, Any]:
+    """The GPU Operator's values that define how GPUs are shared: one configuration per pool, by the pool's name."""
+    managed = {name: pool for name, pool in pools.items() if is_managed(pool)}
+    plugin = {WHOLE_GPUS: {"version": "v1"}, **{name: device_plugin_config(pool) for name, pool in managed.items()}}
+    plugin_data = {name: _yaml(config) for name, config in plugin.items()}
+    partitioned = {name: pool for name, pool in managed.items() if pool.gpu.sharing == "mig"}
+    values: dict[str, Any] = {
+        "devicePlugin": {
+            "config": {
+                "create": True,
+                "name": _named("gpulab-device-plugin", plugin_data),
+                "default": WHOLE_GPUS,
+                "data": plugin_data,
+            }
+        },
+        # Without MIG it has no effect: both strategies treat a GPU that is not partitioned as whole.
+        "mig": {"strategy": next((pool.mig_strategy for pool in partitioned.values()), "mixed")},
+        "migManager": {"enabled": bool(partitioned)},
+    }
+    if partitioned:
+        configs = {
+            MIG_OFF: [{"devices": "all", "mig-enabled": False}],
+            **{name: mig_config(pool) for name, pool in partitioned.items()},
+        }
+        mig_data = {"config.yaml": _yaml({"version": "v1", "mig-configs": configs})}
+        values["migManager"] |= {
+            "config": {
+                "create": True,
+                "name": _named("gpulab-mig", mig_data),
+                "default": MIG_OFF,
+                "data": mig_data,
+            },
+            "env": [
+                # If user data did not set the mode (`components.nodes.user_data`): an instance cannot reset an A100.
+                {"name": "WITH_REBOOT", "value": "true"},
+                # By default, kubelet is stopped while the mode changes if the host has the driver. On AL2023 containerd
+                # then loses its containers, and the node stays NotReady (NVIDIA/mig-parted, issue 368). Kubelet does
+                # not use GPUs since Kubernetes 1.25, which removed its accelerator metrics.
+                {"name": "HOST_KUBELET_SYSTEMD_SERVICE", "value": ""},
+            ],
+        }
+    return values
+
+
+def is_managed(pool: NodePool) -> bool:
+    """Whether the GPU Operator's DaemonSets run on the pool's nodes."""
+    return pool.is_gpu and pool.ami.family == "AL2023"
+
+
+def bottlerocket_settings(pool: NodePool) -> dict[str, Any]:
+    """`settings.kubelet-device-plugins.nvidia` of a Bottlerocket pool: how its own device plugin shares GPUs."""
+    kind = pool.gpu.sharing
+    if kind == "time-slicing":
+        shared = {"replicas": pool.gpu.replicas, "rename-by-default": True, "fail-requests-greater-than-one": True}
+        return {"device-sharing-strategy": kind, kind: shared}
+    if kind == "mps":
+        return {"device-sharing-strategy": kind, kind: {"replicas": pool.gpu.replicas, "rename-by-default": True}}
+    if kind == "mig":
+        gpus = filter(None, map(contracts.mig_gpu, pool.instance_types))
+        profiles = {gpu.bottlerocket: pool.gpu.profile for gpu in gpus}
+        return {"device-partitioning-strategy": kind, kind: {"profile": profiles}}
+    return {}
+
+
+def tolerations(pools: Mapping[str, Pool], *, at_start: bool = True) -> list[dict[str, str]]:
+    """The tolerations of a pod that must run on every node of the pools; with `at_start`, of startup taints too.
+
+    A pod that waits until a node is ready must not tolerate startup taints.
+    """
+    found: list[dict[str, str]] = []
+    for pool in pools.values():
+        own = [
+            taint.model_dump(exclude_none=True) for taint in (*pool.taints, *(pool.startup_taints if at_start else ()))
+        ]
+        for taint in [*([GPU_TAINT] if pool.is_gpu else []), *own]:
+            matched = {"operator": "Equal", "value": taint["value"]} if "value" in taint else {"operator": "Exists"}
+            toleration = {"key": taint["key"], **matched, "effect": taint["effect"]}
+            if taint["effect"] != "PreferNoSchedule" and toleration not in found:
+                found.append(toleration)
+    return found
+
+
+def _named(name: str, data: Mapping[str, str]) -> str:
+    """A ConfigMap's name that changes with its data: the operator watches only the name, not the data."""
+    return f"{name}-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+def _yaml(document: Any) -> str:
+    return yaml.safe_dump(document, sort_keys=False)

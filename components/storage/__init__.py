@@ -1,0 +1,1 @@
+"""Storage: the file system, disks, databases, and their backups."""

@@ -1,0 +1,1 @@
+"""Teams: their namespaces, volumes, quotas, rights, and the policies that separate them."""

@@ -1,0 +1,77 @@
+"""What every check needs: the running stack that it looks at, and how it reports what it found."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from rehearsal.machine.control_plane import ControlPlane
+from rehearsal.machine.workspace import Workspace
+from rehearsal.report import Check
+from settings import EksSettings
+
+from .leftovers import Account
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A stack that is up: its settings, its resources in the state, and where to look."""
+
+    settings: EksSettings
+    workspace: Workspace
+    folder: Path
+    session_id: str
+    resources: list[dict[str, Any]]
+    outputs: Mapping[str, Any]
+    account: Account
+    aws_url: str
+    plane: ControlPlane
+
+
+class DoesNotHold(Exception):
+    """A check failed. The message says what is wrong."""
+
+
+class NotTried(Exception):
+    """A check does not apply to this stack, so it has neither passed nor failed. The message says why."""
+
+
+def require(holds: bool, finding: str) -> None:
+    """Raises DoesNotHold with the finding if the condition is false."""
+    if not holds:
+        raise DoesNotHold(finding)
+
+
+def required(value: Value | None, finding: str) -> Value:
+    """Returns the value. Raises DoesNotHold with the finding if it is None."""
+    require(value is not None, finding)
+    return cast("Value", value)
+
+
+def outcome(name: str, check: Callable[[], str]) -> Check:
+    """Runs a check and returns its result. A check that raises any other error has failed."""
+    try:
+        return Check(name, True, check())
+    except NotTried as reason:
+        return Check(name, None, str(reason))
+    except DoesNotHold as finding:
+        return Check(name, False, str(finding))
+    except Exception as error:  # no error of a check may end the rehearsal without a destroy
+        return Check(name, False, f"{type(error).__name__}: {error}")
+
+
+def run_all(subject: Subject, checks: Mapping[str, Callable[[Subject], str]]) -> list[Check]:
+    """The results of all checks, in order."""
+    return [outcome(name, lambda check=check: check(subject)) for name, check in checks.items()]
+
+
+def aws_calls(url: str) -> dict[str, Any]:
+    """The calls that the simulated AWS has received so far, see `rehearsal.cloud.calls`."""
+    with urllib.request.urlopen(f"{url}/gpulab/calls", timeout=30) as answer:
+        return json.load(answer)

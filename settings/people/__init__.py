@@ -1,0 +1,1 @@
+"""`gpulab:identity` and `gpulab:teams`: who people are, and what their teams may use."""

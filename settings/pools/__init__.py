@@ -1,0 +1,1 @@
+"""`gpulab:nodePools`: pools of nodes, their machines and GPUs."""
