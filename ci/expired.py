@@ -1,4 +1,4 @@
-"""`python -m ci.expired`: the labs that have expired, as the step's output `stacks`."""
+"""`python -m ci.expired`: the labs in AWS that have expired, as the step's output `stacks`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from ci import actions
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired
+from ci.lifecycle import is_expired, is_in_account
 from ci.stacks import stacks
 from contracts.eks import today
 
@@ -18,7 +18,7 @@ def main() -> int:
     found, unknown = [], []
     for stack in stacks():
         try:
-            found += [stack] if is_expired(stack, day) else []
+            found += [stack] if is_in_account(stack) and is_expired(stack, day) else []
         except StepFailed as failed:
             unknown.append(stack)
             actions.error(f"{stack}: cannot find out whether it has expired: {failed}")

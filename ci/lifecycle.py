@@ -7,13 +7,21 @@ from pathlib import Path
 
 import settings
 from ci.actions import StepFailed
-from settings import Lifecycle, Settings, SettingsError, StackFileError
+from settings import ExistingSettings, Lifecycle, Settings, SettingsError, StackFileError
 
 
 def is_expired(stack: str, today: datetime.date) -> bool:
     """Whether a stack is a lab whose last day has passed. Raises StepFailed if the file is wrong."""
     found = lifecycle(stack)
     return found.kind == "lab" and found.expires is not None and today > found.expires
+
+
+def is_in_account(stack: str) -> bool:
+    """Whether a stack is in AWS, where workflows reach it; also if its file is wrong, which the next job reports."""
+    try:
+        return not isinstance(stack_of(stack), ExistingSettings)
+    except StepFailed:
+        return True
 
 
 def lifecycle(stack: str) -> Lifecycle:

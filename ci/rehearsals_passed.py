@@ -25,7 +25,7 @@ def verdict(needs: Mapping[str, Any]) -> str:
         )
     if rehearse["result"] == "success":
         return "every touched stack was rehearsed"
-    touched = json.loads(which["outputs"]["stacks"])
+    touched = json.loads(which["outputs"]["rehearsals"])
     if rehearse["result"] == "skipped" and not touched:
         return "the change touches no stack, so there is nothing to rehearse"
     raise StepFailed(f"the rehearsal of {', '.join(touched)} ended as {rehearse['result']}: see the logs of those jobs")

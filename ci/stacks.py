@@ -2,7 +2,8 @@
 
 `changed` are those that the commits since $BASE touch; `one` is $STACK. The output is a JSON list for a matrix. The
 output `previews` also has the stacks whose file the change removes. A lab that has expired is left out unless its own
-file changed: destroy.yml destroys it, and until then its file is refused and would block every other change.
+file changed: destroy.yml destroys it, and until then its file is refused and would block every other change. A stack on
+a cluster that exists is only in the output `rehearsals`: workflows do not reach that cluster.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from ci import actions
 from ci.actions import StepFailed
-from ci.lifecycle import is_expired
+from ci.lifecycle import is_expired, is_in_account
 from contracts.eks import today
 
 # The stack names that Pulumi accepts. The name comes from a file in the pull request.
@@ -48,6 +49,15 @@ def known(name: str, root: Path = Path()) -> str:
     """The name of a stack that has a file here. Raises StepFailed."""
     if checked(name) not in stacks(root):
         raise StepFailed(f"there is no Pulumi.{name}.yaml here. Stacks: {', '.join(stacks(root)) or 'none'}")
+    return name
+
+
+def in_account(name: str) -> str:
+    """The name of a stack in AWS. Raises StepFailed for one on a cluster that exists."""
+    if not is_in_account(name):
+        raise StepFailed(
+            f"{name} is on a cluster that exists, which workflows do not reach: run pulumi where its kubeconfig is"
+        )
     return name
 
 
@@ -119,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         every = stacks()
         chosen, removed_stacks, expired_labs = every, [], []
         if how == "one":
-            chosen = [known(actions.required("STACK"))]
+            chosen = [in_account(known(actions.required("STACK")))]
         elif how == "changed":
             changed = changed_files(os.environ.get("BASE", ""))
             if changed is not None:
@@ -133,12 +143,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         actions.error(str(failed))
         return 1
     chosen = [name for name in chosen if name not in expired_labs]
+    actions.output("rehearsals", json.dumps(chosen))
+    chosen = [name for name in chosen if is_in_account(name)]
     actions.output("stacks", json.dumps(chosen))
     actions.output("previews", json.dumps([*chosen, *removed_stacks]))
     for name in expired_labs:
-        _say(
-            f"{name} is left out: it is a lab that has expired, and destroy.yml destroys it. A later `expires` keeps it"
-        )
+        who = "destroy.yml destroys it" if is_in_account(name) else "you destroy it where its kubeconfig is"
+        _say(f"{name} is left out: it is a lab that has expired, and {who}. A later `expires` keeps it")
     for name in removed_stacks:
         _say(without_file(name))
     print(f"stacks: {', '.join(chosen) or 'none'}", flush=True)

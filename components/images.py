@@ -36,16 +36,23 @@ def _of_the_operator(part: str) -> ChartImage:
     return ChartImage(part, name=("repository", "image"), tag="version", version=lambda chart: chart.version)
 
 
+_NFD = "registry.k8s.io/nfd/node-feature-discovery"
+
+
+def _nfd_version(chart: contracts.Chart) -> str:
+    return f"v{chart.dependencies['node-feature-discovery']}"
+
+
 CHART_IMAGES: Mapping[str, Sequence[ChartImage]] = {
     "aws-load-balancer-controller": (ChartImage("image"),),
     "cloudnative-pg": (ChartImage("image"),),
     "gpu-operator": (
         *map(_of_the_operator, ("operator", "validator", "devicePlugin", "gfd", "dcgmExporter", "migManager")),
-        ChartImage(
-            "node-feature-discovery.image",
-            repository="registry.k8s.io/nfd/node-feature-discovery",
-            version=lambda chart: f"v{chart.dependencies['node-feature-discovery']}",
-        ),
+        ChartImage("node-feature-discovery.image", repository=_NFD, version=_nfd_version),
+    ),
+    "nvidia-device-plugin": (
+        ChartImage("image", version=lambda chart: f"v{chart.app_version}"),
+        ChartImage("nfd.image", repository=_NFD, version=_nfd_version),
     ),
     "jupyterhub": tuple(
         ChartImage(path, ("name",)) for path in ("hub.image", "proxy.chp.image", "prePuller.pause.image")

@@ -13,12 +13,10 @@ import pulumi
 import contracts
 from components.gates.volume_gate import VolumeGate
 from components.ground.choice import make_ground, platform_options
-from components.ground.eks import EksGround
 from components.hub.jupyterhub import Hub
 from components.hub.values import CHART as HUB_CHART
 from components.identity.identity import Identity
 from components.ingress.published_service import PublishedService, port_forward_commands
-from components.nodes.gpu import Gpu
 from components.order import after
 from components.seam import Ground
 from components.teams.teams import Teams
@@ -36,7 +34,7 @@ class Platform(pulumi.ComponentResource):
     volumes. The ground is last.
     """
 
-    ground: EksGround
+    ground: Ground
     volume_gate: VolumeGate
     """What makes claims depends on it."""
     retained: Mapping[str, pulumi.Output[str]]
@@ -62,52 +60,48 @@ class Platform(pulumi.ComponentResource):
         self.ground = ground = make_ground(name, settings, self)
         self.retained, self.urls, self.port_forward_commands = ground.retained, {}, {}
         if ground.has_cluster:
-            self._make(name, settings, ground, published)
+            self._make(name, ground, published)
         self.register_outputs(
             {**ground.outputs, "urls": self.urls, "port_forward_commands": self.port_forward_commands}
         )
 
-    def _make(self, name: str, settings: Settings, ground: Ground, published: Sequence[PublishedService]) -> None:
+    def _make(self, name: str, ground: Ground, published: Sequence[PublishedService]) -> None:
+        settings, self.volume_gate = ground.settings, ground.volume_gate
+        gate = self.volume_gate
         args = Wiring(settings, ground)
         # A destroy deletes both before the nodes.
         beside_nodes = after(ground.opts, *ground.nodes)
-        Gpu(f"{name}-gpu", args.gpu(), opts=beside_nodes)
-        self.volume_gate = VolumeGate(
-            f"{name}-volumes",
-            ground.kubeconfig,
-            # A volume is deleted after its pods have ended, for which their nodes must still exist.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*ground.drivers, *ground.nodes]),
-        )
-        teams = Teams(f"{name}-team", args.teams(), opts=after(ground.opts, self.volume_gate))
+        ground.gpus(f"{name}-gpu", beside_nodes)
+        teams = Teams(f"{name}-team", args.teams(), opts=after(ground.opts, gate))
 
         identity = hub = None
         if settings.identity:
             # Its pods may run on any node, and its database may be a claim.
-            pods_after = [*ground.nodes, self.volume_gate]
+            pods_after = [*ground.nodes, gate]
             identity = Identity(
                 f"{name}-identity", args.identity(settings.identity, pods_after=pods_after), opts=ground.opts
             )
             self.retained = {**self.retained, **identity.retained}
-            if settings.running_hub:
-                # It starts notebooks in the teams' namespaces, and its database may use a claim. It does not need
-                # Keycloak until somebody signs in, so both start at the same time.
-                images = ground.hub_images()
-                database = ground.databases.for_hub(
-                    f"{name}-hub-database",
-                    HUB_DATABASE,
-                    settings.running_hub.database,
-                    version=contracts.chart(HUB_CHART).app_version,
-                    opts=ground.opts,
-                )
-                hub = Hub(
-                    f"{name}-hub",
-                    args.hub(identity, database),
-                    opts=after(beside_nodes, self.volume_gate, teams, *images),
-                )
+        if settings.running_hub:
+            # It starts notebooks in the teams' namespaces, and its database may use a claim. It does not need
+            # Keycloak until somebody signs in, so both start at the same time.
+            images = ground.hub_images()
+            database = ground.databases.for_hub(
+                f"{name}-hub-database",
+                HUB_DATABASE,
+                settings.running_hub.database,
+                version=contracts.chart(HUB_CHART).app_version,
+                opts=ground.opts,
+            )
+            hub = Hub(
+                f"{name}-hub",
+                args.hub(identity, database),
+                opts=after(beside_nodes, gate, teams, *images),
+            )
         published = [*published, *(made.published for made in (identity, hub) if made)]
 
         self.urls = ground.publish(published)
         if not self.urls:
-            self.port_forward_commands = port_forward_commands(published)
+            self.port_forward_commands = port_forward_commands(published, settings.kubectl)
         if identity:
             self.kubectl_login_command = ground.open_api(identity)

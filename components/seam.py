@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.gates.volume_gate import VolumeGate
 from components.ground.placement import Placement
 from components.ground.reach import Reach
 from components.ground.secrets import SecretReader
@@ -17,9 +18,17 @@ from components.storage.databases import Databases
 from components.storage.files import Files
 from components.teams.buckets import BucketAccess
 
+if TYPE_CHECKING:
+    from settings import Settings
+
 
 class Ground(Protocol):
     """A cluster with nodes, and what it has for the platform."""
+
+    @property
+    def settings(self) -> Settings:
+        """The stack file's, completed by what the ground has found."""
+        ...
 
     @property
     def opts(self) -> pulumi.ResourceOptions:
@@ -33,7 +42,7 @@ class Ground(Protocol):
 
     @property
     def kubeconfig(self) -> pulumi.Output[str]:
-        """As JSON."""
+        """As JSON, for `components.gates.access`."""
         ...
 
     @property
@@ -54,6 +63,11 @@ class Ground(Protocol):
     @property
     def drivers(self) -> Sequence[pulumi.Resource]:
         """What makes the volumes of claims and detaches them. A destroy deletes claims before it."""
+        ...
+
+    @property
+    def volume_gate(self) -> VolumeGate:
+        """Has a destroy wait for the volumes of deleted claims. What makes claims depends on it."""
         ...
 
     @property
@@ -82,8 +96,17 @@ class Ground(Protocol):
         ...
 
     @property
+    def has_cluster(self) -> bool:
+        """Whether there is a cluster for the platform."""
+        ...
+
+    @property
     def outputs(self) -> Mapping[str, pulumi.Input[str]]:
         """What `pulumi stack output` says of the cluster."""
+        ...
+
+    def gpus(self, name: str, opts: pulumi.ResourceOptions) -> None:
+        """Makes the software by which pods get the GPUs of nodes."""
         ...
 
     def hub_images(self) -> Sequence[pulumi.Resource]:

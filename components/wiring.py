@@ -12,13 +12,11 @@ from components.hub.jupyterhub import HubArgs
 from components.identity.identity import Identity, IdentityArgs
 from components.identity.realm.clients import HUB_CLIENT
 from components.identity.realm.providers import directory_groups
-from components.nodes.gpu import GpuArgs
 from components.platform_urls import PlatformUrls
 from components.seam import Ground
 from components.storage.database import Connection
 from components.teams.team import SharedArgs
 from components.teams.teams import TeamsArgs
-from settings import on_eks
 
 if TYPE_CHECKING:
     from settings import Identity as IdentitySettings
@@ -36,15 +34,6 @@ class Wiring:
     def production(self) -> bool:
         """Whether the stack is a production stack."""
         return self.settings.lifecycle.kind == "production"
-
-    def gpu(self) -> GpuArgs:
-        """Of the stack file, and off the nodes of pools."""
-        return GpuArgs(
-            pools=on_eks(self.settings).node_pools,
-            placement=self.ground.placement,
-            charts=self.settings.charts,
-            by_digest=self.production,
-        )
 
     def teams(self) -> TeamsArgs:
         """Teams get the registry credentials of the hub, which starts the notebooks."""
@@ -82,12 +71,12 @@ class Wiring:
             pods_after=pods_after,
         )
 
-    def hub(self, identity: Identity, database: Connection | None) -> HubArgs:
-        """The hub signs people in as a client of the realm."""
+    def hub(self, identity: Identity | None, database: Connection | None) -> HubArgs:
+        """The hub signs people in as a client of the realm, if there is one (`hub.signIn`)."""
         ground = self.ground
         return HubArgs(
             settings=self.settings,
-            client_secret=identity.client_secrets[HUB_CLIENT],
+            client_secret=identity.client_secrets[HUB_CLIENT] if identity else None,
             files=ground.files,
             secret=ground.secret,
             placement=ground.placement,

@@ -12,6 +12,7 @@ from contracts.ec2 import (
     NodeImages,
     instance_types,
     mig_gpu,
+    mig_gpus,
     node_images,
     release_number,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "image_pins",
     "instance_types",
     "mig_gpu",
+    "mig_gpus",
     "nat_image",
     "node_images",
     "published_statements",

@@ -139,11 +139,12 @@ def _instance_type(name: str, facts: dict[str, Any]) -> InstanceType:
 
 def mig_gpu(instance_type: InstanceType) -> MigGpu | None:
     """How the GPUs of the type can be partitioned; None if they cannot."""
-    return _mig_gpus().get((instance_type.gpu_name or "", instance_type.gpu_memory_mib))
+    return mig_gpus().get((instance_type.gpu_name or "", instance_type.gpu_memory_mib))
 
 
 @cache
-def _mig_gpus() -> Mapping[tuple[str, int], MigGpu]:
+def mig_gpus() -> Mapping[tuple[str, int], MigGpu]:
+    """How GPUs can be partitioned, by their name and the MiB of their memory."""
     return {
         (gpu["name"], gpu["memory_mib"]): MigGpu(
             profiles={

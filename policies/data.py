@@ -26,6 +26,8 @@ from policies.rules import (
 _STATE = best_practices("Reliability: Data plane, persistent storage")
 
 _DATABASE_IN_CLUSTER = "kubernetes:postgresql.cnpg.io/v1:Cluster"
+BACKED_UP_BY = "gpulab.dev/backed-up-by"
+"""The annotation of a Cluster of CloudNativePG whose volumes somebody else backs up."""
 
 
 def is_stateful(type_: str) -> bool:
@@ -67,7 +69,7 @@ def stateful_unprotected(resource: Resource, _limits: Limits) -> Iterator[Found]
     "data-without-backup",
     "A file system and a database have backups",
     fix="Name the file system in resources of a backup.Selection; set backupRetentionPeriod of a database, or "
-    "spec.backup of a CloudNativePG cluster",
+    f"spec.backup of a CloudNativePG cluster, or its annotation {BACKED_UP_BY}, which says who backs its volumes up",
     severity=HIGH,
     framework=_STATE,
     limits={
@@ -79,7 +81,8 @@ def data_without_backup(stack: Stack, limits: Limits) -> Iterator[Finding]:
     for database in stack.of_type(*_DATABASES):
         yield from about(database, _database_backups(database, limits["days"]))
     for in_cluster in stack.of_type(_DATABASE_IN_CLUSTER):
-        if not (at(in_cluster.props, "spec.backup", {}) or at(in_cluster.props, "spec.plugins", [])):
+        by_others = at(in_cluster.props, "metadata.annotations", {}).get(BACKED_UP_BY)
+        if not (by_others or at(in_cluster.props, "spec.backup", {}) or at(in_cluster.props, "spec.plugins", [])):
             yield Finding(in_cluster, "nothing backs it up")
     for file_system in stack.of_type(_FILE_SYSTEM):
         yield from about(file_system, _file_system_backups(file_system, stack))

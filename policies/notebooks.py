@@ -29,6 +29,13 @@ from policies.rules import CRITICAL, HIGH, MEDIUM, Found, Limits, best_practices
 
 _PODS = best_practices("Security: Pod security")
 _METADATA = "169.254.169.254"
+# Settings of JupyterHub's authenticators; the last one is NativeAuthenticator's.
+_OPEN_TO_ALL = (".allow_all", ".allow_existing_users", ".open_signup")
+# Authenticators that ask for no proof, by the names that JupyterHub knows them by.
+_WITHOUT_PROOF = (
+    *("dummy", "dummyauthenticator.DummyAuthenticator", "jupyterhub.auth.DummyAuthenticator"),
+    *("null", "tmp", "tmpauthenticator.TmpAuthenticator"),
+)
 
 
 _MAKE_NOTEBOOKS = either(helm.RELEASES, is_kind("ConfigMap", "Pod"))
@@ -233,31 +240,26 @@ def _is_http(port: Mapping[str, Any]) -> bool:
 def hub_allow_all(hub: Resource, _limits: Limits) -> Iterator[Found]:
     """With a public identity provider, everybody can sign in."""
     for path, value in leaves(at(helm.values(hub), "hub.config", {}), "values.hub.config"):
-        if path.endswith((".allow_all", ".allow_existing_users")) and is_true(value):
+        if path.endswith(_OPEN_TO_ALL) and is_true(value):
             yield f"{path} is true"
     yield from set_in_python(hub, r"\w*Authenticator\.allow_\w+")
 
 
 @resource_policy(
     "hub-dummy-authenticator",
-    "The hub signs people in by an identity provider",
-    fix="Set values.hub.config.JupyterHub.authenticator_class to generic-oauth",
+    "The hub lets nobody in without a proof of who they are",
+    fix="Set values.hub.config.JupyterHub.authenticator_class to generic-oauth, or to another identity provider",
     severity=CRITICAL,
     concerns=helm.RELEASES,
     where=helm.of_chart(HUB),
     framework=_PODS,
 )
 def hub_dummy_authenticator(hub: Resource, _limits: Limits) -> Iterator[Found]:
-    """The dummy authenticator, the chart's default, accepts any name."""
+    """The dummy authenticator, the chart's default, accepts any name, and the one for temporary users gives one."""
     in_python = list(set_in_python(hub, r"JupyterHub\.authenticator_class"))
     yield from in_python
     given = at(helm.values(hub), "hub.config.JupyterHub.authenticator_class")
-    if not in_python and str(given) in (
-        "dummy",
-        "dummyauthenticator.DummyAuthenticator",
-        "null",
-        "jupyterhub.auth.DummyAuthenticator",
-    ):
+    if not in_python and str(given) in _WITHOUT_PROOF:
         yield f"values.hub.config.JupyterHub.authenticator_class is {given}"
 
 

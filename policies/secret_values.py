@@ -50,7 +50,7 @@ _SECRET_KEY = re.compile(
 )
 # Keys that look like secrets but hold a reference to one, or a fact about one.
 _REFERENCE = re.compile(
-    r"(existing|name|ref|file|path|mount|from|policy|url|type|class|expir|ttl|lifespan|key_?id|rotation|create|enabled|checksum)",
+    r"(existing|name|pull|ref|file|path|mount|from|policy|url|type|class|expir|ttl|lifespan|key_?id|rotation|create|enabled|checksum)",
     re.IGNORECASE,
 )
 _DEFAULTS = frozenset(

@@ -89,7 +89,7 @@ def gpu_pool_taint_effect(pool: Resource, _limits: Limits) -> Iterator[Found]:
 def gpu_request_without_toleration(resource: Resource, _limits: Limits) -> Iterator[Found]:
     """Otherwise it stays pending: EKS has no admission plugin that adds the toleration."""
     for shape in _shapes(resource):
-        if shape.gpus and not _tolerates_gpu_nodes(shape):
+        if shape.gpus and not shape.on_own_nodes and not _tolerates_gpu_nodes(shape):
             gpus = ", ".join(shape.gpus)
             yield f"{shape.place} requests {gpus} but does not tolerate a GPU taint: its pods stay pending"
 
@@ -208,9 +208,16 @@ _SERVES_GPU_NODES: dict[str, tuple[str, ...]] = {
     "prometheus-node-exporter": ("",),
     "aws-ebs-csi-driver": ("node",),
     "aws-efs-csi-driver": ("node",),
+    "csi-driver-nfs": ("node",),
+    "seaweedfs-csi-driver": ("node", "mountService"),
 }
 # These charts, or a chart inside them, tolerate everything by default.
-_TOLERATES_ALL_BY_DEFAULT = ("kube-prometheus-stack", "prometheus-node-exporter", "aws-efs-csi-driver")
+_TOLERATES_ALL_BY_DEFAULT = (
+    "kube-prometheus-stack",
+    "prometheus-node-exporter",
+    "aws-efs-csi-driver",
+    "csi-driver-nfs",
+)
 
 
 def _daemonset_tolerations(daemonset: Resource) -> Iterator[tuple[str, list[Any]]]:

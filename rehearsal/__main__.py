@@ -14,10 +14,10 @@ from rich.console import Console
 from . import bootstrapping, command
 from .machine.plugins import ON_REQUEST, given
 from .machine.workspace import PROJECT, STAND_INS
-from .phases import REHEARSAL_DAY, Options
 from .report import Report
 from .run import rehearse
 from .session import end_all
+from .stack_phases import REHEARSAL_DAY, Options
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ def references(identity: Identity | None, hub: Hub | None) -> list[SecretReferen
         found += [provider.client_secret for provider in identity.providers.values()]
         found += [identity.ldap.bind_password if identity.ldap else None]
         found += [identity.mail.password if identity.mail else None]
-    found += pull_secrets(hub)
+    found += [hub.github.client_secret if hub and hub.github else None, *pull_secrets(hub)]
     return [one for one in found if one is not None and one.secrets_manager is not None]
 
 

@@ -25,10 +25,10 @@ from .machine.processes import MARK, MemoryWatch, describe, free_ports, marked
 from .machine.toolchain import ensure
 from .machine.tools import ENGINE, LANGUAGE_HOST
 from .machine.workspace import PROJECT, Workspace
-from .phases import REHEARSAL_DAY, PhaseFailed, timed
 from .progress import Display, Progress
 from .report import Report
 from .session import Session, begin
+from .stack_phases import REHEARSAL_DAY, PhaseFailed, timed
 
 FOLDER = PROJECT / "bootstrap"
 EXAMPLE = FOLDER / "Pulumi.example.yaml"

@@ -6,11 +6,12 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from .machine.processes import MARK
 from .machine.toolchain import cache_folder
 from .machine.workspace import KEPT_VARIABLES, PROJECT
-from .phases import Rehearsal
+from .stack_phases import StackPhases
 
 SHELL_FILE = "shell.sh"
 
@@ -20,7 +21,7 @@ _NAMES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "http_proxy", "h
 _NAMES_IN_CAPITALS = tuple(name.upper() for name in _NAMES if name.islower())
 
 
-def keep(rehearsal: Rehearsal) -> list[str]:
+def keep(rehearsal: StackPhases[Any]) -> list[str]:
     """Keeps the stack running and returns lines for people: how to work with it and how to end it."""
     session = rehearsal.session
     file = session.folder / SHELL_FILE
@@ -58,12 +59,12 @@ def shell_file(id: str, variables: Mapping[str, str]) -> str:
     )
 
 
-def _variables(rehearsal: Rehearsal) -> dict[str, str]:
+def _variables(rehearsal: StackPhases[Any]) -> dict[str, str]:
     """What the engine, the aws CLI and kubectl need. Language and terminal settings stay the user's own."""
     environment = rehearsal.workspace.users_environment
     return {
         **{name: value for name, value in environment.items() if name not in KEPT_VARIABLES},
-        "AWS_DEFAULT_REGION": rehearsal.settings.region,
+        **rehearsal.shell_variables,
         "KUBECONFIG": str(rehearsal.plane.kubeconfig),
         # `down` finds the session there, because HOME is now the rehearsal's.
         "GPULAB_CACHE": str(cache_folder()),

@@ -1,27 +1,21 @@
-"""The phases of a rehearsal: each does one thing to the stack and records the result in the report."""
+"""The phases of a rehearsal of a stack on EKS: those of every stack, and what AWS and Karpenter add to them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
 
 from settings import EksSettings
 
 from .checks import plugin_differences
 from .checks.checking import Subject, aws_calls, outcome, run_all
 from .checks.cluster import CLUSTER_CHECKS
-from .checks.destroy_order import destroyed_in_order
 from .checks.drained_nodes import drained
 from .checks.final_snapshots import all_taken, final_snapshots
 from .checks.gpu import GPU_CHECKS
-from .checks.helm_releases import described, releases
 from .checks.hub import HUB_CHECKS
 from .checks.ingress import INGRESS_CHECKS
-from .checks.leftovers import Account, Left, kubernetes_objects, state_names
+from .checks.leftovers import Account, kubernetes_objects
 from .checks.node_trial import NodeTrial
 from .checks.permissions import PERMISSION_CHECKS, admitted, pods_are_admitted
 from .checks.retained import Retained, all_there, kept_and_left, retained
@@ -31,79 +25,28 @@ from .checks.teams import TEAM_CHECKS
 from .cloud import starting as aws
 from .controllers import starting as controllers
 from .controllers.world import Kubernetes
-from .machine import chart_paths
-from .machine.cache import cache_folder
-from .machine.control_plane import ControlPlane
-from .machine.engine import Engine, Result
-from .machine.processes import MemoryWatch, describe
-from .machine.toolchain import Toolchain
-from .machine.workspace import PROJECT, UNLOCK_CONFIG, Workspace
-from .progress import Progress
-from .providers.kubernetes import archives
-from .report import Check, Report
-from .session import Session
+from .machine.engine import Result
+from .report import Check
+from .stack_phases import REHEARSAL_DAY, Options, PhaseFailed, StackPhases
 
-# Every rehearsal uses this date as today, so that a lab's expiry date never changes the result of a test.
-REHEARSAL_DAY = date(2026, 9, 1)
-
-_ERRORS_SHOWN = 12
+__all__ = ["REHEARSAL_DAY", "Options", "PhaseFailed", "Rehearsal"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What to rehearse. `project` is the program's folder, `plugins` a folder of real `pulumi-resource-NAME` plugins.
+@dataclass(kw_only=True)
+class Rehearsal(StackPhases[EksSettings]):
+    """A running rehearsal of a stack on EKS. Until `connect` only a preview can run."""
 
-    `requested_plugins` are published plugins to install, which a rehearsal otherwise does not use.
-    `charts` are folders with Helm charts. With `pull_charts` missing ones are pulled from their repositories.
-    A `quick` rehearsal runs no pods. `quotas` are service quotas by code that differ from those of a usual lab account.
-    """
-
-    stack_file: Path
-    stack: str
-    project: Path = PROJECT
-    plugins: Path | None = None
-    requested_plugins: tuple[str, ...] = ()
-    keep: bool = False
-    today: date = REHEARSAL_DAY
-    charts: tuple[Path, ...] = ()
-    pull_charts: bool = False
-    quick: bool = False
-    quotas: Mapping[str, float] = field(default_factory=dict)
-
-
-class PhaseFailed(Exception):
-    """A phase failed. The message has the engine's errors."""
-
-
-@dataclass
-class Rehearsal:
-    """A running rehearsal: its parts, and the report that it fills.
-
-    Its control plane may still be starting. Until `connect` only a preview can run.
-    """
-
-    options: Options
-    settings: EksSettings
-    toolchain: Toolchain
-    session: Session
-    workspace: Workspace
-    engine: Engine
-    starting_plane: Future[ControlPlane]
     aws_url: str
     account: Account
-    progress: Progress
-    memory: MemoryWatch
-    report: Report
     aws_before: set[str] = field(default_factory=set)
-    kubernetes_before: set[str] = field(default_factory=set)
     to_be_kept: list[Retained] = field(default_factory=list)
     final_snapshots: set[str] = field(default_factory=set)
     trial: NodeTrial | None = None
 
-    @property
-    def plane(self) -> ControlPlane:
-        """The control plane, once it runs. Raises the error of its start: ProcessFailed, ToolMissing or OSError."""
-        return self.starting_plane.result()
+    def begin(self) -> None:
+        """The preview needs no cluster: the update makes it."""
+        self.preview()
+        self.wait_for_kubernetes()
 
     def connect(self) -> None:
         """Waits for the control plane and connects AWS and the controllers to it. Raises what `plane` raises."""
@@ -119,86 +62,34 @@ class Rehearsal:
         )
         self.kubernetes_before = kubernetes_objects(plane)
 
-    def wait_for_kubernetes(self) -> None:
-        """Does the same as a phase: a first rehearsal waits here for programs that are still being built."""
-        with self._timed("kubernetes"):
-            self.connect()
-
-    def preview(self) -> None:
-        """A preview of the whole stack, before anything exists. Its warnings go into the report."""
-        result = self._phase("preview", "preview")
-        # Leave out the engine's own warnings about its plugins.
-        self.report.warnings = [one for one in result.warnings if one.startswith(f"{self.settings.cluster.name}")]
-        self.report.violations += result.violations
-        if "kubernetes" not in self.workspace.stand_ins:
-            self._get_charts(result)
-
-    def _get_charts(self, preview: Result) -> None:
-        """Gets every chart that the real kubernetes plugin needs. Raises PhaseFailed."""
-        needed = [step.chart for step in preview.steps if "chart" in step.chart and step.op == "create"]
-        if all(archives.at(one["chart"]) for one in needed):
-            return
-        self.toolchain.wait_for("helm")
-        found, missing = chart_paths.pulled(needed, cache_folder() / "charts", self.toolchain.path("helm"))
-        if missing:
-            raise PhaseFailed(
-                f"these charts are missing and cannot be downloaded: {', '.join(missing)}. The real kubernetes plugin"
-                " needs the charts themselves, and no stand-in: name a folder that has them with --charts"
-            )
-        if found:
-            self.workspace.change_config("gpulab:charts", **{name: {"path": str(path)} for name, path in found.items()})
-
-    def up(self) -> None:
-        """The update."""
-        result = self._phase("up", "up", "--yes", "--skip-preview")
-        known = set(self.report.violations)
-        self.report.violations += [violation for violation in result.violations if violation not in known]
-        self.report.resources_created = result.counts["create"]
-
-    def second_preview(self) -> None:
-        """A preview of the stack that is up: it must change nothing."""
-        result = self._phase("second preview", "preview")
-        self.report.second_preview_changes = [f"{step.op} {step.name}" for step in result.changes]
-
-    def refresh(self) -> None:
-        """A refresh of the state: it must match AWS and Kubernetes."""
-        result = self._phase("refresh", "refresh", "--yes", "--skip-preview")
-        differing = [step for step in result.steps if step.details or step.op in ("update", "delete")]
-        self.report.refresh_changes = [f"{step.op} {step.name} {step.details}" for step in differing]
-
-    def check(self) -> None:
-        """Runs the checks of the stack that is up."""
-        with self._timed("checks"):
-            resources = self.engine.resources()
-            if "aws" not in self.workspace.stand_ins:
-                environment, region = self.workspace.environment, self.settings.region
-                self.report.plugin_differences = plugin_differences.compared(resources, environment, region)
-            subject = Subject(
-                settings=self.settings,
-                workspace=self.workspace,
-                folder=self.session.folder,
-                session_id=self.session.id,
-                resources=resources,
-                outputs=self.engine.outputs(),
-                account=self.account,
-                aws_url=self.aws_url,
-                plane=self.plane,
-            )
-            self.report.checks += run_all(
-                subject,
-                {
-                    **CLUSTER_CHECKS,
-                    **STORAGE_CHECKS,
-                    **TEAM_CHECKS,
-                    **INGRESS_CHECKS,
-                    **GPU_CHECKS,
-                    **HUB_CHECKS,
-                    **SECRET_CHECKS,
-                    **PERMISSION_CHECKS,
-                },
-            )
-            self.report.checks.append(outcome("the saved state passes the policies", self.engine.examine_state))
-            self.report.stand_ins += described(releases(self.plane))
+    def checks(self) -> list[Check]:
+        """Of the cluster, of AWS, and of the platform."""
+        resources = self.engine.resources()
+        if "aws" not in self.workspace.stand_ins:
+            environment, region = self.workspace.environment, self.settings.region
+            self.report.plugin_differences = plugin_differences.compared(resources, environment, region)
+        subject = Subject(
+            settings=self.settings,
+            workspace=self.workspace,
+            folder=self.session.folder,
+            session_id=self.session.id,
+            resources=resources,
+            outputs=self.engine.outputs(),
+            account=self.account,
+            aws_url=self.aws_url,
+            plane=self.plane,
+        )
+        all_checks = {
+            **CLUSTER_CHECKS,
+            **STORAGE_CHECKS,
+            **TEAM_CHECKS,
+            **INGRESS_CHECKS,
+            **GPU_CHECKS,
+            **HUB_CHECKS,
+            **SECRET_CHECKS,
+            **PERMISSION_CHECKS,
+        }
+        return run_all(subject, all_checks)
 
     def run_pods(self) -> None:
         """Runs pods for which Karpenter buys nodes, and leaves some running: the destroy must remove their nodes."""
@@ -212,37 +103,18 @@ class Rehearsal:
             )
             self.report.checks += self.trial.run()
 
-    def unlock(self) -> None:
-        """Checks that production refuses a destroy, names what is protected and deletes nothing; then unlocks it."""
-        before = self.engine.resources()
-        protected = [one["urn"].rpartition("::")[2] for one in before if one.get("protect") and one.get("custom")]
-        with self._timed("refused destroy"):
-            result = self._run("destroy", "--yes", phase="refused destroy")
-        errors = "\n".join(result.errors)
-        named = [name for name in protected if name in errors]
-        untouched = len(self.engine.resources()) == len(before)
-        # The engine stops at the first protected resource, so it may not name all of them.
-        self.report.checks.append(
-            Check(
-                "production is protected",
-                not result.ok and bool(named) and untouched,
-                f"destroy ended with exit status {result.exit_code} and named {', '.join(named) or 'nothing'};"
-                f" protected: {', '.join(protected) or 'none'}; deleted: {'none' if untouched else 'some'}",
-            )
-        )
-        self.workspace.change_config("gpulab:lifecycle", unlock=True)
-        # The unlock removes the protection that the pack requires.
-        config = f"--policy-pack-config={UNLOCK_CONFIG}"
-        self._phase("unlock", "up", "--yes", "--skip-preview", config)
+    @property
+    def shell_variables(self) -> Mapping[str, str]:
+        """The region of the aws CLI."""
+        return {"AWS_DEFAULT_REGION": self.settings.region}
 
-    def destroy(self) -> None:
-        """Destroys the stack, and checks that each thing was removed before what its removal needs."""
+    def destroy(self) -> Result:
+        """As for every stack; its nodes must go, and every call to AWS must have been admitted."""
         resources = self.engine.resources()
         self.to_be_kept = retained(resources)
         self.final_snapshots = final_snapshots(resources)
         left_running = self.trial.running() if self.trial else []
-        result = self._phase("destroy", "destroy", "--yes", "--skip-preview")
-        self.report.checks.append(destroyed_in_order(result))
+        result = super().destroy()
         if self.trial:
             kubernetes = self.trial.kubernetes
             self.report.checks.append(
@@ -258,49 +130,14 @@ class Rehearsal:
         self.report.checks.append(
             outcome("controllers' roles admit every call", lambda: pods_are_admitted(aws_calls(self.aws_url)))
         )
+        return result
 
-    def look_for_leftovers(self) -> None:
-        """Fills `report.left` (what the destroy failed to remove) and `report.retained` (what it was to keep)."""
-        strays = self.session.processes.strays()
+    def left_in_aws(self) -> list[str]:
+        """Names what is left in AWS; what the destroy was to keep goes into `report.retained`."""
         found = self.account.holdings() - self.aws_before
         if self.final_snapshots:
             self.report.checks.append(all_taken(found, self.final_snapshots))
         self.report.retained, left = kept_and_left(found - self.final_snapshots, self.to_be_kept)
         if self.to_be_kept:
             self.report.checks.append(all_there(self.account, self.report.retained, self.to_be_kept))
-        self.report.left = Left(
-            state=state_names(self.engine.resources()),
-            aws=left,
-            kubernetes=sorted(kubernetes_objects(self.plane) - self.kubernetes_before),
-            processes=[describe(process) for process in strays],
-        )
-
-    def _phase(self, name: str, *command: str) -> Result:
-        """Runs an engine command that must succeed. Raises PhaseFailed."""
-        with self._timed(name):
-            result = self._run(*command, phase=name)
-            if not result.ok:
-                self.report.violations = result.violations
-                errors = result.causes or result.output.strip().splitlines()[-_ERRORS_SHOWN:]
-                shown = "\n".join(f"  {line}" for line in errors[:_ERRORS_SHOWN])
-                raise PhaseFailed(f"{name} ended with exit status {result.exit_code}:\n{shown}")
-        return result
-
-    def _run(self, *command: str, phase: str) -> Result:
-        return self.engine.run(*command, on_step=lambda step: self.progress.advance(phase, step.name))
-
-    @contextlib.contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        with timed(self.report, self.progress, self.memory, phase):
-            yield
-
-
-@contextlib.contextmanager
-def timed(report: Report, progress: Progress, memory: MemoryWatch, phase: str) -> Iterator[None]:
-    """Shows that `phase` is running, and records its seconds and peak memory in the report."""
-    memory.begin_phase()
-    with progress.phase(phase) as clock:
-        yield
-    report.seconds[phase] = clock.seconds
-    report.memory_mib[phase] = memory.phase_mib
-    report.program_memory_mib[phase] = memory.program_mib
+        return left

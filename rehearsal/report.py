@@ -136,7 +136,7 @@ class Report:
             for place, names in self.left.as_json()["names"].items():
                 yield _mark(not names), f"left in {place}", _listed(names)
         if self.retained:
-            yield "", "kept in aws", _listed(self.retained)
+            yield "", "kept", _listed(self.retained)
         for one in self.plugin_differences or []:
             values = f"plugin {json.dumps(one['plugin'])}, stand-in {json.dumps(one['stand_in'])}"
             yield "", f"{one['type']} {one['property']}".rstrip(), f"{values} ({one['resources']} resources)"

@@ -13,10 +13,15 @@ CHART_NAMES = (
     "karpenter",
     "karpenter-crd",
     "gpu-operator",
+    "nvidia-device-plugin",
     "aws-load-balancer-controller",
     "keycloakx",
     "cloudnative-pg",
     "jupyterhub",
+    "traefik",
+    "cert-manager",
+    "csi-driver-nfs",
+    "seaweedfs-csi-driver",
 )
 """The charts that the platform installs, and so those that can come from elsewhere."""
 

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from settings.address_need import address_findings
 from settings.cluster import Cluster
-from settings.ground import EksGround
+from settings.ground import EksGround, on_existing_only
 from settings.images import UPSTREAMS, ImageCache, Images, cache_namespace
 from settings.ingress import Ingress
 from settings.kubernetes_versions import notice
 from settings.language.section import Facts, Findings, Mistake, SettingsError, rule
 from settings.language.values import Check, tag_value
 from settings.network import Network
-from settings.notebooks.findings import fallback_findings, profile_findings
+from settings.notebooks.findings import fallback_findings, profile_findings, suitable_types
 from settings.people.findings import oidc_findings, team_findings
 from settings.pools.gpu_shares import strategy_findings
 from settings.pools.node_images import version_findings
@@ -61,6 +61,8 @@ class EksStack(StackSettings):
 
     kind = "eks"
     in_a_region = True
+    elsewhere = on_existing_only(gpu="the GPU Operator gives GPUs to pods, and nodePools.NAME.gpu says how")
+    more_gpus = "raise limits.gpus of a pool"
     needed = (
         *StackSettings.needed,
         *("lifecycle.expires", "lifecycle.unlock", "lifecycle.park_at_night"),
@@ -104,7 +106,9 @@ class EksStack(StackSettings):
 
     @rule
     def _teams_that_can_use_what_they_have(self, facts: Facts) -> Findings:
-        yield from team_findings(self.teams, self.node_pools, self.profiles)
+        yield from team_findings(
+            self.teams, self.node_pools, self.profiles, lambda profile, pool: bool(suitable_types(profile, pool))
+        )
 
     @rule
     def _issuer_that_eks_reaches(self, facts: Facts) -> Findings:

@@ -56,7 +56,8 @@ def _measuring_schedule(text: str) -> str:
     return text
 
 
-def _mount_path(path: str) -> str:
+def checked_mount_path(path: str) -> str:
+    """The path, where notebooks can mount something. Raises ValueError."""
     if not re.fullmatch(r"(/[A-Za-z0-9][A-Za-z0-9._-]*)+", path):
         raise ValueError(
             "must be an absolute path such as /home/shared: names of letters, digits, dots, hyphens and underscores "
@@ -115,7 +116,7 @@ class HomeUse(Section):
 class Volume(Section):
     """A directory of the file system that every notebook mounts."""
 
-    mount_path: Annotated[str, Check(_mount_path)] = Field(
+    mount_path: Annotated[str, Check(checked_mount_path)] = Field(
         description="Where notebooks mount it, such as /home/shared, /datasets or /home/jovyan/notebooks. In the "
         "home a link with the volume's name points there, unless the volume is in the home itself."
     )
@@ -129,6 +130,14 @@ class Volume(Section):
         description='Who may write: roles by team, with "*" for every team. Everybody else reads.',
         json_schema_extra={"additionalProperties": False},
     )
+
+    if TYPE_CHECKING:
+
+        @property
+        def claim(self) -> str | None: ...
+
+        @property
+        def optional(self) -> bool: ...
 
     def writes(self, team: str, role: str) -> bool:
         """Whether a person with `role` in `team` may write."""
@@ -166,21 +175,41 @@ class Files(Section):
         @property
         def volumes(self) -> Mapping[str, Volume]: ...
 
+        @property
+        def disk_class(self) -> str | None:
+            """The storage class of disks for one node at a time; None: the cluster's default class."""
+
+        @property
+        def home_disk_class(self) -> str | None:
+            """The storage class of homes per person; None: the cluster's default class."""
+
+        @property
+        def disks_are_zonal(self) -> bool:
+            """Whether a disk can be mounted in one zone only."""
+            ...
+
+        @property
+        def home_path(self) -> str: ...
+
+        @property
+        def scratch_path(self) -> str: ...
+
     @rule
     def _homes_are_no_volume(self, facts: Facts) -> Findings:
         if HOMES in self.volumes:
-            yield ("volumes", HOMES), f"is the name of the homes, which are at {HOME}: choose another"
+            yield ("volumes", HOMES), f"is the name of the homes, which are at {self.home_path}: choose another"
         for name in OWN_VOLUMES:
             if name in self.volumes:
                 yield ("volumes", name), "is the name of a volume that every notebook's pod has: choose another"
 
     @rule
     def _mount_paths_apart(self, facts: Facts) -> Findings:
-        paths = {HOME: "the home", SCRATCH: "scratch"}
+        home = self.home_path
+        paths = {home: "the home", self.scratch_path: "scratch"}
         for name, volume in self.volumes.items():
             for path, owner in paths.items():
-                in_the_home = path == HOME and volume.mount_path.startswith(f"{HOME}/")
-                if _overlap(path, volume.mount_path) and not in_the_home:
+                in_the_home = path == home and volume.mount_path.startswith(f"{home}/")
+                if overlap(path, volume.mount_path) and not in_the_home:
                     yield ("volumes", name, "mountPath"), f"overlaps with {path}, where {owner} is: choose another path"
                     break
             paths[volume.mount_path] = f"volume {name}"
@@ -198,5 +227,6 @@ class Files(Section):
                 )
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one is below the other."""
     return posixpath.commonpath([one, other]) in (one, other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
@@ -95,6 +95,9 @@ class AccessLogs(Section):
 class Ingress(Section):
     """How users reach the platform: by a load balancer with a domain, or by kubectl port-forward."""
 
+    has_names_below: ClassVar[bool] = True
+    """Whether people's notebooks have names of their own by default: the stack makes records and certificate."""
+
     access: Literal["port-forward", "internal", "internet-facing"] = Field(
         default="port-forward",
         description=(
@@ -136,6 +139,11 @@ class Ingress(Section):
     def has_load_balancer(self) -> bool:
         """Whether there is a load balancer, and so a domain."""
         return self.access != "port-forward"
+
+    @property
+    def on_the_internet(self) -> bool:
+        """Whether the internet may reach the platform."""
+        return self.access == "internet-facing"
 
     @property
     def ruled_cidrs(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from settings.eks_stack import REGION_PATTERN, EksStack
 from settings.existing_stack import ExistingStack
 from settings.ground import GroundKind
 from settings.language.configuration import REGION_KEY, AsWritten, given_by, in_quotes, sections_of
-from settings.language.section import Facts, MissingField, Mistake, Reading, SettingsError, given_as, text_of
+from settings.language.section import Facts, MissingField, Mistake, Reading, SettingsError, given_as, nearest, text_of
 from settings.people.teams import with_writers_of
 from settings.stack import PROJECT, Settings, StackSettings
 
@@ -106,7 +106,8 @@ def _read(
 
 
 def _ground_of(sections: Mapping[str, Any]) -> type[StackSettings]:
-    """The model of the ground that a stack file names; EKS where it names none, or one that nobody knows."""
+    """The model of the ground that a stack file names, also with a mistake in its kind; EKS where it names none."""
     ground = sections.get("ground")
     kind = ground.get("kind") if isinstance(ground, dict) else None
-    return _GROUNDS.get(kind, EksStack) if isinstance(kind, str) else EksStack  # type: ignore[call-overload]
+    meant = nearest(kind, _GROUNDS) if isinstance(kind, str) else None
+    return _GROUNDS[meant] if meant else EksStack  # type: ignore[index]

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, StrictBool, StrictInt
 
 import contracts
-from settings.language.section import Findings, Section, nearest
+from settings.language.section import Facts, Findings, Section, nearest
 from settings.language.values import matching, whole, without_default
 
 InstanceClass = Annotated[str, matching(r"db\.[a-z0-9-]+\.[a-z0-9]+", "an RDS class such as db.t4g.small")]
@@ -43,6 +43,12 @@ def foreign_findings(database: Section, kind: str, own: Mapping[str, Sequence[st
             if other != kind and name in database.model_fields_set:
                 key = type(database).model_fields[name].alias or name
                 yield (key,), f"is for kind {other}, and this database is of kind {kind}: leave it out"
+
+
+def kind_findings(kind: str, facts: Facts, *, in_place: str) -> Findings:
+    """Amazon RDS outside AWS; `in_place` is the kind that serves there."""
+    if kind == "rds" and facts.ground == "existing":
+        yield ("kind",), f"rds is for gpulab:ground.kind eks: use {in_place}, which is the default here"
 
 
 def class_problem(name: str, region: str | None) -> str | None:

@@ -6,7 +6,7 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, StrictBool
 
@@ -17,7 +17,7 @@ from settings.language.section import Facts, Findings, Mistake, Section, rule
 from settings.language.values import Check, tag_value
 from settings.lifecycle import Lifecycle
 from settings.notebooks.findings import default_findings, length_findings
-from settings.notebooks.hub import Hub, has_subdomains, hub_findings
+from settings.notebooks.hub import Front, Hub, has_subdomains, hub_findings
 from settings.notebooks.profiles import Profile
 from settings.people.findings import membership_findings, mps_findings, sum_findings, volume_findings
 from settings.people.identity import Identity, account_findings, domain_findings
@@ -38,15 +38,6 @@ def _responsible(text: str) -> str:
     return tag_value(text)
 
 
-class Front(Protocol):
-    """How users reach the platform."""
-
-    @property
-    def domain(self) -> str | None:
-        """The platform's domain; None where users forward ports."""
-        ...
-
-
 class StackSettings(Section):
     """What a stack file has under `gpulab:` on any ground. Each ground adds its pools, storage and ingress."""
 
@@ -54,6 +45,8 @@ class StackSettings(Section):
     """The kind of its ground."""
     in_a_region: ClassVar[bool] = False
     """Whether it is in a region of AWS."""
+    more_gpus: ClassVar[str]
+    """How its pools get more GPUs, as an instruction."""
     needed: ClassVar[tuple[str, ...]] = ("lifecycle.kind", "storage.retain", "storage.homes", "identity", "hub")
     """What a destroy, parking and the search for leftovers need of the file."""
 
@@ -97,7 +90,8 @@ class StackSettings(Section):
         json_schema_extra={"additionalProperties": False},
     )
     hub: Hub | None = Field(
-        default=None, description="JupyterHub. Made by default when there are teams and an identity section."
+        default=None,
+        description="JupyterHub. Made by default when there are teams and an identity section; signIn has other ways.",
     )
 
     @classmethod
@@ -130,7 +124,7 @@ class StackSettings(Section):
     @rule
     def _quotas_within_the_pools(self, facts: Facts) -> Findings:
         if not self.overcommit:
-            yield from sum_findings(self.teams, self.node_pools)
+            yield from sum_findings(self.teams, self.node_pools, self.more_gpus)
 
     @rule
     def _volumes_of_teams(self, facts: Facts) -> Findings:
@@ -139,7 +133,7 @@ class StackSettings(Section):
     @rule
     def _members_of_teams_that_are_there(self, facts: Facts) -> Findings:
         if self.teams:
-            yield from membership_findings(self.teams, self.storage, self.identity)
+            yield from membership_findings(self.teams, self.storage, self.identity, self.hub)
 
     @rule
     def _one_profile_to_begin_with(self, facts: Facts) -> Findings:
@@ -151,15 +145,16 @@ class StackSettings(Section):
         yield from hub_findings(
             self.hub,
             self.identity,
-            has_teams=bool(self.teams),
+            teams=self.teams,
             has_profiles=bool(self.profiles),
-            has_domain=self.ingress.domain is not None,
+            domain=self.ingress.domain,
+            on_the_internet=self.ingress.on_the_internet,
         )
 
     @rule
     def _sign_in_at_the_domain(self, facts: Facts) -> Findings:
         if self.identity is not None:
-            below = has_subdomains(self.hub, self.ingress.domain)
+            below = has_subdomains(self.hub, self.ingress)
             yield from domain_findings(self.identity, self.ingress.domain, has_subdomains=below)
 
 
@@ -177,7 +172,7 @@ class Settings(ABC):
     overcommit: bool = False
     profiles: dict[str, Profile] = field(default_factory=dict)
     hub: Hub | None = None
-    """As in the stack file; see `running_hub`. Where a hub runs, there are teams and an identity too."""
+    """As in the stack file; see `running_hub`. Where a hub runs there are teams, and what its `sign_in` needs."""
     warnings: tuple[Mistake, ...] = ()
     """What is accepted but deserves a look."""
 
@@ -202,9 +197,19 @@ class Settings(ABC):
         """What it comes to, a line each."""
 
     @property
+    def kubectl(self) -> str:
+        """How `kubectl` begins in commands for people."""
+        return "kubectl"
+
+    @property
     def signs_in_to_kubernetes(self) -> bool:
         """Whether the Kubernetes API takes the tokens of Keycloak."""
         return False
+
+    @property
+    def runtime_class(self) -> str | None:
+        """The RuntimeClass of pods with GPUs; None where the nodes need none."""
+        return None
 
     @property
     def image_cache(self) -> ImageCache | None:
@@ -219,7 +224,7 @@ class Settings(ABC):
     @property
     def has_subdomains(self) -> bool:
         """Whether each person's notebooks have a name of their own, below the hub's."""
-        return has_subdomains(self.hub, self.ingress.domain)
+        return has_subdomains(self.hub, self.ingress)
 
     @property
     def administrators_enter_notebooks(self) -> bool:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
-from settings.files import Files, HomeUse, Volume, VolumeName
+from settings.files import HOME, SCRATCH, Files, HomeUse, Volume, VolumeName
 from settings.gp3 import BASE_IOPS, BASE_THROUGHPUT, Iops, Throughput, iops_problem, throughput_problem
 from settings.language.schedules import aws_backup_cron
 from settings.language.section import Facts, Findings, Section, rule
 from settings.language.values import Check, whole
+
+GP3_CLASS = "gp3"
+GP3_RETAIN_CLASS = "gp3-retain"
 
 # Amazon EFS API reference, LifecyclePolicy: TransitionToIA.
 _INFREQUENT_ACCESS_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
@@ -125,6 +128,10 @@ class Backup(Section):
 class EfsVolume(Volume):
     """A directory of the file system that every notebook mounts."""
 
+    claim: ClassVar[None] = None
+    """None that others make: each volume is a directory of the platform's file system."""
+    optional: ClassVar[bool] = False
+
     storage_class: Annotated[str, Check(_shared_class, {"enum": ["efs"]})] = Field(
         default="efs", description="efs: only EFS can be mounted by notebooks on several nodes."
     )
@@ -140,6 +147,9 @@ DEFAULT_VOLUMES: dict[str, EfsVolume] = {
 class Storage(Files):
     """Homes, shared volumes and backups, and what a destroy keeps of them."""
 
+    home_path: ClassVar[str] = HOME
+    scratch_path: ClassVar[str] = SCRATCH
+
     efs: Efs = Field(default=Efs(), description="The file system of homes and shared volumes.")
     gp3: Gp3 = Field(default=Gp3(), description="The volumes of claims of the classes gp3 and gp3-retain.")
     backup: Backup = Field(default=Backup(), description="What is backed up, when, and for how long it is kept.")
@@ -153,6 +163,21 @@ class Storage(Files):
         description="Whether a destroy keeps the file system, its policy, its key, the backup vault and the bucket "
         "with backups of Keycloak's database, which continue to cost money.",
     )
+
+    @property
+    def disk_class(self) -> str:
+        """Of EBS volumes that are deleted with their claim."""
+        return GP3_CLASS
+
+    @property
+    def home_disk_class(self) -> str:
+        """With `retain`, the disk outlives the claim."""
+        return GP3_RETAIN_CLASS if self.retain else GP3_CLASS
+
+    @property
+    def disks_are_zonal(self) -> bool:
+        """EBS volumes are in one availability zone."""
+        return True
 
     @rule
     def _size_of_homes_per_person(self, facts: Facts) -> Findings:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
+from components.gates.access import api_client
 from components.gates.remembered import RememberedProvider
 from components.gates.volume_gate import DELETE_UNREACHABLE
 
@@ -56,7 +57,7 @@ class NotebookEnd(Resource, module="gpulab", name="NotebookEnd"):
         namespaces: Sequence[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`kubeconfig` is the cluster's, as JSON; `namespaces` are those of the teams."""
+        """`kubeconfig` is the cluster's (`components.gates.access`); `namespaces` are those of the teams."""
         super().__init__(
             NotebookEndProvider(), name, {"kubeconfig": kubeconfig, "namespaces": sorted(namespaces)}, opts
         )
@@ -72,7 +73,7 @@ def end_notebooks(kubeconfig: dict[str, Any], namespaces: Sequence[str]) -> None
     import kubernetes  # noqa: PLC0415
 
     try:
-        with kubernetes.config.new_client_from_config_dict(kubeconfig) as client:
+        with api_client(kubeconfig) as client:
             api = kubernetes.client.CoreV1Api(client)
             for namespace in namespaces:
                 api.delete_collection_namespaced_pod(

@@ -11,20 +11,21 @@ team of that name is added again. They are deleted with the file system, unless 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pulumi
 from pulumi.dynamic import DiffResult, Resource
 
 from components.gates.remembered import RememberedProvider
-from components.storage.volumes import GP3_CLASS, GP3_RETAIN_CLASS
+from settings.storage import GP3_CLASS, GP3_RETAIN_CLASS
 
 
 class TeamDataProvider(RememberedProvider):
     """Compares the teams, and reports those that were removed."""
 
     id: ClassVar[str] = "teams"
-    keys: ClassVar[tuple[str, ...]] = ("teams", "retain", "homes")
+    keys: ClassVar[tuple[str, ...]] = ("teams", "retain", "homes", "namespace")
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Prints for each removed team what happens to its data."""
@@ -43,9 +44,12 @@ class TeamData(Resource, module="gpulab", name="TeamData"):
         teams: Iterable[str],
         homes: str,
         retain: bool,
+        facts: Mapping[str, Any] = MappingProxyType({}),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(TeamDataProvider(), name, {"teams": sorted(teams), "homes": homes, "retain": retain}, opts)
+        """`facts` are those of the ground's files: on a cluster that exists, the `namespace` of their claims."""
+        props = {"teams": sorted(teams), "homes": homes, "retain": retain, **facts}
+        super().__init__(TeamDataProvider(), name, props, opts)
 
 
 def removed_teams(before: Iterable[str], now: Iterable[str]) -> list[str]:
@@ -56,6 +60,18 @@ def removed_teams(before: Iterable[str], now: Iterable[str]) -> list[str]:
 def removal_message(team: str, props: Mapping[str, Any]) -> str:
     """What happens to the data of a removed team."""
     kept = bool(props.get("retain"))
+    if namespace := props.get("namespace"):
+        end = "a destroy keeps them, as gpulab:storage.retain says" if kept else "a destroy deletes them"
+        message = (
+            f"Team {team} is removed: its namespace and all notebooks in it are deleted. Its shared files stay in the "
+            f"claims of namespace {namespace}, but nobody reaches them until there is a team of this name again; {end}."
+        )
+        if props.get("homes") == "per-person":
+            message += (
+                " Its homes are claims in its own namespace: whether their disks are DELETED with them, their storage "
+                "class decides (RECLAIMPOLICY of `kubectl get storageclass`)."
+            )
+        return message
     message = (
         f"Team {team} is removed: its namespace and all notebooks in it are deleted. Its files in /teams/{team} of the "
         "file system are kept, but nobody reaches them until there is a team of this name again; they are deleted with "

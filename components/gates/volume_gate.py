@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from components.gates.access import api_client
 from components.gates.remembered import RememberedProvider
 
 TIMEOUT_SECONDS = 15 * 60
@@ -50,14 +51,18 @@ class VolumeGateProvider(RememberedProvider):
     """Waits when its resource is deleted, and does nothing else."""
 
     id: ClassVar[str] = "volumes"
-    keys: ClassVar[tuple[str, ...]] = ("kubeconfig", "timeout")
+    keys: ClassVar[tuple[str, ...]] = ("kubeconfig", "timeout", "namespaces")
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Waits until the volumes are gone. Raises VolumesLeftError."""
         kubeconfig, seconds = json.loads(_props["kubeconfig"]), float(_props["timeout"])
+        within = _props.get("namespaces")
         taken_for_gone = os.environ.get(DELETE_UNREACHABLE) == "true"
         wait_until_gone(
-            lambda: left_volumes(persistent_volumes(kubeconfig)), seconds, unreachable_is_gone=taken_for_gone
+            lambda: left_volumes(persistent_volumes(kubeconfig), within),
+            seconds,
+            unreachable_is_gone=taken_for_gone,
+            on_site=within is not None,
         )
 
 
@@ -73,32 +78,40 @@ class VolumeGate(Resource, module="gpulab", name="VolumeGate"):
         kubeconfig: pulumi.Input[str],
         timeout: int = TIMEOUT_SECONDS,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        namespaces: Sequence[str] | None = None,
     ) -> None:
-        """`kubeconfig` is the cluster's as JSON, `timeout` the seconds that a deletion waits."""
+        """`kubeconfig` is the cluster's (`components.gates.access`), `timeout` the seconds that a deletion waits.
+
+        `namespaces` are those whose volumes it waits for; None: those of the whole cluster, which goes with the stack.
+        """
         # The engine's timeout must be longer, so that the provider's own message is shown.
         bound = pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete=f"{timeout + 60}s"))
         super().__init__(
             VolumeGateProvider(),
             name,
-            {"kubeconfig": kubeconfig, "timeout": timeout},
+            {
+                "kubeconfig": kubeconfig,
+                "timeout": timeout,
+                **({} if namespaces is None else {"namespaces": sorted(namespaces)}),
+            },
             pulumi.ResourceOptions.merge(opts, bound),
         )
 
 
 def persistent_volumes(kubeconfig: dict[str, Any]) -> list[dict[str, Any]]:
     """The cluster's PersistentVolumes as JSON. Raises what the Kubernetes client raises."""
-    # Loading the client takes a second and 60 MB, so it is imported only for this call.
-    import kubernetes  # noqa: PLC0415
+    with api_client(kubeconfig) as client:
+        import kubernetes  # noqa: PLC0415 (`api_client` says why)
 
-    with kubernetes.config.new_client_from_config_dict(kubeconfig) as client:
         answer: Any = kubernetes.client.CoreV1Api(client).list_persistent_volume(
             _preload_content=False, _request_timeout=_REQUEST_SECONDS
         )
         return json.loads(answer.data)["items"]
 
 
-def left_volumes(volumes: Iterable[dict[str, Any]]) -> list[LeftVolume]:
-    """The volumes that are deleted with their claim.
+def left_volumes(volumes: Iterable[dict[str, Any]], namespaces: Collection[str] | None = None) -> list[LeftVolume]:
+    """The volumes that are deleted with their claim, of claims in `namespaces`, or of all.
 
     Those with the reclaim policy Retain stay, so they are left out.
     """
@@ -112,6 +125,7 @@ def left_volumes(volumes: Iterable[dict[str, Any]]) -> list[LeftVolume]:
         )
         for volume in volumes
         if volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+        and (namespaces is None or volume["spec"].get("claimRef", {}).get("namespace") in namespaces)
     ]
 
 
@@ -120,6 +134,7 @@ def wait_until_gone(
     seconds: float,
     *,
     unreachable_is_gone: bool = False,
+    on_site: bool = False,
     say: Callable[[str], None] = lambda text: print(text, flush=True),
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
@@ -127,7 +142,8 @@ def wait_until_gone(
     """Waits until `look` finds no volumes; reports at first, and every 30 s, which ones it waits for.
 
     If the API server does not answer, it tries again. With `unreachable_is_gone`, a server that has never answered
-    counts as deleted after 15 s, and its volumes too. Raises VolumesLeftError after `seconds`.
+    counts as deleted after 15 s, and its volumes too. `on_site`: the cluster is not the stack's own. Raises
+    VolumesLeftError after `seconds`.
     """
     began = now()
     reported: float | None = None
@@ -145,7 +161,9 @@ def wait_until_gone(
             say(f"{DELETE_UNREACHABLE} is set and the API server does not answer: not waiting for its volumes.")
             return
         if now() - began >= seconds:
-            raise VolumesLeftError(unreachable_message(failure) if failure else left_message(left, seconds))
+            if failure:
+                raise VolumesLeftError(unreachable_message(failure))
+            raise VolumesLeftError(left_on_site(left, seconds) if on_site else left_message(left, seconds))
         if reported is None or now() - reported >= _REPORT_SECONDS:
             reported = now()
             say(
@@ -162,6 +180,15 @@ def left_message(left: Sequence[LeftVolume], seconds: float) -> str:
         "describe pv NAME`. Delete the pods and claims, then run `pulumi destroy` again. To keep a disk: `kubectl "
         "patch pv NAME --patch "
         '\'{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}\'`.'
+    )
+
+
+def left_on_site(left: Sequence[LeftVolume], seconds: float) -> str:
+    """The same on a cluster that exists, whose nodes may be off."""
+    return (
+        f"After {seconds:.0f} s there are still {_listed(left)}. Find out what uses them: `kubectl get pvc,pod "
+        "--all-namespaces`, `kubectl describe pv NAME`. A volume in a folder of a node waits for that node: start it. "
+        "If the node is gone for good, `kubectl delete pv NAME`. Then run `pulumi destroy` again."
     )
 
 

@@ -7,22 +7,32 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from components.ground.eks import EksGround, permissions_boundary_transform
-from settings import EksSettings
+from components.ground.existing.ground import ExistingGround
+from components.ground.existing.labels import stack_labels_transform
+from settings import EksSettings, ExistingSettings
 
 if TYPE_CHECKING:
+    from components.seam import Ground
     from settings import Settings
 
 
 def platform_options(settings: Settings) -> pulumi.ResourceOptions:
     """The options of the platform, which hold for everything in it."""
-    if isinstance(settings, EksSettings) and settings.permissions_boundary:
-        return pulumi.ResourceOptions(transforms=[permissions_boundary_transform(settings.permissions_boundary)])
-    return pulumi.ResourceOptions()
+    match settings:
+        case ExistingSettings():
+            return pulumi.ResourceOptions(transforms=[stack_labels_transform(settings)])
+        case EksSettings(permissions_boundary=str(arn)):
+            return pulumi.ResourceOptions(transforms=[permissions_boundary_transform(arn)])
+        case _:
+            return pulumi.ResourceOptions()
 
 
-def make_ground(name: str, settings: Settings, platform: pulumi.Resource) -> EksGround:
+def make_ground(name: str, settings: Settings, platform: pulumi.Resource) -> Ground:
     """Makes or finds the cluster; what is made is a child of the platform."""
-    if not isinstance(settings, EksSettings):
-        message = f"stack {settings.stack}: gpulab:ground.kind existing can't be deployed yet; use eks"
-        raise pulumi.RunError(message)
-    return EksGround(name, settings, platform)
+    match settings:
+        case EksSettings():
+            return EksGround(name, settings, platform)
+        case ExistingSettings():
+            return ExistingGround(name, settings, platform)
+        case _:
+            raise TypeError(f"{type(settings).__name__} has no ground")

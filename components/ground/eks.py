@@ -9,6 +9,7 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.gates.volume_gate import VolumeGate
 from components.ground.cluster import Cluster
 from components.ground.cluster_sign_in import ClusterSignIn, ClusterSignInArgs
 from components.ground.eks_wiring import EksWiring
@@ -24,6 +25,7 @@ from components.ingress.controller import LoadBalancerController
 from components.ingress.ingress import Ingress
 from components.ingress.load_balancer import LoadBalancer
 from components.ingress.published_service import PublishedService
+from components.nodes.gpu import Gpu
 from components.nodes.image_cache import image_caches
 from components.nodes.karpenter import Karpenter
 from components.nodes.node_pools import NodePools
@@ -56,6 +58,7 @@ class EksGround:
     reach: Reach
     nodes: Sequence[pulumi.Resource]
     drivers: Sequence[pulumi.Resource]
+    volume_gate: VolumeGate
     files: EfsFiles
     databases: EksDatabases
     buckets: PodIdentityBuckets
@@ -64,7 +67,7 @@ class EksGround:
 
     def __init__(self, name: str, settings: EksSettings, platform: pulumi.Resource) -> None:
         """Asks AWS what would keep the stack from coming up, then makes everything; raises what `preflight` raises."""
-        self._name, self._settings = name, settings
+        self._name, self.settings = name, settings
         self.aws_provider = aws.Provider(
             name,
             region=settings.region,
@@ -88,7 +91,7 @@ class EksGround:
         self, zone: HostedZone | None, control_plane_zones: Sequence[str], platform: pulumi.Resource
     ) -> None:
         """All but the network: the cluster, and what its pods and claims need."""
-        name, settings, args, network, on_aws = self._name, self._settings, self._args, self._network, self._on_aws
+        name, settings, args, network, on_aws = self._name, self.settings, self._args, self._network, self._on_aws
         # A public load balancer needs its subnets' routes to the internet.
         self._load_balancer = (
             LoadBalancer(name, args.load_balancer(network), opts=after(on_aws, network)) if zone else None
@@ -121,6 +124,12 @@ class EksGround:
 
         self.provider, self.kubeconfig, self.reach = cluster.provider, cluster.kubeconfig, args.reach()
         self.nodes, self.drivers = [node_pools], [storage]
+        self.volume_gate = VolumeGate(
+            f"{name}-volumes",
+            self.kubeconfig,
+            # A volume is deleted after its pods have ended, for which their nodes must still exist.
+            opts=pulumi.ResourceOptions(parent=platform, depends_on=[*self.drivers, *self.nodes]),
+        )
         self.files = EfsFiles(file_system_id=storage.file_system_id)
         self.databases = args.databases(network, cluster, storage)
         self.buckets = args.buckets(cluster)
@@ -134,12 +143,16 @@ class EksGround:
     @property
     def has_cluster(self) -> bool:
         """False where the stack file asks for the network only: then there is nothing for a platform."""
-        return not self._settings.network.only
+        return not self.settings.network.only
+
+    def gpus(self, name: str, opts: pulumi.ResourceOptions) -> None:
+        """NVIDIA's GPU Operator, where a pool needs it."""
+        Gpu(name, self._args.gpu(), opts=opts)
 
     def hub_images(self) -> Sequence[pulumi.Resource]:
         """Repositories in ECR, if the stack file asks for a cache."""
         pulling = self._args.pulling_roles(self._cluster, self._karpenter)
-        return image_caches(f"{self._name}-images", self._settings, self._caller, pulling, self._on_aws)
+        return image_caches(f"{self._name}-images", self.settings, self._caller, pulling, self._on_aws)
 
     def publish(self, published: Sequence[PublishedService]) -> Mapping[str, str]:
         """By the load balancer, where there is a domain."""
@@ -163,7 +176,7 @@ class EksGround:
 
     def open_api(self, identity: Identity) -> str | None:
         """EKS fetches Keycloak's keys through the load balancer, so this comes after both."""
-        if not self._settings.cluster.oidc or not self._front:
+        if not self.settings.cluster.oidc or not self._front:
             return None
         return ClusterSignIn(
             f"{self._name}-sign-in",

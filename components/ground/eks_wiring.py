@@ -20,6 +20,7 @@ from components.ingress.controller import LoadBalancerController, LoadBalancerCo
 from components.ingress.ingress import IngressArgs
 from components.ingress.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.ingress.published_service import PublishedService, wildcards
+from components.nodes.gpu import GpuArgs
 from components.nodes.karpenter import Karpenter, KarpenterArgs
 from components.nodes.node_pools import NodePoolsArgs
 from components.nodes.warm import WarmArgs
@@ -153,6 +154,15 @@ class EksWiring:
             node_role_name=karpenter.node_role_name,
             instance_profile_name=karpenter.instance_profile_name,
             tags=self.settings.node_tags,
+        )
+
+    def gpu(self) -> GpuArgs:
+        """Of the stack file, and off the nodes of pools."""
+        return GpuArgs(
+            pools=self.settings.node_pools,
+            placement=SYSTEM_NODES,
+            charts=self.settings.charts,
+            by_digest=self.production,
         )
 
     def warm(self) -> WarmArgs:

@@ -25,6 +25,7 @@ from components.hub.values import (
     CRYPT_KEYS_KEY,
     DATABASE_PASSWORD_KEY,
     SECRETS,
+    TOKEN_KEY,
     HubValuesArgs,
     hub_values,
 )
@@ -35,6 +36,7 @@ from components.platform_urls import PlatformUrls
 from components.storage.files import Files
 from components.teams.names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, PULL_SECRET
 from components.teams.rbac import hub_subject, role_ref
+from settings.notebooks.discovered import discovers
 from settings.people.names import namespace_of
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ HEALTH_PATH = "/_chp_healthz"
 # The load balancer's rule for the hub, which stays the same.
 LISTENER_PRIORITY = 200
 
-MACHINES_ROLE = "gpulab-hub-machines"
+MACHINES_ROLE, NODES_ROLE = "gpulab-hub-machines", "gpulab-hub-nodes"
 
 _KEY_BYTES = 32
 
@@ -68,12 +70,13 @@ RELEASE_TIMEOUT = 900
 class HubArgs:
     """What the hub is made from: the settings of a stack that has one.
 
-    `client_secret` is the realm client's, `kubeconfig` the cluster's as JSON. `files`, `secret`, `placement` and
-    `reach` are the ground's. Without `database` the hub has one on a volume, which is part of the release.
+    `client_secret` is the realm client's, where people sign in by Keycloak. `kubeconfig` is the cluster's as JSON.
+    `files`, `secret`, `placement` and `reach` are the ground's. Without `database` the hub has one on a volume, which
+    is part of the release.
     """
 
     settings: Settings
-    client_secret: pulumi.Input[str]
+    client_secret: pulumi.Input[str] | None
     files: Files
     secret: SecretReader
     placement: Placement
@@ -85,7 +88,7 @@ class HubArgs:
 class Hub(pulumi.ComponentResource):
     """JupyterHub, and the notebooks' priority.
 
-    It depends on the teams, whose namespaces let it start notebooks, on the identity that people sign in with, and on
+    It depends on the teams, whose namespaces let it start notebooks, and on
     the gate of `components.gates.volume_gate`, because its database may be a claim. Removing the hub ends all running
     notebooks; homes stay.
     """
@@ -124,7 +127,7 @@ class Hub(pulumi.ComponentResource):
         before = [
             *maps.values(),
             *self._secrets(name, args, secrets, within),
-            *self._rights(name, within),
+            *self._rights(name, args.settings, within),
             kubernetes.scheduling.v1.PriorityClass(
                 name,
                 metadata={"name": PRIORITY_CLASS},
@@ -180,11 +183,25 @@ class Hub(pulumi.ComponentResource):
         data: dict[str, pulumi.Input[str]] = {
             COOKIE_SECRET_KEY: random_key(f"{name}-cookies", child),
             CRYPT_KEYS_KEY: random_key(f"{name}-auth-state", child),
-            CLIENT_SECRET_KEY: args.client_secret,
+            **self._sign_in_secret(name, args),
         }
         if args.database is not None:
             data[DATABASE_PASSWORD_KEY] = args.database.password
         return data
+
+    def _sign_in_secret(self, name: str, args: HubArgs) -> dict[str, pulumi.Input[str]]:
+        """What the hub shows to who signs people in, or what people show to the hub, by its key in the Secret.
+
+        Raises ValueError for a hub that has neither.
+        """
+        hub = hub_of(args.settings)
+        if hub.sign_in == "token":
+            return {TOKEN_KEY: random_key(f"{name}-token", pulumi.ResourceOptions(parent=self))}
+        if hub.sign_in == "github" and hub.github and hub.github.client_secret:
+            return {CLIENT_SECRET_KEY: args.secret(hub.github.client_secret, self)}
+        if args.client_secret is None:
+            raise ValueError(f"stack {args.settings.stack}: nobody could sign in to its hub")
+        return {CLIENT_SECRET_KEY: args.client_secret}
 
     def _secrets(
         self, name: str, args: HubArgs, values: dict[str, pulumi.Input[str]], opts: pulumi.ResourceOptions
@@ -208,33 +225,36 @@ class Hub(pulumi.ComponentResource):
             )
         return made
 
-    def _rights(self, name: str, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-        """What the hub may read: objects in its own namespace, and the machines that Karpenter buys, cluster-wide.
+    def _rights(self, name: str, settings: Settings, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
+        """What the hub may read: objects in its own namespace, and cluster-wide what `cluster_rules` says.
 
         In a team's namespace it has the Role of `components.teams.team`.
         """
         metadata: Any = {"name": HUB_SERVICE_ACCOUNT, "namespace": HUB_NAMESPACE}
-        role = kubernetes.rbac.v1.Role(name, metadata=metadata, rules=hub_rules(), opts=opts)
-        binding = kubernetes.rbac.v1.RoleBinding(
-            name,
-            metadata=metadata,
-            role_ref=role_ref("Role", HUB_SERVICE_ACCOUNT),
-            subjects=[hub_subject()],
-            opts=opts,
-        )
-        machines: Any = {"name": MACHINES_ROLE}
-        return [
-            role,
-            binding,
-            kubernetes.rbac.v1.ClusterRole(f"{name}-machines", metadata=machines, rules=machine_rules(), opts=opts),
-            kubernetes.rbac.v1.ClusterRoleBinding(
-                f"{name}-machines",
-                metadata=machines,
-                role_ref=role_ref("ClusterRole", MACHINES_ROLE),
+        made: list[pulumi.Resource] = [
+            kubernetes.rbac.v1.Role(name, metadata=metadata, rules=hub_rules(), opts=opts),
+            kubernetes.rbac.v1.RoleBinding(
+                name,
+                metadata=metadata,
+                role_ref=role_ref("Role", HUB_SERVICE_ACCOUNT),
                 subjects=[hub_subject()],
                 opts=opts,
             ),
         ]
+        for role, rules in cluster_rules(settings).items():
+            own_name = f"{name}-{role.rpartition('-')[2]}"
+            named: Any = {"name": role}
+            made += [
+                kubernetes.rbac.v1.ClusterRole(own_name, metadata=named, rules=rules, opts=opts),
+                kubernetes.rbac.v1.ClusterRoleBinding(
+                    own_name,
+                    metadata=named,
+                    role_ref=role_ref("ClusterRole", role),
+                    subjects=[hub_subject()],
+                    opts=opts,
+                ),
+            ]
+        return made
 
 
 def hub_modules() -> dict[str, str]:
@@ -286,6 +306,23 @@ def hub_rules() -> list[Spec]:
 def machine_rules() -> list[Spec]:
     """Lets the hub say why a machine that somebody waits for does not become ready, and when each machine ends."""
     return [{"apiGroups": ["karpenter.sh"], "resources": ["nodeclaims"], "verbs": ["get", "list"]}]
+
+
+def node_rules() -> list[Spec]:
+    """Lets the hub list the GPUs that nodes have. What of them is free, it counts by the pods of teams."""
+    return [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+
+
+def cluster_rules(settings: Settings) -> dict[str, list[Spec]]:
+    """The rules of the hub's ClusterRoles, by their names.
+
+    It may read machines where pools buy some, and nodes where a profile discovers GPUs.
+    """
+    buys = any(pool.capacity_types for pool in settings.node_pools.values())
+    return {
+        **({MACHINES_ROLE: machine_rules()} if buys else {}),
+        **({NODES_ROLE: node_rules()} if discovers(settings.profiles) else {}),
+    }
 
 
 def published_service(settings: Settings, namespace: pulumi.Input[str]) -> PublishedService:

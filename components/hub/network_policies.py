@@ -35,19 +35,18 @@ _NOTEBOOKS = {
 }
 
 
-def hub_policy(reach: Reach, *, reaches_database: bool, asks_github: bool) -> dict[str, Any]:
+_KEYCLOAK = {
+    "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": KEYCLOAK_NAMESPACE}}}],
+    "ports": [{"protocol": "TCP", "port": port} for port in (SERVICE_PORT, SERVER_PORT)],
+}
+
+
+def hub_policy(reach: Reach, *, reaches_database: bool, asks_keycloak: bool, asks_github: bool) -> dict[str, Any]:
     """`hub.networkPolicy`: in from notebooks' namespaces; out to these, Keycloak, the API server and the database.
 
     Where people sign in with GitHub, the hub asks GitHub for their teams, so it may reach the internet.
     """
-    egress = [
-        _NOTEBOOKS,
-        {
-            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": KEYCLOAK_NAMESPACE}}}],
-            "ports": [{"protocol": "TCP", "port": port} for port in (SERVICE_PORT, SERVER_PORT)],
-        },
-        api_server(reach),
-    ]
+    egress = [_NOTEBOOKS, *([_KEYCLOAK] if asks_keycloak else []), api_server(reach)]
     if reaches_database:
         in_cluster = [{"ipBlock": {"cidr": reach.cluster_cidr}}]
         egress.append({"to": in_cluster, "ports": [{"protocol": "TCP", "port": DATABASE_PORT}]})
@@ -62,7 +61,7 @@ def api_server(reach: Reach) -> dict[str, Any]:
     """The egress rule for the API server."""
     return {
         "to": [{"ipBlock": {"cidr": cidr}} for cidr in reach.api_server_cidrs],
-        "ports": [{"protocol": "TCP", "port": reach.api_server_port}],
+        "ports": [{"protocol": "TCP", "port": port} for port in reach.api_server_ports],
     }
 
 

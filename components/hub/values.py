@@ -6,6 +6,7 @@ from the catalogue (`components.hub.catalogue_from_settings`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,19 @@ import pulumi
 from components.ground.placement import Placement
 from components.ground.reach import Reach
 from components.hub.catalogue_from_settings import CATALOGUE_LABEL, hub_of
+from components.hub.inside.catalogue import node_terms
 from components.hub.network_policies import hub_policy, proxy_policy
 from components.identity.realm.clients import HUB_BASE_URL
 from components.images import Mirror, chart_images, mirror_of, mirrored, name_and_tag, with_digests
 from components.nodes.gpu_sharing import tolerations
-from components.nodes.node_pools import POOL_LABEL
 from components.platform_urls import PlatformUrls
-from components.storage.volumes import GP3_CLASS
 from components.teams.names import HUB_NAMESPACE, HUB_PORT, PULL_SECRET
 from settings.language.values import seconds
+from settings.notebooks.findings import cpu_pools
 
 if TYPE_CHECKING:
     from settings import Hub, Settings
+    from settings.people.sign_in import SignIn
     from settings.pools.pool import Pool
 
 CHART = "jupyterhub"
@@ -35,8 +37,16 @@ SECRETS = "hub-secrets"
 COOKIE_SECRET_KEY = "hub.config.JupyterHub.cookie_secret"  # noqa: S105 (a key's name)
 CRYPT_KEYS_KEY = "hub.config.CryptKeeper.keys"
 DATABASE_PASSWORD_KEY = "hub.db.password"  # noqa: S105 (a key's name)
-# `components/hub/inside/config.py` reads a file of that name.
+# `components/hub/inside/sign_in.py` reads files of these names.
 CLIENT_SECRET_KEY = "oauth-client-secret"  # noqa: S105 (a key's name)
+TOKEN_KEY = "sign-in-token"  # noqa: S105 (a key's name)
+
+# JupyterHub's own, by how people sign in. The hub's modules extend each.
+_AUTHENTICATORS: Mapping[SignIn, str] = {
+    "keycloak": "generic-oauth",
+    "github": "github",
+    "token": "shared-password",
+}
 
 # The package of `components/hub/inside`, in a folder on the Python path of the chart's configuration.
 PACKAGE = "gpulab"
@@ -117,7 +127,10 @@ def hub_values(args: HubValuesArgs) -> dict[str, Any]:
             "allowNamedServers": hub.named_servers > 0,
             "namedServerLimitPerUser": hub.named_servers,
             "networkPolicy": hub_policy(
-                args.reach, reaches_database=reaches_database, asks_github=hub.github is not None
+                args.reach,
+                reaches_database=reaches_database,
+                asks_keycloak=hub.sign_in == "keycloak",
+                asks_github=hub.github is not None,
             ),
             **_image("hub.image", mirror),
         },
@@ -178,7 +191,7 @@ def hub_image(settings: Settings) -> str:
 def jupyterhub(settings: Settings) -> dict[str, Any]:
     """The part of JupyterHub's own configuration that the chart reads too."""
     found: dict[str, Any] = {
-        "authenticator_class": "generic-oauth",
+        "authenticator_class": _AUTHENTICATORS[hub_of(settings).sign_in],
         # The full name, because a notebook is in another namespace.
         "hub_connect_url": hub_url(),
     }
@@ -202,9 +215,9 @@ def cpu_images(settings: Settings, mirror: Mirror) -> list[str]:
 
 
 def notebook_pools(settings: Settings) -> dict[str, Pool]:
-    """The pools without GPUs that some team may use, by name."""
+    """The pools for notebooks without GPUs that some team may use, by name."""
     allowed = {name for team in settings.teams.values() for name in team.pools(settings.node_pools)}
-    return {name: pool for name, pool in settings.node_pools.items() if name in allowed and not pool.is_gpu}
+    return {name: pool for name, pool in cpu_pools(settings.node_pools).items() if name in allowed}
 
 
 def _database(args: HubValuesArgs) -> dict[str, Any]:
@@ -212,7 +225,8 @@ def _database(args: HubValuesArgs) -> dict[str, Any]:
         # The chart upgrades the database schema by itself only for its own SQLite.
         return {"type": "postgres", "url": args.database_url, "upgrade": True}
     storage = f"{hub_of(args.settings).database.size}Gi"
-    return {"type": "sqlite-pvc", "pvc": {"storage": storage, "storageClassName": GP3_CLASS}}
+    # None is the chart's default: the cluster's default class.
+    return {"type": "sqlite-pvc", "pvc": {"storage": storage, "storageClassName": args.settings.storage.disk_class}}
 
 
 def _home_sizes(settings: Settings) -> list[dict[str, Any]]:
@@ -225,10 +239,10 @@ def _home_sizes(settings: Settings) -> list[dict[str, Any]]:
 def _puller_target(settings: Settings, mirror: Mirror) -> dict[str, Any]:
     """Where images are pulled ahead, and the first image. Notebooks get their image and nodes from their profile."""
     pools, images = notebook_pools(settings), cpu_images(settings, mirror)
-    in_pools = {"key": POOL_LABEL, "operator": "In", "values": list(pools)}
+    terms = node_terms(pool.node_selector(name) for name, pool in pools.items())
     return {
         "image": _name_and_tag(images[0]) if images else {},
-        "extraNodeAffinity": {"required": [{"matchExpressions": [in_pools]}] if pools else []},
+        "extraNodeAffinity": {"required": [{"matchExpressions": term} for term in terms] if pools else []},
     }
 
 

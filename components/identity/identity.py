@@ -132,7 +132,7 @@ class Identity(pulumi.ComponentResource):
         trust = settings.trust
         trusted = None
         if trust is not None:
-            elsewhere = trust.secret if trust.secret and trust.secret.secrets_manager else None
+            elsewhere = trust.secret if trust.secret and not trust.secret.is_read_by_realm else None
             fetched = args.secret(elsewhere, self) if elsewhere else None
             trusted = trusted_certificates(f"{name}-trust", trust, namespace, fetched, child)
         keycloak = Keycloak(
@@ -173,7 +173,7 @@ class Identity(pulumi.ComponentResource):
         for variable, reference in realm_secrets(settings).items():
             if reference is None and variable not in given:
                 given[variable] = generated_password(f"{name}-{variable.lower().replace('_', '-')}", child)
-            elif reference is not None and reference.secrets_manager is not None:
+            elif reference is not None and not reference.is_read_by_realm:
                 given[variable] = args.secret(reference, self)
             elif reference is not None:
                 references[variable] = reference

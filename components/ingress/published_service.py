@@ -80,8 +80,13 @@ def wildcards(services: Sequence[PublishedService]) -> list[str]:
     return list(dict.fromkeys(host for service in services for host in service.hosts if host.startswith("*.")))
 
 
-def port_forward_commands(services: Sequence[PublishedService]) -> dict[str, pulumi.Output[str]]:
-    """The `kubectl port-forward` command of each service, by its name; each uses its own port on localhost."""
+def port_forward_commands(
+    services: Sequence[PublishedService], kubectl: str = "kubectl"
+) -> dict[str, pulumi.Output[str]]:
+    """The `kubectl port-forward` command of each service, by its name; each uses its own port on localhost.
+
+    `kubectl` is how commands for the cluster begin.
+    """
     commands: dict[str, pulumi.Output[str]] = {}
     taken: set[int] = set()
     for service in services:
@@ -91,7 +96,7 @@ def port_forward_commands(services: Sequence[PublishedService]) -> dict[str, pul
             local += 1
         taken.add(local)
         commands[service.name] = pulumi.Output.concat(
-            "kubectl --namespace ",
+            f"{kubectl} --namespace ",
             service.namespace,
             " port-forward service/",
             service.service,

@@ -16,17 +16,13 @@ import yaml
 
 import contracts
 from components.ground.system_nodes import NODE_POOL_LABEL
-from settings.pools.gpu_shares import GPU_RESOURCE, shares
+from settings.pools.gpu_shares import GPU_RESOURCE, advertised
+from settings.pools.labels import DEVICE_PLUGIN_CONFIG_LABEL, MIG_CONFIG_LABEL
 
 if TYPE_CHECKING:
     from settings import NodePool
     from settings.pools.pool import Pool
 
-GPU_TAINT = {"key": GPU_RESOURCE, "value": "true", "effect": "NoSchedule"}
-
-# Labels that select the operator's configurations for a node. A pool's configurations have the pool's name.
-DEVICE_PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
-MIG_CONFIG_LABEL = "nvidia.com/mig.config"
 # "false" keeps the operator's DaemonSets off a node.
 OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 
@@ -35,11 +31,6 @@ WHOLE_GPUS = "whole_gpus"
 MIG_OFF = "all-disabled"
 
 GPU_COUNT_LABEL = "karpenter.k8s.aws/instance-gpu-count"
-
-
-def advertised(pool: Pool, gpus: int) -> dict[str, str]:
-    """The resources of a node with `gpus` GPUs. For the pool's limit in GPUs, the limits of its resources."""
-    return {resource: str(count * gpus) for resource, count in shares(pool).items()}
 
 
 def node_labels(name: str, pool: NodePool) -> dict[str, str]:
@@ -74,12 +65,14 @@ def node_overlays(name: str, pool: NodePool) -> dict[str, dict[str, Any]]:
     }
 
 
-def device_plugin_config(pool: Pool) -> dict[str, Any]:
+def device_plugin_config(pool: Pool, *, strategy: bool = False) -> dict[str, Any]:
     """The configuration of NVIDIA's device plugin (v1) for the pool's nodes.
 
-    A pod can't have two shares: it would not get more of the GPU, so the plugin refuses it (k8s-device-plugin, "Shared
-    Access to GPUs"). The operator sets the MIG strategy, for the whole cluster.
+    With `strategy` it has the pool's MIG strategy, which the operator sets for the whole cluster. A pod can't have two
+    shares: it would not get more of the GPU, so the plugin refuses it (k8s-device-plugin, "Shared Access to GPUs").
     """
+    if strategy and pool.gpu.sharing == "mig":
+        return {"version": "v1", "flags": {"migStrategy": pool.mig_strategy}}
     if pool.gpu.sharing not in ("time-slicing", "mps"):
         return {"version": "v1"}
     kind = "timeSlicing" if pool.gpu.sharing == "time-slicing" else "mps"
@@ -91,24 +84,44 @@ def device_plugin_config(pool: Pool) -> dict[str, Any]:
     return {"version": "v1", "sharing": {kind: shared}}
 
 
-def mig_config(pool: NodePool) -> list[dict[str, Any]]:
+def mig_config(pool: Pool) -> list[dict[str, Any]]:
     """How mig-parted (v1) partitions the GPUs of the pool's nodes."""
     slices = dict(pool.mig_slices)
     return [{"devices": "all", "mig-enabled": True, "mig-devices": slices}]
 
 
+def plugin_configs(pools: Mapping[str, Pool], *, strategies: bool = False) -> dict[str, str]:
+    """The configurations of NVIDIA's device plugin as YAML: one per pool, by the pool's name, and one of whole GPUs.
+
+    `strategies` as in `device_plugin_config`.
+    """
+    own = {name: device_plugin_config(pool, strategy=strategies) for name, pool in pools.items()}
+    plugin = {WHOLE_GPUS: {"version": "v1"}, **own}
+    return {name: as_yaml(config) for name, config in plugin.items()}
+
+
 def operator_values(pools: Mapping[str, NodePool]) -> dict[str, Any]:
-    """The GPU Operator's values that define how GPUs are shared: one configuration per pool, by the pool's name."""
+    """The GPU Operator's values that define how the GPUs of pools that it manages are shared."""
     managed = {name: pool for name, pool in pools.items() if is_managed(pool)}
-    plugin = {WHOLE_GPUS: {"version": "v1"}, **{name: device_plugin_config(pool) for name, pool in managed.items()}}
-    plugin_data = {name: _yaml(config) for name, config in plugin.items()}
-    partitioned = {name: pool for name, pool in managed.items() if pool.gpu.sharing == "mig"}
+    # If user data did not set the mode (`components.nodes.user_data`): an instance cannot reset an A100.
+    return sharing_values(managed, with_reboot=True)
+
+
+def sharing_values(
+    pools: Mapping[str, Pool], *, default: str = WHOLE_GPUS, with_reboot: bool = False
+) -> dict[str, Any]:
+    """The GPU Operator's values that define how GPUs are shared: one configuration per pool, by the pool's name.
+
+    Nodes without a label of a configuration get `default`. `with_reboot`: a node may be started again to partition it.
+    """
+    plugin_data = plugin_configs(pools)
+    partitioned = {name: pool for name, pool in pools.items() if pool.gpu.sharing == "mig"}
     values: dict[str, Any] = {
         "devicePlugin": {
             "config": {
                 "create": True,
                 "name": _named("gpulab-device-plugin", plugin_data),
-                "default": WHOLE_GPUS,
+                "default": default,
                 "data": plugin_data,
             }
         },
@@ -121,17 +134,16 @@ def operator_values(pools: Mapping[str, NodePool]) -> dict[str, Any]:
             MIG_OFF: [{"devices": "all", "mig-enabled": False}],
             **{name: mig_config(pool) for name, pool in partitioned.items()},
         }
-        mig_data = {"config.yaml": _yaml({"version": "v1", "mig-configs": configs})}
+        mig_data = {"config.yaml": as_yaml({"version": "v1", "mig-configs": configs})}
         values["migManager"] |= {
             "config": {
                 "create": True,
                 "name": _named("gpulab-mig", mig_data),
-                "default": MIG_OFF,
+                "default": default if default in partitioned else MIG_OFF,
                 "data": mig_data,
             },
             "env": [
-                # If user data did not set the mode (`components.nodes.user_data`): an instance cannot reset an A100.
-                {"name": "WITH_REBOOT", "value": "true"},
+                {"name": "WITH_REBOOT", "value": str(with_reboot).lower()},
                 # By default, kubelet is stopped while the mode changes if the host has the driver. On AL2023 containerd
                 # then loses its containers, and the node stays NotReady (NVIDIA/mig-parted, issue 368). Kubelet does
                 # not use GPUs since Kubernetes 1.25, which removed its accelerator metrics.
@@ -168,13 +180,10 @@ def tolerations(pools: Mapping[str, Pool], *, at_start: bool = True) -> list[dic
     """
     found: list[dict[str, str]] = []
     for pool in pools.values():
-        own = [
-            taint.model_dump(exclude_none=True) for taint in (*pool.taints, *(pool.startup_taints if at_start else ()))
-        ]
-        for taint in [*([GPU_TAINT] if pool.is_gpu else []), *own]:
-            matched = {"operator": "Equal", "value": taint["value"]} if "value" in taint else {"operator": "Exists"}
-            toleration = {"key": taint["key"], **matched, "effect": taint["effect"]}
-            if taint["effect"] != "PreferNoSchedule" and toleration not in found:
+        for taint in (*pool.node_taints, *(pool.startup_taints if at_start else ())):
+            matched = {"operator": "Exists"} if taint.value is None else {"operator": "Equal", "value": taint.value}
+            toleration = {"key": taint.key, **matched, "effect": taint.effect}
+            if taint.effect != "PreferNoSchedule" and toleration not in found:
                 found.append(toleration)
     return found
 
@@ -184,5 +193,6 @@ def _named(name: str, data: Mapping[str, str]) -> str:
     return f"{name}-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
-def _yaml(document: Any) -> str:
+def as_yaml(document: Any) -> str:
+    """A configuration as a ConfigMap holds it."""
     return yaml.safe_dump(document, sort_keys=False)

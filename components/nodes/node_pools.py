@@ -11,16 +11,16 @@ import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.ground.network import DISCOVERY_TAG
-from components.nodes.gpu_sharing import GPU_TAINT, advertised, node_labels, node_overlays
+from components.nodes.gpu_sharing import node_labels, node_overlays
 from components.nodes.user_data import user_data
 from settings.language.values import seconds
+from settings.pools.labels import POOL_LABEL
 
 if TYPE_CHECKING:
     from settings import NodePool
     from settings.pools.disruption import Budget
     from settings.pools.labels import Taint
 
-POOL_LABEL = "gpulab.dev/pool"
 
 # EC2's names of architectures, and Kubernetes' names for them.
 ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
@@ -131,7 +131,7 @@ def node_pool_spec(name: str, pool: NodePool) -> dict[str, Any]:
         "expireAfter": pool.expire_after,
         "terminationGracePeriod": pool.termination_grace_period,
     }
-    taints = [*([GPU_TAINT] if pool.is_gpu else []), *map(_taint, pool.taints)]
+    taints = [_taint(taint) for taint in pool.node_taints]
     if taints:
         template["taints"] = taints
     if pool.startup_taints:
@@ -141,7 +141,7 @@ def node_pool_spec(name: str, pool: NodePool) -> dict[str, Any]:
             "metadata": {"labels": {**pool.labels, **node_labels(name, pool), POOL_LABEL: name}},
             "spec": template,
         },
-        "limits": limits(pool),
+        "limits": pool.together,
         "disruption": {
             "consolidationPolicy": pool.consolidation.policy,
             "consolidateAfter": pool.consolidation.after,
@@ -192,13 +192,6 @@ def requirements(pool: NodePool) -> list[dict[str, Any]]:
         require("karpenter.k8s.aws/instance-gpu-count", "Gt", str(pool.gpus.min - 1))
         require("karpenter.k8s.aws/instance-gpu-count", "Lt", str(pool.gpus.max + 1))
     return found
-
-
-def limits(pool: NodePool) -> dict[str, str]:
-    """The limits of all nodes of a pool together; GPUs and shares by their resource names."""
-    quantities = {"cpu": (pool.limits.cpu, ""), "memory": (pool.limits.memory, "Gi")}
-    known = {resource: f"{amount}{unit}" for resource, (amount, unit) in quantities.items() if amount is not None}
-    return known if pool.limits.gpus is None else {**known, **advertised(pool, pool.limits.gpus)}
 
 
 def fast_restored(pools: Mapping[str, NodePool]) -> list[tuple[str, str]]:

@@ -18,9 +18,9 @@ from components.ground.system_nodes import SYSTEM_NODES
 from components.images import mirrored, pinned
 from components.manifests import Spec
 from components.nodes.gpu_sharing import tolerations
-from components.nodes.node_pools import POOL_LABEL
 from components.quantities import canonical
 from settings.pools.gpu_shares import shares
+from settings.pools.labels import POOL_LABEL
 
 if TYPE_CHECKING:
     from settings import NodePool

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from settings.people.database import Database
 
 IMAGE = "postgresql"
+BACKED_UP_BY = "gpulab.dev/backed-up-by"
+"""The annotation of a Cluster whose volumes somebody else backs up; the policy `data-without-backup` takes it."""
 API_VERSION = "postgresql.cnpg.io/v1"
 OPERATOR = "cloudnative-pg"
 OPERATOR_NAMESPACE = "cnpg-system"
@@ -31,13 +33,18 @@ class ClusterDatabaseArgs:
     """What the servers are made from.
 
     `database` is the name of the database and of its owner. `protect` keeps Pulumi from deleting them. With
-    `by_digest`, images are pinned by their digests, if contracts has them. `backups` is None for no backups.
+    `by_digest`, images are pinned by their digests, if contracts has them. `backups` is None for no backups. Without
+    `operator`, the cluster has CloudNativePG's already. `storage_class` is None for the cluster's default class.
+    Its volumes are backed up by `backed_up_by`.
     """
 
     namespace: pulumi.Input[str]
     database: str
     settings: Database
     placement: Placement
+    storage_class: str | None = None
+    backed_up_by: str | None = None
+    operator: bool = True
     protect: bool = False
     by_digest: bool = False
     backups: DatabaseBackupsArgs | None = None
@@ -55,20 +62,7 @@ class ClusterDatabase(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         cluster_name = cluster_of(args.database)
         password = generated_password(f"{name}-password", child)
-        # A namespace that Helm makes would not be deleted.
-        namespace = kubernetes.core.v1.Namespace(
-            f"{name}-operator",
-            metadata={"name": OPERATOR_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-            opts=child,
-        )
-        operator = kubernetes.helm.v3.Release(
-            f"{name}-operator",
-            name=OPERATOR,
-            namespace=namespace.metadata.name,
-            values=with_digests(OPERATOR, operator_values(args.placement), args.charts, by_digest=args.by_digest),
-            opts=child,
-            **release_args(OPERATOR, args.charts),
-        )
+        operators = [self._operator(f"{name}-operator", args)] if args.operator else []
         secret = kubernetes.core.v1.Secret(
             f"{name}-owner",
             metadata={"name": f"{cluster_name}-owner", "namespace": args.namespace},
@@ -91,6 +85,7 @@ class ClusterDatabase(pulumi.ComponentResource):
             storage=args.settings.storage,
             secret=secret.metadata.name,
             placement=args.placement,
+            storage_class=args.storage_class,
             by_digest=args.by_digest,
         )
         if args.backups and self.backups:
@@ -99,12 +94,12 @@ class ClusterDatabase(pulumi.ComponentResource):
             name,
             api_version=API_VERSION,
             kind="Cluster",
-            metadata={"name": cluster_name, "namespace": args.namespace},
+            metadata={"name": cluster_name, "namespace": args.namespace, **_annotations(args.backed_up_by)},
             spec=spec,
             # Only a running operator removes the servers, and they first write the end of their log to the bucket.
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[operator, *(self.backups.ready if self.backups else [])],
+                depends_on=[*operators, *(self.backups.ready if self.backups else [])],
                 protect=args.protect,
             ),
         )
@@ -123,6 +118,27 @@ class ClusterDatabase(pulumi.ComponentResource):
         )
         self.register_outputs({"host": host, "port": PORT, "database": args.database})
 
+    def _operator(self, name: str, args: ClusterDatabaseArgs) -> pulumi.Resource:
+        """The operator's release in a namespace of its own: one that Helm makes would not be deleted."""
+        child = pulumi.ResourceOptions(parent=self)
+        namespace = kubernetes.core.v1.Namespace(
+            name,
+            metadata={"name": OPERATOR_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+            opts=child,
+        )
+        return kubernetes.helm.v3.Release(
+            name,
+            name=OPERATOR,
+            namespace=namespace.metadata.name,
+            values=with_digests(OPERATOR, operator_values(args.placement), args.charts, by_digest=args.by_digest),
+            opts=child,
+            **release_args(OPERATOR, args.charts),
+        )
+
+
+def _annotations(backed_up_by: str | None) -> dict[str, Any]:
+    return {"annotations": {BACKED_UP_BY: backed_up_by}} if backed_up_by else {}
+
 
 def cluster_of(database: str) -> str:
     """The name of the Cluster that serves a database: `keycloak-db`."""
@@ -136,6 +152,7 @@ def cluster_spec(
     storage: int,
     secret: pulumi.Input[str],
     placement: Placement,
+    storage_class: str | None = None,
     by_digest: bool = False,
 ) -> dict[str, Any]:
     """The `spec` of a Cluster (postgresql.cnpg.io/v1). It has TLS on by default."""
@@ -145,7 +162,7 @@ def cluster_spec(
         # updates of the system nodes could not drain it.
         "enablePDB": instances > 1,
         "imageName": pinned(IMAGE, by_digest=by_digest),
-        "storage": {"size": f"{storage}Gi"},
+        "storage": {"size": f"{storage}Gi", **({"storageClass": storage_class} if storage_class else {})},
         "bootstrap": {"initdb": {"database": database, "owner": database, "secret": {"name": secret}}},
         "postgresql": {"pg_hba": ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]},
         # What uses the database needs it at all times, and nodes of pools come and go.

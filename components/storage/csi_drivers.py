@@ -15,7 +15,7 @@ import contracts.eks
 from components.ground.pod_identity import PodRole, PodRoleArgs, pod_role
 from components.ground.system_nodes import SYSTEM_NODES
 from components.iam import policy_document
-from components.storage.volumes import GP3_CLASS, GP3_RETAIN_CLASS
+from settings.storage import GP3_CLASS, GP3_RETAIN_CLASS
 
 if TYPE_CHECKING:
     from settings.storage import Gp3

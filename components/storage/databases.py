@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pulumi
 
 from components.ground.placement import Placement
+from components.order import after
 from components.storage.cluster_database import ClusterDatabase, ClusterDatabaseArgs
 from components.storage.database import Connection, RdsDatabase, RdsDatabaseArgs
 from components.storage.database_backups import DatabaseBackupsArgs
@@ -94,8 +95,7 @@ class EksDatabases:
             backups=self.backups,
             charts=self.charts,
         )
-        pods = pulumi.ResourceOptions(depends_on=list(pods_after))
-        made = ClusterDatabase(name, in_cluster, opts=pulumi.ResourceOptions.merge(opts, pods))
+        made = ClusterDatabase(name, in_cluster, opts=after(opts, *pods_after))
         kept = made.backups and self.backups and self.backups.retain
         retained = {"databaseBackups": made.backups.bucket_name} if made.backups and kept else {}
         return Made(connection=made.connection, retained=retained)
@@ -130,3 +130,57 @@ class EksDatabases:
             deletion_protection=self.protect,
             snapshot_before=version if self.production else None,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteDatabases:
+    """In the cluster, on its volumes of `storage_class`, which `backed_up_by` backs up.
+
+    With `operator` false, CloudNativePG runs there already.
+    """
+
+    placement: Placement
+    storage_class: str | None = None
+    backed_up_by: str | None = None
+    operator: bool = True
+    production: bool = False
+    protect: bool = False
+    charts: Mapping[str, ChartSource] = field(default_factory=dict)
+
+    def for_keycloak(
+        self,
+        name: str,
+        database: str,
+        settings: KeycloakDatabase,
+        *,
+        version: str | None,
+        namespace: pulumi.Input[str],
+        opts: pulumi.ResourceOptions,
+        pods_after: Sequence[pulumi.Resource],
+    ) -> Made:
+        """By CloudNativePG. Whoever runs the cluster backs its volumes up."""
+        in_cluster = ClusterDatabaseArgs(
+            namespace=namespace,
+            database=database,
+            settings=settings,
+            placement=self.placement,
+            storage_class=self.storage_class,
+            backed_up_by=self.backed_up_by,
+            operator=self.operator,
+            protect=self.protect,
+            by_digest=self.production,
+            charts=self.charts,
+        )
+        return Made(connection=ClusterDatabase(name, in_cluster, opts=after(opts, *pods_after)).connection)
+
+    def for_hub(
+        self,
+        name: str,
+        database: str,
+        settings: HubDatabase,
+        *,
+        version: str | None,
+        opts: pulumi.ResourceOptions,
+    ) -> Connection | None:
+        """A volume of the hub's own."""
+        return None

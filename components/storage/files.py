@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import pulumi
 import pulumi_aws as aws
@@ -17,6 +18,9 @@ from components.storage.volumes import TeamVolume
 class Files(Protocol):
     """Where shared files lie."""
 
+    facts: ClassVar[Mapping[str, Any]]
+    """What `components.gates.team_data` has to know of it."""
+
     def make(self, name: str, namespace: str, volume: TeamVolume, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """Makes what the claim of `volume` in `namespace` needs; `name` is the resource's. The claim goes before it."""
         ...
@@ -29,6 +33,8 @@ class Files(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class EfsFiles:
     """Files on one EFS file system: a directory of it for each volume, behind an access point."""
+
+    facts: ClassVar[Mapping[str, Any]] = {}
 
     file_system_id: pulumi.Input[str]
 

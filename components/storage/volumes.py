@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from settings.files import HOME, HOMES
+from settings.files import HOMES
 
 if TYPE_CHECKING:
     from settings.files import Files as FilesSettings
@@ -20,8 +20,6 @@ UID, GID = 1000, 100
 """The user and group of notebooks: jovyan and users, as in the Jupyter images."""
 
 EFS_DRIVER = "efs.csi.aws.com"
-GP3_CLASS = "gp3"
-GP3_RETAIN_CLASS = "gp3-retain"
 
 # EFS grows with its data and has no size, but Kubernetes requires a size for every volume and claim.
 NOMINAL_GIB = 1
@@ -49,7 +47,8 @@ class TeamVolume:
     """A directory of the file system, as a team uses it.
 
     `directory` is its path in the file system, `mount_path` its path in notebooks. `read_only`: nobody in the team may
-    write. `of_person`: each person sees only their own directory in it.
+    write. `of_person`: each person sees only their own directory in it. `claim` is the name of a claim that others make
+    in the team's namespace, instead of the platform; with `optional`, notebooks do without while it is not there.
     """
 
     name: str
@@ -57,12 +56,14 @@ class TeamVolume:
     mount_path: str
     read_only: bool = False
     of_person: bool = False
+    claim: str | None = None
+    optional: bool = False
 
 
 def team_volumes(team: str, storage: FilesSettings) -> tuple[TeamVolume, ...]:
     """A team's volumes on the file system: the homes, unless each is a separate claim, and those of the settings."""
     homes = (
-        (TeamVolume(name=HOMES, directory=f"/teams/{team}/{HOMES}", mount_path=HOME, of_person=True),)
+        (TeamVolume(name=HOMES, directory=f"/teams/{team}/{HOMES}", mount_path=storage.home_path, of_person=True),)
         if storage.homes == "shared"
         else ()
     )
@@ -72,10 +73,17 @@ def team_volumes(team: str, storage: FilesSettings) -> tuple[TeamVolume, ...]:
             directory=f"/teams/{team}/{name}" if volume.scope == "team" else f"/platform/{name}",
             mount_path=volume.mount_path,
             read_only=not volume.is_written_by(team),
+            claim=volume.claim,
+            optional=volume.optional,
         )
         for name, volume in storage.volumes.items()
     )
     return (*homes, *others)
+
+
+def made_volumes(team: str, storage: FilesSettings) -> tuple[TeamVolume, ...]:
+    """Those of a team's volumes that the platform makes, with their claims."""
+    return tuple(volume for volume in team_volumes(team, storage) if volume.claim is None)
 
 
 def access_point(volume: TeamVolume) -> dict[str, Any]:
@@ -107,19 +115,26 @@ def persistent_volume(namespace: str, volume: TeamVolume, handle: Any) -> dict[s
     return {
         "metadata": {"name": persistent_volume_name(namespace, volume)},
         "spec": {
-            "capacity": {"storage": NOMINAL_SIZE},
-            "accessModes": ["ReadWriteMany"],
-            "volumeMode": "Filesystem",
-            "storageClassName": "",
-            "persistentVolumeReclaimPolicy": "Retain",
-            "mountOptions": ["ro"] if volume.read_only else [],
-            "claimRef": {
-                "apiVersion": "v1",
-                "kind": "PersistentVolumeClaim",
-                "namespace": namespace,
-                "name": volume.name,
-            },
+            **volume_spec(namespace, volume),
             "csi": {"driver": EFS_DRIVER, "volumeHandle": handle, "readOnly": volume.read_only},
+        },
+    }
+
+
+def volume_spec(namespace: str, volume: TeamVolume) -> dict[str, Any]:
+    """The `spec` of such a PersistentVolume without its source."""
+    return {
+        "capacity": {"storage": NOMINAL_SIZE},
+        "accessModes": ["ReadWriteMany"],
+        "volumeMode": "Filesystem",
+        "storageClassName": "",
+        "persistentVolumeReclaimPolicy": "Retain",
+        "mountOptions": ["ro"] if volume.read_only else [],
+        "claimRef": {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": namespace,
+            "name": volume.name,
         },
     }
 
@@ -160,12 +175,13 @@ def home_volume_tags(cluster_name: str) -> tuple[dict[str, str], dict[str, str]]
 
 
 def home_claim(namespace: str, person: str, storage: FilesSettings) -> dict[str, Any]:
-    """The metadata and spec of a person's claim if homes are per person. With `retain`, the disk outlives the claim."""
+    """The metadata and spec of a person's claim if homes are per person."""
+    named = {"storageClassName": storage.home_disk_class} if storage.home_disk_class else {}
     return {
         "metadata": {"name": home_claim_name(person), "namespace": namespace},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
-            "storageClassName": GP3_RETAIN_CLASS if storage.retain else GP3_CLASS,
+            **named,
             "resources": {"requests": {"storage": f"{storage.home_size}Gi"}},
         },
     }
@@ -173,7 +189,7 @@ def home_claim(namespace: str, person: str, storage: FilesSettings) -> dict[str,
 
 def home_note(storage: FilesSettings) -> str | None:
     """What the spawn page says about homes; None if a home can be used in any zone."""
-    return ZONE_BOUND if storage.homes == "per-person" else None
+    return ZONE_BOUND if storage.homes == "per-person" and storage.disks_are_zonal else None
 
 
 def pod_volumes(team: str, person: str, storage: FilesSettings) -> list[dict[str, Any]]:
@@ -181,7 +197,7 @@ def pod_volumes(team: str, person: str, storage: FilesSettings) -> list[dict[str
     found: list[dict[str, Any]] = [
         {
             "name": volume.name,
-            "persistentVolumeClaim": {"claimName": volume.name, "readOnly": volume.read_only},
+            "persistentVolumeClaim": {"claimName": volume.claim or volume.name, "readOnly": volume.read_only},
         }
         for volume in team_volumes(team, storage)
     ]
@@ -197,7 +213,7 @@ def pod_mounts(team: str, role: str, person: str, storage: FilesSettings) -> lis
     """
     mounts: list[dict[str, Any]] = []
     if storage.homes == "per-person":
-        mounts.append({"name": HOMES, "mountPath": HOME})
+        mounts.append({"name": HOMES, "mountPath": storage.home_path})
     for volume in team_volumes(team, storage):
         mount: dict[str, Any] = {"name": volume.name, "mountPath": volume.mount_path}
         if volume.of_person:

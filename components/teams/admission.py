@@ -7,17 +7,22 @@ platform's load balancer. People in the team may not change the namespace.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.ground.system_nodes import SYSTEM_TAINT
 from components.manifests import Spec
-from components.nodes.gpu_sharing import GPU_TAINT
-from components.nodes.node_pools import POOL_LABEL
 from components.teams.names import NODE_POOLS_ANNOTATION, NOTEBOOK_SERVICE_ACCOUNT, TEAM_LABEL
 from settings.notebooks.profiles import DEVICE_VARIABLES
+from settings.pools.gpu_shares import GPU_TAINT
+from settings.pools.labels import POOL_LABEL
+
+if TYPE_CHECKING:
+    from settings.pools.pool import Pool
 
 PODS, SERVICES, INGRESSES = "gpulab-team-pods", "gpulab-team-services", "gpulab-team-ingresses"
 
@@ -39,6 +44,21 @@ _BY_SELECTOR = (
     f"has(object.spec.nodeSelector) && '{POOL_LABEL}' in object.spec.nodeSelector "
     f"&& object.spec.nodeSelector['{POOL_LABEL}'] in variables.pools"
 )
+# For pools whose nodes have labels of others: `{known}` are these, by the pool's name.
+_TEAMS = "variables.pools.exists(pool, pool in {known} && {known}[pool].all(key, "
+_BY_LABELS = (
+    "has(object.spec.nodeSelector) && "
+    + _TEAMS
+    + "key in object.spec.nodeSelector && object.spec.nodeSelector[key] == {known}[pool][key]))"
+)
+_BY_ANY_TERM = (
+    f"has(object.spec.affinity) && has(object.spec.affinity.nodeAffinity) && has({_AFFINITY}) "
+    f"&& {_AFFINITY}.nodeSelectorTerms.all(term, has(term.matchExpressions) && (term.matchExpressions.exists("
+    f"one, one.key == '{POOL_LABEL}' && one.operator == 'In' && one.values.all(pool, pool in variables.pools)) || "
+    + _TEAMS
+    + "term.matchExpressions.exists(one, one.key == key && one.operator == 'In' "
+    "&& one.values == [{known}[pool][key]])))))"
+)
 _OPENS_THE_API = (
     "has(volume.projected) && has(volume.projected.sources) && volume.projected.sources.exists(source, "
     "has(source.serviceAccountToken) && !(has(source.serviceAccountToken.audience) "
@@ -54,7 +74,7 @@ _HIDES_GPUS = f"one.name == '{_VISIBLE}' && has(one.value) && one.value in ['voi
 def _tolerates_gpus(pod: str) -> str:
     return (
         f"(has({pod}.spec.tolerations) && {pod}.spec.tolerations.exists(one, has(one.key) "
-        f"&& one.key == '{GPU_TAINT['key']}'))"
+        f"&& one.key == '{GPU_TAINT.key}'))"
     )
 
 
@@ -66,8 +86,34 @@ _ASKS_FOR_A_GPU = (
 )
 
 
-def pod_policy() -> Spec:
-    """The `spec` for pods. It reads the namespace's metadata when the pod is admitted."""
+_TOLERATES, _MAY_REACH = f"tolerates {GPU_TAINT.key}", "may run on a node with GPUs"
+_OF_TOLERANT_PODS = {
+    "expression": f"!variables.reachesGpus || variables.containers.exists(container, {_ASKS_FOR_A_GPU})",
+    "message": f"the pod {_TOLERATES}, so it must request a GPU (resources.limits), which "
+    "quotas count: remove the toleration if it needs no GPU",
+    "reason": "Forbidden",
+}
+
+
+def _pinned(pools: Mapping[str, Pool]) -> tuple[str, str]:
+    """The expression for a pod that is pinned to one of the team's pools, and the labels that do it, in words."""
+    selectors = {name: dict(pool.node_selector(name)) for name, pool in pools.items()}
+    others = {name: labels for name, labels in selectors.items() if labels != {POOL_LABEL: name}}
+    ways = [f"({_BY_SELECTOR})", f"({_BY_AFFINITY})"]
+    words = [POOL_LABEL] if len(others) < len(selectors) else []
+    if others:
+        known = json.dumps(others)  # JSON is CEL too
+        ways = [f"({_BY_SELECTOR})", f"({_BY_LABELS.format(known=known)})", f"({_BY_ANY_TERM.format(known=known)})"]
+        words += [" and ".join(f"{key}={value}" for key, value in labels.items()) for labels in others.values()]
+    return " || ".join(ways), " or ".join(words)
+
+
+def pod_policy(pools: Mapping[str, Pool]) -> Spec:
+    """The `spec` for pods in a stack with these pools. It reads the namespace's metadata when the pod is admitted."""
+    pinned, labels = _pinned(pools)
+    # Without the taint, a pod gets to GPUs wherever it runs.
+    guarded = not any(pool.is_gpu and pool.is_open for pool in pools.values())
+    reaches, who = (_REACHES_GPUS, _TOLERATES) if guarded else (f"!({_LATER})", _MAY_REACH)
     return {
         "failurePolicy": "Fail",
         "matchConstraints": _on("", "pods"),
@@ -82,13 +128,13 @@ def pod_policy() -> Spec:
                 "expression": "object.spec.containers "
                 "+ (has(object.spec.initContainers) ? object.spec.initContainers : [])",
             },
-            {"name": "reachesGpus", "expression": _REACHES_GPUS},
+            {"name": "reachesGpus", "expression": reaches},
         ],
         "validations": [
             {
-                "expression": f"{_LATER} || ({_BY_SELECTOR}) || ({_BY_AFFINITY})",
+                "expression": f"{_LATER} || {pinned}",
                 "messageExpression": "'the pod must be pinned to a node pool that the team may use (' + "
-                f"variables.pools.join(', ') + '): set nodeSelector {POOL_LABEL}, or require it by node affinity'",
+                f"variables.pools.join(', ') + '): set nodeSelector {labels}, or require it by node affinity'",
                 "reason": "Forbidden",
             },
             {
@@ -109,16 +155,11 @@ def pod_policy() -> Spec:
                 f"false, or use the service account {NOTEBOOK_SERVICE_ACCOUNT}",
                 "reason": "Forbidden",
             },
-            {
-                "expression": f"!variables.reachesGpus || variables.containers.exists(container, {_ASKS_FOR_A_GPU})",
-                "message": f"the pod tolerates {GPU_TAINT['key']}, so it must request a GPU (resources.limits), which "
-                "quotas count: remove the toleration if it needs no GPU",
-                "reason": "Forbidden",
-            },
+            *([_OF_TOLERANT_PODS] if guarded else []),
             {
                 "expression": "!variables.reachesGpus || variables.containers.all(container, "
                 f"({_ASKS_FOR_A_GPU}) || (has(container.env) && container.env.exists(one, {_HIDES_GPUS})))",
-                "message": f"the pod tolerates {GPU_TAINT['key']}, so each of its containers must request a GPU "
+                "message": f"the pod {who}, so each of its containers must request a GPU "
                 f"(resources.limits), or set {_VISIBLE} to void",
                 "reason": "Forbidden",
             },
@@ -131,7 +172,7 @@ def pod_policy() -> Spec:
             },
             {
                 "expression": "!variables.reachesGpus || variables.containers.all(container, !has(container.envFrom))",
-                "message": f"a pod that tolerates {GPU_TAINT['key']} must set its variables one by one (env), not from "
+                "message": f"a pod that {who} must set its variables one by one (env), not from "
                 f"a ConfigMap or Secret (envFrom), which may contain {_VISIBLE}",
                 "reason": "Forbidden",
             },
@@ -184,13 +225,13 @@ def binding(policy: str) -> Spec:
 
 
 class TeamAdmission(pulumi.ComponentResource):
-    """The policies with their bindings. The namespaces of teams depend on it."""
+    """The policies with their bindings, in a stack with these pools. The namespaces of teams depend on it."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, pools: Mapping[str, Pool], opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("gpulab:index:TeamAdmission", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         api = kubernetes.admissionregistration.v1
-        for policy, spec in ((PODS, pod_policy()), (SERVICES, service_policy()), (INGRESSES, ingress_policy())):
+        for policy, spec in ((PODS, pod_policy(pools)), (SERVICES, service_policy()), (INGRESSES, ingress_policy())):
             made = api.ValidatingAdmissionPolicy(f"{name}-{policy}", metadata={"name": policy}, spec=spec, opts=child)
             api.ValidatingAdmissionPolicyBinding(
                 f"{name}-{policy}",

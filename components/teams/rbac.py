@@ -70,7 +70,8 @@ def hub_rules(storage: FilesSettings) -> Spec:
 
     It makes a Secret for each notebook's token, and does not read Secrets. If homes are per person, it makes their
     claims, finds them again by name, and grows them with `homeSize`; the API server allows no other change of a bound
-    claim's spec. It never deletes a claim: a home outlives the person's account at the hub.
+    claim's spec. It never deletes a claim: a home outlives the person's account at the hub. It looks for optional
+    claims, which others make.
     """
     rules = [
         # Patch: the hub writes into a pod's annotations when its node will end, for JupyterLab.
@@ -83,6 +84,10 @@ def hub_rules(storage: FilesSettings) -> Spec:
     ]
     if storage.homes == "per-person":
         rules.append({"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "create", "patch"]})
+    optional = sorted({volume.claim for volume in storage.volumes.values() if volume.claim and volume.optional})
+    if optional:
+        looked_for = {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "resourceNames": optional}
+        rules.append({**looked_for, "verbs": ["get"]})
     return rules
 
 

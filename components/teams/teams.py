@@ -47,7 +47,14 @@ class Teams(pulumi.ComponentResource):
         super().__init__("gpulab:index:Teams", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         storage = args.shared.storage
-        TeamData(f"{name}-data", teams=args.teams, homes=storage.homes, retain=storage.retain, opts=child)
+        TeamData(
+            f"{name}-data",
+            teams=args.teams,
+            homes=storage.homes,
+            retain=storage.retain,
+            facts=args.shared.files.facts,
+            opts=child,
+        )
         self.namespaces = {}
         if args.teams:
             self._make(name, args)
@@ -55,7 +62,7 @@ class Teams(pulumi.ComponentResource):
 
     def _make(self, name: str, args: TeamsArgs) -> None:
         child = pulumi.ResourceOptions(parent=self)
-        admission = TeamAdmission(name, opts=child)
+        admission = TeamAdmission(name, args.shared.pools, opts=child)
         rights = [
             kubernetes.rbac.v1.ClusterRole(f"{name}-{role}", metadata={"name": role}, rules=rules, opts=child)
             for role, rules in CLUSTER_ROLES.items()

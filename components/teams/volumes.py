@@ -30,7 +30,7 @@ class TeamVolumesArgs:
 
 
 class TeamVolumes(pulumi.ComponentResource):
-    """What the ground makes of each volume of a team: on EFS, an access point and a PersistentVolume.
+    """What the ground makes of a team's volumes, except claims of others: on EFS, access points and PersistentVolumes.
 
     The team's namespace depends on it, and it depends on the gate of `components.gates.volume_gate`, like everything
     that leads to claims.
@@ -40,7 +40,7 @@ class TeamVolumes(pulumi.ComponentResource):
         super().__init__("gpulab:index:TeamVolumes", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
 
-        for volume in volumes.team_volumes(args.team, args.settings):
+        for volume in volumes.made_volumes(args.team, args.settings):
             args.files.make(f"{name}-{volume.name}", args.namespace, volume, child)
         self.register_outputs({})
 
@@ -57,7 +57,7 @@ class TeamClaimsArgs:
 
 
 class TeamClaims(pulumi.ComponentResource):
-    """The claim of each volume of a team, bound by name before a pod uses it. The volumes exist already."""
+    """The claim of each of these volumes, bound by name before a pod uses it. The volumes exist already."""
 
     claims: list[str]
     """The claims' names, which are also the volumes' names."""
@@ -70,7 +70,7 @@ class TeamClaims(pulumi.ComponentResource):
             parent=self, depends_on=[args.namespace_object], deleted_with=args.namespace_object
         )
         self.claims = []
-        for volume in volumes.team_volumes(args.team, args.settings):
+        for volume in volumes.made_volumes(args.team, args.settings):
             kubernetes.core.v1.PersistentVolumeClaim(
                 f"{name}-{volume.name}", opts=child, **args.files.claim(args.namespace, volume)
             )

@@ -40,6 +40,8 @@ class PodShape:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     node_affinity: Sequence[Mapping[str, Any]] = ()
     """The terms of the required node affinity. One of them must match."""
+    on_own_nodes: bool = False
+    """Whether its nodes are there already, and it tolerates exactly what these have."""
 
     @property
     def gpus(self) -> dict[str, float]:

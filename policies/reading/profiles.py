@@ -16,7 +16,7 @@ from typing import Any
 
 from policies.reading import helm
 from policies.reading.added_containers import added_containers
-from policies.reading.pods import PodShape, labels_of, namespace_of, required_node_affinity
+from policies.reading.pods import GPU, SHARED_GPU, PodShape, labels_of, namespace_of, required_node_affinity
 from policies.reading.quantities import kubespawner_memory, quantity
 from policies.reading.resources import NotDecidedError, Resource, Stack, at, entries, items, kind_of, parsed
 
@@ -36,6 +36,8 @@ class Profile:
     override: Mapping[str, Any]
     lifetime: float | None = None
     """Seconds after which the notebook is stopped in any case, or None if the profile has no lifetime."""
+    on_own_nodes: bool = False
+    """Whether it runs on nodes that nobody buys, whose taints the catalogue knows."""
     typed_images: tuple[str, ...] = ()
     """The options of the profile in which people type the name of an image."""
 
@@ -60,6 +62,7 @@ class Profile:
                 *(term for _, term in entries(self.override.get("node_affinity_required"))),
                 *required_node_affinity(self.override.get("extra_pod_config") or {}),
             ],
+            on_own_nodes=self.on_own_nodes,
         )
 
     def requests(self) -> dict[str, float]:
@@ -182,29 +185,62 @@ def _of_list(listed: list[Any], place: str, namespace: str | None, base: Mapping
 
 
 def _of_catalogue(document: Mapping[str, Any], place: str) -> Iterator[Profile]:
-    """Each profile of each team, in the team's namespace, by KubeSpawner's names."""
+    """Each profile of each team, in the team's namespace, by KubeSpawner's names.
+
+    One that discovers GPUs is a profile for each of the team's GPU pools, with one of the pool's resources.
+    """
     profiles_, pools = document.get("profiles") or {}, document.get("pools") or {}
     for team, described in (document.get("teams") or {}).items():
         for name in described.get("profiles") or ():
             profile = profiles_.get(name) or {}
-            gpu = profile.get("gpu") or {}
-            own = [gpu["pool"]] if gpu else [one for one in described.get("nodePools") or () if not pools[one]["gpu"]]
-            yield Profile(
-                place=f"{place}.profiles.{name}",
-                name=f"{team}/{name}",
-                namespace=described.get("namespace"),
-                override={
-                    "image": profile.get("image"),
-                    "environment": profile.get("env"),
-                    "cpu_guarantee": profile.get("cpu"),
-                    "mem_guarantee": quantity(profile.get("memory")),
-                    "extra_resource_limits": {gpu["resource"]: gpu["count"]} if gpu else {},
-                    "tolerations": [one for pool in own for one in pools[pool]["tolerations"]],
-                    "node_selector": {_POOL_LABEL: own[0]} if len(own) == 1 else {},
-                    **_in_memory(profile.get("sharedMemory")),
-                },
-                lifetime=profile.get("lifetime"),
-            )
+            for own, requested in _where(profile, described, pools):
+                yield Profile(
+                    place=f"{place}.profiles.{name}",
+                    name=f"{team}/{name}",
+                    namespace=described.get("namespace"),
+                    override={
+                        "image": profile.get("image"),
+                        "environment": profile.get("env"),
+                        "cpu_guarantee": profile.get("cpu"),
+                        "mem_guarantee": quantity(profile.get("memory")),
+                        "extra_resource_limits": requested,
+                        "tolerations": [one for pool in own for one in pools[pool]["tolerations"]],
+                        "node_selector": _labels_of(own[0], pools) if len(own) == 1 else {},
+                        **_in_memory(profile.get("sharedMemory")),
+                    },
+                    lifetime=profile.get("lifetime"),
+                    on_own_nodes=bool(own) and all(pools[pool].get("capacityTypes") == [] for pool in own),
+                )
+
+
+def _where(
+    profile: Mapping[str, Any], team: Mapping[str, Any], pools: Mapping[str, Any]
+) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """The pools that a team's notebook of the profile may be in, with the GPUs that it asks for there."""
+    allowed = team.get("nodePools") or ()
+    if gpu := profile.get("gpu"):
+        yield [gpu["pool"]], {gpu["resource"]: gpu["count"]}
+    elif profile.get("discovery"):
+        for pool in allowed:
+            if pools[pool]["gpu"]:
+                yield from (([pool], {resource: 1}) for resource in _gpu_resources(pools[pool]))
+    else:
+        yield [pool for pool in allowed if _takes_cpu_notebooks(pools[pool])], {}
+
+
+def _gpu_resources(pool: Mapping[str, Any]) -> list[str]:
+    """The resources by which notebooks ask for a pool's GPUs."""
+    known = [one for one in pool.get("largest") or () if one.startswith("nvidia.com/")]
+    return known or [SHARED_GPU if at(pool, "gpus.sharing") in ("time-slicing", "mps") else GPU]
+
+
+def _takes_cpu_notebooks(pool: Mapping[str, Any]) -> bool:
+    return not pool["gpu"] or pool.get("forAll") is True
+
+
+def _labels_of(pool: str, pools: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels by which notebooks get to a pool's nodes."""
+    return pools[pool].get("nodeSelector") or {_POOL_LABEL: pool}
 
 
 def _in_memory(size: str | None) -> dict[str, Any]:

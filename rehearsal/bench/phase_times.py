@@ -17,8 +17,8 @@ from rich.console import Console
 from rehearsal import command
 from rehearsal.machine.engine import Engine
 from rehearsal.machine.workspace import PROJECT
-from rehearsal.phases import Options
 from rehearsal.run import rehearse, staged
+from rehearsal.stack_phases import Options
 
 
 def main() -> int:

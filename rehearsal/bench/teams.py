@@ -22,8 +22,8 @@ from rich.console import Console
 import settings
 from rehearsal import command
 from rehearsal.machine.workspace import PROJECT
-from rehearsal.phases import REHEARSAL_DAY, Options
 from rehearsal.run import staged
+from rehearsal.stack_phases import REHEARSAL_DAY, Options
 
 from .phase_times import without_and_with_pack
 

@@ -9,29 +9,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from rehearsal import account_secrets
 from rehearsal.machine.control_plane import ControlPlane
 from rehearsal.machine.workspace import Workspace
 from rehearsal.report import Check
-from settings import EksSettings
+from settings import EksSettings, Settings
 
 from .leftovers import Account
 
 Value = TypeVar("Value")
+S = TypeVar("S", bound="StackSubject")
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A stack that is up: its settings, its resources in the state, and where to look."""
+@dataclass(frozen=True, kw_only=True)
+class StackSubject:
+    """A stack that is up, on any ground: its settings, its resources in the state, and where to look."""
 
-    settings: EksSettings
+    settings: Settings
     workspace: Workspace
     folder: Path
     session_id: str
     resources: list[dict[str, Any]]
     outputs: Mapping[str, Any]
+    plane: ControlPlane
+
+    def given_secrets(self) -> dict[str, str]:
+        """The values of the secrets that the stack file names, by their names."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(StackSubject):
+    """A stack on EKS that is up, and its AWS account."""
+
+    settings: EksSettings
     account: Account
     aws_url: str
-    plane: ControlPlane
+
+    def given_secrets(self) -> dict[str, str]:
+        """Those in Secrets Manager."""
+        return account_secrets.values(self.account, self.settings.identity, self.settings.running_hub)
 
 
 class DoesNotHold(Exception):
@@ -66,7 +83,7 @@ def outcome(name: str, check: Callable[[], str]) -> Check:
         return Check(name, False, f"{type(error).__name__}: {error}")
 
 
-def run_all(subject: Subject, checks: Mapping[str, Callable[[Subject], str]]) -> list[Check]:
+def run_all(subject: S, checks: Mapping[str, Callable[[S], str]]) -> list[Check]:
     """The results of all checks, in order."""
     return [outcome(name, lambda check=check: check(subject)) for name, check in checks.items()]
 

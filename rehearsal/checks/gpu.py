@@ -11,6 +11,7 @@ from components.nodes.gpu_sharing import is_managed
 from contracts import InstanceType
 from rehearsal.controllers.deployed import DeployedRelease, deployed_release
 from rehearsal.controllers.device_plugins import CHART, gpu_resources
+from rehearsal.controllers.selectors import tolerates
 from settings import NodePool
 
 from .checking import Subject, require
@@ -134,13 +135,6 @@ def _operator(subject: Subject) -> DeployedRelease | None:
 def _one_for_each_count(pool: NodePool) -> Iterable[InstanceType]:
     """The cheapest instance type of the pool for each number of GPUs that it takes."""
     return {one.gpu_count: one for one in reversed(pool.instance_types)}.values()
-
-
-def tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    """As Kubernetes decides it (k8s.io/api, Toleration.ToleratesTaint)."""
-    same_value = toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
-    same_effect = toleration.get("effect") in (None, "", taint["effect"])
-    return toleration.get("key") in (None, "", taint["key"]) and same_value and same_effect
 
 
 def _allowed(subject: Subject, account: str, attributes: Mapping[str, str]) -> bool:

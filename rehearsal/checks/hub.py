@@ -13,8 +13,10 @@ from components.hub.inside.catalogue import Catalogue
 from components.hub.jupyterhub import CHART, hub_modules
 from components.hub.values import HOME_SIZES, home_sizes_map
 from components.teams.names import HUB_NAMESPACE, HUB_SERVICE_ACCOUNT, PULL_SECRET
+from rehearsal.machine.control_plane import ControlPlane
+from settings.notebooks.discovered import discovers
 
-from .checking import NotTried, Subject, require
+from .checking import NotTried, StackSubject, require
 from .helm_releases import releases
 
 _ACCOUNT = f"system:serviceaccount:{HUB_NAMESPACE}:{HUB_SERVICE_ACCOUNT}"
@@ -30,7 +32,7 @@ _NOWHERE = (
 )
 
 
-def hub_has_its_files(subject: Subject) -> str:
+def hub_has_its_files(subject: StackSubject) -> str:
     """The release mounts existing ConfigMaps with the hub's modules and the catalogue of this stack file."""
     sources = _values(subject)["hub"]["extraVolumes"][0]["projected"]["sources"]
     files: dict[str, str] = {}
@@ -53,7 +55,7 @@ def hub_has_its_files(subject: Subject) -> str:
     return f"{len(files)} files; {len(known.teams)} teams and {len(known.profiles)} profiles in {size} bytes"
 
 
-def teams_have_what_notebooks_need(subject: Subject) -> str:
+def teams_have_what_notebooks_need(subject: StackSubject) -> str:
     """All that notebook pods name exists: namespaces, claims, service accounts, priority classes, counted resources."""
     known = _catalogue(subject)
     classes = _names(subject, "/apis/scheduling.k8s.io/v1/priorityclasses")
@@ -66,7 +68,7 @@ def teams_have_what_notebooks_need(subject: Subject) -> str:
         }
         for volume in team.volumes:
             name = volume["persistentVolumeClaim"]["claimName"]
-            if "{username}" not in name:
+            if "{username}" not in name and volume["name"] not in team.optional:
                 require(claims.get(name) == "Bound", f"{team.namespace}/{name} is {claims.get(name, 'not there')}")
         accounts = _names(subject, f"{within}/serviceaccounts")
         require(pod.SERVICE_ACCOUNT in accounts, f"{team.namespace} has no service account {pod.SERVICE_ACCOUNT}")
@@ -79,9 +81,10 @@ def teams_have_what_notebooks_need(subject: Subject) -> str:
     return f"{', '.join(team.namespace for team in known.teams.values())}"
 
 
-def hub_may_act_in_teams_only(subject: Subject) -> str:
+def hub_may_act_in_teams_only(subject: StackSubject) -> str:
     """The API server allows the hub to manage pods in the teams' namespaces, and nothing elsewhere."""
-    teams = [team.namespace for team in _catalogue(subject).teams.values()]
+    known = _catalogue(subject)
+    teams = [team.namespace for team in known.teams.values()]
     others = sorted(_names(subject, "/api/v1/namespaces") - {*teams, HUB_NAMESPACE})
     reviews = 0
     for namespace, (verb, group, resource) in product(teams, _IN_A_TEAM):
@@ -91,17 +94,20 @@ def hub_may_act_in_teams_only(subject: Subject) -> str:
         *product([*teams, HUB_NAMESPACE, *others, None], _NOWHERE),
         *product([*others, None], _IN_A_TEAM),
         (HUB_NAMESPACE, ("create", "", "pods")),
-        (None, ("list", "", "nodes")),
+        (None, ("patch", "", "nodes")),
         (None, ("delete", "karpenter.sh", "nodeclaims")),
     ]
     for namespace, (verb, group, resource) in forbidden:
         reviews += 1
         where = f"in {namespace}" if namespace else "in the whole cluster"
         require(not _may(subject, verb, group, resource, namespace), f"the hub may {verb} {resource} {where}")
+    reviews += 1
+    lists_nodes = discovers(subject.settings.profiles)
+    require(_may(subject, "list", "", "nodes", None) == lists_nodes, f"the hub may list nodes: {not lists_nodes}")
     return f"{reviews} access reviews, in {len(teams)} teams and {len(others)} other namespaces"
 
 
-def homes_are_measured(subject: Subject) -> str:
+def homes_are_measured(subject: StackSubject) -> str:
     """A job for each team may apply the ConfigMap that the hub mounts, no other one, and may not read Secrets."""
     volumes = _values(subject)["hub"]["extraVolumes"]
     if subject.settings.storage.homes != "shared":
@@ -122,7 +128,7 @@ def homes_are_measured(subject: Subject) -> str:
 
 
 def _may(
-    subject: Subject,
+    subject: StackSubject,
     verb: str,
     group: str,
     resource: str,
@@ -142,31 +148,40 @@ def _may(
     return subject.plane.request("POST", _REVIEWS, review)["status"]["allowed"]
 
 
-def _values(subject: Subject) -> Mapping[str, Any]:
+def _values(subject: StackSubject) -> Mapping[str, Any]:
     """The values of the hub's release. Raises NotTried for a stack without one."""
     if subject.settings.running_hub is None:
         raise NotTried("the stack has no hub: a hub needs teams and an identity section")
-    found = [release for release in releases(subject.plane) if release.chart == CHART]
+    return _deployed(subject.plane)
+
+
+def _deployed(plane: ControlPlane) -> Mapping[str, Any]:
+    found = [release for release in releases(plane) if release.chart == CHART]
     require(len(found) == 1, f"{len(found)} releases of the chart {CHART}")
     return found[0].values
 
 
-def _catalogue(subject: Subject) -> Catalogue:
-    """The catalogue that the hub reads."""
-    name = _values(subject)["hub"]["extraVolumes"][0]["projected"]["sources"][1]["configMap"]["name"]
-    found = subject.plane.request("GET", f"/api/v1/namespaces/{HUB_NAMESPACE}/configmaps/{name}")
+def _catalogue(subject: StackSubject) -> Catalogue:
+    _values(subject)
+    return catalogue(subject.plane)
+
+
+def catalogue(plane: ControlPlane) -> Catalogue:
+    """The catalogue that the deployed hub reads. Raises DoesNotHold if there is no hub, or more than one."""
+    name = _deployed(plane)["hub"]["extraVolumes"][0]["projected"]["sources"][1]["configMap"]["name"]
+    found = plane.request("GET", f"/api/v1/namespaces/{HUB_NAMESPACE}/configmaps/{name}")
     return hub_catalogue.parse(json.loads(found["data"]["catalogue.json"]))
 
 
-def _items(subject: Subject, path: str) -> list[dict[str, Any]]:
+def _items(subject: StackSubject, path: str) -> list[dict[str, Any]]:
     return subject.plane.request("GET", path)["items"]
 
 
-def _names(subject: Subject, path: str) -> set[str]:
+def _names(subject: StackSubject, path: str) -> set[str]:
     return {item["metadata"]["name"] for item in _items(subject, path)}
 
 
-HUB_CHECKS: Mapping[str, Callable[[Subject], str]] = {
+HUB_CHECKS: Mapping[str, Callable[[StackSubject], str]] = {
     "the hub has its files": hub_has_its_files,
     "teams have what notebooks need": teams_have_what_notebooks_need,
     "the hub may act in teams only": hub_may_act_in_teams_only,

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from components.nodes.gpu_sharing import GPU_TAINT
-from components.nodes.node_pools import POOL_LABEL
 from rehearsal.cloud.capacity import ON_DEMAND, SPOT
 from rehearsal.cloud.starting import be_out_of
 from rehearsal.controllers.world import EC2_NODE_CLASSES, NODE_CLAIMS, NODES, Kubernetes, Object, place
@@ -22,7 +20,8 @@ from rehearsal.providers.kubernetes.client import ApiError, Unreachable
 from rehearsal.report import Check
 from settings import EksSettings, NodePool
 from settings.language.values import NEVER
-from settings.pools.gpu_shares import GPU_RESOURCE
+from settings.pools.gpu_shares import GPU_RESOURCE, GPU_TAINT
+from settings.pools.labels import POOL_LABEL
 
 from .checking import DoesNotHold, NotTried, outcome, require, required
 from .interruptions import announce_interruption, is_running_spot
@@ -49,7 +48,7 @@ _NEWER_AMIS = {"AL2023": f"al2023@v{datetime.now(UTC):%Y%m%d}", "Bottlerocket": 
 _GPU, _NOTEBOOK, _INTOLERANT, _ON_DEMAND = "gpu", "notebook-gpu", "intolerant", "on-demand"
 _STAYING, _GOING, _MOVED, _CPU_NOTEBOOK = "cpu-staying", "cpu-going", "cpu-moved", "notebook-cpu"
 # Words of Karpenter's events, beside those in `trial_waits`.
-_TAINT = f"did not tolerate taint (taint={GPU_TAINT['key']}"
+_TAINT = f"did not tolerate taint (taint={GPU_TAINT.key}"
 _TOO_LITTLE_LEFT = "no instance type has enough resources"
 _BURST_LABEL = "rehearsal.gpulab.dev/burst"
 

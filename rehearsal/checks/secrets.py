@@ -1,4 +1,4 @@
-"""Searches everything for secrets in plain text: generated ones and those from Secrets Manager."""
+"""Searches everything for secrets in plain text: generated ones and those that the stack file names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rehearsal.account_secrets import values
 from rehearsal.machine.processes import MARK
 
-from .checking import DoesNotHold, Subject, require
+from .checking import DoesNotHold, StackSubject, require
 
 _GENERATED = {
     "random:index/randomPassword:RandomPassword": ("result", "bcryptHash"),
@@ -37,15 +36,12 @@ _GO_ESCAPES = str.maketrans({character: f"\\u{ord(character):04x}" for character
 _HELM_SECRETS = "/api/v1/secrets?labelSelector=owner%3Dhelm"
 
 
-def no_secret_in_plain_text(subject: Subject) -> str:
+def no_secret_in_plain_text(subject: StackSubject) -> str:
     """No secret is readable in the state, in logs, exports, Helm values or in objects other than Secrets.
 
     The check names every place: a secret that leaks in one place often leaks in more.
     """
-    secrets = {
-        **_generated(subject),
-        **values(subject.account, subject.settings.identity, subject.settings.running_hub),
-    }
+    secrets = {**_generated(subject), **subject.given_secrets()}
     for name, value in secrets.items():
         require(len(value) >= _SHORTEST, f"the secret {name} is too short")
     spelled = {name: _spellings(value) for name, value in secrets.items()}
@@ -69,7 +65,7 @@ def _spellings(secret: str) -> set[str]:
     return {secret, within_json, within_json.translate(_GO_ESCAPES), encoded}
 
 
-def _generated(subject: Subject) -> dict[str, str]:
+def _generated(subject: StackSubject) -> dict[str, str]:
     command = ["pulumi", "stack", "export", "--show-secrets", "--stack", subject.workspace.stack, "--non-interactive"]
     environment = {**subject.workspace.environment, MARK: subject.session_id}
     done = subprocess.run(
@@ -93,7 +89,7 @@ def _plain(value: Any) -> str:
     return json.loads(value["plaintext"]) if isinstance(value, dict) else value
 
 
-def _places(subject: Subject) -> Iterator[tuple[str, str]]:
+def _places(subject: StackSubject) -> Iterator[tuple[str, str]]:
     for path in _files(subject.folder):
         yield str(path.relative_to(subject.folder)), path.read_text(encoding="utf-8", errors="replace")
     yield "the exports", json.dumps(dict(subject.outputs))

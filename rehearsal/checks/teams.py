@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from components.nodes.node_pools import POOL_LABEL
 from components.teams.names import NOTEBOOK_SERVICE_ACCOUNT, TEAM_LABEL
 from rehearsal.controllers.world import Kubernetes
 from rehearsal.providers.kubernetes.client import ApiError
@@ -17,8 +16,9 @@ from settings.notebooks.profiles import DEVICE_VARIABLES
 from settings.people.names import namespace_of
 from settings.people.teams import Team
 from settings.pools.gpu_shares import GPU_RESOURCE, SHARED_GPU_RESOURCE, resources
+from settings.pools.labels import POOL_LABEL
 
-from .checking import NotTried, Subject, require
+from .checking import NotTried, StackSubject, require
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _BOUNDS = (
@@ -36,7 +36,7 @@ _RESTRICTED = {
 }
 
 
-def namespaces_are_bounded(subject: Subject) -> str:
+def namespaces_are_bounded(subject: StackSubject) -> str:
     """Each team has its namespace with its limits, and there are no namespaces of other teams."""
     teams = _teams(subject)
     spaces = {
@@ -65,7 +65,7 @@ def namespaces_are_bounded(subject: Subject) -> str:
     return f"{len(teams)}: {', '.join(sorted(teams))}"
 
 
-def quotas_hold(subject: Subject) -> str:
+def quotas_hold(subject: StackSubject) -> str:
     """Each team can request the GPUs and shares that its quota grants, and not one more of any kind."""
     tried = 0
     for name, team in _teams(subject).items():
@@ -82,7 +82,7 @@ def quotas_hold(subject: Subject) -> str:
     )
 
 
-def namespaces_refuse(subject: Subject) -> str:
+def namespaces_refuse(subject: StackSubject) -> str:
     """A plain notebook is admitted. Privileged pods, other teams' pools, GPUs without a request, Ingresses are not."""
     elsewhere = 0
     for name, team in _teams(subject).items():
@@ -93,14 +93,16 @@ def namespaces_refuse(subject: Subject) -> str:
         anywhere = _pod(subject, name, team)
         del anywhere["spec"]["nodeSelector"]
         idle = _pod(subject, name, team)
-        idle["spec"]["tolerations"] = [{"key": GPU_RESOURCE, "operator": "Exists"}]
-        idle["spec"]["containers"][0]["env"] = [{"name": DEVICE_VARIABLES[0], "value": "void"}]
+        if any(pool.is_gpu and pool.is_open for pool in subject.settings.node_pools.values()):
+            del idle["spec"]["containers"][0]["env"]
+        else:
+            idle["spec"]["tolerations"] = [{"key": GPU_RESOURCE, "operator": "Exists"}]
         greedy = _pod(subject, name, team)
         greedy["spec"]["containers"][0]["env"] = [{"name": DEVICE_VARIABLES[0], "value": "all"}]
         cases = [
             ("PodSecurity", privileged),
             ("node pool", anywhere),
-            ("it must request a GPU", idle),
+            ("must request a GPU", idle),
             (DEVICE_VARIABLES[0], greedy),
         ]
         own = team.pools(subject.settings.node_pools)
@@ -124,7 +126,7 @@ def namespaces_refuse(subject: Subject) -> str:
     return f"{refused}; pods on another team's pool in {elsewhere} namespaces"
 
 
-def teams_are_apart(subject: Subject) -> str:
+def teams_are_apart(subject: StackSubject) -> str:
     """Notebooks cannot read anything in the Kubernetes API, neither of their own team nor of another."""
     names = sorted(_teams(subject))
     pairs = list(itertools.pairwise([*names, names[0]]))
@@ -139,7 +141,7 @@ def teams_are_apart(subject: Subject) -> str:
     return f"the service accounts of {len(names)} teams can read and create nothing, in their own and another namespace"
 
 
-TEAM_CHECKS: Mapping[str, Callable[[Subject], str]] = {
+TEAM_CHECKS: Mapping[str, Callable[[StackSubject], str]] = {
     "teams have their namespaces": namespaces_are_bounded,
     "quotas hold": quotas_hold,
     "namespaces refuse what they must": namespaces_refuse,
@@ -147,17 +149,20 @@ TEAM_CHECKS: Mapping[str, Callable[[Subject], str]] = {
 }
 
 
-def _teams(subject: Subject) -> dict[str, Team]:
+def _teams(subject: StackSubject) -> dict[str, Team]:
     if not subject.settings.teams:
         raise NotTried("the stack has no teams")
     return subject.settings.teams
 
 
-def _pod(subject: Subject, name: str, team: Team, limits: Mapping[str, str] | None = None) -> dict[str, Any]:
+def _pod(subject: StackSubject, name: str, team: Team, limits: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A pod like the hub's notebooks, on the first pool that the team may use."""
     pool = team.pools(subject.settings.node_pools)[0]
     resources = {"limits": {"memory": "1Gi", **(limits or {})}, "requests": {"cpu": "100m"}}
-    container = {"name": "notebook", "image": "tried", "resources": resources, "securityContext": _RESTRICTED}
+    container: dict[str, Any] = {"name": "notebook", "image": "tried", "resources": resources}
+    container["securityContext"] = _RESTRICTED
+    if not limits:
+        container["env"] = [{"name": DEVICE_VARIABLES[0], "value": "void"}]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -170,7 +175,7 @@ def _pod(subject: Subject, name: str, team: Team, limits: Mapping[str, str] | No
     }
 
 
-def _refused(subject: Subject, obj: dict[str, Any], api: str = "api/v1", plural: str = "pods") -> str:
+def _refused(subject: StackSubject, obj: dict[str, Any], api: str = "api/v1", plural: str = "pods") -> str:
     """The API server's error when it refuses an object; an empty text if it would accept it."""
     namespace = obj["metadata"]["namespace"]
     try:
@@ -181,7 +186,7 @@ def _refused(subject: Subject, obj: dict[str, Any], api: str = "api/v1", plural:
     return ""
 
 
-def _can(subject: Subject, user: str, verb: str, resource: str, namespace: str) -> bool:
+def _can(subject: StackSubject, user: str, verb: str, resource: str, namespace: str) -> bool:
     attributes = {"verb": verb, "group": "", "resource": resource, "namespace": namespace}
     groups = ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}", "system:authenticated"]
     review = {
@@ -192,5 +197,5 @@ def _can(subject: Subject, user: str, verb: str, resource: str, namespace: str) 
     return subject.plane.request("POST", _REVIEWS, review)["status"]["allowed"]
 
 
-def _items(subject: Subject, path: str) -> list[dict[str, Any]]:
+def _items(subject: StackSubject, path: str) -> list[dict[str, Any]]:
     return subject.plane.request("GET", path)["items"]

@@ -7,15 +7,14 @@ import math
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 
-from components.nodes.gpu_sharing import GPU_TAINT
-from components.nodes.node_pools import POOL_LABEL
 from contracts import InstanceType, instance_types
 from rehearsal.cloud.capacity import ON_DEMAND, SPOT
 from rehearsal.controllers.world import Object
 from settings import NodePool
 from settings.language.schedules import MINUTES_A_DAY, MINUTES_A_WEEK, weekly_starts
 from settings.language.values import seconds
-from settings.pools.gpu_shares import shares
+from settings.pools.gpu_shares import GPU_TAINT, shares
+from settings.pools.labels import POOL_LABEL
 from settings.pools.node_pools import MaintenanceWindow
 
 from .checking import require
@@ -88,7 +87,7 @@ def gpu_wish(name: str, pool: NodePool, *, gpus: int = 1, apart: bool = False, l
     return Wish(
         requests={share(pool)[0]: str(gpus)},
         selects={POOL_LABEL: name},
-        tolerations=[{"key": GPU_TAINT["key"], "operator": "Exists"}, *tolerations(pool)],
+        tolerations=[{"key": GPU_TAINT.key, "operator": "Exists"}, *tolerations(pool)],
         apart=apart,
         lasting=lasting,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from components.nodes.node_pools import POOL_LABEL
 from rehearsal.cloud.capacity import QUOTA_CODES
 from rehearsal.controllers.world import NODE_CLAIMS, NODES, Kubernetes, Object, place
+from settings.pools.labels import POOL_LABEL
 
 from .checking import DoesNotHold, NotTried
 from .leftovers import Account

@@ -11,19 +11,21 @@ import logging
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
-from contracts import InstanceType, mig_gpu, node_images
+from contracts import InstanceType, MigGpu, mig_gpu, node_images
 from rehearsal.controllers.deployed import DeployedRelease
+from rehearsal.controllers.world import NODES, Cluster, Object, place_of
 from settings.pools.gpu_fitting import fits
 
 CHART = "gpu-operator"
+VENDOR = "nvidia.com/"
+GPU = f"{VENDOR}gpu"
 
 _LOG = logging.getLogger("controllers.device_plugins")
-_GPU = "nvidia.com/gpu"
 _CONFIG = "nvidia.com/device-plugin.config"
 _MIG_CONFIG = "nvidia.com/mig.config"
 _OPERANDS = "nvidia.com/gpu.deploy.operands"
@@ -35,22 +37,22 @@ _OFF = re.compile(r"accept-nvidia-visible-devices-envvar-when-unprivileged *= *f
 class DevicePlugin:
     """The configuration of one node's plugin: MIG slices of each GPU by profile, how they are named, replicas."""
 
-    slices: Mapping[str, int]
-    strategy: str
+    slices: Mapping[str, int] = field(default_factory=dict)
+    strategy: str = "none"
     replicas: int = 1
     renamed: bool = False
 
     def resources(self, gpus: int) -> dict[str, str]:
         """What kubelet reports of so many GPUs."""
-        counts = {_GPU: gpus}
+        counts = {GPU: gpus}
         if self.slices:
             counts = {f"nvidia.com/mig-{profile}": count * gpus for profile, count in self.slices.items()}
             if self.strategy == "single":
-                counts = {_GPU: sum(counts.values())}
+                counts = {GPU: sum(counts.values())}
         # Only whole GPUs, or what bears their name, are shared by pods.
-        shared = f"{_GPU}.shared" if self.renamed else _GPU
+        shared = f"{GPU}.shared" if self.renamed else GPU
         found = {
-            (shared if name == _GPU else name): count * (self.replicas if name == _GPU else 1)
+            (shared if name == GPU else name): count * (self.replicas if name == GPU else 1)
             for name, count in counts.items()
         }
         return {name: str(count) for name, count in found.items()}
@@ -80,35 +82,51 @@ def gpu_resources(
         _LOG.warning("the device plugin names GPUs by a variable, which the runtime of %s ignores", instance_type.name)
         return {}
     else:
-        plugin = operator_plugin(labels, operator.values, instance_type)
+        plugin = operator_plugin(labels, operator.values, mig_gpu(instance_type), instance_type.name)
     return plugin.resources(instance_type.gpu_count) if plugin else {}
 
 
 def operator_plugin(
-    labels: Mapping[str, str], values: Mapping[str, Any], instance_type: InstanceType
+    labels: Mapping[str, str], values: Mapping[str, Any], gpu: MigGpu | None, machine: str
 ) -> DevicePlugin | None:
-    """The plugin as the operator sets it up; None where it fails: at a label that names no configuration, say."""
+    """The plugin as the operator sets it up; None where it fails: at a label that names no configuration, say.
+
+    `gpu` says how the GPUs of the `machine` can be partitioned.
+    """
     config = values["devicePlugin"]["config"]
-    name = labels.get(_CONFIG) or config["default"]
-    if name not in config["data"]:
-        _LOG.warning("no device plugin configuration %s: there are %s", name, ", ".join(config["data"]))
-        return None
-    sharing = (yaml.safe_load(config["data"][name]) or {}).get("sharing", {})
-    shared = sharing.get("mps") or sharing.get("timeSlicing") or {}
-    replicas = {one["name"]: one["replicas"] for one in shared.get("resources", [])}
-    slices, gpu = _operator_slices(labels, values), mig_gpu(instance_type)
+    plugin = sharing_plugin(labels, config["data"], config["default"])
+    slices = _operator_slices(labels, values)
     if slices and (gpu is None or not fits(slices, gpu)):
-        _LOG.warning("%s cannot be partitioned into %s", instance_type.name, slices)
+        _LOG.warning("%s cannot be partitioned into %s", machine, slices)
         return None
     if slices and _stops_kubelet(values):
         _LOG.warning("mig-manager restarts kubelet, after which an AL2023 node stays NotReady (mig-parted, issue 368)")
         return None
-    return DevicePlugin(
-        slices=slices,
-        strategy=values["mig"]["strategy"],
-        replicas=replicas.get(_GPU, 1),
-        renamed=bool(replicas) and shared.get("renameByDefault", False),
-    )
+    return plugin and replace(plugin, slices=slices, strategy=values["mig"]["strategy"])
+
+
+def sharing_plugin(labels: Mapping[str, str], configs: Mapping[str, str], default: str) -> DevicePlugin | None:
+    """The plugin by the configuration that a node's label selects; None where there is none of that name."""
+    name = labels.get(_CONFIG) or default
+    if name not in configs:
+        _LOG.warning("no device plugin configuration %s: there are %s", name, ", ".join(configs))
+        return None
+    sharing = (yaml.safe_load(configs[name]) or {}).get("sharing", {})
+    shared = sharing.get("mps") or sharing.get("timeSlicing") or {}
+    replicas = {one["name"]: one["replicas"] for one in shared.get("resources", [])}
+    return DevicePlugin(replicas=replicas.get(GPU, 1), renamed=bool(replicas) and shared.get("renameByDefault", False))
+
+
+def report_gpus(cluster: Cluster, live: Object, gpus: Mapping[str, str]) -> None:
+    """Brings the GPUs in a node's status to those of the device plugin; nothing else of NVIDIA's is left."""
+    changes = {}
+    for key in ("capacity", "allocatable"):
+        now = live["status"].get(key, {})
+        stale = [name for name in now if name.startswith(VENDOR) and name not in gpus]
+        if stale or any(now.get(name) != count for name, count in gpus.items()):
+            changes[key] = {**gpus, **dict.fromkeys(stale)}
+    if changes:
+        cluster.kubernetes.patch(f"{place_of(NODES, live)}/status", {"status": changes})
 
 
 def _stops_kubelet(values: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from contracts.quantities import amount
 from rehearsal.cloud import amis, nodes
 from rehearsal.controllers import user_data
 from rehearsal.controllers.device_plugins import CHART as GPU_OPERATOR
-from rehearsal.controllers.device_plugins import gpu_resources
+from rehearsal.controllers.device_plugins import gpu_resources, report_gpus
 from rehearsal.controllers.passing_time import NODE_POOL_LABEL
 from rehearsal.controllers.user_data import NodeSetup
 from rehearsal.controllers.world import NODE_CLAIMS, NODES, Object, World, place_of
@@ -30,7 +30,6 @@ from settings.pools.allocatable import EVICTION_MIB, MEMORY_OVERHEAD, reserved_m
 _LOG = logging.getLogger("controllers.kubelets")
 _INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 _REGISTERED = "karpenter.sh/registered"
-_GPU_PREFIX = "nvidia.com/"
 _LIVE = ["pending", "running", "stopping", "stopped"]
 # Arm machines keep so many MiB more.
 _ARM_MIB = 64
@@ -86,7 +85,7 @@ class Kubelets:
             live = registered[id]
             labels = live["metadata"]["labels"]
             gpus = gpu_resources(labels, machine.instance_type, machine.image, machine.user_data, operator)
-            _report_gpus(world, live, gpus)
+            report_gpus(world, live, gpus)
             _take_startup_taints_away(world, live, startup.get(id, []))
         for id in registered.keys() - running.keys():
             if "deletionTimestamp" not in registered[id]["metadata"]:
@@ -164,18 +163,6 @@ def _disk(world: World, instance: Mapping[str, Any], instance_type: InstanceType
         return f"{_DEFAULT_DISK_GIB}Gi"
     ids = [mappings[-1]["Ebs"]["VolumeId"]]
     return f"{world.aws.client('ec2').describe_volumes(VolumeIds=ids)['Volumes'][0]['Size']}Gi"
-
-
-def _report_gpus(world: World, live: Object, gpus: Mapping[str, str]) -> None:
-    """Brings the GPUs in a node's status to those of the device plugin; nothing else of NVIDIA's is left."""
-    changes = {}
-    for key in ("capacity", "allocatable"):
-        now = live["status"].get(key, {})
-        stale = [name for name in now if name.startswith(_GPU_PREFIX) and name not in gpus]
-        if stale or any(now.get(name) != count for name, count in gpus.items()):
-            changes[key] = {**gpus, **dict.fromkeys(stale)}
-    if changes:
-        world.kubernetes.patch(f"{place_of(NODES, live)}/status", {"status": changes})
 
 
 def _take_startup_taints_away(world: World, live: Object, startup: list[Mapping[str, str]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from rehearsal.controllers.world import Object, World, place
+from rehearsal.controllers.world import Cluster, Object, place
 
 _LOG = logging.getLogger("controllers")
 _EVENTS = "/api/v1/events"
@@ -18,7 +18,7 @@ class Warnings:
         self._kind = {"apiVersion": api_version, "kind": kind}
         self._reported: dict[str, str] = {}
 
-    def report(self, world: World, about: Object, reason: str, message: str) -> None:
+    def report(self, cluster: Cluster, about: Object, reason: str, message: str) -> None:
         """Writes it to the log, and where `kubectl describe` shows it, unless it was the last one about that object."""
         metadata = about["metadata"]
         if self._reported.get(metadata["uid"]) == message:
@@ -34,4 +34,4 @@ class Warnings:
             "message": message[:_LONGEST_MESSAGE],
             "source": {"component": "rehearsal-controllers"},
         }
-        world.kubernetes.create(place(_EVENTS, "new", metadata["namespace"]), event)
+        cluster.kubernetes.create(place(_EVENTS, "new", metadata["namespace"]), event)

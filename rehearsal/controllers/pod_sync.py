@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 
-from rehearsal.controllers.world import PODS, World, place_of
+from rehearsal.controllers.world import PODS, Cluster, place_of
 
 # Seconds; KWOK starts a pod within one.
 SYNC_SECONDS = 5.0
@@ -24,14 +24,14 @@ class PodSync:
     def __init__(self) -> None:
         self._looked_at: dict[str, float] = {}
 
-    def reconcile(self, world: World) -> None:
+    def reconcile(self, cluster: Cluster) -> None:
         """Notes pods that are bound and pending, and annotates those that were so for long."""
         now = time.monotonic()
-        pending = world.kubernetes.list(PODS, fieldSelector="status.phase=Pending,spec.nodeName!=")
+        pending = cluster.kubernetes.list(PODS, fieldSelector="status.phase=Pending,spec.nodeName!=")
         self._looked_at = {uid: self._looked_at.get(uid, now) for uid in (pod["metadata"]["uid"] for pod in pending)}
         for pod in pending:
             uid = pod["metadata"]["uid"]
             if now - self._looked_at[uid] >= SYNC_SECONDS and "deletionTimestamp" not in pod["metadata"]:
                 self._looked_at[uid] = now
-                world.kubernetes.patch(place_of(PODS, pod), {"metadata": {"annotations": {SYNCED: f"{now:.0f}"}}})
+                cluster.kubernetes.patch(place_of(PODS, pod), {"metadata": {"annotations": {SYNCED: f"{now:.0f}"}}})
                 _LOG.info("%s on %s did not start", pod["metadata"]["name"], pod["spec"]["nodeName"])

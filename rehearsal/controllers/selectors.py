@@ -1,4 +1,4 @@
-"""Requirements on labels, by the operators of node selectors and of Karpenter."""
+"""What pods and pools require of nodes: of labels, by node selectors and Karpenter's operators, and of taints."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ _COMPARISONS = {"Gt": operator.gt, "Gte": operator.ge, "Lt": operator.lt, "Lte":
 def matches(requirements: Iterable[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
     """Whether labels fulfil every requirement, by the operators of node selectors."""
     return all(_fulfils(one["operator"], one.get("values") or [], labels.get(one["key"])) for one in requirements)
+
+
+def tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    """As Kubernetes decides it (k8s.io/api, Toleration.ToleratesTaint)."""
+    same_value = toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+    same_effect = toleration.get("effect") in (None, "", taint["effect"])
+    return toleration.get("key") in (None, "", taint["key"]) and same_value and same_effect
 
 
 def _fulfils(relation: str, values: Sequence[str], label: str | None) -> bool:

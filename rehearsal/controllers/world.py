@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import boto3
@@ -175,22 +175,14 @@ class Aws:
         return self.client("eks").list_clusters()["clusters"]
 
 
-@dataclass
-class World:
-    """Both sides. `folder` is where controllers may write files; `zones` are those of the stack's network."""
+@dataclass(kw_only=True)
+class Cluster:
+    """The Kubernetes side alone."""
 
     kubernetes: Kubernetes
-    aws: Aws
-    folder: Path
-    zones: tuple[str, ...]
     _listed: dict[str, list[Object]] = field(default_factory=dict)
     _releases: dict[str, DeployedRelease] = field(default_factory=dict)
     _deployed: list[DeployedRelease] | None = None
-
-    @property
-    def region(self) -> str:
-        """The stack's region."""
-        return self.aws.region
 
     def begin_pass(self) -> None:
         """Forgets what the last pass listed."""
@@ -221,9 +213,26 @@ class World:
         return list(self._releases.values())
 
 
-class Controller(Protocol):
+@dataclass(kw_only=True)
+class World(Cluster):
+    """Both sides. `folder` is where controllers may write files; `zones` are those of the stack's network."""
+
+    aws: Aws
+    folder: Path
+    zones: tuple[str, ...]
+
+    @property
+    def region(self) -> str:
+        """The stack's region."""
+        return self.aws.region
+
+
+W_contra = TypeVar("W_contra", bound=Cluster, contravariant=True)
+
+
+class Controller(Protocol[W_contra]):
     """One concern. What `reconcile` raises is written to the log, and the next pass tries again."""
 
-    def reconcile(self, world: World) -> None:
+    def reconcile(self, world: W_contra, /) -> None:
         """Looks at the world once and brings what it is responsible for into line."""
         ...

@@ -1,8 +1,8 @@
 """A real Kubernetes control plane on this machine: etcd, kube-apiserver, controller-manager, scheduler and KWOK.
 
 Each rehearsal has its own, on free ports of the loopback address and with its files in one folder. Only the rehearsal
-can sign in: with the administrator's random token, or through the simulated AWS, which answers the API server's token
-reviews like EKS's authenticator.
+can sign in: with the administrator's random token, or, for EKS, through the simulated AWS, which answers the API
+server's token reviews like EKS's authenticator.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def start(
     toolchain: Toolchain,
     processes: Processes,
     *,
-    token_review_url: str,
-    bindings: Sequence[dict[str, Any]],
+    token_review_url: str | None = None,
+    bindings: Sequence[dict[str, Any]] = (),
 ) -> ControlPlane:
     """Starts a control plane with its files in `folder` and returns when it answers.
 
-    The API server sends every token except the administrator's to `token_review_url`. `bindings` are ClusterRoles and
-    ClusterRoleBindings that exist from the start. Raises ProcessFailed.
+    The API server sends every token except the administrator's to `token_review_url`, if there is one. `bindings` are
+    ClusterRoles and ClusterRoleBindings that exist from the start. Raises ProcessFailed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     etcd_port, peer_port, api_port, manager_port, scheduler_port = free_ports(5)
@@ -95,7 +95,10 @@ def start(
     )
     private_key = _write(folder / "service-accounts.key", _rsa_key())
     tokens = _write(folder / "tokens.csv", f'{token},rehearsal,rehearsal,"system:masters"\n')
-    review = _write(folder / "token-review.yaml", yaml.safe_dump(_kubeconfig(token_review_url)))
+    reviewer = []
+    if token_review_url:
+        review = _write(folder / "token-review.yaml", yaml.safe_dump(_kubeconfig(token_review_url)))
+        reviewer = [f"--authentication-token-webhook-config-file={review}", "--authentication-token-webhook-version=v1"]
     processes.start(
         "kube-apiserver",
         [
@@ -109,8 +112,7 @@ def start(
             f"--service-account-signing-key-file={private_key}",
             f"--service-cluster-ip-range={_SERVICE_CIDR}",
             f"--token-auth-file={tokens}",
-            f"--authentication-token-webhook-config-file={review}",
-            "--authentication-token-webhook-version=v1",
+            *reviewer,
             "--authorization-mode=Node,RBAC",
             "--endpoint-reconciler-type=none",
             "--allow-privileged",

@@ -130,9 +130,10 @@ class Engine:
         """The value of a key in the copied stack file."""
         return self._plain("config", "get", key, "--stack", self.workspace.stack).strip()
 
-    def configure(self, key: str, value: str) -> None:
-        """Sets a plain value in the copied stack file."""
-        self._plain("config", "set", key, value, "--stack", self.workspace.stack)
+    def configure(self, key: str, value: str, *, secret: bool = False) -> None:
+        """Sets a value in the copied stack file, plain or encrypted."""
+        kind = ["--secret"] if secret else []
+        self._plain("config", "set", *kind, key, value, "--stack", self.workspace.stack)
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the state, as in `pulumi stack export`, without the stack itself; secrets are masked."""

@@ -182,10 +182,15 @@ ACTIONLINT = Tool(
 
 
 # In the order in which a rehearsal needs them: a first preview needs the engine and its language host only.
-def rehearsal_tools(kubernetes: str) -> tuple[Tool, ...]:
-    """The tools for a rehearsal of a stack with this version of Kubernetes (`1.36`)."""
+def control_plane_tools(kubernetes: str) -> tuple[Tool, ...]:
+    """The tools for a stack on a cluster that exists, with this version of Kubernetes (`1.36`)."""
     control_plane = replace(_KUBERNETES, pinned_in=f"kubernetes-{kubernetes}")
-    return (ENGINE, LANGUAGE_HOST, ETCD, control_plane, KWOK, HELM, KARPENTER)
+    return (ENGINE, LANGUAGE_HOST, ETCD, control_plane, KWOK, HELM)
+
+
+def rehearsal_tools(kubernetes: str) -> tuple[Tool, ...]:
+    """The tools for a rehearsal of a stack on EKS with this version of Kubernetes (`1.36`)."""
+    return (*control_plane_tools(kubernetes), KARPENTER)
 
 
 ALL_TOOLS = rehearsal_tools(KUBERNETES_VERSIONS[-1])

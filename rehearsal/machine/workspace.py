@@ -27,7 +27,14 @@ from .chart_paths import at_hand
 from .toolchain import Toolchain, cache_folder
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-STAND_INS = ("aws", "eks", "kubernetes", "random")
+# What stands in for each provider's plugin, as the report has it.
+STAND_INS = {
+    "aws": "AWS by moto and the aws provider",
+    "eks": "the eks provider",
+    "kubernetes": "the kubernetes provider",
+    "random": "the random provider",
+}
+_OF_AWS = ("aws", "eks")
 POLICY_PACK = PROJECT / "policies"
 UNLOCK_CONFIG = POLICY_PACK / "unlock.json"
 
@@ -72,6 +79,11 @@ class Workspace:
         """The rehearsal's copy of the stack file."""
         return self.folder / f"Pulumi.{self.stack}.yaml"
 
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of the rehearsal's home, which programs use that are given none."""
+        return Path(self.environment["KUBECONFIG"])
+
     def change_config(self, key: str, **values: Any) -> None:
         """Sets `values` in the section `key` (such as `gpulab:lifecycle`) of the copied stack file."""
         document = _nodes(self.stack_file)
@@ -88,7 +100,7 @@ def make(
     stack: str,
     toolchain: Toolchain,
     plugins: Mapping[str, Path],
-    aws_url: str,
+    aws_url: str | None,
     today: date,
     dns_server: str | None = None,
     charts: Sequence[Path] = (),
@@ -96,6 +108,7 @@ def make(
 ) -> Workspace:
     """Creates a workspace in `folder` for the program in `project` and a copy of `stack_file`.
 
+    Without `aws_url` there is no AWS at all: no providers, no credentials and no `aws`.
     Packages that the program lacks are taken from this project. The program uses `dns_server` (HOST:PORT) instead of
     this machine's resolver. `plugins` has the folders of the `pulumi-resource-NAME` executables that replace a
     stand-in, by name. Helm charts are searched in the folders `charts`, then among those that were pulled before, and
@@ -112,11 +125,12 @@ def make(
     for name in _PROGRAM:
         (program / name).symlink_to(_of(project, name))
     main = _of(project, "__main__.py")
-    text = aws_plugin.program(main, aws_url) if "aws" in plugins else _MAIN.format(str(main))
+    text = aws_plugin.program(main, aws_url) if aws_url and "aws" in plugins else _MAIN.format(str(main))
     (program / "__main__.py").write_text(text, encoding="utf-8")
-    stand_ins = tuple(name for name in STAND_INS if name not in plugins)
+    names = [name for name in STAND_INS if aws_url or name not in _OF_AWS]
+    stand_ins = tuple(name for name in names if name not in plugins)
     providers = [
-        {"name": name, "path": str(plugins.get(name) or _stand_in(folder / "bin" / name, name))} for name in STAND_INS
+        {"name": name, "path": str(plugins.get(name) or _stand_in(folder / "bin" / name, name))} for name in names
     ]
     declared = yaml.safe_load((project / "Pulumi.yaml").read_text(encoding="utf-8"))
     copied = {**declared, "runtime": "python", "plugins": {"providers": providers}}
@@ -136,10 +150,11 @@ def make(
     _script(Path(environment["PULUMI_PYTHON_CMD"]), without_pip)
     if dns_server:
         environment[DNS_SERVER] = dns_server
-    real_aws = _aws_works(environment)
-    # Each client of the cluster calls `aws` to sign in, and the real CLI takes half a second each time.
+    real_aws = bool(aws_url) and _aws_works(environment)
     quick_tools = folder / "bin" / "tools"
-    _script(quick_tools / "aws", f"{_python()} -m rehearsal.cloud.cli")
+    if aws_url:
+        # Each client of the cluster calls `aws` to sign in, and the real CLI takes half a second each time.
+        _script(quick_tools / "aws", f"{_python()} -m rehearsal.cloud.cli")
     # Pulumi's own host of dynamic providers, as in its releases. It finds their code in the folder where it starts.
     _script(quick_tools / "pulumi-resource-pulumi-python", f"exec {shlex.quote(sys.executable)} -u -m pulumi.dynamic")
     quick = {**environment, "PATH": f"{quick_tools}{os.pathsep}{environment['PATH']}"}
@@ -244,7 +259,7 @@ def _script(path: Path, command: str) -> None:
 
 
 def _environment(
-    folder: Path, home: Path, pulumi_home: Path, toolchain: Toolchain, aws_url: str, today: date
+    folder: Path, home: Path, pulumi_home: Path, toolchain: Toolchain, aws_url: str | None, today: date
 ) -> dict[str, str]:
     # The interpreter's folder comes first, because the language host uses the first `python` on PATH.
     places = [
@@ -265,13 +280,19 @@ def _environment(
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         # Without this variable the engine hides the flag for the event log.
         "PULUMI_DEBUG_COMMANDS": "true",
-        "AWS_ENDPOINT_URL": aws_url,
+        **(_aws_environment(home, aws_url) if aws_url else {}),
+        "KUBECONFIG": str(home / ".kube" / "config"),
+        "GPULAB_TODAY": today.isoformat(),
+        LONGEST_DELETION: str(_LONGEST_DELETION_SECONDS),
+    }
+
+
+def _aws_environment(home: Path, url: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": str(home / ".aws" / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(home / ".aws" / "credentials"),
-        "KUBECONFIG": str(home / ".kube" / "config"),
-        "GPULAB_TODAY": today.isoformat(),
-        LONGEST_DELETION: str(_LONGEST_DELETION_SECONDS),
     }

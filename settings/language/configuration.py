@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from settings.language.secret_reference import CONFIG_NAMESPACE
 from settings.language.section import MUST_BE_TEXT, SHOWS_VALUE, Mistake, Path, Section, nearest, text_of
 
 REGION_KEY = "aws:region"
@@ -132,7 +133,7 @@ def _unread(key: str, project: str, sections: Mapping[str, bool]) -> tuple[str, 
     namespace, _, name = key.partition(":")
     # Unknown plain names in the project's own namespace are reported by the settings.
     own = namespace == project and _section_of(name) == name and not _prefixed(name, project)
-    if namespace in _OTHERS or key == REGION_KEY or (own and name.lower() != "region"):
+    if namespace in (*_OTHERS, CONFIG_NAMESPACE) or key == REGION_KEY or (own and name.lower() != "region"):
         return None
     meant = _meant(key, project, sections)
     if _section_of(meant) != meant:

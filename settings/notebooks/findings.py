@@ -8,32 +8,45 @@ from collections.abc import Iterable, Mapping
 from contracts import InstanceType
 from settings.language.section import Findings, nearest
 from settings.language.values import NEVER, seconds
-from settings.notebooks.profiles import SHARED, Profile
+from settings.notebooks.profiles import SHARED, AnyPool, Profile, gpu_pool
 from settings.people.names import ROLES
 from settings.pools.allocatable import disk_for_pods, memory_for_pods, vcpu_for_pods
 from settings.pools.gpu_choice import gpu_model, satisfying_types
 from settings.pools.gpu_fitting import examples
 from settings.pools.instance_choice import priced
 from settings.pools.node_pools import NodePool
+from settings.pools.pool import Pool
 
 _HOUR = 3600
+_NOT_THERE_YET = (
+    "is for gpulab:ground.kind existing: here a node is bought when a notebook asks for its GPU, so there may be none "
+    "to discover. Write pool, with model or minMemory for a kind of GPU"
+)
 _WAITS = "and no notebook starts there while EC2 is out of that type"
 
 PROFILES_LIMIT = 768 * 1024
 """Bytes that profiles may take in the hub's catalogue, a ConfigMap of 1 MiB. The rest is enough for a hundred teams."""
 
 
-def pools_of(profile: Profile, pools: Mapping[str, NodePool]) -> dict[str, NodePool]:
-    """The pools that the profile's notebooks may run in, by name: the one with its GPUs, or all without GPUs.
+def cpu_pools(pools: Mapping[str, AnyPool]) -> dict[str, AnyPool]:
+    """The stack's pools for notebooks without GPUs: pools without, else those with GPUs that let such pods in.
+
+    A site may have nothing but a machine with a GPU.
+    """
+    without = {name: pool for name, pool in pools.items() if not pool.is_gpu}
+    return without or {name: pool for name, pool in pools.items() if pool.is_open}
+
+
+def pools_of(profile: Profile, pools: Mapping[str, AnyPool]) -> dict[str, AnyPool]:
+    """The stack's pools that the profile's notebooks may run in: the one that it names, or those without GPUs.
 
     Only pools that buy machines with the profile's capacity type.
     """
     kind, gpu = profile.capacity_type, profile.gpu
-    return {
-        name: pool
-        for name, pool in pools.items()
-        if (pool.is_gpu and name == gpu.pool if gpu else not pool.is_gpu) and (not kind or kind in pool.capacity_types)
-    }
+    possible = (
+        {name: pool for name, pool in pools.items() if pool.is_gpu and name == gpu.pool} if gpu else cpu_pools(pools)
+    )
+    return {name: pool for name, pool in possible.items() if not kind or kind in pool.capacity_types}
 
 
 def suitable_types(profile: Profile, pool: NodePool) -> tuple[InstanceType, ...]:
@@ -50,6 +63,9 @@ def suitable_types(profile: Profile, pool: NodePool) -> tuple[InstanceType, ...]
 def profile_findings(profiles: Mapping[str, Profile], pools: Mapping[str, NodePool]) -> Findings:
     """Profiles that no pool of the stack could ever run; paths are the stack's."""
     for name, profile in profiles.items():
+        if profile.gpu is not None and profile.gpu.discover:
+            yield ("profiles", name, "gpu", "discover"), _NOT_THERE_YET
+            continue
         findings = (*_gpu_findings(profile, pools), *_capacity_findings(profile, pools))
         for path, message in (*findings, *_size_findings(profile, pools)):
             yield ("profiles", name, *path), message
@@ -69,7 +85,7 @@ def fallback_findings(pools: Mapping[str, NodePool], profiles: Mapping[str, Prof
         only = pool.types_within_limits[0].name
         yield ("nodePools", name), f"can buy only {only}, {_WAITS}: {_fallback(pool)}"
     for name, profile in profiles.items():
-        pool = buying.get(profile.gpu.pool) if profile.gpu is not None else None
+        pool = gpu_pool(profile, buying)
         if profile.gpu is None or pool is None or profile.gpu.pool in lone:
             continue
         fitting = suitable_types(profile, pool)
@@ -133,11 +149,14 @@ def _disk(instance_type: InstanceType, pool: NodePool) -> float:
     return disk_for_pods(pool.root_volume.size, own_disks)
 
 
-def _gpu_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
+def choice_findings(profile: Profile, pools: Mapping[str, Pool]) -> Findings:
+    """A pool or a share that the profile asks for and the stack does not have; paths are the profile's."""
     gpu = profile.gpu
     if gpu is None:
-        if all(pool.is_gpu for pool in pools.values()):
+        if not cpu_pools(pools):
             yield (), "needs a pool without GPUs, and gpulab:nodePools has none: add one, or give the profile a gpu"
+        return
+    if gpu.pool is None:
         return
     pool = pools.get(gpu.pool)
     if pool is None or not pool.is_gpu:
@@ -152,9 +171,16 @@ def _gpu_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
             ("sharedMemory",),
             f"has no effect: pool {gpu.pool} shares its GPUs by mps, which has its own /dev/shm. Leave it out",
         )
-    if sharing := list(_sharing_findings(profile, pool)):
-        yield from sharing
+    yield from _sharing_findings(profile, pool)
+
+
+def _gpu_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findings:
+    found = list(choice_findings(profile, pools))
+    yield from found
+    gpu = profile.gpu
+    if gpu is None or gpu.pool is None or any(path[:1] == ("gpu",) for path, _ in found):
         return
+    pool = pools[gpu.pool]
     most = max((one.gpu_count for one in pool.instance_types), default=0)
     limit = pool.limits.gpus
     dearer = _at_a_higher_price(profile, {gpu.pool: pool})
@@ -186,7 +212,7 @@ def _capacity_findings(profile: Profile, pools: Mapping[str, NodePool]) -> Findi
         )
 
 
-def _sharing_findings(profile: Profile, pool: NodePool) -> Findings:
+def _sharing_findings(profile: Profile, pool: Pool) -> Findings:
     """A whole GPU of a pool that shares its GPUs, or a slice that the pool does not make."""
     gpu = profile.gpu
     if gpu is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StrictInt
 
 from settings.language.secret_reference import silently
 from settings.language.section import Facts, Findings, Section, rule
@@ -118,14 +118,25 @@ Cpu = Annotated[
 ]
 """vCPUs in quarters."""
 
+AnyPool = TypeVar("AnyPool", bound=Pool)
+
 Slice = Annotated[str, matching(r"shared|[1-7]g\.[0-9]{1,3}gb", "shared, or a MIG profile such as 1g.5gb")]
 """A part of a GPU: `shared`, or a MIG profile."""
 
 
 class ProfileGpu(GpuChoice):
-    """The GPUs of a notebook: whole ones (`count`, one by default), or one slice of one."""
+    """The GPUs of a notebook: whole ones of a pool (`count`, one by default), one slice of one, or one that is found.
 
-    pool: PoolName = Field(description="The GPU pool that has them.")
+    With `discover` there is no `pool`: people choose from the GPUs that nodes have when they start a notebook.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["pool"]}, {"required": ["discover"]}]})
+
+    pool: PoolName | None = Field(
+        default=None,
+        description="The GPU pool that has them; or discover, on a cluster that exists.",
+        json_schema_extra=without_default,
+    )
     count: Annotated[StrictInt, whole(1, 16, "GPUs")] | None = Field(
         default=None,
         description="Whole GPUs, 1 by default; this or slice.",
@@ -135,11 +146,35 @@ class ProfileGpu(GpuChoice):
         default=None,
         description="One slice instead of whole GPUs: shared (time-slicing, MPS), or a MIG profile such as 1g.5gb.",
     )
+    discover: StrictBool = Field(
+        default=False,
+        description="Whether people choose from the GPUs, shares and slices that nodes have when they start a "
+        "notebook; it gets one. For nodes that are there: ground.kind existing.",
+    )
+    by_node: StrictBool = Field(
+        default=False, description="Whether people may also choose the node of a GPU that is discovered."
+    )
 
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
-        """One whole GPU, unless a slice is asked for."""
-        return given if given.get("slice") is not None else {"count": 1, **given}
+        """One whole GPU, unless a slice is asked for, or whatever is there."""
+        return given if given.get("slice") is not None or given.get("discover") else {"count": 1, **given}
+
+    @rule
+    def _pool_or_discover(self, facts: Facts) -> Findings:
+        if not self.discover:
+            if self.pool is None:
+                yield ("pool",), f"is missing. {self.by_key()['pool'].description}"
+            return
+        chosen = {"pool": self.pool, "count": self.count, "slice": self.slice}
+        for key, value in {**chosen, "model": self.model, "minMemory": self.min_memory}.items():
+            if value is not None:
+                yield (key,), "is for the GPUs of one pool, and with discover people choose: leave one of them out"
+
+    @rule
+    def _nodes_of_what_is_discovered(self, facts: Facts) -> Findings:
+        if self.by_node and not self.discover:
+            yield ("byNode",), "has no effect without discover: leave it out, or set discover in place of pool"
 
     @rule
     def _count_or_slice(self, facts: Facts) -> Findings:
@@ -191,7 +226,7 @@ class Profile(Section):
     )
     gpu: ProfileGpu | None = Field(default=None, description="Its GPUs or slice; none: a CPU notebook.")
     scratch: Annotated[StrictInt, whole(0, 16_384, "GiB")] = Field(
-        default=10, description="GiB at /home/jovyan/scratch, on the node; deleted with the notebook. 0: none."
+        default=10, description="GiB at ~/scratch, on the node; deleted with the notebook. 0: none."
     )
     idle: Duration = Field(
         default="1h", description="The notebook ends after this time in which nothing ran and nobody used it."
@@ -242,6 +277,13 @@ def shared_memory_mib(profile: Profile, pool: Pool | None) -> int | None:
     if profile.shared_memory is not None:
         return profile.shared_memory * _MIB
     return profile.memory * _MIB // 2
+
+
+def gpu_pool(profile: Profile, pools: Mapping[str, AnyPool]) -> AnyPool | None:
+    """The pool that the profile names for its GPUs; None without GPUs, for those that are discovered, or if unknown."""
+    if profile.gpu is None or profile.gpu.pool is None:
+        return None
+    return pools.get(profile.gpu.pool)
 
 
 def gpu_request(gpu: ProfileGpu, pool: Pool) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from pydantic import Field, StrictInt
 
 from settings.language.section import Facts, Findings, rule
 from settings.language.values import whole, without_default
-from settings.rds import RDS_FIELDS, InstanceClass, RdsFields, class_problem, foreign_findings
+from settings.rds import RDS_FIELDS, InstanceClass, RdsFields, class_problem, foreign_findings, kind_findings
 
 SERVER_GIB = 1
 """Memory in GiB of each server of cloudnative-pg."""
@@ -29,7 +29,7 @@ class Database(RdsFields):
     kind: Literal["rds", "cloudnative-pg"] = Field(
         default="rds",
         description="rds: Amazon RDS, the default. cloudnative-pg: in the cluster, on its volumes; the default with "
-        "lifecycle.thrift.",
+        "lifecycle.thrift and on an existing cluster.",
         json_schema_extra=without_default,
     )
     instance_class: InstanceClass = Field(
@@ -50,13 +50,17 @@ class Database(RdsFields):
     @classmethod
     def completed(cls, given: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
         """Production survives the loss of a zone and leaves a last snapshot; a lab with `thrift` has no RDS."""
-        kind = "cloudnative-pg" if facts.thrift else "rds"
+        kind = "cloudnative-pg" if facts.thrift or facts.ground == "existing" else "rds"
         production = _PRODUCTION.get(str(given.get("kind", kind)), {}) if facts.production else {}
         return {"kind": kind, **production, **given}
 
     @rule
     def _keys_of_its_kind(self, facts: Facts) -> Findings:
         yield from foreign_findings(self, self.kind, _OWN_FIELDS)
+
+    @rule
+    def _database_of_the_ground(self, facts: Facts) -> Findings:
+        yield from kind_findings(self.kind, facts, in_place="cloudnative-pg")
 
     @rule
     def _class_that_rds_has(self, facts: Facts) -> Findings:

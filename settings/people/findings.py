@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from settings.cluster import Cluster
 from settings.files import EVERY_TEAM, HOMES, Files
 from settings.ingress import Ingress
 from settings.language.section import Findings, Path, nearest
-from settings.notebooks.findings import pools_of, suitable_types
-from settings.notebooks.profiles import Profile, gpu_request
+from settings.notebooks.findings import pools_of
+from settings.notebooks.hub import Hub
+from settings.notebooks.profiles import AnyPool, Profile, gpu_pool, gpu_request
 from settings.people.identity import Identity
 from settings.people.names import namespace_of
 from settings.people.teams import Quota, Team
 from settings.people.values import team_of
-from settings.pools.gpu_shares import GPU_RESOURCE, MIG_RESOURCE_PREFIX, SHARED_GPU_RESOURCE, offered
-from settings.pools.node_pools import NodePool
+from settings.pools.gpu_shares import GPU_RESOURCE, MIG_RESOURCE_PREFIX, SHARED_GPU_RESOURCE, offered, resources
 from settings.pools.pool import Pool
 
 
 def team_findings(
-    teams: Mapping[str, Team], pools: Mapping[str, NodePool], profiles: Mapping[str, Profile]
+    teams: Mapping[str, Team],
+    pools: Mapping[str, AnyPool],
+    profiles: Mapping[str, Profile],
+    fits: Callable[[Profile, AnyPool], bool],
 ) -> Findings:
-    """What a team names that does not exist, and what it is granted or offered but could never use."""
+    """What a team names that does not exist, and what it is granted or offered but could never use.
+
+    `fits` says whether a pool can have a node that one of the profile's notebooks fits on.
+    """
     for name, team in teams.items():
         unknown_pools = [pool for pool in team.node_pools if pool not in pools]
         for index, pool in enumerate(team.node_pools):
@@ -36,7 +42,7 @@ def team_findings(
             if profile not in profiles:
                 yield at, f"is not a profile of gpulab:profiles{_hint(profile, profiles)}"
             elif not unknown_pools:
-                yield from ((at, message) for message in _profile_problems(profiles[profile], team, own, pools))
+                yield from ((at, message) for message in _profile_problems(profiles[profile], team, own, pools, fits))
 
 
 def mps_findings(teams: Mapping[str, Team], pools: Mapping[str, Pool]) -> Findings:
@@ -56,8 +62,11 @@ def mps_findings(teams: Mapping[str, Team], pools: Mapping[str, Pool]) -> Findin
             )
 
 
-def sum_findings(teams: Mapping[str, Team], pools: Mapping[str, Pool]) -> Findings:
-    """GPUs and slices that quotas grant beyond what the pools may have; for stacks without overcommit."""
+def sum_findings(teams: Mapping[str, Team], pools: Mapping[str, Pool], more: str) -> Findings:
+    """GPUs and slices that quotas grant beyond what the pools may have; for stacks without overcommit.
+
+    `more` is how the pools get more of them.
+    """
     there = offered(pools)
     for resource in sorted(there):
         holders = {name: amount for name, team in teams.items() if (amount := team.quota.accelerators[resource])}
@@ -69,8 +78,7 @@ def sum_findings(teams: Mapping[str, Team], pools: Mapping[str, Pool]) -> Findin
             yield (
                 ("teams", largest, "quota", *_quota_key(resource)),
                 f"adds up to {granted} with the other teams' ({shown}), and the pools may have {there[resource]} "
-                f"{resource}: lower the quotas, raise limits.gpus of a pool, or set gpulab:overcommit: true if you "
-                "want that",
+                f"{resource}: lower the quotas, {more}, or set gpulab:overcommit: true if you want that",
             )
 
 
@@ -105,8 +113,13 @@ def volume_findings(teams: Mapping[str, Team], storage: Files) -> Findings:
                 )
 
 
-def membership_findings(teams: Mapping[str, Team], storage: Files, identity: Identity | None) -> Findings:
-    """Groups and writers of teams that do not exist; for stacks with teams."""
+def membership_findings(
+    teams: Mapping[str, Team], storage: Files, identity: Identity | None, hub: Hub | None
+) -> Findings:
+    """Groups, members and writers of teams that do not exist; for stacks with teams."""
+    for team in hub.members if hub else ():
+        if team not in teams:
+            yield ("hub", "members", team), f"is not a team of gpulab:teams{_hint(team, teams)}"
     for volume_name, volume in storage.volumes.items():
         for team in volume.writers:
             if team != EVERY_TEAM and team not in teams:
@@ -155,17 +168,17 @@ def _groups(identity: Identity) -> Iterator[tuple[Path, str]]:
         yield from ((("seedUsers", name, "groups", index), group) for index, group in enumerate(user.groups))
 
 
-def _quota_findings(quota: Quota, pools: Mapping[str, NodePool]) -> Findings:
+def _quota_findings(quota: Quota, pools: Mapping[str, Pool]) -> Findings:
     """GPUs that a quota grants but no pool has that the team may use."""
-    there = offered(pools)
+    there, known = offered(pools), resources(pools)
     for resource, amount in quota.accelerators.items():
-        if amount and resource not in there:
+        if amount and resource not in known:
             yield (
                 ("quota", *_quota_key(resource)),
                 f"cannot be used: no pool that the team may use has {resource}"
-                + (f", they have {', '.join(sorted(there))}" if there else ""),
+                + (f", they have {', '.join(known)}" if known else ""),
             )
-        elif amount > there[resource]:
+        elif resource in there and amount > there[resource]:
             yield (
                 ("quota", *_quota_key(resource)),
                 f"is more than the pools that the team may use can have together: {there[resource]}",
@@ -179,19 +192,25 @@ def _quota_key(resource: str) -> Path:
 
 
 def _profile_problems(
-    profile: Profile, team: Team, own: Mapping[str, NodePool], pools: Mapping[str, NodePool]
+    profile: Profile,
+    team: Team,
+    own: Mapping[str, AnyPool],
+    pools: Mapping[str, AnyPool],
+    fits: Callable[[Profile, AnyPool], bool],
 ) -> Iterator[str]:
     """Why nobody in the team could ever start the profile; `own` are the pools that the team may use."""
     possible = pools_of(profile, pools)
-    if possible and not pools_of(profile, own):
+    usable = [name for name in possible if name in own]
+    if possible and not usable:
         needed = " or ".join(possible)
         yield f"runs in pool {needed}, which the team may not use: add it to nodePools, or leave the profile out"
         return
     # That no pool has such a node is reported for the profile.
-    fitting = [name for name, pool in possible.items() if suitable_types(profile, pool)]
+    fitting = [name for name, pool in possible.items() if fits(profile, pool)]
     if fitting and not any(name in own for name in fitting):
-        usable, others = ", ".join(pools_of(profile, own)), " or ".join(fitting)
-        yield f"fits on no node of {usable}, which the team may use: add {others} to nodePools, or leave it out"
+        others = " or ".join(fitting)
+        own_pools = ", ".join(usable)
+        yield f"fits on no node of {own_pools}, which the team may use: add {others} to nodePools, or leave it out"
         return
     quota = team.quota
     for what, asked, granted in (
@@ -203,9 +222,9 @@ def _profile_problems(
             yield f"can never start: it asks for {asked:g} {what}, and the team's quota is {granted:g}"
 
 
-def _accelerators(profile: Profile, quota: Quota, pools: Mapping[str, NodePool]) -> Iterator[tuple[str, int, int]]:
+def _accelerators(profile: Profile, quota: Quota, pools: Mapping[str, Pool]) -> Iterator[tuple[str, int, int]]:
     """The resource by which its GPUs are asked for, how many it asks for, and how many are granted."""
-    pool = pools.get(profile.gpu.pool) if profile.gpu is not None else None
+    pool = gpu_pool(profile, pools)
     if profile.gpu is not None and pool is not None and pool.is_gpu:
         resource, count = gpu_request(profile.gpu, pool)
         yield resource, count, quota.accelerators[resource]

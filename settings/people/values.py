@@ -10,7 +10,7 @@ from settings.language.section import nearest
 from settings.language.values import Check, matching
 from settings.people.names import ROLES, TEAM_PATTERN
 
-_USER_NAME = r"[a-z0-9][a-z0-9._@-]{0,62}"
+USER_NAME = r"[a-z0-9][a-z0-9._@-]{0,62}"
 _HOST = r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?"
 
 _EMAIL = r"[A-Za-z0-9._+-]+@" + _HOST.replace("a-z", "A-Za-z")
@@ -38,7 +38,7 @@ def _group(path: str) -> str:
 def _administrator(name: str) -> str:
     if name.startswith("/"):
         return _group(name)
-    if not re.fullmatch(_EMAIL if "@" in name else _USER_NAME, name):
+    if not re.fullmatch(_EMAIL if "@" in name else USER_NAME, name):
         raise ValueError(
             "must be an e-mail address such as ada@example.com, a user name such as ada, or a group such as"
             " /research/administrator"
@@ -64,7 +64,7 @@ def team_of(group: str) -> str:
 Email = Annotated[str, matching(_EMAIL, "an e-mail address such as ada@example.com")]
 """An e-mail address."""
 
-UserName = Annotated[str, matching(_USER_NAME, "lower-case letters, digits and . _ @ -")]
+UserName = Annotated[str, matching(USER_NAME, "lower-case letters, digits and . _ @ -")]
 """The user name of an account."""
 
 Administrator = Annotated[str, Check(_administrator)]

@@ -19,13 +19,19 @@ _MIB = 1024
 class GpuChoice(Section):
     """What kind of GPU a profile asks for."""
 
-    model: str | None = Field(default=None, description="GPU model as Karpenter labels it: a10g, l40s, a100.")
+    model: str | None = Field(
+        default=None,
+        description="GPU model as Karpenter labels it: a10g, l40s, a100. On an existing cluster the product as the "
+        "label nvidia.com/gpu.product has it.",
+    )
     min_memory: Annotated[StrictInt, whole(1, 2048, "GiB")] | None = Field(
         default=None, description="Memory of the GPU, or of a slice that has its own, in GiB."
     )
 
     @rule
     def _known_model(self, facts: Facts) -> Findings:
+        if facts.ground == "existing":
+            return  # a site has whatever it bought
         if self.model is not None and self.model not in known_models():
             near = nearest(self.model, known_models())
             hint = f'did you mean "{near}"?' if near else f"known are {', '.join(known_models())}"

@@ -21,11 +21,21 @@ _RESERVED_DOMAINS = (
 )
 _RESERVED_KEYS = ("CriticalAddonsOnly",)
 
+POOL_LABEL = "gpulab.dev/pool"
+"""The label of every node that the platform makes, or that the stack file names, with the name of its pool."""
+PRODUCT_LABEL, MEMORY_LABEL, COUNT_LABEL = (f"nvidia.com/gpu.{what}" for what in ("product", "memory", "count"))
+"""The labels of NVIDIA's feature discovery: the product of a node's GPUs, the MiB of one, and how many there are."""
+DEVICE_PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
+"""The label that selects the device plugin's configuration for a node."""
+MIG_CONFIG_LABEL = "nvidia.com/mig.config"
+"""The label that selects how the GPU Operator partitions the GPUs of a node."""
+
 # contracts/crds/nodepools.karpenter.sh.json
 _QUALIFIED_NAME = (
     r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 )
-_LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
+LONGEST_LABEL_VALUE = 63
+LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
 
 
 def _not_reserved(key: str) -> str:
@@ -40,8 +50,8 @@ def _not_reserved(key: str) -> str:
 
 
 def _label_value(value: str) -> str:
-    if len(value) > 63:
-        raise ValueError(f"is too long: {len(value)} characters, 63 at most")
+    if len(value) > LONGEST_LABEL_VALUE:
+        raise ValueError(f"is too long: {len(value)} characters, {LONGEST_LABEL_VALUE} at most")
     return value
 
 
@@ -50,9 +60,11 @@ Key = Annotated[
     matching(_QUALIFIED_NAME, "a key such as example.com/team: letters, digits, - _ . and a domain in front"),
     Check(_not_reserved),
 ]
+AnyKey = Annotated[str, matching(_QUALIFIED_NAME, "the key of a label")]
+"""The key of a label or taint that nodes have already, whoever set it."""
 LabelValue = Annotated[
     str,
-    matching(_LABEL_VALUE, "letters, digits, - _ and ., with a letter or digit first and last"),
+    matching(LABEL_VALUE, "letters, digits, - _ and ., with a letter or digit first and last"),
     Check(_label_value),
 ]
 
@@ -67,3 +79,9 @@ class Taint(Section):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
         description="What happens to pods that do not tolerate the taint."
     )
+
+
+class SiteTaint(Taint):
+    """A taint of nodes that are there, whoever set it."""
+
+    key: AnyKey = Field(description="Key, such as nvidia.com/gpu.")

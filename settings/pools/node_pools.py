@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, StrictInt
 
 from contracts import InstanceType
+from settings.ground import on_existing_only
 from settings.language.section import Facts, Findings, rule
 from settings.language.values import (
     DISTINCT,
@@ -21,12 +22,15 @@ from settings.language.values import (
     whole,
     without_default,
 )
+from settings.pools.allocatable import memory_for_pods, vcpu_for_pods
 from settings.pools.disruption import Budget, Consolidation, MaintenanceWindow
 from settings.pools.gpu import Gpu, MigStrategy
 from settings.pools.gpu_fitting import machine_findings, mig_slices, warm_findings
+from settings.pools.gpu_shares import GPU_TAINT, advertised
 from settings.pools.instance_choice import LAB_PRICE, PRODUCTION_PRICE, InstanceChoice
-from settings.pools.labels import Key, LabelValue, Taint
+from settings.pools.labels import POOL_LABEL, Key, LabelValue, Taint
 from settings.pools.nodes import Limits, RootVolume
+from settings.pools.pool import DeclaredGpu, GpuLabels
 
 CapacityType: TypeAlias = Literal["reserved", "spot", "on-demand"]
 
@@ -48,6 +52,11 @@ PoolName = Annotated[
 
 class NodePool(InstanceChoice):
     """One kind of node. With `gpus` it is a GPU pool: tainted, limited in GPUs, and consolidated only when empty."""
+
+    elsewhere = on_existing_only(
+        **dict.fromkeys(("selector", "nodes"), "categories or families say what is bought"),
+        includeControlPlane="AWS runs the control plane",
+    )
 
     gpu: Gpu = Field(default=Gpu(), description="How the GPUs are shared, and how notebooks start fast.")
     capacity_types: Annotated[tuple[CapacityType, ...], DISTINCT, at_least_one("capacity type")] = Field(
@@ -92,6 +101,48 @@ class NodePool(InstanceChoice):
     weight: Annotated[StrictInt, whole(1, 100)] | None = Field(
         default=None, description="Among pools that fit a pod, Karpenter tries the heaviest first."
     )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether pods that need no GPU may run on its nodes: those with GPUs are bought for who needs one."""
+        return not self.is_gpu
+
+    def node_selector(self, name: str) -> dict[str, str]:
+        """The label that its nodes start with."""
+        return {POOL_LABEL: name}
+
+    @property
+    def node_taints(self) -> tuple[Taint, ...]:
+        """Every taint of its nodes when they are ready: that of GPU nodes, and its own."""
+        return (*((GPU_TAINT,) if self.is_gpu else ()), *self.taints)
+
+    @property
+    def gpu_labels(self) -> GpuLabels:
+        """Karpenter's labels, which are known before there is a node; those of NVIDIA's feature discovery are not."""
+        prefix = "karpenter.k8s.aws/instance-gpu"
+        return GpuLabels(product=f"{prefix}-name", memory=f"{prefix}-memory")
+
+    @property
+    def declared_gpu(self) -> DeclaredGpu:
+        """Nothing: instance types say what it buys."""
+        return DeclaredGpu(product=None, memory=None)
+
+    @property
+    def together(self) -> dict[str, str]:
+        """The limits of all its nodes; GPUs and shares by their resource names."""
+        quantities = {"cpu": (self.limits.cpu, ""), "memory": (self.limits.memory, "Gi")}
+        known = {resource: f"{amount}{unit}" for resource, (amount, unit) in quantities.items() if amount is not None}
+        return known if self.limits.gpus is None else {**known, **advertised(self, self.limits.gpus)}
+
+    @property
+    def largest(self) -> dict[str, str]:
+        """The most that a pod can have on any machine within the limits, by resource."""
+        types = self.types_within_limits
+        found = {
+            "cpu": str(max(map(vcpu_for_pods, types))),
+            "memory": f"{int(max(map(memory_for_pods, types)))}Gi",
+        }
+        return {**found, **advertised(self, max(one.gpu_count for one in types))} if self.is_gpu else found
 
     @property
     def most_gpus(self) -> int | None:

@@ -242,35 +242,56 @@ def running_hub(
 
     `host` is its name, for people who find this machine by it; `by_chart` is what the chart sets of JupyterHub's own.
     """
-    url = f"http://{host}:{port}/jupyter"
     notebooks: defaultdict[str, Notebook] = defaultdict(Notebook)
-    (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
     with notebook_server(notebooks) as notebook_port:
-        config = _CONFIG.format(
-            project=str(PROJECT),
-            folder=folder,
+        variables = {"KUBECONFIG": str(kubeconfig), "OAUTH_CLIENT_SECRET": client_secret}
+        with started_hub(
+            folder,
             port=port,
-            connect_url=f"http://{CONNECT_NAME}:{port}",
-            namespace=HUB_NAMESPACE,
+            document=document,
             by_chart=by_chart,
-            catalogue=str(folder / "catalogue.json"),
             notebook_port=notebook_port,
-            mark=MARK,
-        )
-        (folder / "jupyterhub_config.py").write_text(config, encoding="utf-8")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "KUBECONFIG": str(kubeconfig),
-            "OAUTH_CLIENT_SECRET": client_secret,
-            "JUPYTERHUB_CRYPT_KEY": "0" * 64,
-        }
-        command = [sys.executable, "-m", "jupyterhub", "--config", folder / "jupyterhub_config.py", "--debug"]
-        with background(folder / "logs") as processes:
-            processes.start("hub", command, environment)
-            healthy = f"http://localhost:{port}/jupyter/hub/health"
-            processes.wait_until("hub", lambda: answers(healthy), seconds=START_SECONDS)
-            yield HubLab(url, keycloak, kubernetes, notebooks, processes.log_path("hub"), folder)
+            variables=variables,
+        ) as log:
+            yield HubLab(f"http://{host}:{port}/jupyter", keycloak, kubernetes, notebooks, log, folder)
+
+
+@contextmanager
+def started_hub(
+    folder: Path,
+    *,
+    port: int,
+    document: Object,
+    by_chart: Mapping[str, Any],
+    notebook_port: int,
+    variables: Mapping[str, str],
+) -> Iterator[Path]:
+    """JupyterHub's own process at a port, with these variables of environment; its log. It ends with the block."""
+    (folder / "catalogue.json").write_text(json.dumps(document), encoding="utf-8")
+    config = _CONFIG.format(
+        project=str(PROJECT),
+        folder=folder,
+        port=port,
+        connect_url=f"http://{CONNECT_NAME}:{port}",
+        namespace=HUB_NAMESPACE,
+        by_chart=by_chart,
+        catalogue=str(folder / "catalogue.json"),
+        notebook_port=notebook_port,
+        mark=MARK,
+    )
+    (folder / "jupyterhub_config.py").write_text(config, encoding="utf-8")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "JUPYTERHUB_CRYPT_KEY": "0" * 64,
+        **variables,
+    }
+    command = [sys.executable, "-m", "jupyterhub", "--config", folder / "jupyterhub_config.py", "--debug"]
+    with background(folder / "logs") as processes:
+        processes.start("hub", command, environment)
+        healthy = f"http://localhost:{port}/jupyter/hub/health"
+        processes.wait_until("hub", lambda: answers(healthy), seconds=START_SECONDS)
+        yield processes.log_path("hub")
 
 
 def variables_of(kubernetes: Kubernetes, pod: Object) -> dict[str, str]:

@@ -52,6 +52,16 @@ REFUSED_AND_ACCEPTED = {
         kubernetes("Cluster", {"instances": 1}, api="postgresql.cnpg.io/v1"),
         kubernetes("Cluster", {"backup": {"barmanObjectStore": {}}}, api="postgresql.cnpg.io/v1"),
     ),
+    "a database in the cluster whose volumes somebody backs up": (
+        "data-without-backup",
+        kubernetes("Cluster", {}, api="postgresql.cnpg.io/v1", metadata={"name": "db"}),
+        kubernetes(
+            "Cluster",
+            {},
+            api="postgresql.cnpg.io/v1",
+            metadata={"name": "db", "annotations": {"gpulab.dev/backed-up-by": "Velero, each night"}},
+        ),
+    ),
     "a default class is for no homes": (
         "storage-class-deletes-homes",
         kubernetes("StorageClass", metadata={"name": "team-homes"}, provisioner="efs.csi.aws.com"),

@@ -38,6 +38,15 @@ BLUEPRINTS = {
         singleuser(storage={"extraVolumes": [{"name": "x", "hostPath": {"path": "/"}}]}),
     ),
     "everybody": ("hub-allow-all", hub(hub={"config": {"Authenticator": {"allow_all": True}}})),
+    "everybody who signs up": ("hub-allow-all", hub(hub={"config": {"NativeAuthenticator": {"open_signup": True}}})),
+    "everybody who has a GitHub account": (
+        "hub-allow-all",
+        hub(hub={"config": {"GitHubOAuthenticator": {"client_id": "x", "allow_all": True}}}),
+    ),
+    "temporary users": (
+        "hub-dummy-authenticator",
+        hub(hub={"config": {"JupyterHub": {"authenticator_class": "tmp"}}}),
+    ),
     "a literal client secret": (
         "literal-secret",
         hub(hub={"config": {"GenericOAuthenticator": {"client_secret": "f2f9d2c1-42a3"}}}),
@@ -177,6 +186,8 @@ def test_a_secret_of_pulumis_is_no_literal_and_may_still_be_a_default():
 def test_names_of_secrets_are_no_secrets():
     values = {
         "database": {"existingSecret": "db", "existingSecretKey": "password", "passwordSecretRef": {"name": "db"}},
+        "imagePullSecrets": ["registry"],
+        "hub": {"pullSecret": "registry"},
         "auth": {"secretName": "x", "tokenUrl": "https://x.example.com", "passwordPolicy": "length(12)"},
         "extraEnv": text([{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}]),
         "podAnnotations": {"checksum/db-secret": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
@@ -228,7 +239,7 @@ def test_a_profile_list_in_a_configmap_is_a_profile_list():
     assert examined("notebook-root", kubernetes("ConfigMap", data={"x": json.dumps(profiles)})) == {}
 
 
-def catalogue(**profile):
+def catalogue(pool=None, **profile):
     """A ConfigMap with a catalogue as gpulab's hub reads it: a team with one profile."""
     document = {
         "teams": {"a": {"namespace": "team-a", "profiles": ["x"], "nodePools": ["cpu", "gpu"]}},
@@ -245,7 +256,7 @@ def catalogue(**profile):
         },
         "pools": {
             "cpu": {"gpu": False, "tolerations": []},
-            "gpu": {"gpu": True, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]},
+            "gpu": {"gpu": True, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], **(pool or {})},
         },
     }
     labelled = {"labels": {"gpulab.dev/catalogue": "true"}, "name": "catalogue"}
@@ -267,6 +278,26 @@ def test_a_catalogues_profiles_are_examined_as_others_are():
         requirements=[{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g5.xlarge"]}]
     )
     assert examined("profile-beyond-node", catalogue(gpu=gpu), small)
+
+
+def test_a_profile_that_discovers_gpus_is_examined_in_each_gpu_pool_of_the_team():
+    discovered = catalogue(discovery={"byNode": False})
+    granted = {"requests.cpu": "8", "requests.nvidia.com/gpu": "1"}
+    team = {"name": "team", "namespace": "team-a"}
+    assert (
+        examined("profile-beyond-quota", discovered, kubernetes("ResourceQuota", {"hard": granted}, metadata=team))
+        == {}
+    )
+    none = kubernetes("ResourceQuota", {"hard": {**granted, "requests.nvidia.com/gpu": "0"}}, metadata=team)
+    assert "nvidia.com/gpu" in examined("profile-beyond-quota", discovered, none)["catalogue"][0]
+    assert "64 MiB" in examined("notebook-shared-memory", discovered)["catalogue"][0]
+
+
+def test_a_notebook_on_nodes_that_are_there_tolerates_what_these_have():
+    gpu = {"pool": "gpu", "resource": "nvidia.com/gpu", "count": 1}
+    bare = {"tolerations": [], "nodeSelector": {"role": "gpu"}}
+    assert examined("gpu-request-without-toleration", catalogue(bare, gpu=gpu))
+    assert examined("gpu-request-without-toleration", catalogue({**bare, "capacityTypes": []}, gpu=gpu)) == {}
 
 
 def test_a_hub_that_follows_a_catalogue_has_no_notebook_of_its_own():

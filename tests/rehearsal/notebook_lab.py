@@ -66,7 +66,7 @@ def make_hub(kubernetes: Kubernetes) -> None:
     make("/apis/scheduling.k8s.io/v1/priorityclasses", priority)
     name = team_admission.PODS
     policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
-    make(f"{policies}ies", {"metadata": {"name": name}, "spec": team_admission.pod_policy()})
+    make(f"{policies}ies", {"metadata": {"name": name}, "spec": team_admission.pod_policy({})})
     make(f"{policies}ybindings", {"metadata": {"name": name}, "spec": team_admission.binding(name)})
 
 

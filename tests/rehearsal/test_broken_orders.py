@@ -113,8 +113,8 @@ def test_claims_that_outlive_the_csi_driver_leave_volumes(rehearsal: Rehearsal, 
     (volume,) = (one for one in kubernetes.list(VOLUMES) if one["spec"]["claimRef"]["namespace"] == NAMESPACE)
     # The gate and the pools no longer wait for the drivers.
     components = project / "components"
-    change(components / "platform.py", r"depends_on=\[\*ground\.drivers, \*ground\.nodes\]", "depends_on=[]")
     ground = components / "ground" / "eks.py"
+    change(ground, r"depends_on=\[\*self\.drivers, \*self\.nodes\]", "depends_on=[]")
     change(ground, r"after\(in_cluster, self\._karpenter, storage\)", "after(in_cluster, self._karpenter)")
     change(components / "gates" / "volume_gate.py", r"TIMEOUT_SECONDS = 15 \* 60", "TIMEOUT_SECONDS = 5")
     rehearsal.up()

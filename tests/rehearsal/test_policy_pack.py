@@ -111,13 +111,17 @@ def test_a_lab_is_only_told(engine_on: MakeEngine, tmp_path: Path) -> None:
 # What is changed in the program: the text in one of its components, what comes in its place, and who must refuse it.
 MUTATIONS = {
     "a taint that only asks": (
-        '"effect": "NoSchedule"}\n\n',
-        '"effect": "PreferNoSchedule"}\n\n',
+        "return taint.model_dump(exclude_none=True)",
+        'return {**taint.model_dump(exclude_none=True), "effect": "PreferNoSchedule"}',
         "gpu-pool-taint-effect",
     ),
-    "no GPU taint": ("[GPU_TAINT] if pool.is_gpu else []", "[]", "gpu-pool-taint"),
-    "no limits": ('        "limits": limits(pool),\n', "", "node-pool-limits"),
-    "no limit of GPUs": ("known if pool.limits.gpus is None else", "known if True else", "gpu-pool-gpu-limit"),
+    "no GPU taint": ("for taint in pool.node_taints]", "for taint in pool.taints]", "gpu-pool-taint"),
+    "no limits": ('        "limits": pool.together,\n', "", "node-pool-limits"),
+    "no limit of GPUs": (
+        '"limits": pool.together',
+        '"limits": {key: value for key, value in pool.together.items() if "/" not in key}',
+        "gpu-pool-gpu-limit",
+    ),
     "no grace period": (
         '        "terminationGracePeriod": pool.termination_grace_period,\n',
         "",

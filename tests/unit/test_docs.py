@@ -14,16 +14,17 @@ import settings
 from rehearsal.machine.workspace import PROJECT
 
 DOCS = PROJECT / "docs"
-PAGES = sorted(PROJECT.glob("*.md")) + sorted(DOCS.glob("*.md"))
+PAGES = sorted(PROJECT.glob("*.md")) + sorted(DOCS.rglob("*.md"))
 CODE = ("bootstrap", "ci", "components", "policies", "rehearsal", "reports", "settings")
 # Comments quote the documentation of the EBS and EFS CSI drivers and of the VPC CNI.
 PAGES_OF_DRIVERS = {"parameters.md", "install.md", "tagging.md", "eni-and-ip-target.md", "prefix-and-ip-target.md"}
+STACK_FILES = sorted((*PROJECT.glob("Pulumi.*.yaml"), *PROJECT.glob("examples/*.yaml")))
 STACK_FILE_PAGES = ("stack-file", "storage", "ingress", "sign-in", "teams", "profiles")
 _TABLE = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 _EXAMPLE = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 _FENCE = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-_NAMED = re.compile(r"(?<![\w/.-])docs/([a-z-]+\.md)")
+_NAMED = re.compile(r"(?<![\w/.-])docs/((?:[a-z-]+/)?[a-z0-9-]+\.md)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -62,6 +63,13 @@ def test_the_examples_of_docs_are_one_valid_stack_file(tmp_path: Path) -> None:
     check({key: value for one in found for key, value in one.items()}, tmp_path)
 
 
+def test_the_examples_of_existing_clusters_are_one_valid_stack_file(tmp_path: Path) -> None:
+    found = [section for one in examples(DOCS / "existing-clusters.md") for section in one.items()]
+    assert len({key for key, _ in found}) == len(found), "each section has one example"
+    assert {"gpulab:ground", "gpulab:nodePools", "gpulab:gpu", "gpulab:storage", "gpulab:ingress"} <= {*dict(found)}
+    check(dict(found), tmp_path)
+
+
 def test_the_page_on_guardrails_has_the_number_of_policies() -> None:
     policies = re.findall(r"^### ", (DOCS / "policies.md").read_text(encoding="utf-8"), re.MULTILINE)
     text = (DOCS / "guardrails.md").read_text(encoding="utf-8")
@@ -70,7 +78,7 @@ def test_the_page_on_guardrails_has_the_number_of_policies() -> None:
 
 def test_the_index_of_docs_names_every_page() -> None:
     linked = set(_LINK.findall((DOCS / "README.md").read_text(encoding="utf-8")))
-    assert {page.name for page in DOCS.glob("*.md")} - {"README.md"} <= linked
+    assert {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"} <= linked
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
@@ -100,7 +108,7 @@ def test_the_drawing_of_the_architecture_has_every_folder_of_components() -> Non
 
 
 def test_messages_and_stack_files_name_only_pages_that_exist() -> None:
-    files = [*PROJECT.glob("Pulumi.*.yaml"), *(path for name in CODE for path in (PROJECT / name).rglob("*.py"))]
+    files = [*STACK_FILES, *(path for name in CODE for path in (PROJECT / name).rglob("*.py"))]
     named = {page for path in files for page in _NAMED.findall(path.read_text(encoding="utf-8"))}
     assert sorted(page for page in named - PAGES_OF_DRIVERS if not (DOCS / page).exists()) == []
 

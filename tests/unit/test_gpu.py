@@ -13,7 +13,7 @@ import contracts
 from components.ground.system_nodes import SYSTEM_NODES, SYSTEM_TAINT
 from components.nodes.gpu import Gpu, GpuArgs, gpu_operator_values
 from components.nodes.node_pools import node_pool_spec
-from rehearsal.checks.gpu import tolerates
+from rehearsal.controllers.selectors import tolerates
 from settings import NodePool
 
 EXTRA_TAINT = {"key": "example.com/team", "value": "ml", "effect": "NoSchedule"}

@@ -14,7 +14,7 @@ import contracts
 from components.ground.system_nodes import SYSTEM_NODES
 from components.nodes.gpu import gpu_operator_values
 from components.nodes.gpu_sharing import DEVICE_PLUGIN_CONFIG_LABEL, node_labels, node_overlays, tolerations
-from components.nodes.node_pools import ec2_node_class_spec, limits, node_pool_spec
+from components.nodes.node_pools import ec2_node_class_spec, node_pool_spec
 from rehearsal.checks import overlays as by_overlays
 from rehearsal.controllers.deployed import DeployedRelease
 from rehearsal.controllers.device_plugins import gpu_resources
@@ -62,7 +62,7 @@ def test_karpenter_expects_of_each_machine_what_its_device_plugin_reports(kind: 
 @pytest.mark.parametrize("kind", SHARINGS)
 def test_limit_is_in_what_pods_ask_for(kind: str) -> None:
     pool = gpu_pool(**SHARINGS[kind])
-    assert limits(pool) == {name: str(count * 8) for name, count in shares(pool).items()}
+    assert pool.together == {name: str(count * 8) for name, count in shares(pool).items()}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from components.hub import values as jupyterhub_values
 from components.hub.inside import catalogue as hub_catalogue
 from components.hub.inside import config as hub_config
 from components.hub.inside import pod
+from components.hub.inside import sign_in as hub_sign_in
 from components.hub.jupyterhub import (
     MODULES,
     PRIORITY_CLASS,
@@ -127,7 +128,7 @@ def test_no_secret_is_among_helms_values_and_each_is_where_the_chart_looks(lab: 
     assert held["hub.config.CryptKeeper.keys"] == "generated for gpulab-dev-hub-auth-state"
     # The chart mounts the Secret, and the hub reads the file.
     assert "extraEnv" not in values["hub"]
-    client_secret = held[hub_config.CLIENT_SECRET.name]
+    client_secret = held[hub_sign_in.CLIENT_SECRET.name]
     assert client_secret == "generated for gpulab-dev-identity-client-jupyterhub-secret"
     text = json.dumps(values)
     assert [one for one in held.values() if one in text] == []
@@ -340,7 +341,7 @@ def test_first_steps_name_who_has_a_password_and_who_signs_in_otherwise() -> Non
             },
         }
     )
-    steps = "\n".join(first_steps(identity, PlatformUrls.of("lab.example.com")))
+    steps = "\n".join(first_steps(identity, PlatformUrls.of("lab.example.com"), "kubectl"))
     assert "ada@example.com" in steps
     assert "company" in steps
     assert "https://platform.lab.example.com/jupyter/" in steps

@@ -122,18 +122,21 @@ def destinations(policy: dict[str, Any], port: int) -> list[str]:
 
 
 def test_hub_reaches_what_it_needs_and_no_private_address_beside() -> None:
-    policy = hub_policy(REACH, reaches_database=False, asks_github=False)
+    policy = hub_policy(REACH, reaches_database=False, asks_keycloak=True, asks_github=False)
     allowed = policy["egressAllowRules"]
     assert [name for name, is_open in allowed.items() if is_open] == ["dnsPortsKubeSystemNamespace"]
     assert set(allowed) == set(CHART.values["hub"]["networkPolicy"]["egressAllowRules"])
     assert "10.40.0.0/16" in destinations(policy, 443)
     assert destinations(policy, SERVER_PORT) == ["pods"]
     assert destinations(policy, 5432) == []
-    assert destinations(hub_policy(REACH, reaches_database=True, asks_github=False), 5432) == ["10.40.0.0/16"]
+    with_database = hub_policy(REACH, reaches_database=True, asks_keycloak=True, asks_github=False)
+    assert destinations(with_database, 5432) == ["10.40.0.0/16"]
 
 
 def test_the_internet_is_reached_to_ask_github_and_for_nothing_else() -> None:
-    assert hub_policy(REACH, reaches_database=False, asks_github=True)["egressAllowRules"]["nonPrivateIPs"]
+    policy = hub_policy(REACH, reaches_database=False, asks_keycloak=False, asks_github=True)
+    assert policy["egressAllowRules"]["nonPrivateIPs"]
+    assert destinations(policy, SERVER_PORT) == [], "without Keycloak nobody reaches for it"
 
 
 def test_hub_and_proxy_run_on_system_nodes_and_nowhere_else_and_can_be_drained() -> None:

@@ -38,6 +38,12 @@ def check(token: str, inputs: dict[str, Any], olds: dict[str, Any] | None = None
     return kind.check(inputs, olds or {}, request)
 
 
+@pytest.mark.parametrize("field", ["name", "namespace"])
+def test_a_name_that_a_preview_does_not_know_stays_unknown(field: str) -> None:
+    metadata = {"name": "realm", "namespace": "identity", field: UNKNOWN}
+    assert check("kubernetes:core/v1:ConfigMap", {"metadata": metadata})["metadata"] == metadata
+
+
 class TestConfiguration:
     def test_a_misspelt_key_is_refused_with_the_nearest(self) -> None:
         with pytest.raises(Refused, match=r"kubeConfig: unknown configuration; did you mean kubeconfig\?"):

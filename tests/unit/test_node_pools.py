@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 import contracts
 from components.nodes.node_pools import (
-    GPU_TAINT,
     NodePools,
     NodePoolsArgs,
     disruption_budgets,
@@ -23,6 +22,7 @@ from components.nodes.node_pools import (
 from policies.cost import instance_price
 from policies.reading.node_pools import instance_types
 from settings import NodePool
+from settings.pools.gpu_shares import GPU_TAINT
 from settings.pools.instance_choice import LAB_PRICE, PRODUCTION_PRICE
 
 TAGS = {"Owner": "ml@example.com", "Stack": "dev"}
@@ -109,7 +109,7 @@ def requirement(spec: dict[str, Any], key: str) -> list[tuple[str, list[str]]]:
 
 def test_gpu_pool_is_tainted_limited_and_buys_nvidia_alone():
     spec = node_pool_spec("gpu", pool(gpus={"min": 1, "max": 4}))
-    assert GPU_TAINT in spec["template"]["spec"]["taints"]
+    assert GPU_TAINT.model_dump() in spec["template"]["spec"]["taints"]
     assert spec["limits"] == {"nvidia.com/gpu": "8"}
     assert requirement(spec, "karpenter.k8s.aws/instance-gpu-count") == [("Gt", ["0"]), ("Lt", ["5"])]
     assert requirement(spec, "karpenter.k8s.aws/instance-gpu-manufacturer") == [("In", ["nvidia"])]

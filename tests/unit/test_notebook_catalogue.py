@@ -11,14 +11,21 @@ from typing import Any
 import pytest
 
 import settings
-from components.hub.catalogue_from_settings import CONFIG_MAP_LIMIT, catalogue, catalogue_text, checksum
+from components.hub.catalogue_from_settings import (
+    CONFIG_MAP_LIMIT,
+    catalogue,
+    catalogue_text,
+    checksum,
+)
 from components.hub.inside import catalogue as inside
+from components.hub.jupyterhub import cluster_rules
 from components.images import mirrored
-from settings import EksSettings
+from settings import EksSettings, check_stack_file
 from settings.loading import load
 from settings.stack_file import read_stack_file
 
 PROJECT = Path(__file__).parents[2]
+STACKS = PROJECT / "tests" / "stacks"
 TODAY = datetime.date(2026, 6, 1)
 
 
@@ -71,6 +78,28 @@ def test_gpu_profiles_ask_for_what_their_pool_advertises() -> None:
     assert found["profiles"]["multi-gpu"]["gpu"]["count"] == 4
     (memory,) = found["profiles"]["fine-tuning"]["gpu"]["affinity"]
     assert memory["key"].endswith("instance-gpu-memory")
+
+
+def test_a_profile_that_discovers_gpus_says_so_and_its_pools_say_what_the_stack_file_declares() -> None:
+    found = catalogue(check_stack_file(STACKS / "existing-discover.happy.yaml", "lab", TODAY))
+    profile = found["profiles"]["found"]
+    assert (profile["gpu"], profile["discovery"]) == (None, {"byNode": True})
+    declared = {name: pool.get("gpus") for name, pool in found["pools"].items()}
+    assert declared == {
+        "cpu": None,
+        "gpu": {"product": "NVIDIA-L40S", "memory": 45, "sharing": "none", "replicas": 1},
+        "desk": {"product": None, "memory": None, "sharing": "time-slicing", "replicas": 8},
+    }
+    without = document(of_dev())
+    assert all("discovery" not in one for one in without["profiles"].values())
+    assert all("gpus" not in one for one in without["pools"].values())
+
+
+def test_the_hub_reads_nodes_only_where_a_profile_discovers_gpus() -> None:
+    site = check_stack_file(STACKS / "existing-discover.happy.yaml", "lab", TODAY)
+    assert not [rule for rules in cluster_rules(of_dev()).values() for rule in rules if "nodes" in rule["resources"]]
+    ((rule,),) = cluster_rules(site).values()
+    assert (rule["resources"], rule["verbs"]) == (["nodes"], ["get", "list"])
 
 
 def test_shared_memory_is_what_the_profile_says_else_half_of_its_memory() -> None:

@@ -39,14 +39,10 @@ class Plane:
 @pytest.fixture
 def subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(secret_checks, "_generated", lambda subject: {"bootstrap": SECRET})
-    monkeypatch.setattr(secret_checks, "values", lambda account, identity, hub: {})
     (tmp_path / "logs").mkdir()
     (tmp_path / "kubernetes").mkdir()
     (tmp_path / "kubernetes" / "etcd").write_text(SECRET, encoding="utf-8")
-    settings = SimpleNamespace(identity=None, running_hub=None)
-    return SimpleNamespace(
-        folder=tmp_path, outputs={"region": "us-east-1"}, plane=Plane(), account=None, settings=settings
-    )
+    return SimpleNamespace(folder=tmp_path, outputs={"region": "us-east-1"}, plane=Plane(), given_secrets=dict)
 
 
 def release(values: dict[str, str]) -> str:

@@ -135,7 +135,7 @@ def test_the_owner_says_so_by_the_kubernetes_providers_variable(
 ) -> None:
     asked: list[bool] = []
     monkeypatch.setattr(
-        volume_gate, "wait_until_gone", lambda *_, unreachable_is_gone: asked.append(unreachable_is_gone)
+        volume_gate, "wait_until_gone", lambda *_, unreachable_is_gone, **__: asked.append(unreachable_is_gone)
     )
     monkeypatch.delenv(DELETE_UNREACHABLE, raising=False)
     if set_to:

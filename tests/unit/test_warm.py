@@ -12,7 +12,7 @@ from gpu_pools import P4D, cpu_pool, gpu_pool
 from components.ground.system_nodes import SYSTEM_TAINT
 from components.nodes import warm
 from components.nodes.node_pools import node_pool_spec
-from rehearsal.checks.gpu import tolerates
+from rehearsal.controllers.selectors import tolerates
 from settings import NodePool
 from settings.pools.gpu_shares import shares
 

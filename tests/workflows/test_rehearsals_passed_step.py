@@ -11,7 +11,7 @@ from ci import rehearsals_passed
 
 
 def needs(stacks: str, rehearse: str, touched: list[str]) -> str:
-    outputs = {"stacks": json.dumps(touched)} if stacks == "success" else {}
+    outputs = {"rehearsals": json.dumps(touched)} if stacks == "success" else {}
     return json.dumps(
         {"stacks": {"result": stacks, "outputs": outputs}, "rehearse": {"result": rehearse, "outputs": {}}}
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from step_bench import Bench
 
-from ci import stacks
+from ci import expired, stacks
 from ci.actions import StepFailed
 
 EVERY = ["dev", "prod"]
@@ -149,6 +149,38 @@ def test_one_stack_is_one_that_is_there(bench: Bench, monkeypatch: pytest.Monkey
     assert json.loads(bench.outputs["stacks"]) == ["prod"]
     with pytest.raises(StepFailed, match=r"there is no Pulumi.staging.yaml here. Stacks: dev, prod"):
         stacks.known("staging")
+
+
+SITE = """config:
+  gpulab:owner: ml@example.com
+  gpulab:costCenter: lab
+  gpulab:lifecycle: {kind: lab, expires: "2001-01-31"}
+  gpulab:ground: {kind: existing, context: workstation, distribution: k3s}
+  gpulab:nodePools: {cpu: {nodes: [one]}}
+  gpulab:storage: {homes: per-person, homeSize: 20}
+"""
+
+
+def test_a_stack_on_a_cluster_that_exists_is_only_rehearsed(
+    bench: Bench, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("Pulumi.site.yaml").write_text(SITE, encoding="utf-8")
+    commit()
+    monkeypatch.setenv("BASE", "HEAD^1")
+    assert stacks.main(["changed"]) == 0
+    assert json.loads(bench.outputs["rehearsals"]) == ["site"]
+    assert (bench.outputs["stacks"], bench.outputs["previews"]) == ("[]", "[]")
+
+
+def test_no_workflow_starts_for_one_stack_that_it_does_not_reach(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("Pulumi.site.yaml").write_text(SITE, encoding="utf-8")
+    monkeypatch.setenv("STACK", "site")
+    assert stacks.main(["one"]) == 1
+    assert "site is on a cluster that exists, which workflows do not reach" in capsys.readouterr().out
+    assert expired.main() == 0
+    assert bench.outputs["stacks"] == "[]"
 
 
 @pytest.mark.parametrize("name", ["$(touch stolen)", "a b", '"]}', "-rf", "x\ny", "ä"])

@@ -1,4 +1,4 @@
-"""Sign-in only by Keycloak's realm: PKCE, groups of teams, one sign-out for all tools."""
+"""Sign-in by Keycloak's realm: PKCE, groups of teams, one sign-out for all tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jupyterhub.apihandlers.users import ActivityAPIHandler
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.user import User
 from oauthenticator.generic import GenericOAuthenticator
-from oauthenticator.oauth2 import OAuthLogoutHandler
+from oauthenticator.oauth2 import OAuthenticator, OAuthLogoutHandler
 from tornado.httpclient import HTTPClientError
 from tornado.web import Application
 from traitlets import Dict, Instance, Unicode
@@ -52,12 +52,52 @@ class ReportHandler(ActivityAPIHandler):
         return user
 
 
-class KeycloakAuthenticator(GenericOAuthenticator):
-    """People of the realm who are in a team, and the platform's administrators."""
+REPORTS = (r"/api/users/([^/]+)/activity", ReportHandler)
+"""Before the hub's own handler of that path."""
+
+
+class TeamsAuthenticator(OAuthenticator):
+    """What sign-in by another service has in common: only people of teams, and each time those of now."""
+
+    catalogue = Instance(Catalogue, help="The teams, and who may sign in.").tag(config=True)
+
+    def get_handlers(self, app: Application) -> list[Any]:
+        """The handlers of sign-in and sign-out, and the one for notebooks' reports."""
+        return [*super().get_handlers(app), REPORTS]
+
+    async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
+        """Sets admin to False for who is not an administrator: without it JupyterHub keeps what it noted before."""
+        auth_model = await super().update_auth_model(auth_model)
+        auth_model["admin"] = bool(auth_model["admin"])
+        return auth_model
+
+    async def refresh_user(self, user: User, handler: BaseHandler | None = None, **kwargs: Any) -> Any:
+        """Asks the service again. People who may no longer sign in must sign in again, which then says why not.
+
+        While it cannot be reached, people stay who they were.
+        """
+        try:
+            refreshed = await super().refresh_user(user, handler, **kwargs)
+            if isinstance(refreshed, dict) and not await self.check_allowed(user.name, refreshed):
+                self.log.warning("%s may no longer sign in", user.name)
+                return False
+        except (HTTPClientError, OSError) as error:
+            self.log.warning(
+                "%s can't be asked about %s, who stays as before: %s", self.login_service, user.name, error
+            )
+            return True
+        return refreshed
+
+
+class KeycloakAuthenticator(TeamsAuthenticator, GenericOAuthenticator):
+    """People of the realm who are in a team, and the platform's administrators.
+
+    Keycloak asks the provider of somebody's sign-in in turn: who is no longer known there must sign in there. A
+    provider that does not answer looks the same from here.
+    """
 
     logout_handler = SignOutHandler
 
-    catalogue = Instance(Catalogue, help="The teams, and which people of GitHub may sign in.").tag(config=True)
     end_session_url = Unicode(help="Keycloak's address for signing out, as browsers see it.").tag(config=True)
     broker_url = Unicode(help="Where Keycloak gives a person's token at a provider, without its name.").tag(config=True)
     return_url = Unicode(help="Where people go after they sign out.").tag(config=True)
@@ -66,21 +106,11 @@ class KeycloakAuthenticator(GenericOAuthenticator):
         help="Requests to a provider that are not answered yet."
     )
 
-    def get_handlers(self, app: Application) -> list[Any]:
-        """The handlers of sign-in and sign-out, and the one for notebooks' reports."""
-        return [*super().get_handlers(app), (r"/api/users/([^/]+)/activity", ReportHandler)]
-
     def sign_out_url(self, id_token: str | None) -> str:
         """RP-Initiated Logout 1.0. The realm's client knows the return address."""
         hint = {"id_token_hint": id_token} if id_token else {}
         back = {"client_id": self.client_id, "post_logout_redirect_uri": self.return_url}
         return f"{self.end_session_url}?{urlencode({**hint, **back})}"
-
-    async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Sets admin to False for who is not an administrator: without it JupyterHub keeps what it noted before."""
-        auth_model = await super().update_auth_model(auth_model)
-        auth_model["admin"] = bool(auth_model["admin"])
-        return auth_model
 
     async def get_user_groups(self, auth_state: dict[str, Any]) -> set[str]:
         """The person's groups in the hub, from the current claims."""
@@ -91,22 +121,6 @@ class KeycloakAuthenticator(GenericOAuthenticator):
         if not await super().check_allowed(username, auth_model):
             return False
         return auth_model is None or await self._provider_lets_in(username, auth_model["auth_state"])
-
-    async def refresh_user(self, user: User, handler: BaseHandler | None = None, **kwargs: Any) -> Any:
-        """Asks Keycloak again. People who may no longer sign in must sign in again, which then says why not.
-
-        While Keycloak cannot be reached, people stay who they were. Keycloak asks their provider in turn: who is no
-        longer known there must sign in there. A provider that does not answer looks the same from here.
-        """
-        try:
-            refreshed = await super().refresh_user(user, handler, **kwargs)
-            if isinstance(refreshed, dict) and not await self.check_allowed(user.name, refreshed):
-                self.log.warning("%s may no longer sign in", user.name)
-                return False
-        except (HTTPClientError, OSError) as error:
-            self.log.warning("Keycloak or GitHub can't be asked about %s, who stays as before: %s", user.name, error)
-            return True
-        return refreshed
 
     async def _provider_lets_in(self, username: str, auth_state: dict[str, Any]) -> bool:
         """Whether the provider that the person came by still knows them. A password is only the realm's matter."""

@@ -4,10 +4,9 @@ The chart's own configuration loads it last, by one line of `hub.extraConfig`:
 
     from gpulab.config import configure; configure(c)
 
-`catalogue.json` is beside these modules, which are the package `gpulab` in /usr/local/etc/jupyterhub. The client's
-secret is a file where the chart mounts `hub.existingSecret`; elsewhere it is the variable OAUTH_CLIENT_SECRET. The
-chart sets the rest: where the hub listens, its base URL, `hub_connect_url`, the database, the cookie secret, and the
-keys that encrypt auth state, which are required.
+`catalogue.json` is beside these modules, which are the package `gpulab` in /usr/local/etc/jupyterhub. The chart sets
+the rest: where the hub listens, its base URL, `hub_connect_url`, the database, the cookie secret, and the keys that
+encrypt auth state, which are required.
 """
 
 from __future__ import annotations
@@ -19,31 +18,10 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import url_path_join
 
-from . import culling, form, homes, notices, pod, pod_files, refusals, spawner, token_secret
-from .authenticator import KeycloakAuthenticator
+from . import culling, form, homes, notices, pod, pod_files, sign_in, spawner, token_secret
 from .catalogue import Catalogue, read
-from .people import ADMINISTRATORS, ROLES, group_of
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
-CLIENT_ID = "jupyterhub"
-CLIENT_SECRET = Path("/usr/local/etc/jupyterhub/existing-secret/oauth-client-secret")
-
-# The admin page and its actions. Left out is what leads into notebooks: `access:servers`, `shares`, `tokens` (makes
-# tokens for anybody), `admin:users` (shows people's tokens of Keycloak), and `proxy`.
-ADMINISTRATOR_SCOPES = (
-    "admin-ui",
-    "list:users",
-    "read:users",
-    "delete:users",
-    "servers",
-    "list:groups",
-    "read:groups",
-    "list:services",
-    "read:services",
-    "read:hub",
-    "read:metrics",
-)
-
 # Where JupyterHub listens by default.
 _HUB_PORT = 8081
 
@@ -51,56 +29,9 @@ _HUB_PORT = 8081
 def configure(c: Any, catalogue: Path | str = CATALOGUE) -> None:
     """Sets everything on JupyterHub's configuration object. Raises OSError and CatalogueError."""
     known = read(catalogue)
-    sign_in(c, known)
+    sign_in.sign_in(c, known)
     notebooks(c, known)
     ending(c, known, str(catalogue))
-
-
-def sign_in(c: Any, catalogue: Catalogue) -> None:
-    """Only Keycloak. Browsers use its public name, the hub reaches it inside the cluster."""
-    hub = catalogue.hub
-    public = f"{hub.realm_url}/protocol/openid-connect"
-    inside = f"{hub.realm_url_inside}/protocol/openid-connect"
-    c.JupyterHub.authenticator_class = KeycloakAuthenticator
-    ours = c.KeycloakAuthenticator
-    ours.catalogue = catalogue
-    ours.client_id = CLIENT_ID
-    if CLIENT_SECRET.exists():
-        ours.client_secret = CLIENT_SECRET.read_text(encoding="utf-8")
-    ours.oauth_callback_url = f"{hub.platform_url}/jupyter/hub/oauth_callback"
-    ours.authorize_url = f"{public}/auth"
-    ours.token_url = f"{inside}/token"
-    ours.userdata_url = f"{inside}/userinfo"
-    ours.end_session_url = f"{public}/logout"
-    ours.return_url = f"{hub.platform_url}/jupyter/"
-    ours.broker_url = f"{hub.realm_url_inside}/broker"
-    ours.scope = ["openid"]
-    ours.enable_pkce = True
-    ours.username_claim = "preferred_username"
-    ours.login_service = "Keycloak"
-    ours.auto_login = True
-    # The groups decide each time; having been here before does not count.
-    ours.allow_all = False
-    ours.allow_existing_users = False
-    ours.manage_groups = True
-    administrators(c, enter_notebooks=hub.administrator_access)
-    ours.allowed_groups = {ADMINISTRATORS, *(group_of(team, role) for team in catalogue.teams for role in ROLES)}
-    ours.custom_403_message = refusals.NOTHING_TO_START
-    ours.enable_auth_state = True
-    ours.auth_refresh_age = hub.refresh_groups_seconds
-    ours.refresh_pre_spawn = True
-
-
-def administrators(c: Any, *, enter_notebooks: bool) -> None:
-    """Makes JupyterHub's administrators, or people who may do all of that except enter other people's notebooks.
-
-    JupyterHub's own role `admin` cannot be reduced.
-    """
-    if enter_notebooks:
-        c.KeycloakAuthenticator.admin_groups = {ADMINISTRATORS}
-        return
-    role = {"name": ADMINISTRATORS, "groups": [ADMINISTRATORS], "scopes": list(ADMINISTRATOR_SCOPES)}
-    c.JupyterHub.load_roles = [*c.JupyterHub.get("load_roles", []), role]
 
 
 def notebooks(c: Any, catalogue: Catalogue) -> None:

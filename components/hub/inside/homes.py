@@ -90,7 +90,8 @@ def refusal(home: HomeSize, homes: Homes, choice: Choice, offered: Iterable[Choi
     if not _is_over(home, homes):
         return None
     smallest = min((one for one in offered if one.team == choice.team), key=_need)
-    if choice == smallest:
+    # The choice may have got a GPU that was found for it.
+    if choice.slug == smallest.slug:
         return None
     return notice(home, homes, smallest.profile.display_name).text
 
@@ -130,4 +131,4 @@ def _is_over(home: HomeSize, homes: Homes) -> bool:
 
 def _need(choice: Choice) -> tuple[bool, Any, float, str]:
     profile = choice.profile
-    return profile.gpu is not None, amount(profile.memory), profile.cpu, profile.name
+    return profile.has_gpus, amount(profile.memory), profile.cpu, profile.name

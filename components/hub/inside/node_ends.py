@@ -34,7 +34,8 @@ async def known() -> Ends | None:
         )
         return ends(answer["items"])
     except Exception as error:  # the API server's, the network's, or a cluster without Karpenter
-        if getattr(error, "status", None) == HTTPStatus.NOT_FOUND:
+        # The hub has no right to read them where nobody buys machines.
+        if getattr(error, "status", None) in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
             return {}
         _LOG.warning("Cannot read NodeClaims, so it is not known when machines end: %s", error)
         return None

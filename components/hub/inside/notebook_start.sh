@@ -17,8 +17,9 @@ python="$(of_image "$interpreter")"
 [ -x "$python" ] || python="$(of_image python3)"
 
 # What people install goes to their home, so that it is there after a restart: only the home stays.
-export CONDA_ENVS_DIRS="${CONDA_ENVS_DIRS:-$HOME/.conda/envs}"
-export CONDA_PKGS_DIRS="${CONDA_PKGS_DIRS:-$HOME/.conda/pkgs}"
+kept="${GPULAB_KEPT:-$HOME}"
+export CONDA_ENVS_DIRS="${CONDA_ENVS_DIRS:-$kept/.conda/envs}"
+export CONDA_PKGS_DIRS="${CONDA_PKGS_DIRS:-$kept/.conda/pkgs}"
 # Where JupyterLab finds the notice of the notebook's end, and the state of scratch and buckets.
 export JUPYTER_PATH="/opt/gpulab/share/jupyter:/tmp/gpulab/share/jupyter${JUPYTER_PATH:+:$JUPYTER_PATH}"
 
@@ -30,7 +31,7 @@ if [ -n "$GPULAB_CLEAN" ]; then
   export JUPYTER_CONFIG_DIR IPYTHONDIR
 else
   # Programs that pip installs come first; those that other tools put into a home come after the image's.
-  export PYTHONUSERBASE="${PYTHONUSERBASE:-$HOME/.local}"
+  export PYTHONUSERBASE="${PYTHONUSERBASE:-$kept/.local}"
   export PATH="$PYTHONUSERBASE/bin:$PATH:$HOME/.local/bin"
   export JUPYTER_PATH="$JUPYTER_PATH:$PYTHONUSERBASE/share/jupyter"
   ask='import site, sys; print(sys.prefix); print(site.getusersitepackages())'
@@ -85,7 +86,7 @@ fi
 # notice.js reads from here what JupyterLab shows.
 notice=/tmp/gpulab/share/jupyter/labextensions/gpulab-notice
 if [ "${GPULAB_SCRATCH_GIB:-0}" != 0 ]; then
-  "$python" -I /opt/gpulab/scratch.py "$HOME/scratch" "$GPULAB_SCRATCH_GIB" "$notice/live/scratch.json" &
+  "$python" -I /opt/gpulab/scratch.py "${GPULAB_SCRATCH:-$HOME/scratch}" "$GPULAB_SCRATCH_GIB" "$notice/live/scratch.json" &
 fi
 
 # Tries the team's S3 prefixes, and says what works there.

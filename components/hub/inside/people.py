@@ -1,9 +1,11 @@
-"""Who somebody is on the platform: their roles in teams, from the groups and realm roles in Keycloak."""
+"""Who somebody is on the platform: their roles in teams, from Keycloak's claims or from the names in the stack file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from .catalogue import SignIn
 
 ROLES = ("administrator", "project-manager", "data-scientist", "developer")
 
@@ -35,6 +37,16 @@ def hub_groups(claims: Mapping[str, Any], teams: Iterable[str]) -> set[str]:
     if "administrator" in (claims.get("roles") or ()):
         found.add(ADMINISTRATORS)
     return found
+
+
+def groups_of_names(names: Iterable[str], sign_in: SignIn) -> set[str]:
+    """The hub's groups of somebody who may sign in without Keycloak: by their name, and at GitHub by their teams.
+
+    Letter case does not matter.
+    """
+    known = {name.lower() for name in names}
+    named = (group for group, members in sign_in.members.items() if known.intersection(members))
+    return {*sign_in.everybody, *named}
 
 
 def roles_by_team(groups: Iterable[str]) -> dict[str, set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import pod_files
-from .catalogue import Catalogue, Pool
+from .catalogue import HOME, POOL_LABEL, Catalogue, Pool, node_terms
 from .choices import Choice
 from .homes import HomeSize, warning
 from .node_ends import Ends
@@ -18,7 +18,6 @@ from .quantities import amount, words
 
 SERVICE_ACCOUNT = "notebook"
 PRIORITY_CLASS = "gpulab-notebook"
-POOL_LABEL = "gpulab.dev/pool"
 CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
 TEAM_LABEL, PROFILE_LABEL, PERSON_LABEL = "gpulab.dev/team", "gpulab.dev/profile", "gpulab.dev/person"
 
@@ -26,8 +25,8 @@ UID, GID = 1000, 100
 """jovyan and users, as in the Jupyter images and the file system's access points."""
 
 HOME_CLAIM = "home-{username}"
-HOME = "/home/jovyan"
-SCRATCH = f"{HOME}/scratch"
+SCRATCH = "scratch"
+"""The name of the volume with scratch, and of the link to it in the home."""
 SCRATCH_HEADROOM = 10
 """GiB that a notebook may write outside scratch, for example in /tmp: filling scratch then evicts nobody.
 
@@ -60,10 +59,18 @@ ANNOTATIONS = {"karpenter.sh/do-not-disrupt": "true"}
 
 
 def pools_for(catalogue: Catalogue, choice: Choice) -> list[Pool]:
-    """The pools that the choice may run in: its GPUs' pool, or the team's CPU pools, if they buy its capacity type."""
+    """The pools that the choice may run in: its GPUs' pool, or the team's CPU pools, if they buy its capacity type.
+
+    Before a GPU is found for a profile that discovers them, these are the team's GPU pools.
+    """
     gpu, kind = choice.profile.gpu, choice.profile.capacity_type
     allowed = [catalogue.pools[name] for name in choice.team.node_pools]
-    suitable = [pool for pool in allowed if (pool.name == gpu.pool if gpu else not pool.gpu)]
+    has_gpus = choice.profile.has_gpus
+    suitable = [
+        pool
+        for pool in allowed
+        if (pool.name == gpu.pool if gpu else pool.gpu if has_gpus else pool.takes_cpu_notebooks)
+    ]
     return [pool for pool in suitable if not kind or kind in pool.capacity_types]
 
 
@@ -80,7 +87,8 @@ def requests(choice: Choice) -> dict[str, Decimal]:
 
 def in_words(choice: Choice) -> str:
     """What the notebook has, in words for people."""
-    return ", ".join(words(name, number) for name, number in requests(choice).items())
+    to_choose = ["a GPU to choose"] if choice.profile.discovery else []
+    return ", ".join([*(words(name, number) for name, number in requests(choice).items()), *to_choose])
 
 
 def environments() -> dict[str, Any]:
@@ -105,12 +113,19 @@ def environments() -> dict[str, Any]:
 
 
 def overrides(
-    catalogue: Catalogue, choice: Choice, started: datetime, *, ends: Ends = _NO_ENDS, home: HomeSize | None = None
+    catalogue: Catalogue,
+    choice: Choice,
+    started: datetime,
+    *,
+    ends: Ends = _NO_ENDS,
+    home: HomeSize | None = None,
+    missing: Collection[str] = (),
 ) -> dict[str, Any]:
     """KubeSpawner's traits for the choice, started now. `{username}` in them becomes the person's slug.
 
     `ends` are the ends of machines. A machine that ends before the notebook's lifetime is avoided if another has room;
     one that ends within the hour is not used. `home` is what the person's home in the team holds, if measured.
+    `missing` are the team's volumes without a claim, which are left out.
     """
     profile, team = choice.profile, choice.team
     pools = pools_for(catalogue, choice)
@@ -128,17 +143,20 @@ def overrides(
         home=warning(home, catalogue.homes),
         buckets=bool(team.buckets),
     )
-    own = list(_own_volumes(choice))
+    own = list(_own_volumes(catalogue, choice))
     script_seconds = profile.startup_timeout if profile.startup else 0
-    mounts = _mounts(choice)
+    mounts = [mount for mount in _mounts(choice) if mount["name"] not in missing]
     # JupyterLab shows only the home.
-    outside = [mount for mount in mounts if not f"{mount['mountPath']}/".startswith(f"{HOME}/")]
+    shown = [*mounts, *(mount for _, mount in own if mount["name"] == SCRATCH)]
+    outside = [mount for mount in shown if not f"{mount['mountPath']}/".startswith(f"{HOME}/")]
     wanted = [_not_on(node for node, end in ends.items() if end < started + _TOO_SHORT)]
     if profile.capacity_type:
         wanted.append([{"key": CAPACITY_TYPE_LABEL, "operator": "In", "values": [profile.capacity_type]}])
     longest = started + timedelta(seconds=profile.lifetime)
     avoided = _not_on(node for node, end in ends.items() if end < longest)
-    in_pool = {"key": POOL_LABEL, "operator": "In", "values": [pool.name for pool in pools]}
+    of_gpus = profile.gpu.affinity if profile.gpu else ()
+    # None takes away what an earlier start has left: KubeSpawner merges it.
+    runtime_class = pools[0].runtime_class if profile.gpu and pools else None
     return {
         "namespace": team.namespace,
         "service_account": SERVICE_ACCOUNT,
@@ -151,9 +169,11 @@ def overrides(
         "extra_resource_guarantees": extra,
         "extra_resource_limits": {**extra, **headroom},
         "environment": {
-            "PYTHONUSERBASE": f"{HOME}/.local/images/{profile.line}",
+            "PYTHONUSERBASE": f"{catalogue.homes.path}/.local/images/{profile.line}",
+            **({"GPULAB_KEPT": catalogue.homes.path} if catalogue.homes.path != HOME else {}),
             "GPULAB_STARTUP_SECONDS": str(script_seconds),
             "GPULAB_SCRATCH_GIB": str(profile.scratch),
+            "GPULAB_SCRATCH": catalogue.hub.scratch,
             **({"GPULAB_BUCKETS": _literal(" ".join(team.buckets))} if team.buckets else {}),
             "GPULAB_LINKS": ":".join(f"{mount['name']}={mount['mountPath']}" for mount in outside),
             **{name: _literal(value) for name, value in profile.env.items()},
@@ -162,18 +182,24 @@ def overrides(
         },
         "extra_labels": {TEAM_LABEL: team.name, PROFILE_LABEL: profile.name, PERSON_LABEL: "{username}"},
         "extra_annotations": {name: _literal(text) for name, text in pod_files.pod_annotations(brought).items()},
-        "volumes": [*team.volumes, *(volume for volume, _ in own), pod_files.volume(brought)],
-        "volume_mounts": [*mounts, *(mount for _, mount in own), pod_files.mount()],
-        "node_selector": {POOL_LABEL: pools[0].name} if len(pools) == 1 else {},
-        "node_affinity_required": [
-            {"matchExpressions": [in_pool, *chain(*wanted), *(profile.gpu.affinity if profile.gpu else ())]},
+        "volumes": [
+            *(volume for volume in team.volumes if volume["name"] not in missing),
+            *(volume for volume, _ in own),
+            pod_files.volume(brought),
         ],
+        "volume_mounts": [*mounts, *(mount for _, mount in own), pod_files.mount()],
+        "node_selector": {POOL_LABEL: pools[0].name} if len(pools) == 1 and not pools[0].node_selector else {},
+        "node_affinity_required": [
+            {"matchExpressions": [*term, *chain(*wanted), *of_gpus]}
+            for term in node_terms(pool.selector_labels for pool in pools)
+        ],
+        "extra_pod_config": {"runtimeClassName": runtime_class},
         "node_affinity_preferred": [{"weight": 100, "preference": {"matchExpressions": avoided}}] if avoided else [],
         "tolerations": _distinct([dict(one) for pool in pools for one in pool.tolerations]),
     }
 
 
-def _own_volumes(choice: Choice) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _own_volumes(catalogue: Catalogue, choice: Choice) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The volumes of the pod itself, each with its mount. Shared memory counts against the container's memory limit.
 
     Scratch is always an emptyDir: on a node with instance-store NVMe, the node class (`instanceStorePolicy: RAID0`)
@@ -182,7 +208,8 @@ def _own_volumes(choice: Choice) -> Iterator[tuple[dict[str, Any], dict[str, Any
     """
     profile = choice.profile
     if profile.scratch:
-        yield {"name": "scratch", "emptyDir": {"sizeLimit": f"{profile.scratch}Gi"}}, _mount("scratch", SCRATCH)
+        volume = {"name": SCRATCH, "emptyDir": {"sizeLimit": f"{profile.scratch}Gi"}}
+        yield volume, _mount(SCRATCH, catalogue.hub.scratch)
     if profile.shared_memory:
         memory = {"medium": "Memory", "sizeLimit": profile.shared_memory}
         yield {"name": "shared-memory", "emptyDir": memory}, _mount("shared-memory", SHARED_MEMORY)

@@ -5,7 +5,8 @@ Pure functions of what the API server lists. Kubernetes and Karpenter decide; th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -17,12 +18,15 @@ from .quantities import amount, names_of, words
 Object: TypeAlias = Mapping[str, Any]
 Requests: TypeAlias = Mapping[str, Decimal]
 
-NOTHING_TO_START = (
-    "There is no notebook that you may start: you are not in a team, or your role in it has no profile. "
-    "Ask an administrator of the platform for a group of Keycloak, TEAM/ROLE, and sign in again."
-)
+_NOTHING = "There is no notebook that you may start: you are not in a team, or your role in it has no profile. "
 
 _OVER = ("Succeeded", "Failed")
+
+
+def nothing_to_start(catalogue: Catalogue) -> str:
+    """What a person reads who may start nothing."""
+    what = "to name you in gpulab:hub.members" if catalogue.hub.sign_in else "for a group of Keycloak, TEAM/ROLE"
+    return f"{_NOTHING}Ask an administrator of the platform {what}, and sign in again."
 
 
 def not_offered(catalogue: Catalogue, slug: str) -> str:
@@ -50,17 +54,47 @@ def never_fits(requested: Requests, pools: Sequence[Pool]) -> str | None:
 
 
 def _lacking(requested: Requests, pool: Pool) -> list[str]:
-    """The resources that the pool's largest machine has too little of. The catalogue does not know disks."""
-    return [name for name, number in requested.items() if name != "ephemeral-storage" and number > _most(pool, name)]
+    """The resources that the pool's largest machine has too little of, as far as that is known: disks are not."""
+    return [name for name, number in requested.items() if name in pool.largest and number > _most(pool, name)]
 
 
 def _most(pool: Pool, resource: str) -> Decimal:
-    return amount(pool.largest.get(resource, "0"))
+    return amount(pool.largest[resource])
 
 
 def quota_left(requested: Requests, quotas: Iterable[Object], pods: Iterable[Object], team: str) -> str | None:
     """The refusal when the team's quota has too little left: what is used, by whom, and what is left."""
-    pods = [pod for pod in pods if _counts(pod)]
+    pods = [pod for pod in pods if counts(pod)]
+    for resource, limit, taken in _limits(quotas):
+        needs = Decimal(1) if resource == "pods" else requested.get(resource, Decimal(0))
+        if needs and taken + needs > limit:
+            return _quota_message(resource, needs, taken, limit, pods, team)
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a team's quotas grant of a resource: all together, and what is left of that."""
+
+    limit: Decimal
+    left: Decimal
+
+
+Granted: TypeAlias = Mapping[str, Share]
+"""What a team's quotas grant, by resource."""
+
+
+def granted(quotas: Iterable[Object]) -> Granted:
+    """What the quotas grant notebooks, by resource; of several the one with the least left."""
+    found: dict[str, Share] = {}
+    for resource, limit, taken in _limits(quotas):
+        share = Share(limit=limit, left=limit - taken)
+        found[resource] = min(share, found.get(resource, share), key=lambda one: (one.left, one.limit))
+    return found
+
+
+def _limits(quotas: Iterable[Object]) -> Iterator[tuple[str, Decimal, Decimal]]:
+    """The resources that quotas limit for notebooks, each with its limit and what is taken of it."""
     for quota in quotas:
         if not _applies(quota.get("spec", {})):
             continue
@@ -68,14 +102,8 @@ def quota_left(requested: Requests, quotas: Iterable[Object], pods: Iterable[Obj
         hard = status.get("hard") or quota.get("spec", {}).get("hard", {})
         used = status.get("used") or {}
         for key, limit in hard.items():
-            resource = _resource(key)
-            needs = (
-                Decimal(1) if resource == "pods" else requested.get(resource, Decimal(0)) if resource else Decimal(0)
-            )
-            taken = amount(used.get(key, "0"))
-            if resource and needs and taken + needs > amount(limit):
-                return _quota_message(resource, needs, taken, amount(limit), pods, team)
-    return None
+            if resource := _resource(key):
+                yield resource, amount(limit), amount(used.get(key, "0"))
 
 
 def _quota_message(
@@ -86,7 +114,7 @@ def _quota_message(
         return f"Team {team} has no {names_of(resource)} in its quota. Choose another profile, or ask an administrator."
     by_person: dict[str, Decimal] = {}
     for pod in pods:
-        by_person[_owner(pod)] = by_person.get(_owner(pod), Decimal(0)) + _requested(pod, resource)
+        by_person[_owner(pod)] = by_person.get(_owner(pod), Decimal(0)) + requested_by(pod, resource)
     most_first = sorted(by_person.items(), key=lambda one: (-one[1], one[0]))
     users = ", ".join(f"{name} {_short(resource, number)}" for name, number in most_first if number)
     return (
@@ -122,7 +150,7 @@ def _too_few_left(
         limit = sum((amount(pool.limits[resource]) for pool in pools), Decimal(0))
         by_team = {
             team: sum(
-                (_requested(pod, resource) for pod in pods if _counts(pod) and set() < _pools_of(pod) <= names),
+                (requested_by(pod, resource) for pod in pods if counts(pod) and set() < _pools_of(pod, pools) <= names),
                 Decimal(0),
             )
             for team, pods in pods_by_team.items()
@@ -142,7 +170,7 @@ def home_in_use(pods: Iterable[Object], person: str, pod_name: str) -> str | Non
     """The refusal when a home on a disk is in use by another notebook: only one machine can mount it."""
     for pod in pods:
         labels = pod["metadata"].get("labels", {})
-        if _counts(pod) and labels.get(PERSON_LABEL) == person and pod["metadata"]["name"] != pod_name:
+        if counts(pod) and labels.get(PERSON_LABEL) == person and pod["metadata"]["name"] != pod_name:
             server = labels.get("hub.jupyter.org/servername") or "the first one"
             return (
                 "Your home in this team is a disk, which only one notebook at a time can use, and your notebook "
@@ -151,7 +179,7 @@ def home_in_use(pods: Iterable[Object], person: str, pod_name: str) -> str | Non
     return None
 
 
-def _counts(pod: Object) -> bool:
+def counts(pod: Object) -> bool:
     """Whether quotas count the pod."""
     return pod.get("status", {}).get("phase") not in _OVER
 
@@ -163,7 +191,8 @@ def _owner(pod: Object) -> str:
     )
 
 
-def _requested(pod: Object, resource: str) -> Decimal:
+def requested_by(pod: Object, resource: str) -> Decimal:
+    """How much of a resource the pod's containers ask for."""
     if resource == "pods":
         return Decimal(1)
     resources = (one.get("resources", {}) for one in pod["spec"]["containers"])
@@ -179,25 +208,36 @@ def _readable(text: str) -> Decimal:
         return Decimal(0)
 
 
-def _pools_of(pod: Object) -> set[str]:
-    """The pools that a pod may be in, by its own constraints, so no right to read nodes is needed; empty: not known."""
+def _pools_of(pod: Object, pools: Collection[Pool]) -> set[str]:
+    """The pools that a pod may be in, by its own constraints, so no right to read nodes is needed; empty: not known.
+
+    Of pools whose nodes do not have the platform's label, only `pools` are known.
+    """
     spec = pod["spec"]
-    if (selected := spec.get("nodeSelector", {}).get(POOL_LABEL)) is not None:
-        return {selected}
+    selected = [
+        {"key": key, "operator": "In", "values": [value]} for key, value in spec.get("nodeSelector", {}).items()
+    ]
+    if found := _named(selected, pools):
+        return found
     required = (
         spec.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
     )
-    by_term = [
-        {
-            name
-            for one in term.get("matchExpressions", [])
-            if one["key"] == POOL_LABEL and one["operator"] == "In"
-            for name in one["values"]
-        }
-        for term in required.get("nodeSelectorTerms", [])
-    ]
+    by_term = [_named(term.get("matchExpressions", []), pools) for term in required.get("nodeSelectorTerms", [])]
     # Terms are alternatives: one that names no pool allows all pools.
     return set().union(*by_term) if all(by_term) else set()
+
+
+def _named(expressions: Sequence[Object], pools: Collection[Pool]) -> set[str]:
+    """The pools that requirements on a node's labels name."""
+    allowed = {one["key"]: one["values"] for one in expressions if one["operator"] == "In"}
+    return {
+        *allowed.get(POOL_LABEL, ()),
+        *(
+            pool.name
+            for pool in pools
+            if pool.node_selector and all(value in allowed.get(key, ()) for key, value in pool.node_selector.items())
+        ),
+    }
 
 
 def _resource(key: str) -> str | None:

@@ -14,13 +14,13 @@ from kubernetes_asyncio.client.rest import ApiException
 from kubespawner import KubeSpawner
 from kubespawner.clients import shared_client
 from kubespawner.reflector import ResourceReflector
-from tornado.web import HTTPError
 from traitlets import Instance, default
 
-from . import homes, node_ends, pod_files, refusals, start_messages
+from . import discovering, homes, node_ends, nodes, optional_volumes, pod_files, refusals, start_messages
 from .catalogue import Catalogue
 from .choices import Choice, choices, chosen
 from .pod import CLEAN, ENVIRONMENT, in_words, pools_for, requests
+from .refused import Refused
 from .token_secret import START_ANNOTATION
 
 # Seconds before the hub's own `start_timeout`, which gives no reason.
@@ -34,17 +34,6 @@ _LOG_BYTES = 256 * 1024
 _OF_STARTUP = 90
 
 
-class Refused(HTTPError):
-    """A refusal: on the page of the form, on the page that waits, and in the answer to clients of the API."""
-
-    def __init__(self, message: str, status: int = 409) -> None:
-        super().__init__(status, message)
-        self.jupyterhub_message = message
-
-    def __str__(self) -> str:
-        return self.jupyterhub_message
-
-
 class NotebookSpawner(KubeSpawner):
     """One notebook of one person."""
 
@@ -52,8 +41,12 @@ class NotebookSpawner(KubeSpawner):
 
     ends: node_ends.Ends = MappingProxyType({})
     """When each machine ends, as known before the start."""
+    found: Choice | None = None
+    """The choice of this start, with the GPU that was found for it if its profile discovers GPUs."""
     machine_ends: datetime | None = None
     """When the machine of the running notebook ends, if that is known."""
+    missing: frozenset[str] = frozenset()
+    """The team's volumes that this start does without."""
     _made = False
 
     def offered(self) -> list[Choice]:
@@ -63,7 +56,7 @@ class NotebookSpawner(KubeSpawner):
         """
         found = choices(self.catalogue, self._groups)
         if not found:
-            raise Refused(refusals.NOTHING_TO_START, 403)
+            raise Refused(refusals.nothing_to_start(self.catalogue), 403)
         return found
 
     def choice(self, options: Mapping[str, Any]) -> Choice:
@@ -73,13 +66,17 @@ class NotebookSpawner(KubeSpawner):
             raise Refused(refusals.not_offered(self.catalogue, options["profile"]), 403)
         return found
 
+    def as_found(self, choice: Choice) -> Choice:
+        """The choice with the GPU that was found for it, if this start is one of it."""
+        return self.found if self.found and self.found.slug == choice.slug else choice
+
     async def refuse_what_cannot_start(self, choice: Choice) -> None:
         """Raises Refused if it is clear without a pod that the choice can't run."""
         requested, pools = requests(choice), pools_for(self.catalogue, choice)
         if message := refusals.never_fits(requested, pools):
             raise Refused(message)
         namespace = choice.team.namespace
-        quotas, pods = await asyncio.gather(self._listed("resource_quota", namespace), self._listed("pod", namespace))
+        quotas, pods = await asyncio.gather(self.listed("resource_quota", namespace), self.listed("pod", namespace))
         if message := refusals.quota_left(requested, quotas, pods, choice.team.name):
             raise Refused(message)
         if self.catalogue.homes.per_person and (message := refusals.home_in_use(pods, self.person, self.pod_name)):
@@ -89,17 +86,16 @@ class NotebookSpawner(KubeSpawner):
             raise Refused(message)
         if any(pool.limits for pool in pools):
             others = [team for team in self.catalogue.teams.values() if team.name != choice.team.name]
-            lists = await asyncio.gather(*(self._listed("pod", team.namespace) for team in others))
+            lists = await asyncio.gather(*(self.listed("pod", team.namespace) for team in others))
             by_team = {choice.team.name: pods, **{team.name: one for team, one in zip(others, lists, strict=True)}}
             if message := refusals.pools_full(requested, pools, by_team):
                 raise Refused(message)
 
-    async def _listed(self, kind: str, namespace: str) -> list[Mapping[str, Any]]:
-        """The objects in a namespace, as the API server writes them."""
-        answer = await getattr(self.api, f"list_namespaced_{kind}")(
-            namespace, _preload_content=False, _request_timeout=self.k8s_api_request_timeout
-        )
-        return json.loads(await answer.read())["items"]
+    async def listed(self, kind: str, namespace: str) -> list[Mapping[str, Any]]:
+        """The objects in a namespace, as the API server writes them. Raises NotListedError."""
+        ask = getattr(self.api, f"list_namespaced_{kind}")
+        asked = ask(namespace, _preload_content=False, _request_timeout=self.k8s_api_request_timeout)
+        return await nodes.items(asked)
 
     @default("options_from_form")
     def _chosen_in_form(self) -> Any:
@@ -108,9 +104,11 @@ class NotebookSpawner(KubeSpawner):
     async def chosen_in_form(self, form: Mapping[str, list[str]]) -> dict[str, str]:
         """The choice in the form, or in a link with `?profile=`. What can't start is refused on that page."""
         choice = self.choice({"profile": (form.get("profile") or [None])[0]})
+        options = (ENVIRONMENT, discovering.OPTION) if choice.profile.discovery else (ENVIRONMENT,)
+        wanted = {name: (form.get(f"profile-option-{choice.slug}--{name}") or [""])[0] for name in options}
+        choice = await discovering.with_gpu(self, choice, wanted.get(discovering.OPTION))
         await self.refuse_what_cannot_start(choice)
-        wanted = form.get(f"profile-option-{choice.slug}--{ENVIRONMENT}") or [""]
-        return {"profile": choice.slug, ENVIRONMENT: wanted[0]}
+        return {"profile": choice.slug, **wanted}
 
     def start(self) -> asyncio.Future[str]:
         """Starts the pod, and reports what keeps it from running."""
@@ -177,7 +175,7 @@ class NotebookSpawner(KubeSpawner):
     async def _is_gone(self) -> bool:
         """Whether the pod of this start was made, and is gone or being deleted."""
         if pod := self._pod:
-            return _is_ending(pod)
+            return start_messages.is_ending(pod)
         # A watch may not have seen it yet.
         place, timeout = (self.pod_name, self.namespace), self.k8s_api_request_timeout
         try:
@@ -188,7 +186,7 @@ class NotebookSpawner(KubeSpawner):
             return False
         if answer.status != 200:
             return answer.status == 404
-        return _is_ending(found) or not self._is_of_this_start(found)
+        return start_messages.is_ending(found) or not self._is_of_this_start(found)
 
     async def note_end_of_machine(self, ends: node_ends.Ends) -> None:
         """Notes when the running notebook's machine ends, for the home page and for the notice in JupyterLab."""
@@ -223,6 +221,7 @@ class NotebookSpawner(KubeSpawner):
         choice = chosen(choices(self.catalogue, self._groups), self.user_options.get("profile"))
         reached = 2
         if choice:
+            choice = self.as_found(choice)
             message = f"{choice.profile.display_name} for team {choice.team.name}: {in_words(choice)}."
             yield {"progress": reached, "message": message}
         shown: set[str] = set()
@@ -329,17 +328,18 @@ async def pre_spawn_hook(spawner: NotebookSpawner) -> None:
     The culler ends the notebook by the profile that is kept. A clean start is for one time.
     """
     choice = spawner.choice(spawner.user_options)
+    wanted = spawner.user_options.get(discovering.OPTION) if choice.profile.discovery else None
+    spawner.found = choice = await discovering.with_gpu(spawner, choice, wanted)
     # Set here, because a request for the progress would look for the pod elsewhere.
     spawner.namespace = choice.team.namespace
     await spawner.refuse_what_cannot_start(choice)
     spawner.ends, spawner.machine_ends = await node_ends.known() or {}, None
+    spawner.missing = await optional_volumes.missing(spawner, choice.team)
     noted = {"profile": choice.slug}
     clean = {ENVIRONMENT: CLEAN} if spawner.user_options.get(ENVIRONMENT) == CLEAN else {}
-    spawner.user_options, spawner.orm_spawner.user_options = {**noted, **clean}, noted
-
-
-def _is_ending(pod: Mapping[str, Any]) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
+    # KubeSpawner does not get what the form sent of GPUs: one is found already, and the offers may have changed.
+    again = {discovering.OPTION: wanted} if wanted else {}
+    spawner.user_options, spawner.orm_spawner.user_options = {**noted, **clean}, {**noted, **again}
 
 
 def _has_ended(reflector: ResourceReflector) -> bool:

@@ -128,6 +128,11 @@ def gone(events: Sequence[Object], pod: Object | None, name: str) -> str:
     return " ".join([f"Its pod {name} was deleted before it ran.", *said, "Start it again."])
 
 
+def is_ending(pod: Object) -> bool:
+    """Whether somebody has deleted the pod."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
 def broken(pod: Object) -> str | None:
     """Why a pod will never run, if that is certain."""
     status = pod.get("status", {})

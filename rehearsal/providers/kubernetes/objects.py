@@ -60,14 +60,18 @@ def group_version_kind(token: str) -> tuple[str, str]:
 
 def name_of(obj: Object) -> Any:
     """`metadata.name`, or empty. UNKNOWN if a preview does not know it."""
-    metadata = obj.get("metadata")
-    return UNKNOWN if metadata is UNKNOWN else (metadata or {}).get("name") or ""
+    return _in_metadata(obj, "name")
 
 
 def namespace_of(obj: Object) -> Any:
     """`metadata.namespace`, or empty. UNKNOWN if a preview does not know it."""
+    return _in_metadata(obj, "namespace")
+
+
+def _in_metadata(obj: Object, key: str) -> Any:
     metadata = obj.get("metadata")
-    return UNKNOWN if metadata is UNKNOWN else (metadata or {}).get("namespace") or ""
+    value = UNKNOWN if metadata is UNKNOWN else (metadata or {}).get(key)
+    return UNKNOWN if value is UNKNOWN else value or ""
 
 
 def annotation(obj: Object, key: str) -> str:

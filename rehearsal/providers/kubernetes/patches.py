@@ -25,7 +25,7 @@ class PatchObject(KubernetesObject):
 
     def check(self, inputs: Properties, olds: Properties, request: Request) -> Properties:
         """As in the base, but the name is required. Raises Refused."""
-        if not objects.name_of(inputs):
+        if objects.name_of(inputs) == "":
             raise Refused("patch resources require the `.metadata.name` field to be set", "metadata.name")
         return super().check(inputs, olds, request)
 

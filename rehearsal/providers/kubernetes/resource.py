@@ -46,10 +46,10 @@ class KubernetesObject(ResourceType):
                 raise Refused(f"{obj[field]!r} is not the {field} of the resource type {self._token}", field)
         metadata = obj.setdefault("metadata", {})
         if isinstance(metadata, dict):
-            if metadata.get("generateName") and not metadata.get("name"):
+            if metadata.get("generateName") and objects.name_of(obj) == "":
                 raise Refused("generateName is not supported in Server-Side Apply mode", "metadata.generateName")
             objects.assign_name(obj, olds, request)
-            if not metadata.get("namespace") and self._is_namespaced():
+            if objects.namespace_of(obj) == "" and self._is_namespaced():
                 metadata["namespace"] = self._connection.namespace
         return normalizing.normalized(obj) if objects.is_known(obj) else obj
 

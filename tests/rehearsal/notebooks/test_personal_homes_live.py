@@ -15,13 +15,13 @@ from notebook_lab import NotebookLab, Spawning, pod_of
 
 from components.hub.inside.people import group_of
 from components.hub.inside.spawner import Refused
-from components.storage import volumes
 from components.storage.csi_drivers import EBS_DRIVER
 from rehearsal.controllers.volumes import ADDON as EBS_ADDON
 from rehearsal.controllers.volumes import CLAIMS, CLASSES
 from rehearsal.controllers.world import Kubernetes, Object, place
 from rehearsal.providers.kubernetes.client import ApiError
 from settings import Storage
+from settings.storage import GP3_CLASS
 
 pytestmark = pytest.mark.seconds(100)
 
@@ -34,12 +34,12 @@ def disks(notebooks: NotebookLab, tmp_path: Path) -> Iterator[NotebookLab]:
     lab = notebooks.lab
     lab.client("eks").create_addon(clusterName=CLUSTER, addonName=EBS_ADDON)
     gp3 = {
-        "metadata": {"name": volumes.GP3_CLASS},
+        "metadata": {"name": GP3_CLASS},
         "provisioner": EBS_DRIVER,
         "parameters": {"type": "gp3"},
         "volumeBindingMode": "WaitForFirstConsumer",
     }
-    lab.kubernetes.create(place(CLASSES, volumes.GP3_CLASS), gp3)
+    lab.kubernetes.create(place(CLASSES, GP3_CLASS), gp3)
     research = lab.settings.teams["research"]
     quota = research.quota.model_copy(update={"storage": 40})
     storage = Storage.model_validate({"homes": "per-person", "homeSize": 20, "retain": False})
@@ -88,7 +88,7 @@ def test_homes_per_person_are_disks_that_the_hub_makes_and_finds_again(disks: No
     first, another, again = disks.run(start)
     for claim in (first, another):
         assert claim["status"]["phase"] == "Bound"
-        assert claim["spec"]["storageClassName"] == volumes.GP3_CLASS
+        assert claim["spec"]["storageClassName"] == GP3_CLASS
         assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
         assert claim["status"]["capacity"]["storage"] == "20Gi"
     assert again["metadata"]["uid"] == first["metadata"]["uid"] != another["metadata"]["uid"]

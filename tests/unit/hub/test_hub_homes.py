@@ -18,16 +18,14 @@ from unittest.mock import AsyncMock, patch
 import jinja2
 import pytest
 from hub_catalogue import choice, document
+from hub_spawner import spawner_of
 from jupyterhub._data import DATA_FILES_PATH
-from jupyterhub.objects import Hub, Server
 from kubernetes_asyncio import client
 from kubernetes_asyncio.client.rest import ApiException
-from traitlets.config import Config
 
 from components.hub.inside import homes, measuring
 from components.hub.inside.catalogue import Catalogue, parse
 from components.hub.inside.choices import choices
-from components.hub.inside.config import configure
 from components.hub.inside.form import profile_list
 from components.hub.inside.spawner import NotebookSpawner, Refused
 
@@ -35,29 +33,6 @@ DISKS = {"perPerson": True, "size": 40, "storageClass": "gp3", "note": None, "wa
 LIMITED = {"perPerson": False, "size": None, "storageClass": None, "note": None, "warn": 80, "limit": 100}
 GIB = 1024**3
 NIGHT = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5)
-
-
-def spawner_of(catalogue: dict[str, Any], folder: Path, api: Any, *groups: str) -> NotebookSpawner:
-    """Ada's spawner, with these groups, at a hub with that catalogue; `api` is the API server."""
-    file = folder / "catalogue.json"
-    file.write_text(json.dumps(catalogue), encoding="utf-8")
-    config = Config()
-    configure(config, file)
-    with patch("kubespawner.spawner.load_config"), patch("kubespawner.spawner.shared_client", lambda *_: api):
-        return NotebookSpawner(
-            user=SimpleNamespace(
-                name="ada",
-                id=1,
-                url="/user/ada/",
-                escaped_name="ada",
-                groups=[SimpleNamespace(name=group) for group in groups],
-                server=Server(),
-                settings={},
-            ),
-            orm_spawner=SimpleNamespace(name="", server=None, user_options={}, state={}, started=None),
-            hub=Hub(ip="hub", port=8081, base_url="/hub/"),
-            config=config,
-        )
 
 
 def claims(size: str) -> AsyncMock:
@@ -218,7 +193,7 @@ def test_the_pages_of_the_hub_tell_of_the_homes_of_ones_teams(tmp_path: Path) ->
 def test_jupyterlab_is_told_of_a_home_that_holds_too_much_alone(tmp_path: Path) -> None:
     def limits(gib: float) -> dict[str, Any]:
         with patch("components.hub.inside.homes.home_size", lambda *_: home(gib)):
-            made = profile_list(ada(tmp_path))[0]["kubespawner_override"]["extra_annotations"]
+            made = asyncio.run(profile_list(ada(tmp_path)))[0]["kubespawner_override"]["extra_annotations"]
         return json.loads(made["files.gpulab.dev/limits"].replace("{{", "{").replace("}}", "}"))
 
     assert limits(1)["home"] is None

@@ -16,10 +16,10 @@ from components.hub.inside import pod, pod_files
 from components.hub.inside.catalogue import parse
 from components.hub.inside.pod import overrides, pools_for, requests
 from components.hub.inside.quantities import amount, words
-from components.nodes.node_pools import POOL_LABEL
 from components.storage import volumes
 from components.teams.names import NOTEBOOK_SERVICE_ACCOUNT
-from settings.files import OWN_VOLUMES, SCRATCH
+from settings.files import HOME, OWN_VOLUMES, SCRATCH
+from settings.pools.labels import POOL_LABEL
 
 
 def made(slug: str, *roles: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def test_the_modules_own_names_are_those_of_the_program() -> None:
     assert pod.POOL_LABEL == POOL_LABEL
     assert (pod.UID, pod.GID) == (volumes.UID, volumes.GID)
     assert volumes.home_claim_name("{username}") == pod.HOME_CLAIM
-    assert pod.SCRATCH == SCRATCH
+    assert (dev().homes.path, dev().hub.scratch) == (HOME, SCRATCH)
 
 
 def test_scratch_is_bounded_and_counted_by_the_scheduler_and_may_be_full() -> None:
@@ -214,6 +214,36 @@ def test_what_is_mounted_outside_the_home_has_a_link_in_it() -> None:
     found = overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)
     assert "shared" not in found["environment"]["GPULAB_LINKS"]
     assert "/home/jovyan/notebooks" in {mount["mountPath"] for mount in found["volume_mounts"]}
+
+
+def test_a_site_mounts_home_and_scratch_where_its_people_look_for_them() -> None:
+    """What people install must be in the part of the home that outlives the notebook."""
+    changed = document()
+    changed["homes"]["path"], changed["hub"]["scratch"] = "/home/jovyan/notebooks", "/scratch"
+    catalogue = parse(changed)
+    found = overrides(catalogue, choice("research_python", catalogue=catalogue), NOON)
+    assert found["environment"]["PYTHONUSERBASE"].startswith("/home/jovyan/notebooks/.local/")
+    assert {"name": "scratch", "mountPath": "/scratch"} in found["volume_mounts"]
+    assert "scratch=/scratch" in found["environment"]["GPULAB_LINKS"].split(":")
+
+
+def test_a_volume_without_its_claim_is_left_out_with_its_mount_and_its_link() -> None:
+    given = document()
+    team = given["teams"]["research"]
+    team["volumes"].append({"name": "code", "persistentVolumeClaim": {"claimName": "shared-code", "readOnly": True}})
+    for mounts in team["mounts"].values():
+        mounts.append({"name": "code", "mountPath": "/shared-code-reference", "readOnly": True})
+    team["optional"] = ["code"]
+    catalogue = parse(given)
+    wanted = choice("research_python", catalogue=catalogue)
+
+    def told_of_code(missing: frozenset[str]) -> list[bool]:
+        found = overrides(catalogue, wanted, NOON, missing=missing)
+        mounted = [{one["name"] for one in found[key]} for key in ("volumes", "volume_mounts")]
+        return [*("code" in names for names in mounted), "code=" in found["environment"]["GPULAB_LINKS"]]
+
+    assert told_of_code(frozenset()) == [True, True, True]
+    assert told_of_code(frozenset({"code"})) == [False, False, False]
 
 
 def test_images_of_a_line_share_what_people_install_and_others_have_their_own() -> None:

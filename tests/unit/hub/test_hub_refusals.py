@@ -219,7 +219,7 @@ def test_a_full_pool_keeps_a_notebook_from_starting_with_gpus_or_without(slug: s
         catalogue = dev()
         person = "ada"
 
-        async def _listed(self, kind: str, namespace: str) -> list[dict[str, Any]]:
+        async def listed(self, kind: str, namespace: str) -> list[dict[str, Any]]:
             return [full] if (kind, namespace) == ("pod", "team-vision") else []
 
     hub: Any = Hub()

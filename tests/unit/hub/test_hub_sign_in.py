@@ -17,8 +17,8 @@ from oauthenticator.generic import GenericOAuthenticator
 from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
-from components.hub.inside import config as hub_config
 from components.hub.inside import culling, github
+from components.hub.inside import sign_in as hub_sign_in
 from components.hub.inside.authenticator import KeycloakAuthenticator, ReportHandler
 from components.hub.inside.config import configure
 from components.hub.inside.people import ADMINISTRATORS
@@ -114,10 +114,10 @@ def test_browsers_go_to_the_public_name_and_the_hub_stays_inside(tmp_path: Path)
 
 
 def test_the_clients_secret_is_the_file_that_the_chart_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hub_config.CLIENT_SECRET.name == CLIENT_SECRET_KEY
+    assert hub_sign_in.CLIENT_SECRET.name == CLIENT_SECRET_KEY
     secret = tmp_path / CLIENT_SECRET_KEY
     secret.write_text("of the Secret", encoding="utf-8")
-    monkeypatch.setattr(hub_config, "CLIENT_SECRET", secret)
+    monkeypatch.setattr(hub_sign_in, "CLIENT_SECRET", secret)
     monkeypatch.setenv("OAUTH_CLIENT_SECRET", "of the environment")
     assert authenticator(tmp_path).client_secret == "of the Secret"
     secret.unlink()

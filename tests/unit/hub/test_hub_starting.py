@@ -9,10 +9,12 @@ from typing import Any
 from unittest.mock import AsyncMock, patch
 
 import pytest
-from hub_catalogue import file
+from hub_catalogue import document, file
 from jupyterhub.objects import Hub, Server
+from kubernetes_asyncio.client.rest import ApiException
 from traitlets.config import Config
 
+from components.hub.inside.catalogue import parse
 from components.hub.inside.config import configure
 from components.hub.inside.spawner import NotebookSpawner, pre_spawn_hook
 
@@ -72,6 +74,31 @@ def test_a_clean_start_is_for_once(spawner: NotebookSpawner) -> None:
     assert [bool(cleanly.get(one)) for one in variables] == [True, True]
     for other in (before, after):
         assert [bool(other.get(one)) for one in variables] == [False, False]
+
+
+@pytest.mark.parametrize(("status", "mounted"), [(200, True), (404, False), (503, None)])
+def test_a_notebook_starts_without_the_volume_whose_claim_nobody_has_made(
+    spawner: NotebookSpawner, status: int, mounted: bool | None
+) -> None:
+    """Without an answer it is not known, and the start fails as it would without an API server."""
+    given = document()
+    claim = {"claimName": "shared-code", "readOnly": True}
+    given["teams"]["research"]["volumes"].append({"name": "code", "persistentVolumeClaim": claim})
+    given["teams"]["research"]["optional"] = ["code"]
+    spawner.catalogue = parse(given)
+    failure = ApiException(status=status) if status != 200 else None
+    spawner.api.read_namespaced_persistent_volume_claim = AsyncMock(side_effect=failure)
+    start = started(spawner, {"profile": "research_python"})
+    if mounted is None:
+        with pytest.raises(ApiException):
+            asyncio.run(start)
+        return
+    asyncio.run(start)
+    named: Any = spawner.volumes
+    assert ("code" in {volume["name"] for volume in named}) is mounted
+    asked = spawner.api.read_namespaced_persistent_volume_claim.await_args
+    assert asked is not None
+    assert asked.args == ("shared-code", "team-research")
 
 
 def test_an_option_of_another_profile_or_of_nobody_changes_nothing(spawner: NotebookSpawner) -> None:

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 
 import settings
+from components.ground.eks import EksGround
 from components.platform import Platform
 from components.teams.volumes import TeamClaims, TeamClaimsArgs, TeamVolumes, TeamVolumesArgs
 
@@ -19,18 +20,19 @@ stack = settings.on_eks(
     )
 )
 platform = Platform(stack.cluster.name, stack)
+ground = platform.ground
+assert isinstance(ground, EksGround)
+both = [ground.aws_provider, ground.provider]
 
 
 def after(resource: pulumi.Resource) -> pulumi.ResourceOptions:
     """On the platform's account and cluster, made after a resource and destroyed before it."""
-    return pulumi.ResourceOptions(
-        providers=[platform.ground.aws_provider, platform.ground.provider], depends_on=[resource]
-    )
+    return pulumi.ResourceOptions(providers=both, depends_on=[resource])
 
 
 directories = TeamVolumes(
     TEAM,
-    TeamVolumesArgs(team=TEAM, namespace=NAMESPACE, files=platform.ground.files, settings=stack.storage),
+    TeamVolumesArgs(team=TEAM, namespace=NAMESPACE, files=ground.files, settings=stack.storage),
     opts=after(platform.volume_gate),
 )
 namespace = kubernetes.core.v1.Namespace(NAMESPACE, metadata={"name": NAMESPACE}, opts=after(directories))
@@ -40,7 +42,7 @@ TeamClaims(
         team=TEAM,
         namespace=NAMESPACE,
         namespace_object=namespace,
-        files=platform.ground.files,
+        files=ground.files,
         settings=stack.storage,
     ),
     opts=after(namespace),

@@ -1,0 +1,78 @@
+"""The secrets that a stack file names on a site: Secrets of others, a certificate, encrypted values of the file."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from rehearsal.account_secrets import pull_secrets
+from rehearsal.controllers.world import Object
+from settings import ExistingSettings
+from settings.language.secret_reference import CONFIG_NAMESPACE, SecretReference
+
+
+@dataclass(frozen=True)
+class Given:
+    """The Secrets to make, the encrypted values by their configuration key, and every value by its name."""
+
+    objects: list[Object]
+    config: Mapping[str, str]
+    values: Mapping[str, str]
+
+
+def given(settings: ExistingSettings) -> Given:
+    """A value of its own for each secret that the stack file names."""
+    pulls = pull_secrets(settings.hub)
+    stored: dict[tuple[str, str], dict[str, str]] = {}
+    config: dict[str, str] = {}
+    values: dict[str, str] = {}
+    for reference in references(settings):
+        value = secrets.token_hex(24)
+        if reference in pulls:
+            value = json.dumps({"auths": {"registry.example.com": {"auth": value}}})
+        if reference.config:
+            value = config.setdefault(f"{CONFIG_NAMESPACE}:{reference.config}", value)
+            values[reference.config] = value
+        elif reference.kubernetes_secret and reference.namespace and reference.key:
+            place = reference.namespace, reference.kubernetes_secret
+            value = stored.setdefault(place, {}).setdefault(reference.key, value)
+            values[f"{'/'.join(place)} {reference.key}"] = value
+    certificate = settings.ingress.certificate
+    if certificate and certificate.secret and certificate.namespace:
+        key = values["the certificate's key"] = secrets.token_hex(24)
+        stored[certificate.namespace, certificate.secret] = {"tls.crt": "certificate", "tls.key": key}
+    namespaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in sorted({namespace for namespace, _ in stored})
+    ]
+    made = [_secret(*place, data) for place, data in stored.items()]
+    return Given([*namespaces, *made], config, values)
+
+
+def _secret(namespace: str, name: str, data: Mapping[str, str]) -> Object:
+    kind = "kubernetes.io/tls" if "tls.key" in data else "Opaque"
+    metadata = {"namespace": namespace, "name": name}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": dict(data)}
+
+
+def references(part: Any) -> Iterator[SecretReference]:
+    """All references in a part of the settings."""
+    if isinstance(part, SecretReference):
+        yield part
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from references(getattr(part, name))
+    elif is_dataclass(part):
+        for one in fields(part):
+            yield from references(getattr(part, one.name))
+    elif isinstance(part, Mapping):
+        for value in part.values():
+            yield from references(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from references(value)
