@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
 
 from settings import Hub, Identity
 from settings.language.secret_reference import SecretReference
@@ -16,13 +21,25 @@ _ANSWER_SECONDS = 30
 
 def references(identity: Identity | None, hub: Hub | None) -> list[SecretReference]:
     """The references of the sections identity and hub to Secrets Manager."""
-    found: list[SecretReference | None] = []
-    if identity is not None:
-        found += [provider.client_secret for provider in identity.providers.values()]
-        found += [identity.ldap.bind_password if identity.ldap else None]
-        found += [identity.mail.password if identity.mail else None]
-    found += [hub.github.client_secret if hub and hub.github else None, *pull_secrets(hub)]
-    return [one for one in found if one is not None and one.secrets_manager is not None]
+    return [one for part in (identity, hub) for one in references_in(part) if one.secrets_manager is not None]
+
+
+def references_in(part: Any) -> Iterator[SecretReference]:
+    """All references in a part of the settings."""
+    if isinstance(part, SecretReference):
+        yield part
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from references_in(getattr(part, name))
+    elif is_dataclass(part):
+        for one in fields(part):
+            yield from references_in(getattr(part, one.name))
+    elif isinstance(part, Mapping):
+        for value in part.values():
+            yield from references_in(value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from references_in(value)
 
 
 def pull_secrets(hub: Hub | None) -> list[SecretReference]:

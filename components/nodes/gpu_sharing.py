@@ -21,6 +21,7 @@ from settings.pools.labels import DEVICE_PLUGIN_CONFIG_LABEL, MIG_CONFIG_LABEL
 
 if TYPE_CHECKING:
     from settings import NodePool
+    from settings.pools.labels import Taint
     from settings.pools.pool import Pool
 
 # "false" keeps the operator's DaemonSets off a node.
@@ -181,11 +182,16 @@ def tolerations(pools: Mapping[str, Pool], *, at_start: bool = True) -> list[dic
     found: list[dict[str, str]] = []
     for pool in pools.values():
         for taint in (*pool.node_taints, *(pool.startup_taints if at_start else ())):
-            matched = {"operator": "Exists"} if taint.value is None else {"operator": "Equal", "value": taint.value}
-            toleration = {"key": taint.key, **matched, "effect": taint.effect}
-            if taint.effect != "PreferNoSchedule" and toleration not in found:
-                found.append(toleration)
+            matching = toleration(taint)
+            if taint.effect != "PreferNoSchedule" and matching not in found:
+                found.append(matching)
     return found
+
+
+def toleration(taint: Taint) -> dict[str, str]:
+    """The toleration of exactly this taint."""
+    matched = {"operator": "Exists"} if taint.value is None else {"operator": "Equal", "value": taint.value}
+    return {"key": taint.key, **matched, "effect": taint.effect}
 
 
 def _named(name: str, data: Mapping[str, str]) -> str:

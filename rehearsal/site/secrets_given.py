@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pydantic import BaseModel
-
-from rehearsal.account_secrets import pull_secrets
+from rehearsal.account_secrets import pull_secrets, references_in
 from rehearsal.controllers.world import Object
 from settings import ExistingSettings
-from settings.language.secret_reference import CONFIG_NAMESPACE, SecretReference
+from settings.language.secret_reference import CONFIG_NAMESPACE
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ def given(settings: ExistingSettings) -> Given:
     stored: dict[tuple[str, str], dict[str, str]] = {}
     config: dict[str, str] = {}
     values: dict[str, str] = {}
-    for reference in references(settings):
+    for reference in references_in(settings):
         value = secrets.token_hex(24)
         if reference in pulls:
             value = json.dumps({"auths": {"registry.example.com": {"auth": value}}})
@@ -58,21 +55,3 @@ def _secret(namespace: str, name: str, data: Mapping[str, str]) -> Object:
     kind = "kubernetes.io/tls" if "tls.key" in data else "Opaque"
     metadata = {"namespace": namespace, "name": name}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": kind, "stringData": dict(data)}
-
-
-def references(part: Any) -> Iterator[SecretReference]:
-    """All references in a part of the settings."""
-    if isinstance(part, SecretReference):
-        yield part
-    elif isinstance(part, BaseModel):
-        for name in type(part).model_fields:
-            yield from references(getattr(part, name))
-    elif is_dataclass(part):
-        for one in fields(part):
-            yield from references(getattr(part, one.name))
-    elif isinstance(part, Mapping):
-        for value in part.values():
-            yield from references(value)
-    elif isinstance(part, list | tuple):
-        for value in part:
-            yield from references(value)

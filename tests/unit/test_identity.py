@@ -152,13 +152,6 @@ def test_keycloak_trusts_the_authorities_of_files_and_secrets_and_starts_anew_fo
     assert other.one(RELEASE).inputs["values"]["podAnnotations"] != values["podAnnotations"]
 
 
-def test_an_authority_in_secrets_manager_is_fetched_and_checked(mocks):
-    ca, version = certificate_of_an_authority(), "aws:secretsmanager/getSecretVersion:getSecretVersion"
-    mocks.invokes[version] = {"secretString": f"# Főtanúsítvány\n{ca}"}
-    deploy(mocks, args(identity(trust={"secret": {"secretsManager": MAIL_ARN}})))
-    assert list(secret_of(mocks, "keycloak-trust").values()) == [ca]
-
-
 def test_first_passwords_are_admitted_by_the_policy_and_lie_in_a_secret(mocks):
     seeds = {"grace": {"email": "grace@example.com", "firstName": "Grace", "lastName": "Hopper"}}
     policy = {"minLength": 30, "upperCase": 2, "digits": 3, "specialCharacters": 2}

@@ -7,6 +7,7 @@ import re
 import pulumi
 import pytest
 from authorities import Authority, certificate_of_an_authority, self_signed_certificate
+from identity_lab import MAIL_ARN, args, deploy, identity, secret_of
 
 from components.identity.trust import certificates_in, pem_of
 
@@ -47,3 +48,10 @@ def test_a_secret_without_a_certificate_is_refused_without_its_text():
     with pytest.raises(pulumi.RunError, match="the secret holds no certificate") as refusal:
         certificates_in(b"hunter2", "the secret")
     assert "hunter2" not in str(refusal.value)
+
+
+def test_an_authority_in_secrets_manager_is_fetched_and_checked(mocks):
+    ca, version = certificate_of_an_authority(), "aws:secretsmanager/getSecretVersion:getSecretVersion"
+    mocks.invokes[version] = {"secretString": f"# Főtanúsítvány\n{ca}"}
+    deploy(mocks, args(identity(trust={"secret": {"secretsManager": MAIL_ARN}})))
+    assert list(secret_of(mocks, "keycloak-trust").values()) == [ca]

@@ -18,6 +18,7 @@ from components.identity.keycloak import NAMESPACE as IDENTITY_NAMESPACE
 from components.ingress.published_service import PublishedService
 from components.ingress.site_front import SiteFrontArgs
 from components.nodes.fixed_nodes import FixedNodesArgs
+from components.nodes.gpu_sharing import toleration
 from components.nodes.site_gpu import SiteGpuArgs
 from components.storage.claims import NAMESPACE as FILES_NAMESPACE
 from components.storage.databases import SiteDatabases
@@ -29,7 +30,6 @@ from settings.pools.found_nodes import with_found
 
 if TYPE_CHECKING:
     from settings import ExistingSettings
-    from settings.pools.labels import Taint
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SiteWiring:
     def placement(self) -> Placement:
         """On the system nodes that the stack file names; else on any node that has no taints."""
         nodes = self.settings.ground.system_nodes
-        tolerations = [_toleration(taint) for taint in nodes.taints]
+        tolerations = [toleration(taint) for taint in nodes.taints]
         return Placement(
             node_selector=dict(nodes.selector),
             tolerations=tolerations,
@@ -134,8 +134,3 @@ class SiteWiring:
             charts=self.settings.charts,
             by_digest=self.production,
         )
-
-
-def _toleration(taint: Taint) -> dict[str, str]:
-    of_value = {"operator": "Exists"} if taint.value is None else {"operator": "Equal", "value": taint.value}
-    return {"key": taint.key, **of_value, "effect": taint.effect}
