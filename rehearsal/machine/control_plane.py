@@ -28,7 +28,7 @@ from .toolchain import Toolchain
 # Servers written in Go collect garbage twice as often with this, so a rehearsal needs less than 2 GiB.
 FRUGAL = {"GOGC": "50"}
 
-_READY_SECONDS = 90
+_READY_SECONDS = 240
 # The size of the program's default service network on EKS; nothing listens there.
 _SERVICE_CIDR = "10.100.0.0/16"
 

@@ -5,6 +5,7 @@ Everything is done with the rights of the hub's account. Kubelets are KWOK's: no
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -105,9 +106,12 @@ def test_the_page_tells_of_the_machine_that_is_bought_and_jupyterlab_of_its_end(
     async def start(spawning: Spawning) -> tuple[list[str], list[Any], Object]:
         spawner = await spawning.start("ada", [group_of("research", "data-scientist")], "research_pytorch")
         told = [step["message"] async for step in spawner.progress()]
+        # Karpenter writes the node's name into the claim a moment after pods may start there; the hub looks again too.
+        node = pod_of(notebooks, spawner)["spec"]["nodeName"]
+        async with asyncio.timeout(60):
+            while node not in (ends := await node_ends.known() or {}):
+                await asyncio.sleep(0.2)
         bought = [await spawner._machine(name) for name in start_messages.node_claims(spawner.events)]
-        ends = await node_ends.known()
-        assert ends is not None
         await spawner.note_end_of_machine(ends)
         return told, bought, pod_of(notebooks, spawner)
 
