@@ -21,6 +21,20 @@ DOCUMENTATION_RANGES = tuple(
 _ALL, _HALF = 2**32, 2**31
 
 
+def range_of(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The range that a text is. Raises ValueError, with what to write instead, for an address or host bits."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(f"must be an IPv4 range such as {example}") from None
+    network = interface.network
+    if "/" not in text:
+        raise ValueError(f"must be a range: write {network}")
+    if interface.ip != network.network_address:
+        raise ValueError(f"has host bits set: write {network}")
+    return network
+
+
 def is_private(network: ipaddress.IPv4Network) -> bool:
     """Whether a range has only private addresses."""
     return any(network.subnet_of(private) for private in PRIVATE_RANGES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictBool, StrictInt
 
 from contracts import eks, instance_types
-from settings.admitted_ranges import is_private, open_to
+from settings.admitted_ranges import is_private, open_to, range_of
 from settings.kubernetes_versions import KUBERNETES_VERSIONS, policy_findings, version_findings
 from settings.language.section import Facts, Findings, Section, nearest, rule
 from settings.language.values import DISTINCT, Check, RetentionDays, at_least_one, whole, without_default
@@ -96,21 +95,8 @@ def _principal(arn: str) -> str:
 Principal = Annotated[str, Check(_principal)]
 
 
-def _range(text: str, example: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        interface = ipaddress.ip_interface(text)
-    except ValueError:
-        raise ValueError(f"must be an IPv4 range such as {example}") from None
-    network = interface.network
-    if "/" not in text:
-        raise ValueError(f"must be a range: write {network}")
-    if interface.ip != network.network_address:
-        raise ValueError(f"has host bits set: write {network}")
-    return network
-
-
 def _private_cidr(text: str) -> str:
-    network = _range(text, "10.0.0.0/8")
+    network = range_of(text, "10.0.0.0/8")
     if network.version == 6 or not is_private(network):
         raise ValueError(
             "is not private: addresses of the internet reach the public endpoint, list them in publicCidrs"
@@ -119,7 +105,7 @@ def _private_cidr(text: str) -> str:
 
 
 def _public_cidr(text: str) -> str:
-    network = _range(text, "203.0.113.0/24")
+    network = range_of(text, "203.0.113.0/24")
     if network.version == 6:
         anyone = ", and this one would open it to any address" if network.prefixlen == 0 else ""
         raise ValueError(f"must be IPv4: the endpoint of an IPv4 cluster takes no other ranges{anyone}")

@@ -20,7 +20,7 @@ from settings.language.section import Facts, Findings, Mistake, SettingsError, r
 from settings.language.values import Check, tag_value
 from settings.network import Network
 from settings.notebooks.findings import fallback_findings, profile_findings, suitable_types
-from settings.people.findings import oidc_findings, team_findings
+from settings.people.findings import oidc_findings, reach_findings, team_findings
 from settings.pools.gpu_shares import strategy_findings
 from settings.pools.node_images import version_findings
 from settings.pools.node_pools import NodePool, PoolName
@@ -109,6 +109,10 @@ class EksStack(StackSettings):
         yield from team_findings(
             self.teams, self.node_pools, self.profiles, lambda profile, pool: bool(suitable_types(profile, pool))
         )
+
+    @rule
+    def _nothing_of_the_cluster_that_teams_reach(self, facts: Facts) -> Findings:
+        yield from reach_findings(self.teams, self.network.cluster_ranges)
 
     @rule
     def _issuer_that_eks_reaches(self, facts: Facts) -> Findings:

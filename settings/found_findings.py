@@ -5,7 +5,7 @@ That a pool's nodes are there at all is reported with the rest of the cluster (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -42,9 +42,11 @@ _HARD = ("NoSchedule", "NoExecute")
 def pool_findings(settings: ExistingSettings, nodes: Sequence[FoundNode]) -> tuple[list[Mistake], list[Mistake]]:
     """What would fail on these nodes, and what deserves a look: errors and warnings, each with its key."""
     own = {name: nodes_of(pool, nodes) for name, pool in settings.node_pools.items()}
+    taints = {node.name: _taints(node, settings) for node in nodes}
     found = [
         *_in_two_pools(settings, own),
-        *_all_tainted(settings, nodes, own),
+        *_all_tainted(settings, nodes, own, taints),
+        *(one for name in settings.node_pools for one in _of_taints(name, settings, own[name], taints)),
         *(one for name, pool in settings.node_pools.items() for one in _of_pool(name, pool, own[name], settings)),
         *(one for name, profile in settings.profiles.items() for one in _of_profile(name, profile, own, settings)),
         *_of_quotas(settings, nodes),
@@ -71,21 +73,27 @@ def _in_two_pools(settings: ExistingSettings, own: Mapping[str, Sequence[FoundNo
             )
 
 
+def _taints(node: FoundNode, settings: ExistingSettings) -> list[SiteTaint]:
+    """The lasting taints that a node has after an update: those of others, and those of the pools that name it."""
+    coming = [taint for pool in settings.node_pools.values() if node.name in pool.nodes for taint in pool.taints]
+    others = [taint for taint in node.taints_of_others(settings.stack) if not taint.key.startswith(_PASSING)]
+    return [*others, *(taint for taint in coming if taint not in others)]
+
+
 def _all_tainted(
-    settings: ExistingSettings, nodes: Sequence[FoundNode], own: Mapping[str, Sequence[FoundNode]]
+    settings: ExistingSettings,
+    nodes: Sequence[FoundNode],
+    own: Mapping[str, Sequence[FoundNode]],
+    taints: Mapping[str, Sequence[SiteTaint]],
 ) -> Found:
     """Nowhere to go for what runs on no pool: hub, Keycloak, databases."""
     system = settings.ground.system_nodes
     tolerated = [(taint.key, taint.effect) for taint in system.taints]
-    coming = {node: pool.taints for pool in settings.node_pools.values() for node in pool.nodes}
     free = [
         node
         for node in nodes
         if system.selector.items() <= node.labels.items()
-        and not any(
-            taint.effect in _HARD and (taint.key, taint.effect) not in tolerated
-            for taint in (*_lasting(node.taints), *coming.get(node.name, ()))
-        )
+        and not any(taint.effect in _HARD and (taint.key, taint.effect) not in tolerated for taint in taints[node.name])
     ]
     if nodes and not free:
         last = next((name for name in own if own[name]), next(iter(settings.node_pools)))
@@ -97,28 +105,42 @@ def _all_tainted(
         )
 
 
-def _of_pool(name: str, pool: FixedPool, own: Sequence[FoundNode], settings: ExistingSettings) -> Found:
-    at = ("nodePools", name)
+def _of_taints(
+    name: str, settings: ExistingSettings, own: Sequence[FoundNode], taints: Mapping[str, Sequence[SiteTaint]]
+) -> Found:
+    """Taints of its nodes that the pool's notebooks do not tolerate, and taints of the pool that its nodes lack."""
+    at, pool = ("nodePools", name), settings.node_pools[name]
+    # Other values of taints that the pool sets are refused with the marks of its nodes.
+    set_here = [(taint.key, taint.effect) for taint in pool.taints] if pool.nodes else []
     for node in own:
-        # The stack sets those of nodes that it names.
-        missing = [taint for taint in _lasting(node.taints) if taint.effect in _HARD and not _is_tolerated(taint, pool)]
+        missing = [
+            taint
+            for taint in taints[node.name]
+            if taint.effect in _HARD and not _is_tolerated(taint, pool) and (taint.key, taint.effect) not in set_here
+        ]
         if missing:
             said = ", ".join(map(_in_words, missing))
+            setting = [other for other, one in settings.node_pools.items() if node.name in one.nodes and other != name]
+            whose = f"{node.name}, which pool {setting[0]} names" if setting else node.name
             hint = "set includeControlPlane: true" if any(map(is_of_the_control_plane, missing)) else "add it to taints"
             yield (
                 "error",
                 (*at, "taints"),
-                f"lacks {said} of node {node.name}, so no notebook would start there: {hint}",
+                f"lacks {said} of node {whose}, so no notebook would start there: {hint}",
             )
-        there = [(taint.key, taint.effect, taint.value) for taint in node.taints]
+        there = [(taint.key, taint.effect, taint.value) for taint in taints[node.name]]
         absent = [taint for taint in pool.taints if (taint.key, taint.effect, taint.value) not in there]
-        if absent and not pool.nodes:
+        if absent:
             yield (
                 "warning",
                 (*at, "taints"),
                 f"has {', '.join(map(_in_words, absent))}, which node {node.name} does not have: pods of others may "
                 "take its place. Taint the node, or leave the taint out",
             )
+
+
+def _of_pool(name: str, pool: FixedPool, own: Sequence[FoundNode], settings: ExistingSettings) -> Found:
+    for node in own:
         if pool.is_gpu:
             yield from _of_configuration(name, pool, node, settings.gpu.plugin)
             yield from _of_gpus(name, pool, node, settings)
@@ -230,10 +252,6 @@ def _memory(node: FoundNode) -> float | None:
     """GiB of one GPU by the node's label; None without."""
     memory = node.labels.get(MEMORY_LABEL, "")
     return int(memory) / _MIB if memory.isdigit() else None
-
-
-def _lasting(taints: Iterable[SiteTaint]) -> list[SiteTaint]:
-    return [taint for taint in taints if not taint.key.startswith(_PASSING)]
 
 
 def _is_tolerated(taint: SiteTaint, pool: FixedPool) -> bool:

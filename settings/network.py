@@ -33,6 +33,9 @@ ENDPOINTS_WITHOUT_NAT = (
 S3 is not listed: it always has a gateway endpoint.
 """
 
+SERVICE_RANGES = ("10.100.0.0/16", "172.20.0.0/16")
+"""EKS gives Services, `kubernetes` among them, addresses of one of these (EKS API, KubernetesNetworkConfigRequest)."""
+
 _SHARED = VPC_RANGES[-1]
 
 
@@ -132,6 +135,12 @@ class Network(Section):
         """Every service that gets an interface endpoint: those in the file, and without NAT those that are needed."""
         needed = ENDPOINTS_WITHOUT_NAT if self.nat == "none" else ()
         return tuple(dict.fromkeys([*needed, *self.interface_endpoints]))
+
+    @property
+    def cluster_ranges(self) -> dict[str, str]:
+        """The ranges of the cluster, each with what is there."""
+        of_nodes = [self.cidr, *([self.secondary_cidr] if self.secondary_cidr else [])]
+        return {**dict.fromkeys(of_nodes, "nodes and pods are"), **dict.fromkeys(SERVICE_RANGES, "Services may be")}
 
     @property
     def endpoint_cidrs(self) -> tuple[str, ...]:

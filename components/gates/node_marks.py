@@ -22,12 +22,10 @@ from typing import Any, ClassVar
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from components.gates.access import api_client
+from components.gates.access import api_client, problem
 from components.gates.remembered import RememberedProvider
 from components.gates.volume_gate import DELETE_UNREACHABLE
-
-MARKS_ANNOTATION = "gpulab.dev/marks"
-"""On a node: the stack, and the labels and taints that it has set there, as JSON."""
+from settings.pools.labels import MARKS_ANNOTATION
 
 _TRIES = 10
 _REQUEST_SECONDS = 30
@@ -86,9 +84,9 @@ class NodeMarksProvider(RememberedProvider):
         except Exception as error:  # many types: from the network, from the credential plugin
             if os.environ.get(DELETE_UNREACHABLE) != "true":
                 raise MarksError(
-                    f"Cannot take the labels and taints of stack {stack} off node {node}: the API server does not "
-                    f"answer ({error}). Run `pulumi destroy` where it can be reached; if the cluster is gone, set "
-                    f"{DELETE_UNREACHABLE}=true (docs/destroy.md)."
+                    f"Cannot take the labels and taints of stack {stack} off node {node}: {problem(error)}. Run "
+                    f"`pulumi destroy` where it can be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true "
+                    "(docs/destroy.md)."
                 ) from error
             print(f"{DELETE_UNREACHABLE} is set and the API server does not answer: node {node} is gone with it.")
 
@@ -115,6 +113,15 @@ class NodeMarks(Resource, module="gpulab", name="NodeMarks"):
             "taints": [dict(taint) for taint in marks.taints],
         }
         super().__init__(NodeMarksProvider(), name, props, opts)
+
+
+def refusal(node: Mapping[str, Any], stack: str, marks: Marks) -> str | None:
+    """Why a node can't have these marks, in the words of an update; None if it can. `node` as for `patch_of`."""
+    try:
+        patch_of(node, stack, marks)
+    except MarksError as error:
+        return str(error)
+    return None
 
 
 def patch_of(node: Mapping[str, Any], stack: str, marks: Marks) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from components.gates.access import api_client
+from components.gates.access import api_client, problem
 from components.gates.remembered import RememberedProvider
 from components.gates.volume_gate import DELETE_UNREACHABLE
 
@@ -83,7 +83,6 @@ def end_notebooks(kubeconfig: dict[str, Any], namespaces: Sequence[str]) -> None
         raise
     except Exception as error:  # many types: from the network, from the credential plugin
         raise NotebooksUnreachableError(
-            f"Cannot end the notebooks of {', '.join(namespaces)}: the API server does not answer ({error}). Run "
-            f"`pulumi destroy` where it can be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true "
-            "(docs/destroy.md)."
+            f"Cannot end the notebooks of {', '.join(namespaces)}: {problem(error)}. Run `pulumi destroy` where it can "
+            f"be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true (docs/destroy.md)."
         ) from error

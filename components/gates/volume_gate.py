@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from components.gates.access import api_client
+from components.gates.access import AccessError, api_client, problem
 from components.gates.remembered import RememberedProvider
 
 TIMEOUT_SECONDS = 15 * 60
@@ -143,7 +143,7 @@ def wait_until_gone(
 
     If the API server does not answer, it tries again. With `unreachable_is_gone`, a server that has never answered
     counts as deleted after 15 s, and its volumes too. `on_site`: the cluster is not the stack's own. Raises
-    VolumesLeftError after `seconds`.
+    VolumesLeftError after `seconds`, and at once for a kubeconfig that does not lead to the cluster.
     """
     began = now()
     reported: float | None = None
@@ -152,7 +152,9 @@ def wait_until_gone(
         try:
             left, failure, answered = list(look()), None, True
         except Exception as error:  # many types: from the client, the network, the credential plugin
-            left, failure = [], f"{type(error).__name__}: {error}"
+            left, failure = [], problem(error)
+            if isinstance(error, AccessError) and not unreachable_is_gone:
+                raise VolumesLeftError(unreachable_message(failure, on_site=on_site)) from None
         if not left and failure is None:
             if reported is not None:
                 say(f"The last PersistentVolume was gone after {now() - began:.0f} s.")
@@ -162,13 +164,11 @@ def wait_until_gone(
             return
         if now() - began >= seconds:
             if failure:
-                raise VolumesLeftError(unreachable_message(failure))
+                raise VolumesLeftError(unreachable_message(failure, on_site=on_site))
             raise VolumesLeftError(left_on_site(left, seconds) if on_site else left_message(left, seconds))
         if reported is None or now() - reported >= _REPORT_SECONDS:
             reported = now()
-            say(
-                f"Waiting for the API server ({failure})." if failure else f"Waiting for {_listed(left)} to be deleted."
-            )
+            say(f"Waiting: {failure}." if failure else f"Waiting for {_listed(left)} to be deleted.")
         sleep(_POLL_SECONDS)
 
 
@@ -192,12 +192,12 @@ def left_on_site(left: Sequence[LeftVolume], seconds: float) -> str:
     )
 
 
-def unreachable_message(failure: str | None) -> str:
-    """What to do when the API server does not answer."""
+def unreachable_message(failure: str, *, on_site: bool = False) -> str:
+    """What to do when the cluster can't be asked."""
+    in_ec2 = ", and look in EC2 for volumes with the tag kubernetes.io/created-for/pvc/name"
     return (
-        f"Cannot check for remaining PersistentVolumes: the API server does not answer ({failure}). Run "
-        f"`pulumi destroy` where it can be reached; if the cluster is gone, set {DELETE_UNREACHABLE}=true "
-        "(docs/destroy.md), and look in EC2 for volumes with the tag kubernetes.io/created-for/pvc/name."
+        f"Cannot check for remaining PersistentVolumes: {failure}. Run `pulumi destroy` where it can be reached; if "
+        f"the cluster is gone, set {DELETE_UNREACHABLE}=true (docs/destroy.md){'' if on_site else in_ec2}."
     )
 
 

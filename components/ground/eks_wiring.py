@@ -28,6 +28,7 @@ from components.storage.database_backups import DatabaseBackupsArgs
 from components.storage.databases import EksDatabases
 from components.storage.storage import Storage, StorageArgs
 from components.teams.buckets import PodIdentityBuckets
+from settings.network import SERVICE_RANGES
 
 if TYPE_CHECKING:
     from components.ingress.hosted_zone import HostedZone
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 LAB_KEY_DELETION_DAYS = 7
 PRODUCTION_KEY_DELETION_DAYS = 30
-
-# EKS gives the Service `kubernetes` an address of one of these (EKS API, KubernetesNetworkConfigRequest).
-_SERVICE_RANGES = ("10.100.0.0/16", "172.20.0.0/16")
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ class EksWiring:
         network = self.settings.network
         return Reach(
             cluster_cidr=network.cidr,
-            api_server_cidrs=(network.cidr, *_SERVICE_RANGES),
+            api_server_cidrs=(network.cidr, *SERVICE_RANGES),
             endpoint_cidrs=network.endpoint_cidrs,
         )
 

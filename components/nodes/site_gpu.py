@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHART = "nvidia-device-plugin"
 NAMESPACE = "gpulab-gpu"
-_PCI_LABEL = "feature.node.kubernetes.io/pci-10de.present"
+PCI_LABEL = "feature.node.kubernetes.io/pci-10de.present"
 """Node Feature Discovery's label of nodes with a device of NVIDIA's."""
 
 
@@ -194,7 +194,7 @@ def gpu_affinity(gpu_pools: Mapping[str, FixedPool]) -> dict[str, Any]:
     """
     terms = node_terms(pool.node_selector(name) for name, pool in gpu_pools.items())
     if any(map(is_discovered, gpu_pools.values())):
-        terms.append([{"key": _PCI_LABEL, "operator": "In", "values": ["true"]}])
+        terms.append([{"key": PCI_LABEL, "operator": "In", "values": ["true"]}])
     return {
         "nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {

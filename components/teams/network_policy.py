@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 from components.ground.reach import Reach
@@ -21,12 +22,13 @@ _ANYWHERE = "0.0.0.0/0"
 _DNS, _HTTPS = 53, 443
 
 
-def network_policy(reach: Reach, *, reaches_buckets: bool) -> Spec:
+def network_policy(reach: Reach, *, reaches_buckets: bool, ranges: Sequence[str] = ()) -> Spec:
     """The `spec`: hub and proxy may connect to notebooks; these may reach DNS, the hub, the internet and endpoints.
 
-    They may not reach other private addresses. With private DNS, a cloud service's usual name leads only to its
-    interface endpoint. Other listeners on this port in these subnets protect themselves: an internal load balancer by
-    its security group, other teams by their policy.
+    Of other private addresses they may reach only `ranges` (CIDR), which the team's settings name.
+
+    With private DNS, a cloud service's usual name leads only to its interface endpoint. Other listeners on this port in
+    these subnets protect themselves: an internal load balancer by its security group, other teams by their policy.
 
     The instance metadata's address is link-local, so it is blocked. Only teams with buckets reach the address of the
     Pod Identity agent, from which AWS SDKs get their pods' credentials.
@@ -46,6 +48,8 @@ def network_policy(reach: Reach, *, reaches_buckets: bool) -> Spec:
                 "ports": [{"protocol": "TCP", "port": _HTTPS}],
             }
         )
+    if ranges:
+        egress.append({"to": [{"ipBlock": {"cidr": cidr}} for cidr in ranges]})
     if reaches_buckets:
         egress.append(
             {

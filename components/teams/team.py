@@ -107,7 +107,9 @@ class Team(pulumi.ComponentResource):
         kubernetes.networking.v1.NetworkPolicy(
             name,
             metadata=self._metadata(team_network.NAME),
-            spec=team_network.network_policy(shared.reach, reaches_buckets=team.buckets is not None),
+            spec=team_network.network_policy(
+                shared.reach, reaches_buckets=team.buckets is not None, ranges=team.reaches
+            ),
             opts=within,
         )
         secrets = []

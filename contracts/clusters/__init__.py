@@ -77,6 +77,26 @@ class KnownProgram:
     """Ends of its image's repository: the last part of the path, or the last two."""
     words: tuple[str, ...] = ()
     """With any, one must be the container's name or in its command: several programs share the image."""
+    unless: tuple[str, ...] = ()
+    """None of them is in its command: with one, it does not do what matters here."""
+    enforces_policies: bool = False
+    """Whether it enforces network policies."""
+    since: str | None = None
+    """The first tag of its image that does, where tags are days, such as v20240723; None: all do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFacts:
+    """How network policies come to be enforced by a distribution.
+
+    With `annotation` it has a controller within itself, which the argument `off` of a server turns off; the annotation
+    of each node has the arguments, as JSON.
+    """
+
+    remedy: str
+    """What to do where nothing enforces them."""
+    annotation: str | None = None
+    off: str | None = None
 
 
 @cache
@@ -143,9 +163,23 @@ def evidence() -> Mapping[str, Evidence]:
 def programs() -> Mapping[str, KnownProgram]:
     """The programs that matter to a stack, by their short names; the first that fits a container counts."""
     return {
-        name: KnownProgram(title=facts["title"], images=tuple(facts["images"]), words=tuple(facts.get("words", ())))
+        name: KnownProgram(
+            title=facts["title"],
+            images=tuple(facts["images"]),
+            words=tuple(facts.get("words", ())),
+            unless=tuple(facts.get("unless", ())),
+            enforces_policies=facts.get("enforcesPolicies", False),
+            since=facts.get("since"),
+        )
         for name, facts in read("clusters/programs.json")["programs"].items()
     }
+
+
+@cache
+def network_policies(distribution: str) -> PolicyFacts:
+    """How a distribution enforces network policies. Raises KeyError for a distribution that nobody looked up."""
+    facts = read("clusters/network_policies.json")["distributions"][distribution]
+    return PolicyFacts(remedy=facts["remedy"], **facts.get("builtIn", {}))
 
 
 @cache

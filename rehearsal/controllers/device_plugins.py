@@ -35,12 +35,16 @@ _OFF = re.compile(r"accept-nvidia-visible-devices-envvar-when-unprivileged *= *f
 
 @dataclass(frozen=True)
 class DevicePlugin:
-    """The configuration of one node's plugin: MIG slices of each GPU by profile, how they are named, replicas."""
+    """The configuration of one node's plugin: MIG slices of each GPU by profile, how they are named, replicas.
+
+    `sharing` is how pods share a GPU of which there are replicas: time-slicing or mps.
+    """
 
     slices: Mapping[str, int] = field(default_factory=dict)
     strategy: str = "none"
     replicas: int = 1
     renamed: bool = False
+    sharing: str = "time-slicing"
 
     def resources(self, gpus: int) -> dict[str, str]:
         """What kubelet reports of so many GPUs."""
@@ -114,7 +118,11 @@ def sharing_plugin(labels: Mapping[str, str], configs: Mapping[str, str], defaul
     sharing = (yaml.safe_load(configs[name]) or {}).get("sharing", {})
     shared = sharing.get("mps") or sharing.get("timeSlicing") or {}
     replicas = {one["name"]: one["replicas"] for one in shared.get("resources", [])}
-    return DevicePlugin(replicas=replicas.get(GPU, 1), renamed=bool(replicas) and shared.get("renameByDefault", False))
+    return DevicePlugin(
+        replicas=replicas.get(GPU, 1),
+        renamed=bool(replicas) and shared.get("renameByDefault", False),
+        sharing="mps" if sharing.get("mps") else "time-slicing",
+    )
 
 
 def report_gpus(cluster: Cluster, live: Object, gpus: Mapping[str, str]) -> None:

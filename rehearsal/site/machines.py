@@ -26,8 +26,9 @@ def fitted(machines: Sequence[Object], pools: Mapping[str, FixedPool]) -> list[O
     """The machines, of which each pool has its own; what no pool needs stays as it is."""
     found = [copy.deepcopy(machine) for machine in machines]
     taken: set[str] = set()
-    for pool in pools.values():
-        for name in pool.nodes or ("",):
+    # A machine in a pool with GPUs and in one without is one with GPUs.
+    for pool in sorted(pools.values(), key=lambda pool: not pool.is_gpu):
+        for name in pool.nodes or (pool.selector.get(_HOSTNAME, ""),):
             machine = _machine(found, pool, name, taken)
             _fit(machine, pool, name)
             taken.add(_name(machine))
@@ -46,7 +47,7 @@ def before_nvidia(machine: Object) -> Object:
 
 def _machine(found: list[Object], pool: FixedPool, name: str, taken: set[str]) -> Object:
     """The machine of that name, or one that the pool selects, or one like its own; a copy where all are taken."""
-    if pool.nodes:
+    if name:
         known = next((one for one in found if _name(one) == name), None)
     else:
         labels = pool.selector.items()

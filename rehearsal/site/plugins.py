@@ -16,7 +16,7 @@ import contracts
 from contracts import MigGpu, clusters
 from contracts.clusters import NodeGpus
 from rehearsal.controllers.device_plugins import CHART as OPERATOR
-from rehearsal.controllers.device_plugins import GPU, DevicePlugin, operator_plugin, report_gpus, sharing_plugin
+from rehearsal.controllers.device_plugins import GPU, VENDOR, DevicePlugin, operator_plugin, report_gpus, sharing_plugin
 from rehearsal.controllers.selectors import matches, tolerates
 from rehearsal.controllers.world import NODES, Cluster, Object, place_of
 from rehearsal.providers.kubernetes.chart_values import coalesced
@@ -151,7 +151,9 @@ class Plugins:
             return {}, dict(software.found)
         count = sum(one.count for one in hardware)
         found = gpu_labels(hardware, plugin) if software.discovers else {}
-        return plugin.resources(count), {**software.found, **found}
+        # Feature discovery does not say it: the GPU Operator does.
+        present = {f"{GPU}.present": "true"} if software.is_operator else {}
+        return plugin.resources(count), {**software.found, **present, **found}
 
 
 def _keep_operators_class(cluster: Cluster, software: Software | None) -> None:
@@ -178,16 +180,36 @@ def _partitions(gpu: NodeGpus) -> MigGpu | None:
 
 
 def gpu_labels(hardware: Sequence[NodeGpus], plugin: DevicePlugin) -> dict[str, str]:
-    """The labels of GPU feature discovery (k8s-device-plugin, docs/gpu-feature-discovery)."""
-    first, shared = hardware[0], plugin.replicas > 1
+    """The labels of GPU feature discovery (k8s-device-plugin, docs/gpu-feature-discovery).
+
+    tests/node/unit/test_gpu_labels.py compares them with those of NVIDIA's own program. Of a GPU whose partitions are
+    named like GPUs there is no memory here: the driver keeps some of each.
+    """
+    product, count = label_of(hardware[0].product), sum(one.count for one in hardware)
+    slices = {profile: number * count for profile, number in plugin.slices.items()}
+    capable = {f"{VENDOR}mps.capable": str(plugin.sharing == "mps" and plugin.replicas > 1).lower()}
+    if not slices:
+        memory = {f"{GPU}.memory": str(hardware[0].memory)}
+        return {**_labels(GPU, product, count, plugin), **memory, **capable}
+    strategy = {f"{VENDOR}mig.strategy": plugin.strategy}
+    if plugin.strategy == "single":
+        ((profile, number),) = slices.items()
+        return {**_labels(GPU, f"{product}-MIG-{profile}", number, plugin), **strategy, **capable}
+    found = {**_labels(GPU, product, count, None), f"{GPU}.memory": str(hardware[0].memory), **strategy, **capable}
+    for profile, number in slices.items():
+        found |= _labels(f"{VENDOR}mig-{profile}", f"{product}-MIG-{profile}", number, DevicePlugin())
+    return found
+
+
+def _labels(resource: str, product: str, count: int, plugin: DevicePlugin | None) -> dict[str, str]:
+    """What a resource is and how it is shared; `plugin` is None where its GPUs are offered as partitions only."""
+    shared = plugin is not None and plugin.replicas > 1
     return {
-        f"{GPU}.present": "true",
         # Of shares that bear the name of whole GPUs, the product says that they are shares.
-        f"{GPU}.product": label_of(first.product) + ("-SHARED" if shared and not plugin.renamed else ""),
-        f"{GPU}.memory": str(first.memory),
-        f"{GPU}.count": str(sum(one.count for one in hardware)),
-        f"{GPU}.replicas": str(plugin.replicas),
-        f"{GPU}.sharing-strategy": "time-slicing" if shared else "none",
+        f"{resource}.product": product + ("-SHARED" if plugin and shared and not plugin.renamed else ""),
+        f"{resource}.count": str(count),
+        f"{resource}.replicas": str(plugin.replicas if plugin else 0),
+        f"{resource}.sharing-strategy": plugin.sharing if plugin and shared else "none",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
 
 from settings.cluster import Cluster
 from settings.files import EVERY_TEAM, HOMES, Files
@@ -111,6 +112,21 @@ def volume_findings(teams: Mapping[str, Team], storage: Files) -> Findings:
                     ("teams", name),
                     f"and its volume {volume} would have the name of team {other[0]}'s volume {other[1]}: rename one",
                 )
+
+
+def reach_findings(teams: Mapping[str, Team], closed: Mapping[str, str]) -> Findings:
+    """Ranges of teams that hold addresses of the cluster itself: `closed` are its ranges, each with what is there."""
+    for name, team in teams.items():
+        for index, text in enumerate(team.reaches):
+            wanted = IPv4Network(text)
+            for block, what in closed.items():
+                if wanted.overlaps(IPv4Network(block)):
+                    yield (
+                        ("teams", name, "reaches", index),
+                        f"has addresses of {block}, where {what}: notebooks would reach the cluster itself. Write "
+                        "the addresses of the machines that they need, such as 192.168.1.10/32",
+                    )
+                    break
 
 
 def membership_findings(

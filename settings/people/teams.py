@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from typing import Annotated
 
 from pydantic import Field, StrictInt
 
+from settings.admitted_ranges import VPC_RANGES, range_of
 from settings.files import Files, VolumeName
 from settings.language.section import Facts, Findings, Section, rule
 from settings.language.values import DISTINCT, Check, at_least_one, matching, whole
@@ -42,6 +44,16 @@ def _s3_prefix(text: str) -> str:
 
 S3Prefix = Annotated[str, Check(_s3_prefix, {"pattern": "^s3://[^/]+/(.*/)?$"})]
 """All objects of a bucket whose keys begin with a prefix."""
+
+
+def _reached_range(text: str) -> str:
+    network = range_of(text, "192.168.1.10/32")
+    if not isinstance(network, IPv4Network) or not any(network.subnet_of(private) for private in VPC_RANGES):
+        raise ValueError(
+            f"must be within {', '.join(map(str, VPC_RANGES))}: notebooks reach the internet anyway, and never what "
+            "machines keep for themselves (127.0.0.0/8, 169.254.0.0/16)"
+        )
+    return str(network)
 
 
 class Quota(Section):
@@ -110,6 +122,10 @@ class Team(Section):
     buckets: Buckets | None = Field(default=None, description="Prefixes of Amazon S3 that its notebooks may use.")
     node_pools: Annotated[tuple[PoolName, ...], DISTINCT] = Field(
         default=(), description="The node pools that its pods may run on; none: all of them."
+    )
+    reaches: Annotated[tuple[Annotated[str, Check(_reached_range)], ...], DISTINCT] = Field(
+        default=(),
+        description="Private IPv4 ranges that its notebooks reach beside the internet, such as 192.168.1.10/32.",
     )
     writes: dict[VolumeName, Annotated[tuple[TeamRole, ...], DISTINCT, at_least_one("role")]] = Field(
         default={},

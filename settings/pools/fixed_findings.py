@@ -86,7 +86,7 @@ def _named_twice(pools: Mapping[str, FixedPool]) -> Findings:
                 yield (
                     ("nodePools", name, "nodes", index),
                     f"is in pool {other} too, and a node gets the label of one pool. For a CPU pool on a machine with "
-                    f"GPUs write selector: {{kubernetes.io/hostname: {node}}} here",
+                    f"GPUs write selector: {{kubernetes.io/hostname: {node}}} here, with the taints of pool {other}",
                 )
 
 

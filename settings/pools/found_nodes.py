@@ -8,6 +8,7 @@ those that the stack file declares.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from contracts.quantities import amount
 from settings.pools.fixed_pools import CONTROL_PLANE_TAINTS, FixedPool
 from settings.pools.gpu_shares import advertised, shares
-from settings.pools.labels import COUNT_LABEL, SiteTaint
+from settings.pools.labels import COUNT_LABEL, MARKS_ANNOTATION, SiteTaint
 from settings.pools.site_gpu import GpuPlugin
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class FoundNode:
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[SiteTaint] = ()
     allocatable: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,6 +45,12 @@ class FoundNode:
     def memory(self) -> int:
         """The whole GiB that pods may have: what the kernel keeps differs by some KiB from boot to boot."""
         return int(amount(self.allocatable.get("memory", "0"))) // _GIB
+
+    def taints_of_others(self, stack: str) -> list[SiteTaint]:
+        """The taints that the stack has not set itself, as its note on the node says."""
+        note = json.loads(self.annotations.get(MARKS_ANNOTATION) or "null") or {}
+        own = note["taints"] if note.get("stack") == stack else []
+        return [taint for taint in self.taints if taint.model_dump(exclude_none=True) not in own]
 
     @property
     def gpus(self) -> int | None:

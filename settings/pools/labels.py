@@ -29,6 +29,8 @@ DEVICE_PLUGIN_CONFIG_LABEL = "nvidia.com/device-plugin.config"
 """The label that selects the device plugin's configuration for a node."""
 MIG_CONFIG_LABEL = "nvidia.com/mig.config"
 """The label that selects how the GPU Operator partitions the GPUs of a node."""
+MARKS_ANNOTATION = "gpulab.dev/marks"
+"""On a node that the stack file names: the stack, and the labels and taints that it has set there, as JSON."""
 
 # contracts/crds/nodepools.karpenter.sh.json
 _QUALIFIED_NAME = (

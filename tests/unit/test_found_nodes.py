@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -126,6 +128,37 @@ def test_a_taint_that_no_node_has_deserves_a_look_unless_the_stack_sets_it() -> 
     errors, warnings = found(load({**POOLS, **pools}), *NODES)
     assert errors == {}
     assert list(warnings) == ["nodePools.gpu.taints"]
+
+
+TAINTED = {"taints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]}
+
+
+def test_a_taint_that_another_pool_will_set_counts_before_the_node_has_it() -> None:
+    """Both pools are on one machine. The first preview says what the second would."""
+    pools = {**POOLS, "cpu": {"selector": {"role": "both"}}, "shared": {**POOLS["shared"], **TAINTED}}
+    free = node("plain")
+    before = found(load(pools), NODES[0], node("tower", role="both"), free)
+    after = found(load(pools), NODES[0], node("tower", "nvidia.com/gpu=true:NoSchedule", role="both"), free)
+    assert before == after
+    errors, _ = before
+    assert list(errors) == ["nodePools.cpu.taints"]
+    assert errors["nodePools.cpu.taints"] == (
+        "lacks nvidia.com/gpu=true:NoSchedule of node tower, which pool shared names, so no notebook would start "
+        "there: add it to taints"
+    )
+    pools["cpu"] |= TAINTED
+    assert found(load(pools), NODES[0], node("tower", role="both"), free) == ({}, {})
+
+
+def test_a_taint_that_the_stack_itself_has_set_may_go() -> None:
+    note = {"stack": "lab", "labels": {}, "taints": TAINTED["taints"]}
+    tainted = dataclasses.replace(
+        node("tower", "nvidia.com/gpu=true:NoSchedule"), annotations={"gpulab.dev/marks": json.dumps(note)}
+    )
+    assert found(load(), NODES[0], tainted, NODES[2]) == ({}, {})
+    of_another = {"gpulab.dev/marks": json.dumps({**note, "stack": "other"})}
+    errors, _ = found(load(), NODES[0], dataclasses.replace(tainted, annotations=of_another), NODES[2])
+    assert list(errors) == ["nodePools.shared.taints"]
 
 
 def test_some_node_is_left_for_the_hub() -> None:

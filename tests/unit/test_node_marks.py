@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from components.gates import node_marks
-from components.gates.node_marks import MARKS_ANNOTATION, MarksError, NodeMarksProvider
+from components.gates.node_marks import MarksError, NodeMarksProvider
 from components.gates.volume_gate import DELETE_UNREACHABLE
+from settings.pools.labels import MARKS_ANNOTATION
 
 GPU = {"key": "gpu", "value": "true", "effect": "NoSchedule"}
 THEIRS = {"key": "maintenance", "effect": "NoExecute", "timeAdded": "2026-11-30T12:00:00Z"}

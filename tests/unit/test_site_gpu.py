@@ -76,7 +76,7 @@ def test_the_plugin_runs_where_the_site_has_labelled_gpus() -> None:
 
 
 def test_a_label_that_discovery_sets_is_found_by_a_label_that_it_sets_first() -> None:
-    pools = {"gpu": {"selector": {"nvidia.com/gpu.present": "true"}, "gpus": {"count": 1}}}
+    pools = {"gpu": {"selector": {"nvidia.com/gpu.product": "Tesla-T4"}, "gpus": {"count": 1}}}
     values = device_plugin_values(args(pools))
     assert "feature.node.kubernetes.io/pci-10de.present" in str(values["affinity"])
     assert "affinity" not in values["nfd"]["worker"]

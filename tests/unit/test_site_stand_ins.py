@@ -154,6 +154,19 @@ def test_each_pool_has_a_machine_with_its_names_labels_and_taints() -> None:
     assert fixture[0]["metadata"]["labels"].get("rack") is None, "the fixture is left alone"
 
 
+def test_a_machine_in_two_pools_is_one_machine() -> None:
+    fixture = [one for one in clusters.cluster("k3s") if one["kind"] == "Node"]
+    pools = {
+        "cpu": FixedPool.model_validate({"selector": {"kubernetes.io/hostname": "node-1"}}),
+        "gpu": pool(nodes=["node-1"], gpus={"product": "NVIDIA-L40S", "memory": 45, "count": 1}),
+    }
+    found = machines.fitted(fixture, pools)
+    (machine,) = [one for one in found if one["metadata"]["labels"]["kubernetes.io/hostname"] == "node-1"]
+    assert machine["metadata"]["name"] == "node-1"
+    assert [gpus.product for gpus in clusters.gpus_of(machine)] == ["NVIDIA L40S"]
+    assert {one["metadata"]["name"] for one in found} > {"ws-cpu"}, "the machines without GPUs are others"
+
+
 def test_a_program_that_the_stack_brings_is_not_there_before() -> None:
     objects = clusters.cluster("microk8s")
     rest = without_programs(

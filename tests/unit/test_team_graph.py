@@ -42,6 +42,7 @@ STACK: dict[str, Any] = {
             "quota": QUOTA,
             "profiles": ["python"],
             "nodePools": ["cpu"],
+            "reaches": ["10.50.0.0/16"],
             "writes": {"datasets": ["developer"]},
         },
     },
@@ -95,6 +96,12 @@ def test_a_team_may_go_where_private_dns_sends_it(lab: EngineMocks) -> None:
     policy = of_namespace(lab, "kubernetes:networking.k8s.io/v1:NetworkPolicy", "team-research").inputs["spec"]
     (rule,) = [one for one in policy["egress"] if one.get("ports") == [{"protocol": "TCP", "port": 443}]]
     assert {peer["ipBlock"]["cidr"] for peer in rule["to"]} == {one.inputs["cidrBlock"] for one in subnets}
+
+
+def test_only_the_team_that_names_a_range_reaches_it(lab: EngineMocks) -> None:
+    for team, is_reached in (("team-data-platform", True), ("team-research", False)):
+        policy = of_namespace(lab, "kubernetes:networking.k8s.io/v1:NetworkPolicy", team).inputs["spec"]
+        assert ({"to": [{"ipBlock": {"cidr": "10.50.0.0/16"}}]} in policy["egress"]) is is_reached
 
 
 @given(text=st.text(min_size=1, max_size=256))

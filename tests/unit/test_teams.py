@@ -99,11 +99,13 @@ def reached(
     vpc_cidr: str = "10.40.0.0/16",
     reaches_buckets: bool = False,
     endpoint_cidrs: Sequence[str] = (),
+    ranges: Sequence[str] = (),
 ) -> bool:
     """Whether a pod of a team may open a TCP connection to an address."""
     policy = team_network.network_policy(
         Reach(cluster_cidr=vpc_cidr, api_server_cidrs=(), endpoint_cidrs=endpoint_cidrs),
         reaches_buckets=reaches_buckets,
+        ranges=ranges,
     )
     ip = ipaddress.ip_address(address)
     for rule in policy["egress"]:
@@ -140,6 +142,21 @@ def test_the_internet_is_reached(address: str) -> None:
 def test_nothing_private_is_reached_by_its_address(address: str, port: int) -> None:
     assert not reached(address, port)
     assert not reached(address, port, reaches_buckets=True)
+
+
+def test_private_ranges_that_a_team_names_are_reached_and_nothing_beside_them() -> None:
+    named = ("192.168.1.10/32", "10.50.0.0/16")
+    for address, is_reached in (
+        ("192.168.1.10", True),
+        ("192.168.1.11", False),
+        ("10.50.200.1", True),
+        ("10.51.0.1", False),
+        ("10.40.3.7", False),
+        ("169.254.169.254", False),
+    ):
+        for port in (22, 443):
+            assert reached(address, port, ranges=named) is is_reached, address
+    assert reached("8.8.8.8", 443, ranges=named)
 
 
 def test_only_teams_with_buckets_reach_the_agent_of_pod_identity() -> None:

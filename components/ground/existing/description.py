@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from components.ground.existing.found import FoundCluster, Program
+from components.ground.existing.network_policies import enforcers
 from contracts import clusters
 from settings.pools.found_nodes import FoundNode
 
@@ -51,6 +52,8 @@ def _lines(found: FoundCluster) -> Iterator[str]:
     ingress = (f"{one.name}{_default(one.is_default)} ({one.controller})" for one in found.ingress_classes)
     yield f"Ingress classes: {_listed(ingress)}"
     yield f"Runtime classes: {_listed(one.name for one in found.runtime_classes)}"
+    enforced = _listed(enforcers(found, found.evidence), none="nothing that a stack knows")
+    yield f"Network policies: enforced by {enforced}"
     yield f"Programs: {'' if found.programs else 'none that a stack knows'}".rstrip()
     yield from (f"  {_program(program)}" for program in found.programs)
     missing = (clusters.programs()[name].title for name in _WORTH_HAVING if not found.running(name))

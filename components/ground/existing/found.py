@@ -226,6 +226,7 @@ def _node(node: Manifest) -> FoundNode:
     return FoundNode(
         name=node["metadata"]["name"],
         labels=dict(node["metadata"].get("labels") or {}),
+        annotations=dict(node["metadata"].get("annotations") or {}),
         # Not validated: the API server knows better than the settings what a taint can be.
         taints=tuple(
             SiteTaint.model_construct(key=taint["key"], value=taint.get("value") or None, effect=taint["effect"])

@@ -10,11 +10,15 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from components.gates.node_marks import refusal
 from components.ground.existing.description import gpu_labels, text
 from components.ground.existing.finding import Finding
 from components.ground.existing.found import FoundCluster, StorageClass, release_number
 from components.ground.existing.in_the_way import installed_findings, owner_findings, plugin_findings
+from components.ground.existing.network_policies import policy_findings, reached_findings
 from components.ground.existing.ownership import Named
+from components.nodes.fixed_nodes import pool_marks
+from components.nodes.site_gpu import PCI_LABEL
 from contracts import clusters
 from settings.language.section import Mistake
 from settings.pools.found_nodes import FoundNode, is_discovered, is_of_the_control_plane
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["findings", "text"]
 
 _UNUSABLE = ("node.kubernetes.io/unschedulable", "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_OF_THE_OPERATOR = "nvidia.com/gpu.present"
 
 
 def findings(
@@ -43,6 +48,8 @@ def findings(
         *_pools(settings, found),
         *plugin_findings(settings, found),
         *installed_findings(settings, found),
+        *policy_findings(settings, found),
+        *reached_findings(settings, found),
         *owner_findings(settings, found, makes),
     ]
     errors, warnings = (
@@ -180,6 +187,7 @@ def _pools(settings: ExistingSettings, found: FoundCluster) -> Iterator[Finding]
             yield "error", key, f"has {node}, and the cluster has no such node: {_choose(list(nodes), node)}"
         if pool.nodes:
             chosen = [nodes[node] for node in pool.nodes if node in nodes]
+            yield from _marked_by_others(name, pool, chosen, settings)
         else:
             chosen = [node for node in found.nodes if pool.selector.items() <= node.labels.items()]
             yield from _selected(name, pool, chosen, found, settings)
@@ -189,12 +197,36 @@ def _pools(settings: ExistingSettings, found: FoundCluster) -> Iterator[Finding]
                 yield "warning", f"nodePools.{name}", f"has {node.name}, which takes no pods now ({', '.join(reasons)})"
 
 
+def _marked_by_others(
+    name: str, pool: FixedPool, named: Collection[FoundNode], settings: ExistingSettings
+) -> Iterator[Finding]:
+    """Labels and taints that an update would refuse to change, in the same words."""
+    for node in named:
+        manifest = {
+            "metadata": {
+                "name": node.name,
+                "labels": node.labels,
+                "annotations": node.annotations,
+                "resourceVersion": "",
+            },
+            "spec": {"taints": [taint.model_dump(exclude_none=True) for taint in node.taints]},
+        }
+        if why := refusal(manifest, settings.stack, pool_marks(name, pool, settings.gpu.plugin)):
+            yield "error", f"nodePools.{name}.nodes", why
+
+
 def _selected(
     name: str, pool: FixedPool, chosen: Collection[FoundNode], found: FoundCluster, settings: ExistingSettings
 ) -> Iterator[Finding]:
     selector = ", ".join(f"{key}={value}" for key, value in pool.selector.items())
     key = f"nodePools.{name}.selector"
-    if not chosen and is_discovered(pool) and settings.gpu.plugin != "present":
+    if not chosen and _OF_THE_OPERATOR in pool.selector and settings.gpu.plugin == "device-plugin":
+        message = (
+            f"is {selector}, which no node has, and which only the GPU Operator sets: select by {PCI_LABEL}=true, "
+            "which Node Feature Discovery sets. Or name the nodes in nodes"
+        )
+        yield "error", key, message
+    elif not chosen and is_discovered(pool) and settings.gpu.plugin != "present":
         message = (
             f"is {selector}, which no node has yet: feature discovery, which the stack installs, sets it where there "
             "are GPUs of NVIDIA. Until then notebooks of this pool wait"

@@ -72,7 +72,7 @@ def _runs(container: Manifest, repository: Sequence[str], program: KnownProgram)
         return False
     command = [*(container.get("command") or ()), *(container.get("args") or ())]
     words = {container.get("name", ""), *(word.rpartition("/")[2] for word in command)}
-    return not program.words or bool(words & set(program.words))
+    return (not program.words or bool(words & set(program.words))) and not words & set(program.unless)
 
 
 def _parts(image: str) -> tuple[list[str], str | None]:

@@ -97,9 +97,10 @@ class PoolGpus:
 class Pool:
     """A node pool: how it buys machines, its limits, and what a pod can have on its largest machine.
 
-    Amounts are as Kubernetes writes them. `node_selector` are the labels of its nodes where these are not the
-    platform's. A pod that uses its GPUs needs `runtime_class` where there is one. `gpus` is there for profiles that
-    discover GPUs. `for_all`: notebooks without GPUs run beside its GPUs too.
+    Nobody buys machines for a pool without `capacity_types`. Amounts are as Kubernetes writes them. `node_selector` are
+    the labels of its nodes where these are not the platform's. A pod that uses its GPUs needs `runtime_class` where
+    there is one. `gpus` is there for profiles that discover GPUs. `for_all`: notebooks without GPUs run beside its GPUs
+    too.
     """
 
     name: str
@@ -214,6 +215,11 @@ class Catalogue:
     pools: Mapping[str, Pool]
     homes: Homes
     hub: HubSettings
+
+    @property
+    def buys_machines(self) -> bool:
+        """Whether Karpenter buys machines for its pools; if not, their machines are there, and nobody adds one."""
+        return any(pool.capacity_types for pool in self.pools.values())
 
 
 def node_terms(selectors: Iterable[Mapping[str, str]]) -> list[list[dict[str, Any]]]:

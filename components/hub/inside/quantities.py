@@ -14,6 +14,7 @@ _SUFFIXES["Ki"] = _SUFFIXES.pop("ki")
 # Kubernetes API, apimachinery, `resource.Quantity`: a number, then a suffix or an exponent.
 _QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,3}))?")
 _GIB = 1024**3
+_OF_BYTES = {"memory": "memory", "storage": "disks", "ephemeral-storage": "scratch"}
 
 
 def amount(text: str) -> Decimal:
@@ -27,10 +28,8 @@ def amount(text: str) -> Decimal:
 
 def words(resource: str, number: Decimal) -> str:
     """An amount of a resource as people say it: `2 GPUs`, `0.5 vCPU`, `12 GiB of memory`."""
-    if resource == "memory":
-        return f"{number / _GIB:.4g} GiB of memory"
-    if resource in ("storage", "ephemeral-storage"):
-        return f"{number / _GIB:.4g} GiB of {'disks' if resource == 'storage' else 'scratch'}"
+    if resource in _OF_BYTES:
+        return f"{number / _GIB:.4g} GiB of {_OF_BYTES[resource]}"
     if resource == "pods":
         return f"{number.normalize():f} {'notebook' if number == 1 else 'notebooks'}"
     return f"{number.normalize():f} {names_of(resource, plural=number != 1)}"
@@ -38,6 +37,8 @@ def words(resource: str, number: Decimal) -> str:
 
 def names_of(resource: str, *, plural: bool = True) -> str:
     """What people call a resource: `nvidia.com/gpu` is a GPU, `nvidia.com/mig-1g.5gb` a slice of it."""
+    if resource in _OF_BYTES:
+        return _OF_BYTES[resource]
     if resource == "cpu":
         return "vCPU"
     if resource == "pods":

@@ -145,7 +145,7 @@ class NotebookSpawner(KubeSpawner):
         return made
 
     async def _started(self, starting: asyncio.Future[str]) -> str:
-        patience = self.start_timeout - _BEFORE_THE_HUB
+        patience, buys = self.start_timeout - _BEFORE_THE_HUB, self.catalogue.buys_machines
         over = asyncio.get_running_loop().time() + patience
         seen: Mapping[str, Any] | None = None
         try:
@@ -158,12 +158,12 @@ class NotebookSpawner(KubeSpawner):
                     raise Refused(start_messages.gone(self.events, seen, self.pod_name), 500)
                 if asyncio.get_running_loop().time() > over:
                     stuck = await self._stuck_machines()
-                    raise Refused(start_messages.why_not(self.events, self._pod, patience, stuck), 504)
+                    raise Refused(start_messages.why_not(self.events, self._pod, patience, stuck, buys=buys), 504)
                 await asyncio.wait({starting}, timeout=_LOOKED_EVERY)
             return starting.result()
         except TimeoutError as error:
             # KubeSpawner's own limit, which ends up to a tenth of `start_timeout` earlier.
-            raise Refused(start_messages.why_not(self.events, self._pod, patience), 504) from error
+            raise Refused(start_messages.why_not(self.events, self._pod, patience, buys=buys), 504) from error
         except ApiException as error:
             # An admission policy refused it, or a quota that somebody else has used up meanwhile.
             if error.status != 403:
@@ -256,7 +256,8 @@ class NotebookSpawner(KubeSpawner):
         if choice and (node := start_messages.assigned(event)):
             end = (await node_ends.known() or {}).get(node)
             early = start_messages.ends_early(end, datetime.now(UTC), choice.profile.lifetime)
-        return [start_messages.event_in_words(event), *([early] if early else [])]
+        buys = self.catalogue.buys_machines
+        return [start_messages.event_in_words(event, buys=buys), *([early] if early else [])]
 
     async def _startup_lines(self) -> AsyncGenerator[str, None]:
         """The output of the startup script, line by line, until the server answers."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from .quantities import names_of
+
 Object: TypeAlias = Mapping[str, Any]
 
 # A machine joins and gets its GPUs within this time or never; Karpenter waits without a limit.
@@ -29,26 +31,42 @@ _NO_CREDENTIALS_YET = re.compile(r"\.dkr\.ecr\..*no basic auth credentials")
 _ENDED_BY = ("Preempted", "Evicted", "TaintManagerEviction")
 # start.sh begins each line of the profile's script with this.
 _OF_STARTUP = "startup: "
+# The scheduler's words for a resource of which no node has enough left (kube-scheduler, noderesources/fit.go).
+_SHORT = re.compile(r"Insufficient ([\w./-]*\w)")
 
 _WORDS = {
     "Nominated": "A running machine has room for it.",
-    "FailedScheduling": "No running machine has room for it; Karpenter looks for one to buy.",
     "Scheduled": "It has a machine, which mounts its disks now.",
     "Pulled": "The image is there.",
     "Started": "Its container runs, and its server starts.",
 }
 
 
-def event_in_words(event: Object) -> str:
-    """One event of a notebook's pod, for the page that waits for the notebook."""
+def event_in_words(event: Object, *, buys: bool) -> str:
+    """One event of a notebook's pod, for the page that waits for the notebook.
+
+    `buys`: whether Karpenter adds machines; if not, a notebook waits for room on those that are there.
+    """
     reason, message = event.get("reason") or "", event.get("message") or ""
     if reason == "Nominated" and (claims := _NODE_CLAIMS.findall(message)):
         return f"Karpenter buys a machine for it ({claims[0]}). That takes a minute or two, with GPUs up to five."
     if reason == "FailedScheduling" and _component(event) == "karpenter":
         return f"Karpenter cannot buy a machine for it: {_in_short(message)}"
+    if reason == "FailedScheduling":
+        return "No running machine has room for it; Karpenter looks for one to buy." if buys else _no_room(message)
     if reason == "Pulling" and (image := _IMAGE.search(message)):
         return f"The machine downloads the image {image[1]}."
     return _WORDS.get(reason, message)
+
+
+def _no_room(message: str) -> str:
+    """What keeps a notebook off the running machines, in the scheduler's event, where nobody buys others."""
+    if short := _short(message):
+        return (
+            f"No running machine has room for it: too little is free of {short}. It starts when somebody stops a "
+            "notebook, or an administrator adds a machine."
+        )
+    return f"No running machine can take it now. The scheduler says: {_in_short(message)}"
 
 
 def assigned(event: Object) -> str | None:
@@ -86,10 +104,12 @@ def stuck(claim: Object, now: datetime) -> str | None:
     )
 
 
-def why_not(events: Sequence[Object], pod: Object | None, seconds: int, stuck: Sequence[str] = ()) -> str:
+def why_not(
+    events: Sequence[Object], pod: Object | None, seconds: int, stuck: Sequence[str] = (), *, buys: bool
+) -> str:
     """Why a notebook has not started within `seconds`, by its pod's events and state.
 
-    `stuck` is what was said about the machines that it waits for.
+    `stuck` is what was said about the machines that it waits for; `buys` as for `event_in_words`.
     """
     if pod is None:
         return f"Somebody deleted its pod before it ran, within {seconds} seconds."
@@ -106,9 +126,21 @@ def why_not(events: Sequence[Object], pod: Object | None, seconds: int, stuck: S
         return f"Karpenter could not buy a machine for it within {seconds} seconds: {_in_short(refused[-1]['message'])}"
     if bought:
         return " ".join(stuck) or _ordered(bought, seconds)
-    waiting = [one for one in events if one.get("reason") == "FailedScheduling"]
-    said = f" The scheduler says: {_in_short(waiting[-1]['message'])}" if waiting else ""
-    return f"It found no machine within {seconds} seconds, and Karpenter reported nothing about it.{said}"
+    last = next((one["message"] for one in reversed(events) if one.get("reason") == "FailedScheduling"), "")
+    return _unscheduled(last, seconds, buys=buys)
+
+
+def _unscheduled(message: str, seconds: int, *, buys: bool) -> str:
+    """Why a notebook got no machine, by the scheduler's last message, which may be empty."""
+    said = f" The scheduler says: {_in_short(message)}" if message else ""
+    if buys:
+        return f"It found no machine within {seconds} seconds, and Karpenter reported nothing about it.{said}"
+    if short := _short(message):
+        return (
+            f"No running machine had room for it within {seconds} seconds: too little is free of {short}. Somebody has "
+            "to stop a notebook, or an administrator to add a machine. Then start it again."
+        )
+    return f"No running machine could take it within {seconds} seconds.{said or ' The scheduler does not say why.'}"
 
 
 def _ordered(bought: Sequence[str], seconds: int) -> str:
@@ -199,6 +231,12 @@ def _containers(status: Object) -> list[Object]:
 def _component(event: Object) -> str:
     """The component that reports it: older events have a source, newer ones a reporting component."""
     return event.get("reportingComponent") or (event.get("source") or {}).get("component") or ""
+
+
+def _short(message: str) -> str:
+    """The resources that the scheduler found too little of, as people call them; empty if that is not the reason."""
+    *others, last = dict.fromkeys(names_of(resource) for resource in _SHORT.findall(message)) or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _in_short(message: str) -> str:

@@ -108,9 +108,10 @@ def test_the_page_tells_of_the_machine_that_is_bought_and_jupyterlab_of_its_end(
         told = [step["message"] async for step in spawner.progress()]
         # Karpenter writes the node's name into the claim a moment after pods may start there; the hub looks again too.
         node = pod_of(notebooks, spawner)["spec"]["nodeName"]
-        async with asyncio.timeout(60):
-            while node not in (ends := await node_ends.known() or {}):
-                await asyncio.sleep(0.2)
+        for _ in range(300):
+            if node in (ends := await node_ends.known() or {}):
+                break
+            await asyncio.sleep(0.2)
         bought = [await spawner._machine(name) for name in start_messages.node_claims(spawner.events)]
         await spawner.note_end_of_machine(ends)
         return told, bought, pod_of(notebooks, spawner)

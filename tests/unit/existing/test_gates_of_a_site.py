@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from components.gates.access import api_client
+from components.gates.access import AccessError, api_client
+from components.gates.node_marks import MarksError, NodeMarksProvider
+from components.gates.notebook_end import NotebookEndProvider, NotebooksUnreachableError
 from components.gates.team_data import removal_message
-from components.gates.volume_gate import VolumeGate, VolumeGateProvider, VolumesLeftError, left_volumes, wait_until_gone
+from components.gates.volume_gate import (
+    DELETE_UNREACHABLE,
+    TIMEOUT_SECONDS,
+    VolumeGate,
+    VolumeGateProvider,
+    VolumesLeftError,
+    left_volumes,
+    persistent_volumes,
+    wait_until_gone,
+)
 
 
 def kubeconfig(*contexts: str, current: str) -> dict[str, Any]:
@@ -34,6 +46,48 @@ def test_the_context_of_the_stack_file_is_asked_and_not_the_current_one(
     monkeypatch.chdir(tmp_path)
     with api_client({"path": "config", "context": "lab"}) as client:
         assert client.configuration.host == "https://lab.example.com"
+
+
+@pytest.fixture
+def renamed(tmp_path: Path) -> str:
+    """Access, as the state has it, by a context that has another name now."""
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(kubeconfig("lab-new", "production", current="production")))
+    return json.dumps({"path": str(file), "context": "lab"})
+
+
+def test_a_context_that_was_renamed_is_refused_at_once_with_the_known_ones(renamed: str) -> None:
+    def never(seconds: float) -> None:
+        raise AssertionError(f"waits {seconds} s")
+
+    marks = {"kubeconfig": renamed, "stack": "lab", "node": "tower", "labels": {}, "taints": []}
+    with pytest.raises(VolumesLeftError) as of_volumes:
+        wait_until_gone(
+            lambda: left_volumes(persistent_volumes(json.loads(renamed))), TIMEOUT_SECONDS, on_site=True, sleep=never
+        )
+    with pytest.raises(MarksError) as of_marks:
+        NodeMarksProvider().delete("marks", marks)
+    with pytest.raises(NotebooksUnreachableError) as of_notebooks:
+        NotebookEndProvider().delete("notebooks", {"kubeconfig": renamed, "namespaces": ["team-a"]})
+    for refusal in (of_volumes, of_marks, of_notebooks):
+        said = str(refusal.value)
+        assert "has no context lab, by which the state knows the cluster: it has lab-new, production" in said
+        assert "kubectl config rename-context NEW lab" in said
+        assert f"{DELETE_UNREACHABLE}=true" in said
+        assert "does not answer" not in said
+        assert "EC2" not in said
+
+
+def test_a_kubeconfig_that_is_gone_is_named(tmp_path: Path) -> None:
+    gone = {"path": str(tmp_path / "config"), "context": "lab"}
+    with pytest.raises(AccessError, match=r"the kubeconfig .*config, by which the state knows the cluster, can't be"):
+        api_client(gone).__enter__()
+
+
+def test_a_context_that_went_with_its_cluster_holds_nobody_up(renamed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DELETE_UNREACHABLE, "true")
+    monkeypatch.setattr("components.gates.volume_gate._GONE_AFTER_SECONDS", 0)
+    VolumeGateProvider().delete("volumes", {"kubeconfig": renamed, "timeout": 5, "namespaces": ["hub"]})
 
 
 def test_the_kubeconfig_of_an_eks_cluster_is_in_the_state() -> None:

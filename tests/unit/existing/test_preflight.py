@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
-from existing_lab import FILER, PEOPLE, PRESENT, PUBLISHED, changed, errors, find, manifest, warnings
+from existing_lab import FILER, PEOPLE, PRESENT, PUBLISHED, STACK, changed, errors, find, load, manifest, warnings
+
+from components.gates.node_marks import MarksError, patch_of
+from components.nodes.fixed_nodes import pool_marks
+from contracts import clusters
+from settings.found_findings import pool_findings
 
 DISKS = {**manifest("StorageClass", "disks"), "provisioner": "rancher.io/local-path"}
 NFS = {**manifest("StorageClass", "nfs"), "provisioner": "nfs.csi.k8s.io"}
@@ -188,12 +195,80 @@ def test_pools_without_nodes_are_errors(pool, expected):
     assert errors(find("k3s"), nodePools={"gpu": pool}) == [expected]
 
 
+POOL_LABEL = "gpulab.dev/pool"
+NAMED = {"gpu": {"nodes": ["ws-4090"], "gpus": {"count": 1}, "taints": [{"key": "gpu", "effect": "NoSchedule"}]}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "taints", "words"),
+    [
+        ({POOL_LABEL: "other"}, [], f"label {POOL_LABEL}=other, and the stack needs gpu"),
+        (
+            {"nvidia.com/device-plugin.config": "theirs"},
+            [],
+            "label nvidia.com/device-plugin.config=theirs, and the stack needs gpu",
+        ),
+        (
+            {},
+            [{"key": "gpu", "value": "theirs", "effect": "NoSchedule"}],
+            "taint gpu=theirs:NoSchedule, and the stack needs gpu:NoSchedule",
+        ),
+        ({POOL_LABEL: "gpu"}, [{"key": "gpu", "effect": "NoSchedule"}, {"key": "x", "effect": "NoExecute"}], None),
+    ],
+)
+def test_marks_of_others_on_a_named_node_are_refused_as_an_update_refuses_them(labels, taints, words):
+    def marked(node: dict) -> None:
+        if node["metadata"]["name"] == "ws-4090":
+            node["metadata"]["labels"] |= labels
+            node["spec"]["taints"] = taints
+
+    found = changed("k3s", marked, "Node")
+    node = next(one for one in clusters.cluster("k3s") if one["metadata"]["name"] == "ws-4090")
+    marked(node)
+    node["metadata"]["resourceVersion"] = "1"
+    settings = load(nodePools=NAMED)
+    marks = pool_marks("gpu", settings.node_pools["gpu"], settings.gpu.plugin)
+    if words is None:
+        assert errors(found, nodePools=NAMED) == []
+        return
+    with pytest.raises(MarksError, match=words) as update:
+        patch_of(node, STACK, marks)
+    assert errors(found, nodePools=NAMED) == [f"gpulab:nodePools.gpu.nodes: {update.value}"]
+    assert pool_findings(settings, found.nodes)[0] == [], "it is said once"
+
+
+def test_a_node_that_another_stack_has_marked_is_refused_and_ones_own_is_not():
+    def marked_by(stack: str):
+        note = {"stack": stack, "labels": {POOL_LABEL: "old"}, "taints": []}
+
+        def mark(node: dict) -> None:
+            if node["metadata"]["name"] == "ws-4090":
+                node["metadata"]["labels"][POOL_LABEL] = "old"
+                node["metadata"].setdefault("annotations", {})["gpulab.dev/marks"] = json.dumps(note)
+
+        return changed("k3s", mark, "Node")
+
+    assert errors(marked_by(STACK), nodePools=NAMED) == []
+    (error,) = errors(marked_by("other"), nodePools=NAMED)
+    assert error.startswith("gpulab:nodePools.gpu.nodes: node ws-4090 is marked by stack other")
+
+
 def test_labels_that_the_stacks_own_feature_discovery_will_set_are_waited_for():
-    pools = {"nodePools": {"gpu": {"selector": {"nvidia.com/gpu.present": "true"}, "gpus": {"count": 1}}}}
+    pools = {"nodePools": {"gpu": {"selector": {"nvidia.com/gpu.product": "Tesla-T4"}, "gpus": {"count": 1}}}}
     assert errors(find("k3s"), **pools) == []
     (warning,) = warnings(find("k3s"), **pools)
-    assert warning.startswith("gpulab:nodePools.gpu.selector: is nvidia.com/gpu.present=true, which no node has yet")
+    assert warning.startswith(
+        "gpulab:nodePools.gpu.selector: is nvidia.com/gpu.product=Tesla-T4, which no node has yet"
+    )
     assert "gpulab:nodePools.gpu.selector" in errors(find("k3s"), gpu=PRESENT, **pools)[0]
+
+
+def test_a_label_that_only_the_gpu_operator_sets_is_not_waited_for():
+    """NVIDIA's own feature discovery does not set it: tests/node/unit/test_gpu_labels.py."""
+    pools = {"nodePools": {"gpu": {"selector": {"nvidia.com/gpu.present": "true"}, "gpus": {"count": 1}}}}
+    (error,) = errors(find("k3s"), gpu={"plugin": "device-plugin"}, **pools)
+    assert "select by feature.node.kubernetes.io/pci-10de.present=true" in error
+    assert errors(find("k3s"), gpu={"plugin": "operator"}, **pools) == []
 
 
 def test_a_tainted_control_plane_belongs_to_a_pool_only_when_asked():

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 from engine_mocks import EngineMocks
-from existing_lab import find
 from test_ground import API, NAMESPACE, RELEASE, deploy
 from test_shared_files import CLAIM, VOLUME, nfs
 
 import settings
 from components.ground import secrets
+from components.ground.existing.found import FoundCluster
+from contracts import clusters
+from rehearsal.site.machines import fitted
 from settings.people.names import namespace_of
 
 PROJECT = Path(__file__).parents[3]
@@ -47,8 +49,8 @@ def load(path: Path) -> settings.ExistingSettings:
     return loaded
 
 
-def test_there_are_the_four_sites() -> None:
-    assert NAMES == ["workstation", "eks-of-others", "microk8s", "talos"]
+def test_there_are_the_five_sites() -> None:
+    assert NAMES == ["workstation", "eks-of-others", "microk8s", "one-machine", "talos"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -90,6 +92,13 @@ def test_the_page_of_workstations_has_what_one_machine_needs(tmp_path: Path) -> 
     assert load(path).warnings == ()
 
 
+def cluster_of(stack: settings.ExistingSettings) -> FoundCluster:
+    """A cluster of the site's distribution, whose nodes have the names and labels of the stack file."""
+    objects = clusters.cluster(stack.ground.distribution)
+    nodes = fitted([one for one in objects if one["kind"] == "Node"], stack.node_pools)
+    return FoundCluster.of([*(one for one in objects if one["kind"] != "Node"), *nodes, *API])
+
+
 @pytest.fixture(scope="module", params=FILES, ids=NAMES)
 def made(request: pytest.FixtureRequest) -> Made:
     """A site's platform, on the cluster of its distribution as it is in the wild."""
@@ -101,7 +110,7 @@ def made(request: pytest.FixtureRequest) -> Made:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(secrets, "read_secret", lambda *_: read)
         patch.setenv("PULUMI_CONFIG", json.dumps(SECRETS))
-        return Made(stack, deploy(stack, find(stack.ground.distribution, *API), mocks))
+        return Made(stack, deploy(stack, cluster_of(stack), mocks))
 
 
 def test_a_site_is_made_on_its_cluster_as_it_is_in_the_wild(made: Made) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from components.hub.inside import pod, pod_files
 from components.hub.inside.catalogue import parse
 from components.hub.inside.pod import overrides, pools_for, requests
-from components.hub.inside.quantities import amount, words
+from components.hub.inside.quantities import amount, names_of, words
 from components.storage import volumes
 from components.teams.names import NOTEBOOK_SERVICE_ACCOUNT
 from settings.files import HOME, OWN_VOLUMES, SCRATCH
@@ -200,6 +200,14 @@ def test_no_quantity(text: str) -> None:
 )
 def test_amounts_in_words(resource: str, text: str, said: str) -> None:
     assert words(resource, amount(text)) == said
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [("memory", "memory"), ("ephemeral-storage", "scratch"), ("cpu", "vCPU"), ("nvidia.com/gpu", "GPUs")],
+)
+def test_what_is_short_has_the_name_that_people_give_it(resource: str, name: str) -> None:
+    assert names_of(resource) == name
 
 
 def test_what_is_mounted_outside_the_home_has_a_link_in_it() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import site_lab
 from hub_catalogue import NOON, choice, dev
 
+from components.hub import catalogue_from_settings
 from components.hub.inside.catalogue import Catalogue, document, parse
 from components.hub.inside.pod import POOL_LABEL, overrides, pools_for, requests
 from components.hub.inside.refusals import never_fits, pools_full
@@ -55,6 +57,13 @@ def test_the_document_says_it_and_the_hub_reads_it() -> None:
     wanted = on_site(for_all=True)
     assert parse(document(wanted)) == wanted
     assert not {"nodeSelector", "runtimeClass", "forAll"} & document(dev())["pools"]["gpu"].keys()
+
+
+def test_the_hub_knows_whether_machines_are_bought() -> None:
+    assert dev().buys_machines
+    pools = {name: dataclasses.replace(pool, capacity_types=()) for name, pool in dev().pools.items()}
+    assert not parse(document(dataclasses.replace(dev(), pools=pools))).buys_machines
+    assert not parse(catalogue_from_settings.catalogue(site_lab.load())).buys_machines
 
 
 def running(resource: str, amount: str, affinity: list[dict[str, Any]]) -> dict[str, Any]:

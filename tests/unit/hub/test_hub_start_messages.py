@@ -52,22 +52,22 @@ def pod(node: str | None = None, **status: Any) -> dict[str, Any]:
 
 
 def test_events_are_told_as_what_happens() -> None:
-    assert "buys a machine for it (gpu-x7k2p)" in event_in_words(BOUGHT)
-    assert "running machine" in event_in_words(ON_NODE)
-    assert "exceed limits for nodepool: gpu" in event_in_words(NO_MACHINE)
-    assert "Karpenter looks for one" in event_in_words(NO_ROOM)
-    assert "quay.io/jupyter/example:1" in event_in_words(PULLING)
-    assert event_in_words({"reason": "Unheard", "message": "as it is"}) == "as it is"
+    assert "buys a machine for it (gpu-x7k2p)" in event_in_words(BOUGHT, buys=True)
+    assert "running machine" in event_in_words(ON_NODE, buys=True)
+    assert "exceed limits for nodepool: gpu" in event_in_words(NO_MACHINE, buys=True)
+    assert "Karpenter looks for one" in event_in_words(NO_ROOM, buys=True)
+    assert "quay.io/jupyter/example:1" in event_in_words(PULLING, buys=True)
+    assert event_in_words({"reason": "Unheard", "message": "as it is"}, buys=True) == "as it is"
 
 
 def test_a_limit_that_karpenter_names_is_the_reason() -> None:
     assert "could not buy a machine for it within 600 seconds: all available instance types" in why_not(
-        [NO_ROOM, NO_MACHINE], pod(), 600
+        [NO_ROOM, NO_MACHINE], pod(), 600, buys=True
     )
 
 
 def test_machines_that_were_ordered_and_never_came_are_named() -> None:
-    said = why_not([NO_ROOM, BOUGHT, NO_ROOM, BOUGHT_AGAIN], pod(), 600)
+    said = why_not([NO_ROOM, BOUGHT, NO_ROOM, BOUGHT_AGAIN], pod(), 600, buys=True)
     assert "ordered 2 machines for it (gpu-x7k2p, gpu-9zzzz), and none was ready" in said
     assert "AWS is out of capacity for this instance type" in said
 
@@ -98,8 +98,8 @@ def test_a_machine_that_never_gets_ready_is_named_with_what_it_lacks() -> None:
 
     assert node_claims([NO_ROOM, BOUGHT, NO_ROOM, BOUGHT_AGAIN]) == ["gpu-9zzzz"]
     assert node_claims([BOUGHT, ON_NODE]) == ["gpu-x7k2p"]
-    assert why_not([BOUGHT], pod(), 600, [said]) == said
-    assert "could not buy a machine" in why_not([BOUGHT, NO_MACHINE], pod(), 600, [said])
+    assert why_not([BOUGHT], pod(), 600, [said], buys=True) == said
+    assert "could not buy a machine" in why_not([BOUGHT, NO_MACHINE], pod(), 600, [said], buys=True)
 
 
 def test_a_machine_that_ends_before_the_notebook_has_to_is_told() -> None:
@@ -124,20 +124,50 @@ def test_of_a_pod_that_was_deleted_it_is_told_who_did_if_they_say_so() -> None:
 
 
 def test_what_came_last_counts() -> None:
-    assert "could not buy a machine" in why_not([BOUGHT, NO_MACHINE], pod(), 600)
-    assert "ordered a machine" in why_not([NO_MACHINE, BOUGHT], pod(), 600)
+    assert "could not buy a machine" in why_not([BOUGHT, NO_MACHINE], pod(), 600, buys=True)
+    assert "ordered a machine" in why_not([NO_MACHINE, BOUGHT], pod(), 600, buys=True)
 
 
 def test_on_its_machine_it_is_the_last_warning() -> None:
-    said = why_not([NO_ROOM, BOUGHT, NO_MOUNT, PULLING], pod("node"), 600)
+    said = why_not([NO_ROOM, BOUGHT, NO_MOUNT, PULLING], pod("node"), 600, buys=True)
     assert "had a machine" in said
     assert "MountVolume.SetUp failed" in said
 
 
 def test_with_nothing_said_there_is_no_guess() -> None:
-    assert "reported nothing" in why_not([], pod(), 600)
-    assert "0/3 nodes" in why_not([NO_ROOM], pod(), 600)
-    assert "deleted its pod before it ran" in why_not([], None, 600)
+    assert "reported nothing" in why_not([], pod(), 600, buys=True)
+    assert "0/3 nodes" in why_not([NO_ROOM], pod(), 600, buys=True)
+    assert "deleted its pod before it ran" in why_not([], None, 600, buys=True)
+
+
+def no_room(*reasons: str) -> dict[str, Any]:
+    """The scheduler's event, with its words for each reason."""
+    preemption = "preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod."
+    return {**NO_ROOM, "message": f"0/3 nodes are available: {', '.join(reasons)}. {preemption}"}
+
+
+FULL = no_room("1 Insufficient cpu", "2 Insufficient nvidia.com/gpu.shared", "3 Insufficient memory")
+ELSEWHERE = no_room(
+    "1 node(s) had volume node affinity conflict", "2 node(s) didn't match Pod's node affinity/selector"
+)
+
+
+def test_where_nobody_buys_machines_no_one_waits_for_a_purchase() -> None:
+    says = [event_in_words(one, buys=False) for one in (NO_ROOM, FULL, ELSEWHERE)]
+    says += [why_not(events, pod(), 600, buys=False) for events in ([NO_ROOM], [FULL], [ELSEWHERE], [])]
+    assert not [said for said in says if "Karpenter" in said or "buy" in said]
+    assert "too little is free of GPUs." in says[0]
+    assert "too little is free of vCPU, shared GPUs and memory." in says[1]
+    assert "somebody stops a notebook, or an administrator adds a machine" in says[1]
+    assert "had room for it within 600 seconds: too little is free of vCPU" in why_not([FULL], pod(), 600, buys=False)
+    assert "volume node affinity conflict" in says[2]
+    assert "stop" not in says[2], "it would not help"
+
+
+def test_on_a_site_where_others_buy_machines_that_is_told() -> None:
+    """An EKS cluster of another team may have its own Karpenter."""
+    assert "buys a machine for it (gpu-x7k2p)" in event_in_words(BOUGHT, buys=False)
+    assert "ordered a machine" in why_not([BOUGHT], pod(), 600, buys=False)
 
 
 def test_what_can_never_run_is_told_at_once() -> None:

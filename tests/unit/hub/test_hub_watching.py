@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import SimpleNamespace
@@ -114,6 +115,23 @@ async def given_up(spawner: NotebookSpawner) -> None:
         task: Any = spawner.reflectors[kind, NAMESPACE].watch_task
         await task
         assert task.done()
+
+
+def test_who_waits_where_nobody_buys_machines_is_told_what_is_short() -> None:
+    message = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    full = {"reason": "FailedScheduling", "message": message, "type": "Warning"}
+
+    async def steps(_: Any) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"progress": 30, "raw_event": full, "message": ""}
+
+    async def work(spawner: NotebookSpawner, _: ApiServer) -> None:
+        pools = {name: dataclasses.replace(pool, capacity_types=()) for name, pool in spawner.catalogue.pools.items()}
+        spawner.catalogue = dataclasses.replace(spawner.catalogue, pools=pools)
+        told = [step["message"] async for step in spawner.progress()]
+        assert any("too little is free of GPUs" in line for line in told)
+
+    with patch.object(KubeSpawner, "progress", steps), patch.object(NotebookSpawner, "events", [full]):
+        run(work)
 
 
 def test_who_waits_is_told_of_a_machine_that_does_not_become_ready() -> None:
