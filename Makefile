@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Tests that rehearse wait most of the time: two workers a core (tests/conftest.py). Those of `make unit` never wait.
 SPREAD := --dist loadgroup --no-loadscope-reorder
 
-.PHONY: help setup environment rehearse down test test-all unit lint schema policies bench lock outdated clean
+.PHONY: help setup environment rehearse node down test test-all unit lint schema policies bench lock outdated clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -23,22 +23,29 @@ $(INSTALLED): requirements-dev.txt
 	  --requirement requirements-dev.txt
 	@touch $@
 
-setup: $(INSTALLED)  ## Makes the Python environment and every tool of the rehearsal
+setup: $(INSTALLED)  ## Makes the Python environment, every tool of the rehearsal and, as root on Linux, the images of a node
 	$(RUN) -m rehearsal.machine.toolchain
+	$(RUN) -m rehearsal.node.setup
 
 environment: $(INSTALLED)  ## Makes only the Python environment
 
 rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1 PLUGINS=aws
 	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(PLUGINS),--plugins "$(PLUGINS)") $(if $(filter-out 0,$(QUICK)),--quick)
 
+node: $(INSTALLED)  ## Rehearses a site with real containers (Linux, as root): make node STACK=workstation
+	$(RUN) -m rehearsal "$(STACK)" --node $(if $(JSON),--json "$(JSON)")
+
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)
 	$(RUN) -m rehearsal down
 
-test: lint setup  ## What CI runs: lint, types, unit tests, sign-in, rehearsals of dev and prod
-	$(RUN) -m pytest -n auto $(SPREAD)
+# A node's containers have the machine to themselves: people wait for pages there.
+test: lint setup  ## What CI runs: lint, types, unit tests, sign-in, rehearsals of dev and prod, people on a node
+	$(RUN) -m pytest -n auto $(SPREAD) -m "not endurance and not node"
+	$(RUN) -m pytest tests/node -m "not endurance and node"
 
 test-all: lint setup  ## make test and the long tests of each night; SEED=NUMBER repeats a run's random choices
-	SEED="$(SEED)" $(RUN) -m pytest -n auto $(SPREAD) -m "endurance or not endurance"
+	SEED="$(SEED)" $(RUN) -m pytest -n auto $(SPREAD) -m "not node"
+	SEED="$(SEED)" $(RUN) -m pytest tests/node -m node
 
 unit: $(INSTALLED)  ## The tests that take seconds
 	$(RUN) -m pytest -n logical $(SPREAD) tests/unit tests/policies tests/reports tests/workflows

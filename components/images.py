@@ -54,6 +54,8 @@ CHART_IMAGES: Mapping[str, Sequence[ChartImage]] = {
         ChartImage("image", version=lambda chart: f"v{chart.app_version}"),
         ChartImage("nfd.image", repository=_NFD, version=_nfd_version),
     ),
+    # Its helper functions name it: the values are null.
+    "traefik": (ChartImage("image", name=(), repository="docker.io/traefik"),),
     "jupyterhub": tuple(
         ChartImage(path, ("name",)) for path in ("hub.image", "proxy.chp.image", "prePuller.pause.image")
     ),

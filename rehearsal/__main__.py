@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.session and options.stack != "down":
         parser.error(f"give one stack at a time: {options.stack} or {options.session}")
+    if options.keep and options.kubeconfig:
+        parser.error("--keep is not for --kubeconfig: the state, without which nobody destroys the stack, ends here")
     if options.stack == "down":
         return command.run(lambda console: _down(options.session, console), Console())
     if options.stack == "bootstrap":
@@ -61,6 +63,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pull-charts", action="store_true", help="download charts that are missing here, and keep them"
+    )
+    parser.add_argument(
+        "--node",
+        action="store_true",
+        help="run all containers: kubelet and containerd in namespaces of their own (Linux, as root)",
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="rehearse on the cluster of a kubeconfig's current context, such as one of kind or k3s",
     )
     parser.add_argument("--quick", action="store_true", help="run no pods, so skip the checks of Karpenter")
     parser.add_argument(
@@ -111,6 +124,8 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
     for folder in options.charts:
         if not folder.is_dir():
             raise FileNotFoundError(f"--charts: {folder} is not a folder")
+    if options.kubeconfig and not options.kubeconfig.is_file():
+        raise FileNotFoundError(f"--kubeconfig: {options.kubeconfig} is not a file")
     _check_writable(options.json)
     report = rehearse(
         Options(
@@ -121,6 +136,8 @@ def _rehearse(options: argparse.Namespace, console: Console) -> int:
             requested_plugins=requested,
             keep=options.keep,
             quick=options.quick,
+            node=options.node,
+            kubeconfig=options.kubeconfig and options.kubeconfig.resolve(),
             charts=tuple(folder.resolve() for folder in options.charts),
             pull_charts=options.pull_charts,
             today=options.today,

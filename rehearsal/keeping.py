@@ -32,6 +32,7 @@ def keep(rehearsal: StackPhases[Any]) -> list[str]:
     lines = [
         "",
         "The stack is up and stays up until you end it. In a new shell:",
+        *([f"  {rehearsal.way_in}"] if rehearsal.way_in else []),
         f"  . {shlex.quote(str(file))}",
         f"  cd {shlex.quote(str(rehearsal.workspace.folder))}",
         "  pulumi up    # or preview, refresh, destroy",

@@ -97,7 +97,7 @@ class Progress:
     """The progress of one rehearsal on `display`."""
 
     def __init__(self, display: Display) -> None:
-        self._display = display
+        self.display = display
         self._line = Line()
         self._steps: set[str] = set()
 
@@ -106,11 +106,11 @@ class Progress:
         """Shows `name` while the block runs, and then its time. A failed phase is not shown as done."""
         clock, started = Clock(), time.monotonic()
         self._steps.clear()
-        with self._display.line(f"{name} …") as self._line:
+        with self.display.line(f"{name} …") as self._line:
             yield clock
         clock.seconds = time.monotonic() - started
         steps = f", {len(self._steps)} resources" if self._steps else ""
-        self._display.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]")
+        self.display.print(f"[green]done[/] {name} [dim]({clock.seconds:.1f} s{steps})[/]")
 
     def show(self, phase: str, what: str) -> None:
         """Shows the current step of `phase`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -14,10 +12,12 @@ import settings
 from settings import ExistingSettings, Settings
 
 from . import eks, keeping
+from .machine.control_plane import reach_directly
 from .machine.plugins import given, installed
 from .machine.processes import MemoryWatch, describe, marked
 from .machine.toolchain import filled
-from .machine.tools import ENGINE, LANGUAGE_HOST, Tool
+from .machine.tools import ENGINE, HELM, LANGUAGE_HOST, Tool, ToolMissing
+from .node import starting as nodes
 from .phases import Rehearsal
 from .progress import Display, Progress
 from .report import Report
@@ -61,8 +61,8 @@ def staged(options: Options, console: Console) -> Iterator[Rehearsal]:
 def begun(options: Options, console: Console) -> Iterator[StackPhases[Any]]:
     """A rehearsal that has done nothing yet. Its control plane is starting and may wait for its programs."""
     stack_settings = settings.check_stack_file(options.stack_file, stack=options.stack, today=options.today)
-    tools = _tools(stack_settings)
-    _reach_loopback_directly()
+    tools = _tools(stack_settings, options)
+    reach_directly("127.0.0.1")
     report = Report(stack=options.stack, kept=options.keep)
     display = Display(console)
     progress = Progress(display)
@@ -92,30 +92,39 @@ def begun(options: Options, console: Console) -> Iterator[StackPhases[Any]]:
         report.peak_memory_mib = memory.peak_mib
 
 
-def _tools(stack_settings: Settings) -> Sequence[Tool]:
-    """The tools that the stack's ground needs. Raises SettingsError for a stack with nothing to rehearse."""
+def _tools(stack_settings: Settings, options: Options) -> Sequence[Tool]:
+    """The tools that the stack's ground needs.
+
+    Raises SettingsError for a stack with nothing to rehearse, and ToolMissing where the options exclude each other.
+    """
+    if options.node and options.kubeconfig:
+        raise ToolMissing("Give --node or --kubeconfig, not both: each says which nodes run the containers.")
     if isinstance(stack_settings, ExistingSettings):
-        return site.tools(stack_settings)
+        if options.kubeconfig:
+            return (ENGINE, LANGUAGE_HOST, HELM)
+        return nodes.tools(stack_settings) if options.node else site.tools(stack_settings)
+    if options.node or options.kubeconfig:
+        text = "must be existing for --node and --kubeconfig: an EKS cluster is rehearsed without containers"
+        raise settings.SettingsError(stack_settings.stack, [settings.Mistake("gpulab:ground.kind", text)])
     return eks.tools(settings.on_eks(stack_settings))
 
 
 def _start(beginnings: Beginnings, stack_settings: Settings) -> StackPhases[Any]:
     """Starts what the stack's ground needs, and makes the workspace, while Kubernetes starts."""
     if isinstance(stack_settings, ExistingSettings):
-        return site.start(beginnings, stack_settings)
+        options = beginnings.options
+        start = nodes.start if options.node else nodes.start_on_given if options.kubeconfig else site.start
+        return start(beginnings, stack_settings)
     return eks.start(beginnings, settings.on_eks(stack_settings))
-
-
-def _reach_loopback_directly() -> None:
-    """Makes calls to this machine bypass the user's proxy, which is only for the toolchain's downloads."""
-    if not urllib.request.proxy_bypass("127.0.0.1"):
-        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        os.environ["no_proxy"] = f"{others},127.0.0.1" if others else "127.0.0.1"
 
 
 def _go_through(rehearsal: StackPhases[Any]) -> None:
     """Runs all phases in order. If one fails, the stack is still destroyed, and leftovers are reported."""
-    rehearsal.begin()
+    try:
+        rehearsal.begin()
+    except BaseException:
+        rehearsal.abandon()
+        raise
     try:
         rehearsal.up()
         if rehearsal.options.keep:
@@ -128,10 +137,12 @@ def _go_through(rehearsal: StackPhases[Any]) -> None:
             rehearsal.run_pods()
         if rehearsal.settings.lifecycle.protects:
             rehearsal.unlock()
-    except PhaseFailed:
-        with contextlib.suppress(PhaseFailed):  # the first failure is the one to report
-            rehearsal.destroy()
-        rehearsal.look_for_leftovers()
+    except (PhaseFailed, KeyboardInterrupt) as ended:
+        # Without its cluster nothing is left of the stack.
+        if isinstance(ended, PhaseFailed) or rehearsal.outlives:
+            with contextlib.suppress(PhaseFailed):  # the first failure is the one to report
+                rehearsal.destroy()
+            rehearsal.look_for_leftovers()
         raise
     try:
         rehearsal.destroy()

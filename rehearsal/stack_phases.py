@@ -45,7 +45,8 @@ class Options:
 
     `requested_plugins` are published plugins to install, which a rehearsal otherwise does not use.
     `charts` are folders with Helm charts. With `pull_charts` missing ones are pulled from their repositories.
-    A `quick` rehearsal runs no pods. `quotas` are service quotas by code that differ from those of a usual lab account.
+    A `quick` rehearsal runs no pods. With `node`, nodes are real and run containers; a `kubeconfig` names a
+    cluster that has such nodes. `quotas` are service quotas by code that differ from those of a usual lab account.
     """
 
     stack_file: Path
@@ -58,6 +59,8 @@ class Options:
     charts: tuple[Path, ...] = ()
     pull_charts: bool = False
     quick: bool = False
+    node: bool = False
+    kubeconfig: Path | None = None
     quotas: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -112,6 +115,19 @@ class StackPhases(ABC, Generic[S]):
     @abstractmethod
     def run_pods(self) -> None:
         """Runs pods as people do, and reports what became of them."""
+
+    @property
+    def outlives(self) -> bool:
+        """Whether what the stack made stays when all processes of the rehearsal have ended."""
+        return False
+
+    def abandon(self) -> None:
+        """Removes what outlives a rehearsal that ends before its update: nothing, where the cluster ends with it."""
+
+    @property
+    def way_in(self) -> str:
+        """The command that opens a shell from where a kept stack is reached; empty for any shell."""
+        return ""
 
     @property
     @abstractmethod
@@ -175,7 +191,8 @@ class StackPhases(ABC, Generic[S]):
         with self._timed("checks"):
             self.report.checks += self.checks()
             self.report.checks.append(outcome("the saved state passes the policies", self.engine.examine_state))
-            self.report.stand_ins += described(releases(self.plane))
+            pods = "pods" if self.options.node else "pods, by KWOK,"
+            self.report.stand_ins += described(releases(self.plane), pods=pods)
 
     def unlock(self) -> None:
         """Checks that production refuses a destroy, names what is protected and deletes nothing; then unlocks it."""

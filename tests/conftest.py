@@ -28,6 +28,7 @@ hypothesis.settings.load_profile("gpulab")
 def pytest_configure(config: pytest.Config) -> None:
     """Chooses the seed, which the workers inherit, unless one is given."""
     config.addinivalue_line("markers", "seconds(number): about how long a group takes on 2 cores; the longest go first")
+    config.addinivalue_line("markers", "node: needs a node that runs containers (the group `node`)")
     config.addinivalue_line("markers", "endurance: runs in `make test-all` only (CONTRIBUTING.md says what and why)")
     given = os.environ.get(SEED) or str(secrets.randbelow(1_000_000))
     if not given.isdecimal():
@@ -66,6 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             fixtures = getattr(item, "fixturenames", ())
             server = next((name for name in SERVERS if name in fixtures), None)
             item.add_marker(pytest.mark.xdist_group(server or item.nodeid.partition("::")[0]))
+        if _group(item) == "node":
+            item.add_marker(pytest.mark.node)
         if marker := item.get_closest_marker("seconds"):
             seconds[_group(item)] = max(seconds[_group(item)], marker.args[0])
     items.sort(key=lambda item: -seconds[_group(item)])
@@ -86,11 +89,12 @@ def _group(item: pytest.Item) -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Gives each worker its own cache, with the existing toolchain: other runs may use this machine."""
-    tools = cache_folder() / "toolchain"
-    tools.mkdir(parents=True, exist_ok=True)
+    """Gives each worker its own cache, with the tools and images that exist: other runs may use this machine."""
     folder = tmp_path_factory.mktemp("cache")
-    (folder / "toolchain").symlink_to(tools)
+    for shared in ("toolchain", "node"):
+        made_before = cache_folder() / shared
+        made_before.mkdir(parents=True, exist_ok=True)
+        (folder / shared).symlink_to(made_before)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPULAB_CACHE", str(folder))
         yield

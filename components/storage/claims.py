@@ -12,6 +12,7 @@ import pulumi_kubernetes as kubernetes
 from components.manifests import Spec
 from components.order import after
 from components.storage import volumes
+from components.storage.site_storage import NFS_DRIVER, SEAWEEDFS_DRIVER
 from components.storage.volumes import TeamVolume
 from settings.files import HOMES
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 NAMESPACE = "gpulab-files"
 """Where the claims are that hold the files. What teams mount leads there."""
 
-# These find the files by the volume's attributes, so each PersistentVolume can have a handle of its own, as Kubernetes
-# expects ("Static provisioning" in the README files of kubernetes-csi/csi-driver-nfs and seaweedfs-csi-driver). To
-# others the handle is all they know.
-_OF_ATTRIBUTES = ("nfs.csi.k8s.io", "seaweedfs-csi-driver")
+# These can find the files by the volume's attributes, so each PersistentVolume can have a handle of its own, as
+# Kubernetes expects. To others the handle is all they know.
+_OF_ATTRIBUTES = (NFS_DRIVER, SEAWEEDFS_DRIVER)
+# Where SeaweedFS has volumes whose handle is no path (pkg/driver/mounter.go of seaweedfs-csi-driver).
+_SEAWEEDFS_FOLDER = "/buckets"
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ def twin_spec(source: Mapping[str, Any], namespace: str, volume: TeamVolume) -> 
     spec["mountOptions"] = [*(source.get("mount_options") or ()), *spec["mountOptions"]]
     if csi := source.get("csi"):
         csi = dict(csi)
+        if csi["driver"] == SEAWEEDFS_DRIVER:
+            csi = _by_path(csi)
         if csi["driver"] in _OF_ATTRIBUTES:
             csi["volume_handle"] += f"-{namespace}-{volume.name}"
         return {**spec, "csi": {**csi, "readOnly": volume.read_only}}
@@ -128,3 +132,13 @@ def twin_spec(source: Mapping[str, Any], namespace: str, volume: TeamVolume) -> 
         f"gpulab:storage.sharedClass: the class of volume {volume.name} makes volumes of a kind that teams can't "
         "share: use a class of a CSI driver, or of NFS"
     )
+
+
+def _by_path(csi: Mapping[str, Any]) -> dict[str, Any]:
+    """The source of a volume of SeaweedFS, which is found by its attribute `path` and no more by its handle.
+
+    A handle that is a path comes before the attribute, so it loses its folders.
+    """
+    handle, attributes = csi["volume_handle"], csi.get("volume_attributes") or {}
+    path = handle if handle.startswith("/") else attributes.get("path") or f"{_SEAWEEDFS_FOLDER}/{handle}"
+    return {**csi, "volume_handle": path.rpartition("/")[2], "volume_attributes": {**attributes, "path": path}}

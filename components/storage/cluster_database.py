@@ -166,7 +166,9 @@ def cluster_spec(
         "bootstrap": {"initdb": {"database": database, "owner": database, "secret": {"name": secret}}},
         "postgresql": {"pg_hba": ["hostssl all all all scram-sha-256", "hostnossl all all all reject"]},
         # What uses the database needs it at all times, and nodes of pools come and go.
-        "affinity": placement.pod,
+        # An empty list of tolerations makes CloudNativePG 1.30 restart the servers again and again: it compares what it
+        # wants with what it wrote down, where an empty list is none (pkg/specs/podspec_diff.go).
+        "affinity": {key: value for key, value in placement.pod.items() if value},
         "inheritedMetadata": {"annotations": dict(placement.annotations)},
         "resources": {
             "requests": {"cpu": "250m", "memory": f"{SERVER_GIB}Gi"},

@@ -19,9 +19,12 @@ def releases(plane: ControlPlane) -> list[Revision]:
     return [latest[key] for key in sorted(latest)]
 
 
-def described(found: list[Revision]) -> list[str]:
-    """The report's lines about releases: which charts are stand-ins, and whose pods run on KWOK."""
+def described(found: list[Revision], *, pods: str) -> list[str]:
+    """The report's lines about releases: which charts are stand-ins or ours, and what the `pods` of real ones are."""
     stand_ins = ", ".join(release.name for release in found if release.is_stand_in)
-    real = ", ".join(release.name for release in found if not release.is_stand_in)
+    own = ", ".join(release.name for release in found if release.has_own_templates)
+    real = ", ".join(release.name for release in found if not (release.is_stand_in or release.has_own_templates))
     lines = [f"charts made of their contracts, with definitions and no pods: {stand_ins}"] if stand_ins else []
-    return [*lines, f"pods, by KWOK, of Helm releases of real charts: {real}"] if real else lines
+    if own:
+        lines.append(f"charts made of their contracts and our own templates, with the real charts' images: {own}")
+    return [*lines, f"{pods} of Helm releases of real charts: {real}"] if real else lines

@@ -87,7 +87,7 @@ class Builder:
 
     def _go(self, tool: Tool, *arguments: str) -> tuple[int, str]:
         """Runs `go` for a tool. Returns its exit status, and what it printed. Raises Stopped."""
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+        settings = {"CGO_ENABLED": "1" if tool.cgo else "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             with self._lock:
                 if self._stopped:
@@ -95,7 +95,7 @@ class Builder:
                 process = self._process = subprocess.Popen(
                     [str(shutil.which("go")), *arguments],
                     cwd=tool.pin,
-                    env=environment,
+                    env={**os.environ, **settings},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

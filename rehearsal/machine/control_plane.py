@@ -13,7 +13,7 @@ import os
 import secrets
 import ssl
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,43 @@ FRUGAL = {"GOGC": "50"}
 _READY_SECONDS = 240
 # The size of the program's default service network on EKS; nothing listens there.
 _SERVICE_CIDR = "10.100.0.0/16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealNodes:
+    """What a control plane needs for kubelets that run: KWOK does not.
+
+    Pods reach the API server at `address`. Each node signs in with its token, by its name. `client_certificate` and
+    `client_key` are files by which kubelets know the API server.
+    """
+
+    address: str
+    tokens: Mapping[str, str]
+    client_certificate: Path
+    client_key: Path
+
+    def options(self) -> list[str]:
+        """Options of the API server."""
+        return [
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
+            f"--kubelet-client-certificate={self.client_certificate}",
+            f"--kubelet-client-key={self.client_key}",
+            # A node's name is known nowhere.
+            "--kubelet-preferred-address-types=InternalIP",
+        ]
+
+    def lines(self) -> str:
+        """Lines of the API server's file of tokens."""
+        return "".join(f'{token},system:node:{name},{name},"system:nodes"\n' for name, token in self.tokens.items())
+
+
+# Without kubelets. A chart's webhook would make the API server refuse its objects, as no pod serves anything.
+_WITHOUT_NODES = (
+    "--bind-address=127.0.0.1",
+    "--endpoint-reconciler-type=none",
+    "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+)
 
 
 @dataclass(frozen=True)
@@ -64,15 +101,19 @@ def start(
     *,
     token_review_url: str | None = None,
     bindings: Sequence[dict[str, Any]] = (),
+    nodes: RealNodes | None = None,
 ) -> ControlPlane:
     """Starts a control plane with its files in `folder` and returns when it answers.
 
     The API server sends every token except the administrator's to `token_review_url`, if there is one. `bindings` are
-    ClusterRoles and ClusterRoleBindings that exist from the start. Raises ProcessFailed.
+    ClusterRoles and ClusterRoleBindings that exist from the start. Without `nodes` that are real, KWOK is all kubelets.
+    Raises ProcessFailed.
     """
+    if nodes:
+        reach_directly(nodes.address)
     folder.mkdir(parents=True, exist_ok=True)
     etcd_port, peer_port, api_port, manager_port, scheduler_port = free_ports(5)
-    etcd_url, url = f"http://127.0.0.1:{etcd_port}", f"https://127.0.0.1:{api_port}"
+    etcd_url, url = f"http://127.0.0.1:{etcd_port}", f"https://{nodes.address if nodes else '127.0.0.1'}:{api_port}"
     token = secrets.token_urlsafe(24)
     certificates = folder / "certificates"
     environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), **FRUGAL}
@@ -94,17 +135,18 @@ def start(
         environment,
     )
     private_key = _write(folder / "service-accounts.key", _rsa_key())
-    tokens = _write(folder / "tokens.csv", f'{token},rehearsal,rehearsal,"system:masters"\n')
+    administrator = f'{token},rehearsal,rehearsal,"system:masters"\n'
+    tokens = _write(folder / "tokens.csv", administrator + (nodes.lines() if nodes else ""))
     reviewer = []
     if token_review_url:
-        review = _write(folder / "token-review.yaml", yaml.safe_dump(_kubeconfig(token_review_url)))
+        review = _write(folder / "token-review.yaml", yaml.safe_dump(kubeconfig_of(token_review_url)))
         reviewer = [f"--authentication-token-webhook-config-file={review}", "--authentication-token-webhook-version=v1"]
     processes.start(
         "kube-apiserver",
         [
             toolchain.path("kube-apiserver"),
             f"--etcd-servers={etcd_url}",
-            "--bind-address=127.0.0.1",
+            *(nodes.options() if nodes else _WITHOUT_NODES),
             f"--secure-port={api_port}",
             f"--cert-dir={certificates}",
             f"--service-account-issuer={url}",
@@ -114,12 +156,9 @@ def start(
             f"--token-auth-file={tokens}",
             *reviewer,
             "--authorization-mode=Node,RBAC",
-            "--endpoint-reconciler-type=none",
             "--allow-privileged",
             # With the cache, a CRD that is created, deleted and created again may stay unready (seen with 1.34.2).
             "--watch-cache=false",
-            # No pod serves anything here, so a chart's webhook would make the API server refuse its objects.
-            "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
         ],
         environment,
     )
@@ -128,7 +167,7 @@ def start(
     plane = ControlPlane(
         url=url, ca=certificate.read_text(encoding="ascii"), token=token, kubeconfig=folder / "kubeconfig"
     )
-    _write(plane.kubeconfig, yaml.safe_dump(_kubeconfig(url, ca=plane.ca, token=token)))
+    _write(plane.kubeconfig, yaml.safe_dump(kubeconfig_of(url, ca=plane.ca, token=token)))
     processes.wait_until("kube-apiserver", lambda: _answers(plane, "/readyz"), seconds=_READY_SECONDS, needs=["etcd"])
     for binding in bindings:
         plural = f"{binding['kind'].lower()}s"
@@ -145,7 +184,7 @@ def start(
             "--leader-elect=false",
             # KWOK's nodes have no heartbeat. After 50 s without one, the default, nodes and pods count as dead. A stack
             # may be kept for a year, as long as the API server's certificate is valid.
-            "--node-monitor-grace-period=8760h",
+            *([] if nodes else ["--node-monitor-grace-period=8760h"]),
             # Its two workers may write to the same volume. The losing claim waits for the next round, 15 s by default.
             "--pvclaimbinder-sync-period=1s",
             # The default is 20 calls a second, and deleting one namespace takes more than a hundred.
@@ -169,6 +208,28 @@ def start(
         ],
         environment,
     )
+    if nodes is None:
+        _start_kwok(processes, toolchain, plane, environment)
+    # The controller manager creates this account. Once it exists, namespaces are usable.
+    account = "/api/v1/namespaces/default/serviceaccounts/default"
+    processes.wait_until(
+        "kube-controller-manager",
+        lambda: _answers(plane, account),
+        seconds=_READY_SECONDS,
+        needs=["kube-apiserver", "kube-scheduler", *([] if nodes else ["kwok"])],
+    )
+    return plane
+
+
+def reach_directly(host: str) -> None:
+    """Makes calls of this process to `host` bypass the user's proxy, which is only for the toolchain's downloads."""
+    if not urllib.request.proxy_bypass(host):
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        os.environ["no_proxy"] = f"{others},{host}" if others else host
+
+
+def _start_kwok(processes: Processes, toolchain: Toolchain, plane: ControlPlane, env: Mapping[str, str]) -> None:
+    """Starts what is the kubelet of every node."""
     processes.start(
         "kwok",
         [
@@ -180,17 +241,8 @@ def start(
             # for each pod).
             "--node-lease-duration-seconds=0",
         ],
-        environment,
+        env,
     )
-    # The controller manager creates this account. Once it exists, namespaces are usable.
-    account = "/api/v1/namespaces/default/serviceaccounts/default"
-    processes.wait_until(
-        "kube-controller-manager",
-        lambda: _answers(plane, account),
-        seconds=_READY_SECONDS,
-        needs=["kube-apiserver", "kube-scheduler", "kwok"],
-    )
-    return plane
 
 
 def _answers(plane: ControlPlane, path: str) -> bool:
@@ -201,7 +253,7 @@ def _answers(plane: ControlPlane, path: str) -> bool:
     return True
 
 
-def _kubeconfig(server: str, *, ca: str | None = None, token: str | None = None) -> dict[str, Any]:
+def kubeconfig_of(server: str, *, ca: str | None = None, token: str | None = None) -> dict[str, Any]:
     """A kubeconfig of one cluster and one user, for clients or for the API server's webhook."""
     cluster: dict[str, Any] = {"server": server}
     if ca:

@@ -131,7 +131,7 @@ class Filling:
                 except ReleaseUnavailable as why:
                     self._why_not[item.tool.name] = str(why)
                     programs |= item.to_build()
-                    _check_go(item.tool, str(why))
+                    _check_compilers(item.tool, str(why))
         progress = BuildProgress(self._display, programs)
         progress.announce(_short(self._cache))
         return progress
@@ -163,7 +163,7 @@ class Filling:
             except ReleaseUnavailable as why:
                 why_not = str(why)
         if why_not is not None:
-            _check_go(item.tool, why_not)
+            _check_compilers(item.tool, why_not)
             self._build(item)
 
     def _download(self, item: Missing) -> None:
@@ -216,12 +216,17 @@ class Filling:
         thread.join(_LONGEST_END_SECONDS)
 
 
-def _check_go(tool: Tool, why_not: str) -> None:
+def _check_compilers(tool: Tool, why_not: str) -> None:
     if not shutil.which("go"):
         raise ToolMissing(
             f"{', '.join(tool.programs)} {tool.version}: not on PATH, {why_not}, and it cannot be built, because"
             f" there is no `go` on PATH. Install Go (https://go.dev/dl; the version in tools/{tool.pin.name}/go.mod or"
             " newer), or put the program on PATH. Then run `make setup`."
+        )
+    if tool.cgo and not shutil.which("gcc"):
+        raise ToolMissing(
+            f"{', '.join(tool.programs)} {tool.version}: a part is in C, and there is no `gcc` on PATH. Install it"
+            " (Debian: the packages gcc and libc6-dev)."
         )
 
 

@@ -103,14 +103,20 @@ def _waiting(console: Console) -> Callable[[str], None]:
     return print_once
 
 
+def unpack_keycloak(folder: Path) -> Path:
+    """Downloads Keycloak as it is released, and unpacks it below `folder`. Raises ToolMissing."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as downloading:
+        content = _copied_by_maven(_KEYCLOAK_ARTIFACT, Path(downloading)).read_bytes()
+    verify(_KEYCLOAK_ARTIFACT, content, _KEYCLOAK_SHA256)
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / f"keycloak-{KEYCLOAK}"
+
+
 def _install_keycloak(folder: Path, console: Console) -> None:
     console.print(f"[dim]toolchain:[/] downloading keycloak {KEYCLOAK}")
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as making:
-        content = _copied_by_maven(_KEYCLOAK_ARTIFACT, Path(making)).read_bytes()
-        verify(_KEYCLOAK_ARTIFACT, content, _KEYCLOAK_SHA256)
-        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-            tar.extractall(making, filter="data")
-        made = Path(making) / f"keycloak-{KEYCLOAK}"
+        made = unpack_keycloak(Path(making))
         command = [str(made / "bin" / "kc.sh"), "build", *_BUILD_OPTIONS]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         if built.returncode:

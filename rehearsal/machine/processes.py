@@ -35,6 +35,7 @@ _PR_SET_PDEATHSIG = 1
 _SAMPLE_SECONDS = 2
 _NOTICED = 50
 _POLL_SECONDS = 0.1
+_JOIN_SECONDS = 10
 _ANSWER_SECONDS = 5
 # Below the ports that systems use for outgoing connections (Linux: from 32768 on), which could take one of ours.
 _PORTS = range(20_000, 32_000)
@@ -163,6 +164,10 @@ class Processes:
         """The log file of the process `name`."""
         return self.logs / f"{name}.log"
 
+    def pid(self, name: str) -> int:
+        """The process id of the process `name`."""
+        return self._started[name].pid
+
     def ensure_alive(self, name: str) -> None:
         """Raises ProcessFailed, with the end of its log, if the process `name` has ended."""
         code = self._started[name].poll()
@@ -203,7 +208,8 @@ class Processes:
         for process in self._started.values():
             process.wait()
         for thread in self._threads:
-            thread.join()
+            # One may wait for a part of the cache, which another process fills; it ends with this one.
+            thread.join(_JOIN_SECONDS)
 
     def _ensure_not_ended(self, name: str) -> None:
         if self._ended.is_set():

@@ -95,6 +95,8 @@ def ensure(console: Console, tools: Iterable[Tool] | None = None) -> Toolchain:
 
 def _on_path(tool: Tool) -> dict[str, Path]:
     """The tool's programs on PATH, if all are there and the version fits; else nothing."""
+    if not tool.on_path:
+        return {}
     found = {program: shutil.which(program) for program in tool.programs}
     if not all(found.values()):
         return {}

@@ -44,8 +44,9 @@ class Tool:
     a script. `version_flags` are linker flags that set the program's version, with {version} and so on as in
     `Download`. `version_command` prints the version; a tool without it belongs to another one, and any version on PATH
     is accepted. `pinned_in` is the folder of the pin, if its name is not the tool's. With `same_minor` another minor
-    version is not accepted. `build_seconds` is the time that the build of each program took, one after the other, on
-    2 cores with empty caches.
+    version is not accepted. With `cgo` a part is in C, and the build needs gcc. `on_path` is false for what runs in
+    another root filesystem, where the host's programs are not. `build_seconds` is the time that the build of each
+    program took, one after the other, on 2 cores with empty caches.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Tool:
     download: Download | None = None
     pinned_in: str = ""
     same_minor: bool = False
+    cgo: bool = False
+    on_path: bool = True
     build_seconds: Mapping[str, int]
 
     @property
@@ -118,7 +121,7 @@ ETCD = Tool(
     ),
     build_seconds={"etcd": 24},
 )
-_KUBERNETES = Tool(
+KUBERNETES = Tool(
     name="kubernetes",
     same_minor=True,
     module="k8s.io/kubernetes",
@@ -184,7 +187,7 @@ ACTIONLINT = Tool(
 # In the order in which a rehearsal needs them: a first preview needs the engine and its language host only.
 def control_plane_tools(kubernetes: str) -> tuple[Tool, ...]:
     """The tools for a stack on a cluster that exists, with this version of Kubernetes (`1.36`)."""
-    control_plane = replace(_KUBERNETES, pinned_in=f"kubernetes-{kubernetes}")
+    control_plane = replace(KUBERNETES, pinned_in=f"kubernetes-{kubernetes}")
     return (ENGINE, LANGUAGE_HOST, ETCD, control_plane, KWOK, HELM)
 
 

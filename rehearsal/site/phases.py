@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from components.ground.existing.found import FoundCluster
+from components.ground.existing.ownership import Named
 from rehearsal.checks.checking import run_all
 from rehearsal.checks.hub import HUB_CHECKS, catalogue
 from rehearsal.checks.leftovers import kubernetes_objects
@@ -90,6 +91,11 @@ class SiteRehearsal(StackPhases[ExistingSettings]):
             self.report.checks += trial.run()
 
     @property
+    def kept_by_charts(self) -> frozenset[Named]:
+        """What Helm leaves when it uninstalls the charts: nothing, of charts without archives."""
+        return frozenset()
+
+    @property
     def shell_variables(self) -> Mapping[str, str]:
         """None: kubectl has the site's kubeconfig already."""
         return {}
@@ -107,4 +113,5 @@ class SiteRehearsal(StackPhases[ExistingSettings]):
             self.report.left = replace(left, kubernetes=others)
             self.report.checks.append(all_kept(self.settings, kept))
             after = replace(after, kept=after.kept | kept)
+        after = replace(after, kept=after.kept | (self.kept_by_charts & after.names))
         self.report.checks.append(as_it_was(self.before, after))

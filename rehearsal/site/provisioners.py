@@ -1,12 +1,16 @@
 """The provisioners of a site's storage classes: local-path, SeaweedFS, NFS. Each makes a volume for each claim.
 
 What a class cannot do it refuses in an event, as the real ones do: a folder of one node is no volume for several.
+On nodes that run containers each volume is a folder, which all nodes have at the same path: `FOLDER`. What nodes share
+they mount by a CSI driver (`rehearsal.node.csi`), and all else where it is.
 """
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+from components.storage.site_storage import NFS_DRIVER, SEAWEEDFS_DRIVER
 from contracts import clusters
 from rehearsal.controllers.object_warnings import Warnings
 from rehearsal.controllers.volumes import CLAIMS, CLASSES, VOLUMES, is_pending
@@ -19,10 +23,15 @@ _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _HOSTNAME = "kubernetes.io/hostname"
 
 
-class Provisioners:
-    """Keeps volumes in line with claims."""
+FOLDER = Path("/srv/volumes")
+"""Where nodes that run containers have the folder of volumes."""
 
-    def __init__(self) -> None:
+
+class Provisioners:
+    """Keeps volumes in line with claims. `folder` is what nodes have as `FOLDER`; None where no pod mounts anything."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
         self._warnings = Warnings("PersistentVolumeClaim")
 
     def reconcile(self, cluster: Cluster) -> None:
@@ -41,9 +50,26 @@ class Provisioners:
                 continue
             if problem := _problem(claim, storage_class):
                 self._warnings.report(cluster, claim, "ProvisioningFailed", problem)
-            elif (volume := _volume(claim, storage_class)) and volume["metadata"]["name"] not in made:
+            elif (volume := self._volume(claim, storage_class)) and volume["metadata"]["name"] not in made:
                 cluster.kubernetes.create(place_of(VOLUMES, volume), volume)
                 _LOG.info("made %s for %s", volume["metadata"]["name"], claim["metadata"]["name"])
+
+    def _volume(self, claim: Object, storage_class: Object) -> Object | None:
+        """The volume, bound to its claim; None while the scheduler has not chosen the claim's node."""
+        volume = volume_of(claim, storage_class)
+        if volume and self._folder:
+            name = volume["metadata"]["name"]
+            make_folder(self._folder / name)
+            if "csi" not in volume["spec"]:
+                volume["spec"]["hostPath"] = {"path": str(FOLDER / name), "type": "Directory"}
+        return volume
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder of a volume, unless it is there."""
+    path.mkdir(exist_ok=True)
+    # Pods run as any user, and nobody changes the owner of a folder of the node.
+    path.chmod(0o777)
 
 
 def _is_to_go(volume: Object) -> bool:
@@ -61,7 +87,7 @@ def _problem(claim: Object, storage_class: Object) -> str:
     return ""
 
 
-def _volume(claim: Object, storage_class: Object) -> Object | None:
+def volume_of(claim: Object, storage_class: Object) -> Object | None:
     """The volume, bound to its claim; None while the scheduler has not chosen the claim's node."""
     metadata, provisioner = claim["metadata"], storage_class["provisioner"]
     node = (metadata.get("annotations") or {}).get(_SELECTED_NODE)
@@ -78,7 +104,7 @@ def _volume(claim: Object, storage_class: Object) -> Object | None:
         | {key: metadata[key] for key in ("namespace", "name", "uid")},
     }
     if clusters.shares(provisioner):
-        spec["csi"] = {"driver": provisioner, "volumeHandle": name}
+        spec["csi"] = _source(storage_class, name)
     else:
         spec["hostPath"] = {"path": f"/var/lib/volumes/{name}", "type": "DirectoryOrCreate"}
         if node:
@@ -91,3 +117,18 @@ def _volume(claim: Object, storage_class: Object) -> Object | None:
         "metadata": {"name": name, "annotations": annotations},
         "spec": spec,
     }
+
+
+def _source(storage_class: Object, name: str) -> Object:
+    """Where a driver finds the volume: what its controller answers (CreateVolume in the driver's controllerserver.go).
+
+    NFS finds it by the attributes alone, SeaweedFS by the handle alone.
+    """
+    driver, parameters = storage_class["provisioner"], storage_class.get("parameters") or {}
+    handle, attributes = name, {}
+    if driver == NFS_DRIVER:
+        handle = f"{parameters['server']}#{parameters['share'].strip('/')}#{name}##"
+        attributes = {**parameters, "subdir": name}
+    elif driver == SEAWEEDFS_DRIVER:
+        handle, attributes = f"/buckets/{name}", {**parameters, "parentDir": "/buckets", "volumeName": name}
+    return {"driver": driver, "volumeHandle": handle, "volumeAttributes": attributes}

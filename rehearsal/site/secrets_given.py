@@ -6,8 +6,11 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from components.platform_urls import PlatformUrls
 from rehearsal.account_secrets import pull_secrets, references_in
+from rehearsal.authority import Authority
 from rehearsal.controllers.world import Object
 from settings import ExistingSettings
 from settings.language.secret_reference import CONFIG_NAMESPACE
@@ -41,14 +44,22 @@ def given(settings: ExistingSettings) -> Given:
             values[f"{'/'.join(place)} {reference.key}"] = value
     certificate = settings.ingress.certificate
     if certificate and certificate.secret and certificate.namespace:
-        key = values["the certificate's key"] = secrets.token_hex(24)
-        stored[certificate.namespace, certificate.secret] = {"tls.crt": "certificate", "tls.key": key}
+        signed = Authority().signed(settings.ingress.domain or "", _names(settings))
+        values["the certificate's key"] = signed.key
+        stored[certificate.namespace, certificate.secret] = {"tls.crt": signed.certificate, "tls.key": signed.key}
     namespaces = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         for name in sorted({namespace for namespace, _ in stored})
     ]
     made = [_secret(*place, data) for place, data in stored.items()]
     return Given([*namespaces, *made], config, values)
+
+
+def _names(settings: ExistingSettings) -> list[str]:
+    """The names that people open, with those below the platform's."""
+    urls = PlatformUrls.of(settings.ingress.domain)
+    hosts = [urlsplit(url).hostname or "" for url in (urls.platform, urls.sign_in)]
+    return [*hosts, f"*.{hosts[0]}"]
 
 
 def _secret(namespace: str, name: str, data: Mapping[str, str]) -> Object:

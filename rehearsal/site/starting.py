@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import settings
 from contracts import clusters
@@ -12,7 +15,7 @@ from rehearsal.machine.control_plane import ControlPlane
 from rehearsal.machine.engine import Engine
 from rehearsal.machine.toolchain import Toolchain
 from rehearsal.machine.tools import Tool, control_plane_tools
-from rehearsal.machine.workspace import STAND_INS
+from rehearsal.machine.workspace import STAND_INS, Workspace
 from rehearsal.session import Session
 from rehearsal.stack_phases import KUBELETS, Beginnings
 from settings import ExistingSettings
@@ -21,6 +24,7 @@ from settings.kubernetes_versions import KUBERNETES_VERSIONS
 from . import machines, secrets_given
 from .cluster import without_programs
 from .phases import SiteRehearsal
+from .secrets_given import Given
 
 # What a release of GPU software brings, by the names of programs in contracts/clusters/programs.json.
 _FEATURES = "node-feature-discovery"
@@ -42,49 +46,71 @@ def tools(stack_settings: ExistingSettings) -> Sequence[Tool]:
 
 def start(given: Beginnings, stack_settings: ExistingSettings) -> SiteRehearsal:
     """Creates the workspace, while Kubernetes starts."""
-    options, session, toolchain = given.options, given.session, given.toolchain
+    session, toolchain = given.session, given.toolchain
     starting_plane = session.processes.in_background(lambda: _start_kubernetes(session, toolchain))
+    made = workspace_of(given, stack_settings)
+    distribution = stack_settings.ground.distribution
+    given.report.stand_ins = [
+        *(STAND_INS[name] for name in made.workspace.stand_ins),
+        KUBELETS,
+        f"a cluster of {distribution} as contracts/clusters has it, with the stack's nodes",
+        "NVIDIA's device plugin and feature discovery, provisioners and load balancers of the site",
+    ]
+    return SiteRehearsal(
+        **made.parts(given, stack_settings),
+        starting_plane=starting_plane,
+        objects=[*cluster_before(stack_settings), *made.secrets.objects],
+    )
+
+
+@dataclass(frozen=True)
+class SiteWorkspace:
+    """The workspace of somebody who works with a site, and the secrets that the stack file names."""
+
+    workspace: Workspace
+    engine: Engine
+    secrets: Given
+
+    def parts(self, given: Beginnings, stack_settings: ExistingSettings) -> dict[str, Any]:
+        """What a rehearsal is made of, beside its cluster."""
+        return {
+            "options": given.options,
+            "settings": stack_settings,
+            "toolchain": given.toolchain,
+            "session": given.session,
+            "workspace": self.workspace,
+            "engine": self.engine,
+            "progress": given.progress,
+            "memory": given.memory,
+            "report": given.report,
+            "secrets": self.secrets.values,
+            "kubeconfig": self.workspace.kubeconfig,
+        }
+
+
+def workspace_of(given: Beginnings, stack_settings: ExistingSettings, charts: Sequence[Path] = ()) -> SiteWorkspace:
+    """Creates it. `charts` are folders with charts, in which those of the options are not found."""
+    options, session = given.options, given.session
     project = workspace.make(
         session.folder,
         options.stack_file,
         project=options.project,
         stack=options.stack,
-        toolchain=toolchain,
+        toolchain=given.toolchain,
         plugins=given.plugins,
         aws_url=None,
         today=options.today,
-        charts=options.charts,
+        charts=[*options.charts, *charts],
         pull_charts=options.pull_charts,
     )
     # Programs that look for a kubeconfig of their own accord find the same file, whose current context is another one.
-    site_kubeconfig = project.kubeconfig
-    project.change_config("gpulab:ground", kubeconfig=str(site_kubeconfig))
+    project.change_config("gpulab:ground", kubeconfig=str(project.kubeconfig))
     engine = Engine(project, session.id, session.logs)
     engine.initialise()
     secrets = secrets_given.given(stack_settings)
     for key, value in secrets.config.items():
         engine.configure(key, value, secret=True)
-    given.report.stand_ins = [
-        *(STAND_INS[name] for name in project.stand_ins),
-        KUBELETS,
-        f"a cluster of {stack_settings.ground.distribution} as contracts/clusters has it, with the stack's nodes",
-        "NVIDIA's device plugin and feature discovery, provisioners and load balancers of the site",
-    ]
-    return SiteRehearsal(
-        options=options,
-        settings=stack_settings,
-        toolchain=toolchain,
-        session=session,
-        workspace=project,
-        engine=engine,
-        starting_plane=starting_plane,
-        progress=given.progress,
-        memory=given.memory,
-        report=given.report,
-        objects=[*cluster_before(stack_settings), *secrets.objects],
-        secrets=secrets.values,
-        kubeconfig=site_kubeconfig,
-    )
+    return SiteWorkspace(project, engine, secrets)
 
 
 def cluster_before(stack_settings: ExistingSettings) -> list[Object]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 
 from components.hub.inside import discovery, refusals
 from components.hub.inside import pod as hub_pod
@@ -16,10 +17,12 @@ from components.hub.inside.choices import Choice
 from components.hub.inside.nodes import usable
 from components.hub.inside.refusals import granted
 from contracts import clusters
+from contracts.images import image
 from rehearsal.checks.checking import NotTried, outcome, require, required
 from rehearsal.checks.pods import TRIED, is_running, until
 from rehearsal.controllers.volumes import CLAIMS
 from rehearsal.controllers.world import NODES, PODS, Kubernetes, Object, place
+from rehearsal.providers.kubernetes.client import ApiError
 from rehearsal.report import Check
 
 from .notebooks import home, notebook, selected_by
@@ -52,9 +55,9 @@ class SiteTrial:
     def notebooks_run_on_each_product(self) -> str:
         """One of each GPU pool, or of each kind that the hub lists: on a node that has GPUs, with its runtime class."""
         choices = list(self._choices().values())
-        with self._started([(choice, f"each-{number}") for number, choice in enumerate(choices, 1)]) as names:
+        with self._started([([choice], f"each-{number}") for number, choice in enumerate(choices, 1)]) as started:
             found = []
-            for choice, name in zip(choices, names, strict=True):
+            for choice, name in started:
                 node = self._until_running(choice, name)
                 products = [gpus.product for gpus in clusters.gpus_of(node)]
                 require(bool(products), f"{name} runs on {node['metadata']['name']}, which has no GPU")
@@ -62,16 +65,17 @@ class SiteTrial:
         return "; ".join(found)
 
     def card_is_shared(self) -> str:
-        """As many notebooks as a node has shares run there; one more is refused in words."""
+        """As many notebooks as a node has shares run there, of one team or of several; one more is refused in words."""
         shared = [one for one in self._choices().values() if self._shares(one) > 1]
         if not shared:
             raise NotTried("no pool of the stack shares GPUs")
         choice = max(shared, key=self._shares)
         shares = self._shares(choice)
-        with self._started([(choice, f"share-{number}") for number in range(1, shares + 1)]) as names:
-            nodes = {self._until_running(choice, name)["metadata"]["name"] for name in names}
+        teams = self._of_each_team(choice)
+        with self._started([(teams, f"share-{number}") for number in range(1, shares + 1)]) as started:
+            nodes = {self._until_running(*one)["metadata"]["name"] for one in started}
             last = self._refusal(choice) or self._waits(choice)
-        return f"{len(names)} notebooks of {choice.profile.name} on {', '.join(sorted(nodes))}; one more: {last}"
+        return f"{len(started)} notebooks of {choice.profile.name} on {', '.join(sorted(nodes))}; one more: {last}"
 
     def plain_pods_stay_off(self) -> str:
         """A pod that asks for no GPU and tolerates nothing gets to no node that a pool has tainted."""
@@ -82,7 +86,7 @@ class SiteTrial:
         }
         if not tainted:
             raise NotTried("no node with GPUs has a taint")
-        container = {"name": "main", "image": "main", "resources": {"requests": {"cpu": "10m"}}}
+        container = {"name": "main", "image": image("pause"), "resources": {"requests": {"cpu": "10m"}}}
         path = place(PODS, "plain", "default")
         plain = {"metadata": {"name": "plain", "labels": {TRIED: "plain"}}, "spec": {"containers": [container]}}
         self.kubernetes.create(path, plain)
@@ -125,6 +129,11 @@ class SiteTrial:
     def _pools(self, choice: Choice) -> list[Pool]:
         return hub_pod.pools_for(self.catalogue, choice)
 
+    def _of_each_team(self, choice: Choice) -> list[Choice]:
+        """The same choice of each team that has its profile, that of its own team first."""
+        others = [team for team in self.catalogue.teams.values() if team.name != choice.team.name]
+        return [choice, *(replace(choice, team=one) for one in others if choice.profile.name in one.profiles)]
+
     def _shares(self, choice: Choice) -> int:
         """How many of what a notebook asks for the largest node of its pool has, where these are shares."""
         gpu = choice.profile.gpu
@@ -151,29 +160,51 @@ class SiteTrial:
 
     def _waits(self, choice: Choice) -> str:
         """What the scheduler says of one notebook more, which the hub would start."""
-        with self._started([(choice, "one-more")]) as (name,):
+        with self._started([([choice], "one-more")]) as ((_, name),):
             message = until(lambda: self._said(choice, name), f"{name} is pending with a reason", seconds=_RUNS_SECONDS)
             require(self._running(place(PODS, name, choice.team.namespace)) is None, f"{name} runs")
             return message
 
     @contextlib.contextmanager
-    def _started(self, wanted: Sequence[tuple[Choice, str]]) -> Iterator[list[str]]:
-        """Starts notebooks, each of a person of its own, and stops them at the end of the block."""
+    def _started(self, wanted: Sequence[tuple[Sequence[Choice], str]]) -> Iterator[list[tuple[Choice, str]]]:
+        """Starts notebooks, each of a person of its own, and stops them at the end of the block.
+
+        Each is of the first of its choices that the hub does not refuse.
+        """
         started: list[tuple[Choice, str]] = []
         try:
-            for choice, word in wanted:
-                require(not (said := self._refusal(choice)), f"the hub starts no {choice.profile.name}: {said}")
-                started.append((choice, self._start(choice, f"{choice.profile.name}-{word}")))
-            yield [name for _, name in started]
+            for choices, word in wanted:
+                said = ""
+                for choice in choices:
+                    said = self._refusal(choice) or self._refused_start(choice, f"{choice.profile.name}-{word}")
+                    if not said:
+                        started.append((choice, f"{choice.profile.name}-{word}"))
+                        break
+                require(not said, f"the hub starts no {choices[0].profile.name}: {said}")
+            yield started
         finally:
             paths = [place(PODS, name, choice.team.namespace) for choice, name in started]
             for path in paths:
                 self.kubernetes.delete(path)
             for path in paths:
                 until(lambda path=path: self.kubernetes.get(path) is None, f"{path} is gone", seconds=_RUNS_SECONDS)
+            # The controller of quotas counts again some time later, and the hub believes what it counted.
+            for team in {choice.team.name: choice.team for choice, _ in started}.values():
+                until(
+                    lambda team=team: self._is_counted(team), f"{team.name} has its quota back", seconds=_RUNS_SECONDS
+                )
 
-    def _start(self, choice: Choice, name: str) -> str:
-        """Makes a person's home and pod. The home stays, as people's do."""
+    def _is_counted(self, team: Team) -> bool:
+        """Whether the team's quotas count no pod that is gone."""
+        pods = len(self._listed(team, "pods"))
+        used = (one.get("status", {}).get("used", {}) for one in self._listed(team, "resourcequotas"))
+        return all(int(one.get("pods", 0)) <= pods for one in used)
+
+    def _refused_start(self, choice: Choice, name: str) -> str:
+        """Makes a person's home and pod; the home stays, as people's do. Returns why the API server refused the pod.
+
+        The controller of quotas may have counted from what it knew a moment ago.
+        """
         namespace = choice.team.namespace
         if claim := home(self.catalogue, name):
             self.kubernetes.create(place(CLAIMS, name, namespace), claim)
@@ -182,8 +213,13 @@ class SiteTrial:
             for one in self.kubernetes.list(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims")
         }
         pod = notebook(self.catalogue, choice, name, claims)
-        self.kubernetes.create(place(PODS, name, namespace), pod)
-        return name
+        try:
+            self.kubernetes.create(place(PODS, name, namespace), pod)
+        except ApiError as error:
+            if error.status != HTTPStatus.FORBIDDEN:
+                raise
+            return str(error)
+        return ""
 
     def _running(self, path: str) -> Object | None:
         pod = self.kubernetes.get(path)

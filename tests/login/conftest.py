@@ -126,7 +126,7 @@ def _applied_by(config_cli: Path | None) -> str:
         return f"the realm was applied by keycloak-config-cli: {config_cli.name}"
     return (
         f"the realm was NOT applied by keycloak-config-cli {java_tools.CONFIG_CLI}, which can't be had here, but with"
-        " its placeholders filled, by the admin API (tests/login/realm_importer.py)"
+        " its placeholders filled, by the admin API (rehearsal/node/images/files/config_cli/realm_importer.py)"
     )
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 
-import realm_importer
 from authorities import Authority
 
 import settings
@@ -26,11 +25,14 @@ from components.identity.realm.job import import_environment
 from components.identity.realm.realm import REALM, realm, realm_secrets
 from components.identity.realm.secrets import FOLDER
 from components.platform_urls import PlatformUrls
+from rehearsal.node.images.downloads import FILES
 from settings import Identity
 
 TOKEN_SECONDS = 30
 PROJECT = Path(__file__).parents[2]
 TODAY = datetime.date(2026, 6, 1)
+CONFIG_CLI = FILES / "config_cli" / "keycloak_config_cli.py"
+"""What applies the realm where keycloak-config-cli can't be had."""
 COMPANY = "company"
 """The realm that acts as another identity provider."""
 
@@ -112,10 +114,7 @@ class KeycloakLab:
             place.mkdir(exist_ok=True)
             for name, content in files.items():
                 (place / name).write_text(content, encoding="utf-8")
-        if self.config_cli is None:
-            realm_importer.apply(self, document, secrets)
-        else:
-            self._import(self.config_cli, document, secrets)
+        self._import(document, secrets)
         self._asked = 0  # a realm made since is not in an older token
         done = self.apply_accounts(accounts_plan(identity, document["groups"]))
         assert done.returncode == 0, done.stdout + done.stderr
@@ -123,7 +122,7 @@ class KeycloakLab:
         assert not leaked, f"in the log of the second step: {leaked}"
         return secrets
 
-    def _import(self, config_cli: Path, document: dict[str, Any], secrets: dict[str, str]) -> None:
+    def _import(self, document: dict[str, Any], secrets: dict[str, str]) -> None:
         file = self.folder / "realm.json"
         file.write_text(json.dumps(document).replace(FOLDER, str(self._secrets)), encoding="utf-8")
         environment = {
@@ -131,7 +130,7 @@ class KeycloakLab:
             **import_environment(self.url, f"file:{file}"),
             "SPRING_CONFIG_IMPORT": f"configtree:{self._own}/",
         }
-        command = ["java", "-jar", str(config_cli)]
+        command = ["java", "-jar", str(self.config_cli)] if self.config_cli else [sys.executable, str(CONFIG_CLI)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
         leaked = [variable for variable, value in secrets.items() if value in done.stdout + done.stderr]

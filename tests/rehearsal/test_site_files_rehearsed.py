@@ -18,7 +18,7 @@ def rehearsed(path: Path) -> object:
     return pytest.param(path, id=path.stem, marks=marks)
 
 
-@pytest.mark.parametrize("path", map(rehearsed, sorted((PROJECT / "examples").glob("*.yaml"))))
+@pytest.mark.parametrize("path", [rehearsed(one) for one in sorted((PROJECT / "examples").glob("*.yaml"))])
 def test_a_sites_stack_goes_up_and_comes_down(path: Path, toolchain: Toolchain, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     with start(path, "--json", report) as process:

@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 import contracts
+from components.ground.placement import Placement
 from components.ground.system_nodes import SYSTEM_NODE_LABELS, SYSTEM_NODES, SYSTEM_TOLERATION
 from components.storage.cluster_database import cluster_spec, operator_values
 
@@ -26,6 +27,13 @@ def test_a_single_database_server_does_not_keep_its_node_from_being_drained(inst
         ]
         is budget
     )
+
+
+def test_nothing_empty_is_said_of_where_the_servers_run() -> None:
+    """CloudNativePG takes an empty list for a change, and restarts the servers for it without end."""
+    anywhere = Placement(node_selector={}, tolerations=[], annotations={}, off_pools={})
+    spec = cluster_spec(database="people", instances=1, storage=30, secret="owner", placement=anywhere)
+    assert all(spec["affinity"].values())
 
 
 def test_the_database_in_the_cluster_stays_on_the_system_nodes_too() -> None:

@@ -188,7 +188,12 @@ def claim(mode: str, **annotations: str) -> dict[str, Any]:
 
 def provisioned(provisioner: str, asked: dict[str, Any], binding: str = "WaitForFirstConsumer") -> Any:
     """The events and volumes that were made for a claim."""
-    storage_class = {"metadata": {"name": "class"}, "provisioner": provisioner, "volumeBindingMode": binding}
+    storage_class = {
+        "metadata": {"name": "class"},
+        "provisioner": provisioner,
+        "parameters": {"server": "nas.example.com", "share": "/export"},
+        "volumeBindingMode": binding,
+    }
     kubernetes = mock.Mock()
     kubernetes.list.side_effect = lambda path: {
         "/api/v1/persistentvolumeclaims": [asked],

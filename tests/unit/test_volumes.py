@@ -95,7 +95,7 @@ def test_no_person_gets_at_anothers_home_by_their_name(person: str) -> None:
         volumes.home_claim_name(person)
 
 
-@pytest.mark.parametrize(("team", "role"), itertools.product(("data", "ml"), ROLES))
+@pytest.mark.parametrize(("team", "role"), [*itertools.product(("data", "ml"), ROLES)])
 def test_who_writes_is_said_by_team_and_role(team: str, role: str) -> None:
     mounts = by_name(volumes.pod_mounts(team, role, "ada", WRITTEN))
     written = {name for name, mount in mounts.items() if not mount.get("readOnly")}

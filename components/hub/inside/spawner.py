@@ -165,8 +165,8 @@ class NotebookSpawner(KubeSpawner):
             # KubeSpawner's own limit, which ends up to a tenth of `start_timeout` earlier.
             raise Refused(start_messages.why_not(self.events, self._pod, patience, buys=buys), 504) from error
         except ApiException as error:
-            # An admission policy refused it, or a quota that somebody else has used up meanwhile.
-            if error.status != 403:
+            # An admission policy refused it, or a quota that others have used up meanwhile, or its pod is not valid.
+            if error.status not in (403, 422):
                 raise
             raise Refused(start_messages.refused(start_messages.message_of(error))) from error
         finally:

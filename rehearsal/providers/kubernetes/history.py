@@ -14,7 +14,7 @@ import yaml
 
 from .client import Cluster
 from .objects import Object
-from .stand_in_chart import ANNOTATION
+from .stand_in_chart import ANNOTATION, OWN_TEMPLATES
 
 # Read as text, because YAML 1.1 would change values that look like dates.
 _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -24,8 +24,8 @@ _Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 class Revision:
     """One revision of a release: the installed objects and the values.
 
-    `is_stand_in` means that the chart was made from its contract. `hooks` has the name of each hook that Helm ran, with
-    the result of its last run.
+    `is_stand_in` means that the chart was made from its contract, `has_own_templates` that it has templates of the
+    rehearsal besides. `hooks` has the name of each hook that Helm ran, with the result of its last run.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Revision:
     manifest: str
     hooks: dict[str, str]
     is_stand_in: bool
+    has_own_templates: bool
 
     @cached_property
     def objects(self) -> list[Object]:
@@ -50,6 +51,7 @@ class Revision:
         """The revision in a Secret of Helm."""
         record = record_in(secret)
         metadata = record["chart"]["metadata"]
+        annotations = metadata.get("annotations") or {}
         return cls(
             name=record["name"],
             namespace=record["namespace"],
@@ -61,7 +63,8 @@ class Revision:
             values=record.get("config") or {},
             manifest=record.get("manifest") or "",
             hooks={hook["name"]: (hook.get("last_run") or {}).get("phase", "") for hook in record.get("hooks") or []},
-            is_stand_in=ANNOTATION in (metadata.get("annotations") or {}),
+            is_stand_in=ANNOTATION in annotations,
+            has_own_templates=OWN_TEMPLATES in annotations,
         )
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import contracts
 
-# On the chart, which Helm keeps in the record of a release.
+# One of these is on the chart, and Helm keeps it in the record of a release. The second is on charts that run the real
+# images by templates of the rehearsal (`rehearsal.node.charts`).
 ANNOTATION = "gpulab.dev/stand-in"
+OWN_TEMPLATES = "gpulab.dev/own-templates"
 # Charts whose custom resource definitions are templates, and so go with the release, and the value that turns them on.
 # In all others they lie in the chart's crds/ folder: Helm installs those before the release and never removes them.
 _TEMPLATED_CRDS: Mapping[str, str] = {
@@ -43,10 +45,10 @@ def defaults(contract: contracts.Chart) -> Mapping[str, Any]:
     return _CRD_CHART_VALUES if contract.name.endswith("-crd") else contract.values
 
 
-def write(contract: contracts.Chart, folder: Path) -> None:
-    """Writes the chart into `folder`, which is created."""
+def write(contract: contracts.Chart, folder: Path, annotation: str = ANNOTATION) -> None:
+    """Writes the chart into `folder`, which is created. `annotation` says what it is."""
     metadata = {"apiVersion": "v2", "name": contract.name, "version": contract.version}
-    metadata |= {"appVersion": contract.app_version or "", "annotations": {ANNOTATION: "true"}}
+    metadata |= {"appVersion": contract.app_version or "", "annotations": {annotation: "true"}}
     # JSON is YAML.
     files = {"Chart.yaml": json.dumps(metadata), "values.yaml": json.dumps(defaults(contract))}
     if contract.schema is not None:

@@ -82,6 +82,16 @@ def test_a_driver_that_knows_files_by_the_handle_keeps_it() -> None:
         twin_spec({"host_path": {"path": "/opt"}}, "team-a", volume)
 
 
+@pytest.mark.parametrize("handle", ["/buckets/pvc-1", "pvc-1"])
+def test_volumes_of_seaweedfs_lead_to_the_folder_of_the_claim(handle: str) -> None:
+    """Its driver takes a handle that is a path for the folder, and makes a folder that is not there."""
+    volume = TeamVolume(name="models", directory="/platform/models", mount_path="/models")
+    source = {"csi": {"driver": "seaweedfs-csi-driver", "volume_handle": handle, "volume_attributes": {"ttl": "1d"}}}
+    made = twin_spec(source, "team-a", volume)["csi"]
+    assert made["volume_handle"] == "pvc-1-team-a-models"
+    assert made["volume_attributes"] == {"ttl": "1d", "path": "/buckets/pvc-1"}
+
+
 def test_only_the_end_of_the_namespace_deletes_what_people_have(mocks: Any) -> None:
     """Not a team that is taken out of the stack file, nor another class: that would replace the claim."""
     deploy(mocks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from traitlets.config import Config
 
 from components.hub.inside.catalogue import parse
 from components.hub.inside.config import configure
+from components.hub.inside.refused import Refused
 from components.hub.inside.spawner import NotebookSpawner, pre_spawn_hook
 
 
@@ -99,6 +101,21 @@ def test_a_notebook_starts_without_the_volume_whose_claim_nobody_has_made(
     asked = spawner.api.read_namespaced_persistent_volume_claim.await_args
     assert asked is not None
     assert asked.args == ("shared-code", "team-research")
+
+
+@pytest.mark.parametrize("status", [403, 422])
+def test_people_read_why_the_cluster_takes_no_such_pod(spawner: NotebookSpawner, status: int) -> None:
+    """Forbidden, or not valid: both come at once, and neither would change by waiting."""
+    failure = ApiException(status=status)
+    failure.body = json.dumps({"message": "privileged is not allowed"}).encode()
+
+    async def start() -> None:
+        failed = asyncio.get_running_loop().create_future()
+        failed.set_exception(failure)
+        await spawner._started(failed)
+
+    with pytest.raises(Refused, match="The cluster refused the notebook: privileged is not allowed"):
+        asyncio.run(start())
 
 
 def test_an_option_of_another_profile_or_of_nobody_changes_nothing(spawner: NotebookSpawner) -> None:
