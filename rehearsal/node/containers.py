@@ -11,6 +11,7 @@ from rehearsal.machine.toolchain import Toolchain
 
 from . import registry
 from .namespaces import Machine
+from .root import PATH
 
 SOCKET = "/run/containerd/containerd.sock"
 PAUSE = "registry.k8s.io/pause:3.10.1"
@@ -65,6 +66,6 @@ def start(machine: Machine, toolchain: Toolchain, runtimes: Mapping[str, str], r
         "containerd",
         [program, "--config", _ETC / "config.toml", "--log-level", "info"],
         # It starts containerd-shim-runc-v2, which is in the same folder.
-        {"PATH": f"{program.parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        {"PATH": f"{program.parent}:{PATH}"},
     )
     machine.wait_until("containerd", machine.path(SOCKET).exists, seconds=_READY_SECONDS)

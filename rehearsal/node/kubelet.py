@@ -12,12 +12,12 @@ from rehearsal.machine.toolchain import Toolchain
 
 from .containers import SOCKET
 from .namespaces import POD_NETWORK, Machine
+from .root import PATH
 
 DNS_ADDRESS = "10.100.0.10"
 _CONFIG = Path("/etc/kubernetes")
 _AUTHORITY = _CONFIG / "authority.crt"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_FRUGAL = {"PATH": _PATH, "GOGC": "50"}
+_FRUGAL = {"PATH": PATH, "GOGC": "50"}
 
 
 @dataclass(frozen=True, kw_only=True)

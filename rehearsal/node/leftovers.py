@@ -1,7 +1,7 @@
 """What no namespace takes along when it ends: a rig's folder and the cgroups of its containers.
 
 `python -m rehearsal.node.leftovers ID` reads ids of processes until its input ends, and waits until these end too.
-Then it removes what is left: even if whoever made it was killed.
+Then it removes what is left, also if the rehearsal was killed.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _hierarchies() -> Iterator[Path]:
 
 
 def main(rig_id: str) -> None:
-    """Waits for whoever made it and for the processes, and removes what is left."""
+    """Waits until the rehearsal and the processes have ended, and removes what is left."""
     for pid in sys.stdin.readlines():
         with contextlib.suppress(ProcessLookupError):
             select.select([os.pidfd_open(int(pid))], [], [])

@@ -1,6 +1,6 @@
 """The namespaces of a machine: mounts, network and processes that all end with its first process.
 
-Nothing of it is on the host: no mount, no link, no rule of a firewall. Whoever is killed, the kernel removes the rest.
+Nothing of it is on the host: no mount, no link, no rule of a firewall. The kernel removes all of it, also after a kill.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rehearsal.machine.processes import Processes, ProcessFailed
 from rehearsal.machine.tools import ToolMissing
 
 from .cached import checked, node_cache
+from .root import PATH
 
 _CLONE_NEWNET = 0x40000000
 _NAMESPACES = ("mount", "net", "pid", "ipc", "uts")
@@ -35,7 +36,6 @@ _UNSHARE = (
 _BRIDGES = Path("/proc/sys/net/bridge")
 _SCRIPT = Path(__file__).with_name("machine.sh")
 _READY_SECONDS = 60
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 PREFIX = 24
 """Bits of the network of machines, 10.99.0.0."""
@@ -54,10 +54,10 @@ def refuse_without() -> None:
         raise NoNamespaces(f"A node needs Linux, and this is {sys.platform}. {instead}")
     if os.geteuid() != 0:
         raise NoNamespaces(f"A node needs root, as it makes mounts and a network of its own. {instead}")
-    missing = [program for program in ("unshare", "nsenter", "pivot_root") if not shutil.which(program, path=_PATH)]
+    missing = [program for program in ("unshare", "nsenter", "pivot_root") if not shutil.which(program, path=PATH)]
     if missing:
-        raise NoNamespaces(f"A node needs {' and '.join(missing)} of util-linux in {_PATH}. {instead}")
-    tried = subprocess.run([*_UNSHARE, "true"], env={"PATH": _PATH}, capture_output=True, text=True, check=False)
+        raise NoNamespaces(f"A node needs {' and '.join(missing)} of util-linux in {PATH}. {instead}")
+    tried = subprocess.run([*_UNSHARE, "true"], env={"PATH": PATH}, capture_output=True, text=True, check=False)
     if tried.returncode:
         text = f"A node needs namespaces, which root may not make here ({tried.stderr.strip()})."
         raise NoNamespaces(f"{text} In a container, start it with --privileged. {instead}")
@@ -149,16 +149,6 @@ class Machine:
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")
 
-    @contextlib.contextmanager
-    def network(self) -> Iterator[None]:
-        """This thread, and the processes and threads that it starts, have the machine's network during the block."""
-        with Path("/proc/thread-self/ns/net").open("rb") as before, self._open_network() as inside:
-            _set_network(inside)
-            try:
-                yield
-            finally:
-                _set_network(before.fileno())
-
     def enter_network(self) -> None:
         """This thread, and the processes and threads that it starts from now on, have the machine's network."""
         with self._open_network() as inside:
@@ -183,12 +173,22 @@ def start(processes: Processes, folder: Path, *, root: Path, name: str, number: 
     # A link of the host leads elsewhere in the machine.
     folder = folder.resolve()
     arguments = [root, folder, name, f"10.99.0.{number}/{PREFIX}", *_shared()]
-    processes.start(name, [*_UNSHARE, "/bin/sh", _SCRIPT, *map(str, arguments)], {"PATH": _PATH})
+    processes.start(name, [*_UNSHARE, "/bin/sh", _SCRIPT, *map(str, arguments)], {"PATH": PATH})
     processes.wait_until(name, (folder / "ready").exists, seconds=_READY_SECONDS)
     children = psutil.Process(processes.pid(name)).children()
     if not children:
         raise ProcessFailed(f"the machine {name} has ended; its log: {processes.log_path(name)}")
     return Machine(children[0].pid, folder, name, number, processes)
+
+
+@contextlib.contextmanager
+def own_network() -> Iterator[None]:
+    """After the block this thread is in the network where it was before, whichever it entered meanwhile."""
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
+        try:
+            yield
+        finally:
+            _set_network(before.fileno())
 
 
 def _shared() -> list[Path]:
@@ -200,4 +200,4 @@ def _shared() -> list[Path]:
 def _set_network(descriptor: int) -> None:
     library = ctypes.CDLL(None, use_errno=True)
     if library.setns(descriptor, _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "cannot enter the machine's network")
+        raise OSError(ctypes.get_errno(), "cannot enter a network")

@@ -35,7 +35,7 @@ _UNWANTED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/us
 _BOOTSTRAP_PACKAGES = ("mmdebstrap", "debian-archive-keyring")
 _KEYRING = Path("usr/share/keyrings/debian-archive-keyring.gpg")
 _ENTER = Path(__file__).with_name("enter_root.sh")
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ADVICE = "Look whether `apt-get update` works on this machine; then run the same command again."
 
 
@@ -107,7 +107,7 @@ def command_line(
     """
     stage = node_cache() / "stage"  # empty, and never seen otherwise: each command mounts its own memory here
     stage.mkdir(parents=True, exist_ok=True)
-    settings = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
+    settings = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **(env or {})}
     return [
         *("unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"),
         *(() if network else ("--net",)),

@@ -18,13 +18,13 @@ from rehearsal.machine.toolchain import filled
 from rehearsal.machine.tools import ALL_TOOLS
 from rehearsal.machine.workspace import PROJECT
 from rehearsal.node import images, leftovers, references, rig, root, starting
+from rehearsal.node.namespaces import own_network
 from rehearsal.node.rig import Rig, RigArgs
 from rehearsal.node.tools import NODE_TOOLS
 from rehearsal.progress import Display
 from rehearsal.site import cluster
 from rehearsal.site.cluster import Snapshot
 from rehearsal.stack_phases import REHEARSAL_DAY
-from tests.node.scenes.site import own_network
 
 pytestmark = [pytest.mark.seconds(240), pytest.mark.xdist_group("node"), pytest.mark.endurance]
 

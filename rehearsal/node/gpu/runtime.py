@@ -97,7 +97,7 @@ def _install_driver(machine: Machine, libraries: Path, cards: Sequence[Card]) ->
     link.unlink(missing_ok=True)
     link.symlink_to(Path(library).name)
     machine.write(FACTS, facts(cards, nodes="/dev"))
-    # A container with a GPU reads it, whoever its user is.
+    # A container with a GPU reads it, as any user.
     machine.path(FACTS).chmod(0o644)
 
 

@@ -57,7 +57,7 @@ def build(recipe: Recipe, toolchain: Toolchain, display: Display) -> Path:
             (work / "downloads" / "apt.conf").write_text(machine_root.proxies(), encoding="utf-8")
             if recipe.debian:
                 machine_root.bootstrap(work / "debian.tar", recipe.debian, display, suite=SUITE)
-            binds = [Bind(work, "/work", writable=True), Bind(work / "store", "/var/lib/containers", writable=True)]
+            binds = [Bind(work, "/making", writable=True), Bind(work / "store", "/var/lib/containers", writable=True)]
             if base:
                 binds.append(Bind(base, "/base.tar"))
             done = machine_root.run(root, ["sh", "-euc", _script(recipe)], binds=binds, env=_BUILDAH)
@@ -132,16 +132,16 @@ def _script(recipe: Recipe) -> str:
     origin = "docker-archive:/base.tar" if recipe.base else "scratch"
     lines = [f"image=$(buildah from --quiet {origin})"]
     if recipe.debian:
-        lines.append('buildah add --quiet "$image" /work/debian.tar /')
-    lines.append('buildah copy --quiet "$image" /work/context/ /')
+        lines.append('buildah add --quiet "$image" /making/debian.tar /')
+    lines.append('buildah copy --quiet "$image" /making/context/ /')
     if recipe.apt or recipe.run:
-        mount = "--user=0:0 --volume=/work/downloads:/downloads:ro --env=APT_CONFIG=/downloads/apt.conf"
+        mount = "--user=0:0 --volume=/making/downloads:/downloads:ro --env=APT_CONFIG=/downloads/apt.conf"
         lines.append(f'buildah run {mount} "$image" -- /bin/sh -euc {shlex.quote(_commands(recipe))}')
         # The folder was made for the mount.
         lines.append('buildah run --user=0:0 "$image" -- rmdir /downloads')
     lines += [
         f'buildah config {" ".join(_configuration(recipe))} "$image"',
-        f'buildah commit --quiet --format=docker "$image" docker-archive:/work/image.tar:{name_of(recipe)}',
+        f'buildah commit --quiet --format=docker "$image" docker-archive:/making/image.tar:{name_of(recipe)}',
     ]
     return "\n".join(lines)
 

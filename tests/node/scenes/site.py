@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from rich.console import Console
 from components.platform_urls import PlatformUrls
 from rehearsal.controllers.world import PODS, Kubernetes, Object, place
 from rehearsal.node import root
-from rehearsal.node.namespaces import Machine
+from rehearsal.node.namespaces import Machine, own_network
 from rehearsal.node.phases import NodeRehearsal
 from rehearsal.progress import Display
 from rehearsal.run import begun
@@ -27,7 +25,6 @@ from . import stack
 from .keycloak import Keycloak
 from .waiting import until
 
-_CLONE_NEWNET = 0x40000000
 # Of the Deployments of charts, which a test changes and restores.
 _ROLLOUT_SECONDS = 180
 
@@ -122,18 +119,6 @@ def _answer_as_instance_metadata(machine: Machine) -> None:
     machine.run("ip", "address", "add", f"{METADATA}/32", "dev", "lo")
     listen = f"TCP-LISTEN:{METADATA_PORT},bind={METADATA},reuseaddr,fork"
     machine.start("metadata", ["socat", listen, "SYSTEM:printf 'HTTP/1.0 200 OK\\r\\n\\r\\ncredentials'"], {})
-
-
-@contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """After the block this thread is in the network where it was before."""
-    with Path("/proc/thread-self/ns/net").open("rb") as before:
-        try:
-            yield
-        finally:
-            library = ctypes.CDLL(None, use_errno=True)
-            if library.setns(before.fileno(), _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextlib.contextmanager

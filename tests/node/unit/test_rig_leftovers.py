@@ -1,4 +1,4 @@
-"""The folder and the cgroups of a rig: they are made for kubelet, and go whoever is killed."""
+"""The folder and the cgroups of a rig: they are made for kubelet, and go also after a kill."""
 
 from __future__ import annotations
 
