@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from collections import defaultdict
@@ -72,6 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if marker := item.get_closest_marker("seconds"):
             seconds[_group(item)] = max(seconds[_group(item)], marker.args[0])
     items.sort(key=lambda item: -seconds[_group(item)])
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures
+def pytest_runtest_setup() -> None:
+    """Gives the thread an event loop, which Pulumi's outputs want: `asyncio.run` in a test before leaves none."""
+    try:
+        asyncio.get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

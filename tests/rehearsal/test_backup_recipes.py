@@ -5,7 +5,6 @@ No operator runs in a rehearsal; the recipe for homes is followed in test_storag
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -33,8 +32,6 @@ esac
 
 
 def test_a_database_is_made_beside_the_first_from_its_bucket(tmp_path: Path) -> None:
-    # An output wants a loop, which other tests may have closed.
-    asyncio.set_event_loop(asyncio.new_event_loop())
     spec = cluster_spec(database=DATABASE, instances=3, storage=30, secret="owner", placement=SYSTEM_NODES)
     spec |= backup_spec("backups", "us-east-1", 35)
     spec["backup"]["barmanObjectStore"]["destinationPath"] = "s3://backups"  # known only to a program that runs

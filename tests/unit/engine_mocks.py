@@ -20,7 +20,6 @@ Input and output keys are camelCase, as the engine sees them. A custom resource'
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -107,10 +106,6 @@ class EngineMocks(pulumi_mocks.Mocks):
     region = "us-east-1"
 
     def __init__(self) -> None:
-        try:
-            asyncio.get_event_loop()
-        except RuntimeError:  # a test before this one ended in `asyncio.run`, which leaves the thread without a loop
-            asyncio.set_event_loop(asyncio.new_event_loop())
         self.resources: list[Registered] = []
         self.calls: list[pulumi_mocks.MockCallArgs] = []
         self.outputs: dict[str, Callable[[pulumi_mocks.MockResourceArgs], dict[str, Any]]] = {
