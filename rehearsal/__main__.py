@@ -64,12 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pull-charts", action="store_true", help="download charts that are missing here, and keep them"
     )
-    parser.add_argument(
+    containers = parser.add_mutually_exclusive_group()
+    containers.add_argument(
         "--node",
         action="store_true",
         help="run all containers: kubelet and containerd in namespaces of their own (Linux, as root)",
     )
-    parser.add_argument(
+    containers.add_argument(
         "--kubeconfig",
         type=Path,
         metavar="FILE",

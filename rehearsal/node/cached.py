@@ -18,6 +18,7 @@ from rehearsal.machine.processes import die_with_parent
 from rehearsal.machine.tools import ToolMissing
 from rehearsal.progress import Display
 
+_MAKING = ".making-"
 _SIGN_OF_LIFE_SECONDS = 30
 _KEY_LENGTH = 12
 _LOG_LINES = 12
@@ -55,7 +56,8 @@ def kept(path: Path, make: Callable[[Path], None], display: Display, what: str, 
         if path.exists():
             return path
         lock.say(f"making {what}")
-        making = path.with_name(f".making-{path.name}")
+        remove_interrupted(path.parent, _MAKING)
+        making = path.with_name(f"{_MAKING}{path.name}")
         remove(making)
         try:
             with making_shown(display, what, seconds):
@@ -129,6 +131,20 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_interrupted(folder: Path, prefix: str) -> None:
+    """Removes from `folder` what killed processes left of things that nobody may ask for again.
+
+    What is made has the name `prefix` and that of its lock.
+    """
+
+    def give_up(_holder: str) -> None:
+        raise BlockingIOError
+
+    for one in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(BlockingIOError), locked(folder, one.name.removeprefix(prefix), give_up):
+            remove(one)
 
 
 def waiting(display: Display, what: str) -> Callable[[str], None]:

@@ -5,7 +5,6 @@ Unpacked layers and content are never written again, so a copy has hard links to
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -18,11 +17,11 @@ from rehearsal.machine.toolchain import Toolchain
 from rehearsal.progress import Display
 
 from . import containers, namespaces
-from .cached import checked, key, node_cache, remove, report, waiting
+from .cached import checked, key, node_cache, remove, remove_interrupted, report, waiting
 from .images import Image
 
-_KEPT = 3
-"""How many stores stay in the cache."""
+_KEPT_BYTES = 12 * 1024**3
+"""How much of the newest stores stays in the cache: two of a whole site's, and small ones."""
 _FILLING = ".filling-"
 
 
@@ -61,7 +60,7 @@ def _fill(store: Path, root: Path, toolchain: Toolchain, images: Sequence[Image]
     finally:
         remove(folder)
     _remove_old(store)
-    _remove_interrupted(store.parent)
+    remove_interrupted(store.parent, _FILLING)
 
 
 def _import(folder: Path, root: Path, toolchain: Toolchain, images: Sequence[Image], display: Display) -> None:
@@ -100,17 +99,15 @@ def _of_node(reference: str) -> str:
 
 
 def _remove_old(newest: Path) -> None:
+    """Removes the stores that nobody used for longest, but never `newest`."""
     others = sorted(newest.parent.glob("store-*"), key=lambda one: one.stat().st_mtime, reverse=True)
-    for one in others[_KEPT:]:
-        shutil.rmtree(one, ignore_errors=True)
+    kept = 0
+    for one in others:
+        kept += _bytes(one)
+        if kept > _KEPT_BYTES and one != newest:
+            shutil.rmtree(one, ignore_errors=True)
 
 
-def _remove_interrupted(cache: Path) -> None:
-    """Removes what killed processes left of stores that nobody may ask for again."""
-
-    def give_up(_holder: str) -> None:
-        raise BlockingIOError
-
-    for one in cache.glob(f"{_FILLING}*"):
-        with contextlib.suppress(BlockingIOError), locked(cache, one.name.removeprefix(_FILLING), give_up):
-            remove(one)
+def _bytes(folder: Path) -> int:
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(file.lstat().st_size for file in files)
