@@ -44,7 +44,12 @@ def notebooks(c: Any, catalogue: Catalogue) -> None:
     ours = c.KubeSpawner
     ours.profile_list = form.profile_list
     ours.pre_spawn_hook = spawner.pre_spawn_hook
-    ours.modify_pod_hook, ours.after_pod_created_hook = token_secret.hide, token_secret.keep
+    ours.modify_pod_hook = token_secret.hide
+    # `pre_spawn_hook` applies them. Without a hook of its own JupyterHub warns at each start.
+    ours.apply_user_options = lambda _spawner, _options: None
+    # Seconds for an answer, and for all attempts. In a rush the hub itself is late: an answer that it takes for lost
+    # makes it delete the pod and begin again.
+    ours.k8s_api_request_timeout, ours.k8s_api_request_retry_timeout = 15, 60
     ours.start_timeout = hub.start_timeout_seconds
     # A refusal is not a failure of the hub, and five failures in a row would end the hub.
     ours.consecutive_failure_limit = 0

@@ -10,6 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -24,7 +25,11 @@ _REMEMBERED = 5
 
 
 class NotListedError(Exception):
-    """The API server did not list something; the message says why."""
+    """The API server did not list something; the message says why. `forbidden`: the hub may not list it."""
+
+    def __init__(self, why: str, *, forbidden: bool = False) -> None:
+        super().__init__(why)
+        self.forbidden = forbidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,8 @@ async def items(asked: Awaitable[Any]) -> list[Object]:
     except Exception as error:  # the network's, or no JSON
         raise NotListedError(str(error) or type(error).__name__) from error
     if "items" not in document:  # what it answers to somebody who may not list them
-        raise NotListedError(document.get("message") or "the answer has no list")
+        why = document.get("message") or "the answer has no list"
+        raise NotListedError(why, forbidden=document.get("code") == HTTPStatus.FORBIDDEN)
     return document["items"]
 
 

@@ -39,6 +39,16 @@ def not_offered(catalogue: Catalogue, slug: str) -> str:
     return f"You can't start profile {profile.name}: it is for roles {roles} of team {name}. Choose another one."
 
 
+def not_listed(namespace: str, *, forbidden: bool) -> str:
+    """That the hub can't see what is left in a team's namespace."""
+    if forbidden:
+        return (
+            f"The hub may not look into the namespace {namespace}, so it starts nothing there. Tell whoever runs this "
+            "platform: `pulumi up` gives the hub its rights back."
+        )
+    return "The cluster does not answer right now. Try again in a minute."
+
+
 def never_fits(requested: Requests, pools: Sequence[Pool]) -> str | None:
     """The refusal when no pool has a machine that is large enough, even when empty; None if one has."""
     if not pools:

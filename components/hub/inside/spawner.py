@@ -16,12 +16,12 @@ from kubespawner.clients import shared_client
 from kubespawner.reflector import ResourceReflector
 from traitlets import Instance, default
 
-from . import discovering, homes, node_ends, nodes, optional_volumes, pod_files, refusals, start_messages
+from . import discovering, homes, node_ends, nodes, optional_volumes, pod_files, refusals, start_messages, token_secret
 from .catalogue import Catalogue
 from .choices import Choice, choices, chosen
-from .pod import CLEAN, ENVIRONMENT, in_words, pools_for, requests
+from .looking_ahead import refuse_what_cannot_start
+from .pod import CLEAN, ENVIRONMENT, in_words
 from .refused import Refused
-from .token_secret import START_ANNOTATION
 
 # Seconds before the hub's own `start_timeout`, which gives no reason.
 _BEFORE_THE_HUB = 5
@@ -70,27 +70,6 @@ class NotebookSpawner(KubeSpawner):
         """The choice with the GPU that was found for it, if this start is one of it."""
         return self.found if self.found and self.found.slug == choice.slug else choice
 
-    async def refuse_what_cannot_start(self, choice: Choice) -> None:
-        """Raises Refused if it is clear without a pod that the choice can't run."""
-        requested, pools = requests(choice), pools_for(self.catalogue, choice)
-        if message := refusals.never_fits(requested, pools):
-            raise Refused(message)
-        namespace = choice.team.namespace
-        quotas, pods = await asyncio.gather(self.listed("resource_quota", namespace), self.listed("pod", namespace))
-        if message := refusals.quota_left(requested, quotas, pods, choice.team.name):
-            raise Refused(message)
-        if self.catalogue.homes.per_person and (message := refusals.home_in_use(pods, self.person, self.pod_name)):
-            raise Refused(message)
-        home = homes.home_size(choice.team.name, self.person)
-        if home and (message := homes.refusal(home, self.catalogue.homes, choice, self.offered())):
-            raise Refused(message)
-        if any(pool.limits for pool in pools):
-            others = [team for team in self.catalogue.teams.values() if team.name != choice.team.name]
-            lists = await asyncio.gather(*(self.listed("pod", team.namespace) for team in others))
-            by_team = {choice.team.name: pods, **{team.name: one for team, one in zip(others, lists, strict=True)}}
-            if message := refusals.pools_full(requested, pools, by_team):
-                raise Refused(message)
-
     async def listed(self, kind: str, namespace: str) -> list[Mapping[str, Any]]:
         """The objects in a namespace, as the API server writes them. Raises NotListedError."""
         ask = getattr(self.api, f"list_namespaced_{kind}")
@@ -107,7 +86,7 @@ class NotebookSpawner(KubeSpawner):
         options = (ENVIRONMENT, discovering.OPTION) if choice.profile.discovery else (ENVIRONMENT,)
         wanted = {name: (form.get(f"profile-option-{choice.slug}--{name}") or [""])[0] for name in options}
         choice = await discovering.with_gpu(self, choice, wanted.get(discovering.OPTION))
-        await self.refuse_what_cannot_start(choice)
+        await refuse_what_cannot_start(self, choice)
         return {"profile": choice.slug, **wanted}
 
     def start(self) -> asyncio.Future[str]:
@@ -115,11 +94,18 @@ class NotebookSpawner(KubeSpawner):
         # It distinguishes this pod from one of the same name that is being deleted.
         self._made = False
         set_already: Any = self.extra_annotations
-        self.extra_annotations = {**set_already, START_ANNOTATION: uuid.uuid4().hex}
+        self.extra_annotations = {**set_already, token_secret.START_ANNOTATION: uuid.uuid4().hex}
         return asyncio.ensure_future(self._started(super().start()))
 
     async def _make_create_pod_request(self, pod: Any, request_timeout: int) -> bool:
+        """KubeSpawner's own hook for what follows waits until its watch has seen the pod, for ten seconds only."""
         self._made = await super()._make_create_pod_request(pod, request_timeout)
+        if self._made:
+            try:
+                await token_secret.keep(self)
+            except Exception:
+                await self.stop(now=True)
+                raise
         return self._made
 
     async def _make_create_pvc_request(self, pvc: Any, request_timeout: int) -> bool:
@@ -174,9 +160,11 @@ class NotebookSpawner(KubeSpawner):
 
     async def _is_gone(self) -> bool:
         """Whether the pod of this start was made, and is gone or being deleted."""
-        if pod := self._pod:
-            return start_messages.is_ending(pod)
-        # A watch may not have seen it yet.
+        pod = self._pod
+        if pod and not start_messages.is_ending(pod):
+            return False
+        # A watch may not have seen it yet, or still shows one that KubeSpawner has replaced: of a request whose answer
+        # came too late.
         place, timeout = (self.pod_name, self.namespace), self.k8s_api_request_timeout
         try:
             answer = await self.api.read_namespaced_pod(*place, _preload_content=False, _request_timeout=timeout)
@@ -320,7 +308,7 @@ class NotebookSpawner(KubeSpawner):
 
     def _is_of_this_start(self, pod: Mapping[str, Any]) -> bool:
         known = pod["metadata"].get("annotations", {})
-        return known.get(START_ANNOTATION, "") == self.extra_annotations.get(START_ANNOTATION)
+        return known.get(token_secret.START_ANNOTATION, "") == self.extra_annotations.get(token_secret.START_ANNOTATION)
 
 
 async def pre_spawn_hook(spawner: NotebookSpawner) -> None:
@@ -333,7 +321,7 @@ async def pre_spawn_hook(spawner: NotebookSpawner) -> None:
     spawner.found = choice = await discovering.with_gpu(spawner, choice, wanted)
     # Set here, because a request for the progress would look for the pod elsewhere.
     spawner.namespace = choice.team.namespace
-    await spawner.refuse_what_cannot_start(choice)
+    await refuse_what_cannot_start(spawner, choice)
     spawner.ends, spawner.machine_ends = await node_ends.known() or {}, None
     spawner.missing = await optional_volumes.missing(spawner, choice.team)
     noted = {"profile": choice.slug}

@@ -6,7 +6,6 @@ start has a Secret of its own name, so it never meets the Secret of the start be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from kubernetes_asyncio.client import V1EnvVar, V1EnvVarSource, V1SecretKeySelector
@@ -39,9 +38,8 @@ def hide(spawner: KubeSpawner, pod: Any) -> Any:
     return pod
 
 
-async def keep(spawner: KubeSpawner, _pod: Mapping[str, Any]) -> None:
-    """KubeSpawner's `after_pod_created_hook`: makes the Secret, which is deleted with the pod."""
-    # KubeSpawner may pass the pod of this name that is being deleted, so read the pod again.
+async def keep(spawner: KubeSpawner) -> None:
+    """Makes the Secret of the pod that was just made. It is deleted with the pod."""
     pod = await spawner.api.read_namespaced_pod(spawner.pod_name, spawner.namespace)
     metadata = pod.metadata
     secret = {

@@ -21,6 +21,11 @@ pytestmark = [pytest.mark.xdist_group("node"), pytest.mark.endurance]
 
 TAKEOVER = Path(__file__).with_name("takeover.js").read_text(encoding="utf-8")
 ACCOMPLICE = "mallory"
+# As the hub's own pages ask, with the token that is written into them.
+OWN_USER = """
+hub => fetch(`${hub}/hub/api/user`, {headers: {"X-XSRFToken": window.jhdata.xsrf_token}})
+    .then(answer => answer.text())
+"""
 # What the notebook's own token opens at the hub, tried from a cell.
 _FROM_A_CELL = """
 import json, os, urllib.error, urllib.request
@@ -59,7 +64,7 @@ def test_an_administrator_stops_somebodys_notebook(
     ada = seen()
     ada.open_hub()
     ada.sign_in(administrator, PASSWORD)
-    ada.tab.goto(f"{HUB_URL}/hub/admin")
+    ada.tab.goto(f"{HUB_URL}/hub/admin?name_filter={name}")
     row = ada.tab.locator("tr", has_text=name).first
     row.wait_for()
     ada.pictures.take(ada.tab, "administration")
@@ -122,7 +127,7 @@ def test_a_hostile_notebook_takes_over_neither_its_owner_nor_an_administrator(
         assert not got, got
         # Their own session at the hub is what it was, and opens from the hub's own page what the script asked for.
         victim.tab.goto(f"{HUB_URL}/hub/home")
-        own = victim.tab.evaluate("hub => fetch(`${hub}/hub/api/user`).then(answer => answer.text())", HUB_URL)
+        own = victim.tab.evaluate(OWN_USER, HUB_URL)
         assert json.loads(own)["name"] == name
     signed_in = Visitor()
     signed_in.sign_in(administrator)

@@ -27,6 +27,7 @@ from components.hub.inside import homes, measuring
 from components.hub.inside.catalogue import Catalogue, parse
 from components.hub.inside.choices import choices
 from components.hub.inside.form import profile_list
+from components.hub.inside.looking_ahead import refuse_what_cannot_start
 from components.hub.inside.spawner import NotebookSpawner, Refused
 
 DISKS = {"perPerson": True, "size": 40, "storageClass": "gp3", "note": None, "warn": None, "limit": None}
@@ -173,7 +174,7 @@ def ada(tmp_path: Path, **gib: int) -> NotebookSpawner:
 def test_a_start_is_refused_above_the_limit(gib: int, starts: bool, tmp_path: Path) -> None:
     spawner = ada(tmp_path, ada=gib, grace=500)
     with patch("components.hub.inside.homes.home_size", partial(homes.home_size, folder=tmp_path)):
-        work = spawner.refuse_what_cannot_start(spawner.choice({"profile": "research_pytorch"}))
+        work = refuse_what_cannot_start(spawner, spawner.choice({"profile": "research_pytorch"}))
         if starts:
             asyncio.run(work)
             return

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import logging
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hub_catalogue import choice, dev
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.hub.inside import nodes
 from components.hub.inside.catalogue import Pool
+from components.hub.inside.looking_ahead import refuse_what_cannot_start
 from components.hub.inside.pod import PERSON_LABEL, POOL_LABEL, PRIORITY_CLASS, pools_for, requests
 from components.hub.inside.quantities import amount
 from components.hub.inside.refusals import home_in_use, never_fits, not_offered, pools_full, quota_left
-from components.hub.inside.spawner import NotebookSpawner, Refused
+from components.hub.inside.refused import Refused
 
 GPU = "nvidia.com/gpu"
 
@@ -224,7 +230,39 @@ def test_a_full_pool_keeps_a_notebook_from_starting_with_gpus_or_without(slug: s
 
     hub: Any = Hub()
     with pytest.raises(Refused, match=f"Pool {pool.name} may have"):
-        asyncio.run(NotebookSpawner.refuse_what_cannot_start(hub, wanted))
+        asyncio.run(refuse_what_cannot_start(hub, wanted))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (TimeoutError(), r"The cluster does not answer right now\. Try again in a minute"),
+        ({"code": 403, "message": 'pods is forbidden: User "hub" cannot list'}, r"may not look into .*team-research"),
+    ],
+)
+def test_people_read_in_words_that_the_cluster_does_not_say_what_is_left(
+    answer: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(read=AsyncMock(return_value=json.dumps(answer)))
+
+    class Hub:
+        catalogue = dev()
+        person = "ada"
+        log = logging.getLogger("hub")
+
+        async def listed(self, kind: str, namespace: str) -> Any:
+            return await nodes.items(ask())
+
+    hub: Any = Hub()
+    with pytest.raises(Refused, match=said) as refused:
+        asyncio.run(refuse_what_cannot_start(hub, choice("research_python")))
+    assert refused.value.status_code == 503
+    assert "forbidden" not in str(refused.value)
+    why = answer["message"] if isinstance(answer, dict) else "TimeoutError"
+    assert why in caplog.text, "whoever runs the platform finds the cause in the hub's log"
 
 
 def test_what_no_machine_has_is_told_with_the_most_that_there_is() -> None:

@@ -42,7 +42,7 @@ def spawner_of(*groups: str) -> NotebookSpawner:
             api_token="token",
             oauth_client_id="client",
         )
-    made.refuse_what_cannot_start = AsyncMock()  # type: ignore[method-assign]
+    made.listed = AsyncMock(return_value=[])  # type: ignore[method-assign]
     return made
 
 

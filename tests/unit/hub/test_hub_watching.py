@@ -224,7 +224,37 @@ def test_a_start_ends_as_soon_as_its_pod_is_gone(seen: bool, seen_to_end: bool) 
             await spawner.start()
 
     run(work)
-    assert len(asked) == (0 if seen_to_end else 3)
+    assert len(asked) == (1 if seen_to_end else 3)
+
+
+def test_a_start_goes_on_while_the_watch_still_shows_a_pod_that_was_replaced() -> None:
+    """An answer came too late: KubeSpawner has deleted that pod, and made another of the same start."""
+
+    async def work(spawner: NotebookSpawner, api: ApiServer) -> None:
+        async def read(*_: Any, **__: Any) -> Any:
+            return SimpleNamespace(status=200, read=AsyncMock(return_value=json.dumps(api.pods[0])))
+
+        async def replaced(_: KubeSpawner) -> str:
+            start = {START_ANNOTATION: spawner.extra_annotations[START_ANNOTATION]}
+            pod = {**running(spawner), "status": {"phase": "Pending"}}
+            pod["metadata"] = {**pod["metadata"], "annotations": start}
+            api.pods = [pod]
+            old = {**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-11-30T08:00:00Z"}}
+            reflector: Any = spawner.pod_reflector
+            reflector.resources = {f"{NAMESPACE}/{spawner.pod_name}": old}
+            spawner._made = True
+            await asyncio.sleep(0.1)
+            return "http://notebook"
+
+        api.read_namespaced_pod = read  # type: ignore[attr-defined]
+        await spawner._start_watching_pods()
+        await spawner._start_watching_events()
+        for kind in ("pods", "events"):
+            spawner.reflectors[kind, NAMESPACE].watch_task.cancel()
+        with patch.object(KubeSpawner, "_start", replaced), patch("components.hub.inside.spawner._LOOKED_EVERY", 0.01):
+            assert await spawner.start() == "http://notebook"
+
+    run(work)
 
 
 def test_a_notebook_does_not_count_as_gone_while_the_api_server_is_away() -> None:
