@@ -169,12 +169,13 @@ def _of_gpus(name: str, pool: FixedPool, node: FoundNode, settings: ExistingSett
         )
     if declared is None:
         return
-    if declared.count is not None and node.gpus is not None and declared.count != node.gpus:
-        kind: Literal["error", "warning"] = "error" if declared.count > node.gpus else "warning"
+    there = node.gpus(pool)
+    if declared.count is not None and there is not None and declared.count != there:
+        kind: Literal["error", "warning"] = "error" if declared.count > there else "warning"
         yield (
             kind,
             (*at, "count"),
-            f"is {declared.count}, and node {node.name} has {node.gpus} by its labels: correct it",
+            f"is {declared.count}, and node {node.name} has {there} by its labels: correct it",
         )
     product = node.labels.get(PRODUCT_LABEL)
     if declared.product is not None and product is not None and not product.startswith(declared.product):

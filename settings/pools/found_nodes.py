@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from contracts.quantities import amount
 from settings.pools.fixed_pools import CONTROL_PLANE_TAINTS, FixedPool
 from settings.pools.gpu_shares import advertised, shares
-from settings.pools.labels import COUNT_LABEL, MARKS_ANNOTATION, SiteTaint
+from settings.pools.labels import COUNT_LABEL, MARKS_ANNOTATION, PRODUCT_LABEL, SiteTaint
 from settings.pools.site_gpu import GpuPlugin
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _DISCOVERED = ("nvidia.com/", "feature.node.kubernetes.io/")
 _GIB = 1024**3
+# In the label of the product: NVIDIA-A100-SXM4-40GB-MIG-1g.5gb.
+_SLICE = "-MIG-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,17 @@ class FoundNode:
         own = note["taints"] if note.get("stack") == stack else []
         return [taint for taint in self.taints if taint.model_dump(exclude_none=True) not in own]
 
-    @property
-    def gpus(self) -> int | None:
-        """Its GPUs by the label of feature discovery; None without."""
+    def gpus(self, pool: FixedPool) -> int | None:
+        """Its GPUs by the labels of feature discovery; None without.
+
+        Where all GPUs are cut into the same slices, these labels are about slices (k8s-device-plugin,
+        internal/lm/mig-strategy.go).
+        """
         count = self.labels.get(COUNT_LABEL, "")
-        return int(count) if count.isdigit() else None
+        if not count.isdigit():
+            return None
+        are_slices = pool.mig_strategy == "single" and _SLICE in self.labels.get(PRODUCT_LABEL, "")
+        return int(count) // sum(pool.mig_slices.values()) if are_slices else int(count)
 
 
 class KnownPool(FixedPool):
@@ -98,7 +106,7 @@ class KnownPool(FixedPool):
         declared = super().gpus_of_a_node
         if not self.is_gpu or (declared is None and not (self.labelled_by_others and self.slices_are_known)):
             return []
-        counts = [node.gpus if declared is None else declared for node in self.known]
+        counts = [node.gpus(self) if declared is None else declared for node in self.known]
         return [] if None in counts else [count for count in counts if count is not None]
 
 
@@ -154,7 +162,7 @@ def offers(pool: FixedPool, node: FoundNode, plugin: GpuPlugin) -> dict[str, int
     if plugin == "present" and (there := _allocatable(pool, node)):
         return there
     declared = pool.gpus.count if pool.gpus is not None else None
-    count = declared if declared is not None else node.gpus
+    count = declared if declared is not None else node.gpus(pool)
     if count is None or not pool.slices_are_known:
         return _allocatable(pool, node) or None
     return {resource: int(number) for resource, number in advertised(pool, count).items()}

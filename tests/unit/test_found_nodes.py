@@ -61,6 +61,21 @@ def test_a_plugin_that_was_there_before_has_labelled_the_nodes() -> None:
     assert catalogue(with_found(settings, labelled))["pools"]["gpu"]["limits"]["nvidia.com/gpu"] == "2"
 
 
+def test_slices_that_were_there_before_are_counted_once() -> None:
+    """Where all GPUs are cut into the same slices, feature discovery counts slices."""
+    cut = {"sharing": "mig", "profile": "1g.10gb", "strategy": "single"}
+    gpus = {"product": "NVIDIA-A100-SXM4-80GB"}
+    profiles = {**PROFILES, "pytorch": {**PROFILES["pytorch"], "gpu": {"pool": "gpu", "slice": "1g.10gb"}}}
+    others: dict[str, Any] = {"profiles": profiles, "gpu": {"plugin": "present"}}
+    settings = load({**POOLS, "gpu": {**POOLS["gpu"], "gpus": gpus, "gpu": cut}}, **others)
+    labels = {"gpu_count": "7", "gpu_product": "NVIDIA-A100-SXM4-80GB-MIG-1g.10gb", "gpu_memory": "9728"}
+    nodes = [node("big", role="gpu", gpus="7", **labels), *NODES[1:]]
+    assert catalogue(with_found(settings, nodes))["pools"]["gpu"]["limits"]["nvidia.com/gpu"] == "7"
+    declared = {**POOLS, "gpu": {**POOLS["gpu"], "gpus": {**gpus, "count": 1}, "gpu": cut}}
+    _, warnings = found(load(declared, **others), *nodes)
+    assert "nodePools.gpu.gpus.count" not in warnings
+
+
 def test_notebooks_get_to_nodes_by_the_labels_that_these_have() -> None:
     document = catalogue(load())
     pools = document["pools"]
