@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -55,16 +56,17 @@ class FoundNode:
         return [taint for taint in self.taints if taint.model_dump(exclude_none=True) not in own]
 
     def gpus(self, pool: FixedPool) -> int | None:
-        """Its GPUs by the labels of feature discovery; None without.
+        """Its GPUs by the labels of feature discovery; None without, or where these don't tell.
 
         Where all GPUs are cut into the same slices, these labels are about slices (k8s-device-plugin,
-        internal/lm/mig-strategy.go).
+        internal/lm/mig-strategy.go). A GPU may have fewer of them than fit.
         """
         count = self.labels.get(COUNT_LABEL, "")
         if not count.isdigit():
             return None
-        are_slices = pool.mig_strategy == "single" and _SLICE in self.labels.get(PRODUCT_LABEL, "")
-        return int(count) // sum(pool.mig_slices.values()) if are_slices else int(count)
+        if pool.mig_strategy != "single" or _SLICE not in self.labels.get(PRODUCT_LABEL, ""):
+            return int(count)
+        return math.ceil(int(count) / sum(pool.mig_slices.values())) if pool.slices_are_known else None
 
 
 class KnownPool(FixedPool):

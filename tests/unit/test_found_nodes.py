@@ -72,8 +72,12 @@ def test_slices_that_were_there_before_are_counted_once() -> None:
     nodes = [node("big", role="gpu", gpus="7", **labels), *NODES[1:]]
     assert catalogue(with_found(settings, nodes))["pools"]["gpu"]["limits"]["nvidia.com/gpu"] == "7"
     declared = {**POOLS, "gpu": {**POOLS["gpu"], "gpus": {**gpus, "count": 1}, "gpu": cut}}
-    _, warnings = found(load(declared, **others), *nodes)
-    assert "nodePools.gpu.gpus.count" not in warnings
+    # Without the product nobody knows how many slices such a GPU has: four or seven.
+    unknown = {**POOLS, "gpu": {**POOLS["gpu"], "gpus": {"count": 2}, "gpu": cut}}
+    for pools, slices in ((declared, "7"), (declared, "6"), (unknown, "14")):
+        some = [node("big", role="gpu", gpus=slices, **{**labels, "gpu_count": slices}), *NODES[1:]]
+        errors, warnings = found(load(pools, **others), *some)
+        assert "nodePools.gpu.gpus.count" not in {**errors, **warnings}
 
 
 def test_notebooks_get_to_nodes_by_the_labels_that_these_have() -> None:
