@@ -22,6 +22,8 @@ from rehearsal.progress import Display
 
 def main(folder: Path, rig_id: str) -> None:
     """Says `ready PID-OF-THE-MACHINE` when pods can run."""
+    # What a script starts in the background ignores Ctrl-C, and hands that on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     display = Display(Console(stderr=True))
     processes = Processes(rig_id, folder / "logs")
     try:
