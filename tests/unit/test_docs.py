@@ -12,10 +12,11 @@ import yaml
 
 import settings
 from rehearsal.machine.workspace import PROJECT
+from verify.sections import PAGE, Section
 
 DOCS = PROJECT / "docs"
 PAGES = sorted(PROJECT.glob("*.md")) + sorted(DOCS.rglob("*.md"))
-CODE = ("bootstrap", "ci", "components", "policies", "rehearsal", "reports", "settings")
+CODE = ("bootstrap", "ci", "components", "policies", "rehearsal", "reports", "settings", "verify")
 # Comments quote the documentation of the EBS and EFS CSI drivers and of the VPC CNI.
 PAGES_OF_DRIVERS = {"parameters.md", "install.md", "tagging.md", "eni-and-ip-target.md", "prefix-and-ip-target.md"}
 STACK_FILES = sorted((*PROJECT.glob("Pulumi.*.yaml"), *PROJECT.glob("examples/*.yaml")))
@@ -92,6 +93,10 @@ def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_each_section_that_a_failure_names_is_on_the_page() -> None:
+    assert {str(section) for section in Section} <= anchors(PROJECT / PAGE)
 
 
 def test_the_tables_of_contributing_name_only_paths_that_exist() -> None:

@@ -1,0 +1,1 @@
+"""Proves that a site works: `python -m verify STACK`, see docs/verify.md."""

@@ -1,0 +1,85 @@
+"""Checks of versions: Kubernetes and the charts, against what this version of gpulab pins and EKS supports."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any
+
+import contracts
+from contracts import eks
+from settings import EksSettings, Settings
+from verify.checks import Check, Failed, Skipped
+from verify.cluster_api import ClusterApi, Object
+from verify.sections import Section
+
+GROUP = "versions"
+_RELEASES = {"labelSelector": "owner=helm,status=deployed"}
+
+
+def checks(api: ClusterApi, settings: Settings) -> list[Check]:
+    """Those of the cluster, and those of the releases in it."""
+    return [
+        Check(
+            name="Kubernetes is supported",
+            group=GROUP,
+            try_it=lambda: kubernetes_is_supported(api, settings),
+            section=Section.VERSIONS,
+        ),
+        Check(
+            name="charts are those that gpulab pins",
+            group=GROUP,
+            try_it=lambda: charts_are_pinned(api),
+            section=Section.VERSIONS,
+        ),
+    ]
+
+
+def kubernetes_is_supported(api: ClusterApi, settings: Settings) -> str:
+    """On EKS: the stack's version, which has support left."""
+    found = api.request("GET", "/version")
+    version = f"{found['major']}.{found['minor'].rstrip('+')}"
+    if not isinstance(settings, EksSettings):
+        raise Skipped(f"Kubernetes {version} is the site's own")
+    if version != settings.cluster.version:
+        text = f"the cluster has Kubernetes {version}, the stack file says {settings.cluster.version}"
+        raise Failed(text, Section.VERSIONS)
+    known = eks.versions().get(version)
+    if known is None:
+        raise Failed(f"EKS's support of Kubernetes {version} is not known to this gpulab", Section.VERSIONS)
+    if notice := known.notice(eks.today(), settings.cluster.upgrade_policy):
+        raise Failed(notice, Section.VERSIONS)
+    return f"Kubernetes {version}"
+
+
+def charts_are_pinned(api: ClusterApi) -> str:
+    """Each deployed chart that gpulab knows has the version that it pins."""
+    counted, differing = 0, []
+    for secret in api.list("/api/v1/secrets", **_RELEASES):
+        name, version = _chart(secret)
+        pinned = _pinned(name)
+        if pinned is None:
+            continue
+        counted += 1
+        if version != pinned:
+            differing.append(f"{name} is {version}, not {pinned}")
+    if differing:
+        raise Failed("; ".join(differing), Section.VERSIONS, "`pulumi up` brings the pinned versions.")
+    if not counted:
+        raise Skipped("no release of a chart that gpulab knows is deployed")
+    return f"{counted} releases"
+
+
+def _chart(release: Object) -> tuple[str, str]:
+    """The chart's name and version in the record that Helm keeps of a release."""
+    packed = base64.b64decode(base64.b64decode(release["data"]["release"]))
+    metadata: Any = json.loads(gzip.decompress(packed))["chart"]["metadata"]
+    return metadata["name"], metadata["version"]
+
+
+def _pinned(chart: str) -> str | None:
+    try:
+        return contracts.chart(chart).version
+    except KeyError:
+        return None
