@@ -171,17 +171,6 @@ def test_a_password_is_taken_by_no_client_directly(
     assert refused.json["error"] == "unauthorized_client"
 
 
-def test_too_many_wrong_passwords_lock_an_account_for_a_while(keycloak: KeycloakLab, hub: Tool, person: str) -> None:
-    status = f"/attack-detection/brute-force/users/{keycloak.person(person)['id']}"
-    for _ in range(20):
-        assert not let_in(sign_in(hub, person, "Wrong-Password-1"), hub)
-        if keycloak.ask(status)["disabled"]:
-            break
-    assert keycloak.ask(status)["disabled"]
-    assert not let_in(sign_in(hub, person, CHOSEN), hub), "the right password opened a locked account"
-    assert until(lambda: let_in(sign_in(hub, person, CHOSEN), hub)), "the account stayed locked"
-
-
 @pytest.mark.parametrize("password", ["Short1a", "alllowercase123", "NODIGITSatall", "{name}-A1", "{email}"])
 def test_a_weak_password_is_refused(keycloak: KeycloakLab, person: str, password: str) -> None:
     account = keycloak.person(person)

@@ -16,9 +16,10 @@ from tornado.httpclient import HTTPClientError
 from tornado.web import Application
 from traitlets import Dict, Instance, Unicode
 
-from . import github
+from . import github, refusals
 from .catalogue import Catalogue
 from .people import hub_groups
+from .refused import Refused
 
 # Keycloak's own failure, or a failed connection (tornado's 599). For a failing provider Keycloak answers 502.
 _KEYCLOAK_IS_AWAY = (HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE, 599)
@@ -81,6 +82,9 @@ class TeamsAuthenticator(OAuthenticator):
             if isinstance(refreshed, dict) and not await self.check_allowed(user.name, refreshed):
                 self.log.warning("%s may no longer sign in", user.name)
                 return False
+        except Refused as refusal:
+            self.log.warning("%s may no longer sign in: %s", user.name, refusal)
+            return False
         except (HTTPClientError, OSError) as error:
             self.log.warning(
                 "%s can't be asked about %s, who stays as before: %s", self.login_service, user.name, error
@@ -117,33 +121,40 @@ class KeycloakAuthenticator(TeamsAuthenticator, GenericOAuthenticator):
         return hub_groups(auth_state[self.user_auth_state_key], self.catalogue.teams)
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any] | None) -> bool:
-        """Whether the person is in a team or an administrator, and the provider of the sign-in still knows them."""
+        """Whether the person is in a team or an administrator.
+
+        Raises Refused if the provider of the sign-in does not let them in: a page with its reason is what they see.
+        """
         if not await super().check_allowed(username, auth_model):
             return False
-        return auth_model is None or await self._provider_lets_in(username, auth_model["auth_state"])
+        if auth_model and (why := await self._refused_by_provider(username, auth_model["auth_state"])):
+            raise Refused(why, HTTPStatus.FORBIDDEN)
+        return True
 
-    async def _provider_lets_in(self, username: str, auth_state: dict[str, Any]) -> bool:
-        """Whether the provider that the person came by still knows them. A password is only the realm's matter."""
+    async def _refused_by_provider(self, username: str, auth_state: dict[str, Any]) -> str | None:
+        """Why the provider that the person came by does not let them in. A password is only the realm's matter."""
         alias = auth_state[self.user_auth_state_key].get("identity_provider")
         if alias is None:
-            return True
+            return None
+        why = refusals.not_known(alias)
         kind = self.catalogue.hub.providers.get(alias)
         if kind is None:
             self.log.warning("%s signed in with %s, which is no longer a provider", username, alias)
         elif kind == "saml":
             # It can be asked only at sign-in, so the session's end is the limit.
-            return True
+            return None
         elif at_provider := await self._asked_once(username, alias, auth_state["access_token"]):
             if kind != "github":
-                return True
+                return None
             access = self.catalogue.hub.github
             if access and await github.is_member(self, at_provider, access):
-                return True
+                return None
+            why = refusals.NO_MEMBER_AT_GITHUB
             self.log.warning("%s is not in an organisation or team of GitHub that may sign in", username)
         else:
             self.log.warning("%s, with which %s signed in, no longer knows them, or cannot be asked", alias, username)
         await self._end_session(auth_state.get("refresh_token"))
-        return False
+        return why
 
     async def _asked_once(self, username: str, alias: str, token: str) -> str | None:
         """The answer of `_token_of_provider`, shared by a person's requests that come at the same time.

@@ -34,7 +34,8 @@ async def with_gpu(spawner: NotebookSpawner, choice: Choice, wanted: Any) -> Cho
     try:
         offered, given = await _offered(spawner, choice, spawner.listed)
     except NotListedError as error:
-        raise Refused(f"{_cannot(error)} Try again in a minute, or choose another profile.", 503) from error
+        spawner.log.warning("Cannot list GPUs for a start: %s", error)
+        raise Refused(_cannot(error), 503) from error
     found = find(choice, wanted, offered, given)
     if isinstance(found, str):
         raise Refused(found)
@@ -51,7 +52,7 @@ async def option(spawner: NotebookSpawner, choice: Choice) -> tuple[dict[str, An
         offered, given = await _offered(spawner, choice, listed)
     except NotListedError as error:
         spawner.log.warning("Cannot list GPUs for the form: %s", error)
-        return {}, f"{_cannot(error)} Load this page again in a minute."
+        return {}, _cannot(error)
     if not offered:
         return {}, NOTHING_THERE
     # What a choice sets is found when the notebook starts (`with_gpu`).
@@ -81,4 +82,13 @@ async def _nodes(spawner: NotebookSpawner) -> list[Object]:
 
 
 def _cannot(error: NotListedError) -> str:
-    return f"The GPUs of the nodes cannot be listed right now ({error})."
+    """What a person reads; the cause is in the hub's log."""
+    if error.forbidden:
+        return (
+            "The hub may not look at the nodes, so it cannot list GPUs. Tell whoever runs this platform: `pulumi up` "
+            "gives the hub its rights back. Until then, choose another profile."
+        )
+    return (
+        "The cluster does not answer right now, so the GPUs cannot be listed. Load this page again in a minute, or "
+        "choose another profile."
+    )

@@ -20,6 +20,8 @@ VOLUME = "gpulab"
 START = f"{FOLDER}/start.sh"
 
 EXTENSION = "gpulab-notice"
+# It asks each person about news of Jupyter, and offers versions that only a new image would bring.
+_ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 _EXTENSION_FOLDER = f"share/jupyter/labextensions/{EXTENSION}"
 _PREFIX = "files.gpulab.dev/"
 
@@ -65,7 +67,11 @@ def files(
     extension = {
         "name": EXTENSION,
         "version": "1.0.0",
-        "jupyterlab": {"extension": True, "_build": {"load": "static/notice.js", "extension": "./extension"}},
+        "jupyterlab": {
+            "extension": True,
+            "_build": {"load": "static/notice.js", "extension": "./extension"},
+            "disabledExtensions": [_ANNOUNCEMENTS],
+        },
     }
     limits = {
         "started": started.isoformat(timespec="seconds"),

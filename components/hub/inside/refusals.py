@@ -18,6 +18,11 @@ from .quantities import amount, names_of, words
 Object: TypeAlias = Mapping[str, Any]
 Requests: TypeAlias = Mapping[str, Decimal]
 
+NO_MEMBER_AT_GITHUB = (
+    "You may not sign in here: GitHub does not show that you are an active member of an organisation or team that may. "
+    "Ask an administrator of the platform (hub.github), and sign in again. If your organisation restricts OAuth apps, "
+    "one of its owners has to approve this one at GitHub first."
+)
 _NOTHING = "There is no notebook that you may start: you are not in a team, or your role in it has no profile. "
 
 _OVER = ("Succeeded", "Failed")
@@ -27,6 +32,14 @@ def nothing_to_start(catalogue: Catalogue) -> str:
     """What a person reads who may start nothing."""
     what = "to name you in gpulab:hub.members" if catalogue.hub.sign_in else "for a group of Keycloak, TEAM/ROLE"
     return f"{_NOTHING}Ask an administrator of the platform {what}, and sign in again."
+
+
+def not_known(provider: str) -> str:
+    """What a person reads whom the provider of their sign-in does not vouch for."""
+    return (
+        f"You may not sign in: {provider}, with which you came, no longer knows you, or cannot be asked right now. "
+        "Sign in again; if that does not help, ask an administrator of the platform."
+    )
 
 
 def not_offered(catalogue: Catalogue, slug: str) -> str:

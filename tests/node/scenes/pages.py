@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from playwright.sync_api import Page as Tab
 from playwright.sync_api import expect
 
+from components.identity.realm.clients import HUB_BASE_URL
+from components.platform_urls import PlatformUrls
+
 from .pictures import Pictures
-from .site import HUB_URL, URLS
+from .site import URLS
 
 _MS = 1000
 START_MS = 180 * _MS
@@ -22,11 +25,17 @@ class Seen:
 
     tab: Tab
     pictures: Pictures
+    urls: PlatformUrls = URLS
+
+    @property
+    def hub(self) -> str:
+        """Where people find the hub."""
+        return f"{self.urls.platform}{HUB_BASE_URL}"
 
     def open_hub(self) -> None:
         """Opens the platform as somebody who has its address, and comes to Keycloak's page."""
-        self.tab.goto(f"{HUB_URL}/")
-        expect(self.tab).to_have_url(re.compile(re.escape(URLS.sign_in)))
+        self.tab.goto(f"{self.hub}/")
+        expect(self.tab).to_have_url(re.compile(re.escape(self.urls.sign_in)))
 
     def sign_in(self, name: str, password: str) -> None:
         """Fills in Keycloak's form."""
@@ -45,7 +54,7 @@ class Seen:
 
     def open_form(self) -> None:
         """Opens the form that starts a notebook."""
-        self.tab.goto(f"{HUB_URL}/hub/spawn")
+        self.tab.goto(f"{self.hub}/hub/spawn")
         expect(self.tab.locator("#kubespawner-profiles-list")).to_be_visible()
 
     @property
@@ -71,17 +80,13 @@ class Seen:
 
     def sign_out(self) -> None:
         """Signs out on the hub's home page."""
-        self.tab.goto(f"{HUB_URL}/hub/home")
+        self.tab.goto(f"{self.hub}/hub/home")
         self.tab.locator("#logout").click()
 
     def in_lab(self) -> Lab:
         """JupyterLab, once it is there: the hub leads to it by itself."""
         expect(self.tab).to_have_url(re.compile(r"/user/[^/]+/lab"), timeout=START_MS)
         expect(self.tab.locator(".jp-LauncherCard").first).to_be_visible(timeout=START_MS)
-        # A question about news of the Jupyter project, which a site without internet would not get anyway.
-        no = self.tab.get_by_role("button", name="No", exact=True)
-        if no.count():
-            no.first.click()
         return Lab(self.tab, self.pictures)
 
 
@@ -113,6 +118,11 @@ class Lab:
     def save(self) -> None:
         """Saves the notebook."""
         self.tab.keyboard.press("Control+s")
+
+    @property
+    def questions(self) -> list[str]:
+        """What JupyterLab asks or tells in a corner of the window."""
+        return self.tab.locator(".Toastify__toast").all_inner_texts()
 
     @property
     def banner(self) -> str:

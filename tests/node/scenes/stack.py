@@ -30,6 +30,8 @@ ABSENT_IMAGE = "quay.io/jupyter/no-such-notebook:2026-08-03"
 
 COMPANY, COMPANY_CLIENT = "company", "gpulab"
 """Another provider of sign-in, and this platform's client there."""
+GITHUB, GITHUB_CLIENT, ORGANISATION = "github", "Iv1.gpulab", "example-lab"
+"""The provider GitHub, this platform's OAuth app there, and the organisation whose members may sign in."""
 SECRETS_NAMESPACE = "gpulab-secrets"
 
 
@@ -55,14 +57,21 @@ def write(folder: Path) -> Path:
         "culling": {"every": f"{CULL_SECONDS}s", "warn": 1},
         # Notebooks and the hub are of different origins, so that none can act as its owner at the hub.
         "subdomains": True,
+        "github": {"organizations": [ORGANISATION]},
     }
     config["gpulab:identity"].update(
         bruteForce={"maxFailures": MOST_FAILURES, "lockSeconds": LOCK_SECONDS, "maxLockSeconds": LOCK_SECONDS},
-        providers={COMPANY: _company()},
+        providers={COMPANY: _company(), GITHUB: _github()},
     )
     path = folder / f"{STACK}.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
+
+
+def _github() -> dict[str, Any]:
+    """The provider that `octocats.py` plays."""
+    secret = {"kubernetesSecret": GITHUB, "namespace": SECRETS_NAMESPACE, "key": "secret"}
+    return {"kind": "github", "displayName": "GitHub", "clientId": GITHUB_CLIENT, "clientSecret": secret}
 
 
 def _company() -> dict[str, Any]:

@@ -41,6 +41,7 @@ def test_a_first_password_leads_to_a_cell_that_sees_the_card(site: Site, seen: C
     assert lab.run_cell("6 * 7") == "42"
     assert CARD in lab.run_cell("!nvidia-smi -L")
     lab.pictures.take(lab.tab, "cell")
+    assert not lab.questions
 
 
 def test_a_developer_sees_the_profiles_of_the_role(visitor: Callable[..., Visitor]) -> None:

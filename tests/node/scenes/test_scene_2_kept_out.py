@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import company, signing_in
+from . import company, octocats, signing_in
 from .keycloak import PASSWORD
 from .pages import Seen
 from .site import Site
@@ -76,3 +76,29 @@ def test_who_is_disabled_at_the_company_is_out_at_the_next_refresh(site: Site) -
         company.disable(site, "erin")
         until(lambda: erin.open("/hub/home").is_keycloaks, "the hub lets go", seconds=REFRESH_SECONDS + 30)
         assert company.sign_in(Visitor(), "erin").is_keycloaks
+
+
+def test_somebody_from_github_who_is_not_in_the_organisation_is_kept_out(site: Site, seen: Callable[[], Seen]) -> None:
+    with octocats.running(site) as github:
+        github.logins.update(("mona", "hubot"))
+        github.members.add("mona")
+        # Anybody can have an account at GitHub, so an administrator says who is in which team.
+        for login in ("mona", "hubot"):
+            page = octocats.sign_in(Visitor(), login)
+            assert "you are not in a team" in page.words, f"{page.url}: {page.words}"
+            site.keycloak.join(login, "/vision/developer")
+        mona = Visitor()
+        page = octocats.sign_in(mona, "mona")
+        assert page.status == 200, page.words
+        assert mona.open("/hub/spawn").profiles == signing_in.VISION
+
+        hubot = seen()
+        hubot.open_hub()
+        hubot.tab.get_by_role("link", name="GitHub").click()
+        hubot.pictures.take(hubot.tab, "at-github")
+        hubot.tab.get_by_role("link", name="hubot").click()
+        hubot.tab.get_by_text("GitHub does not show that you are an active member").wait_for()
+        hubot.pictures.take(hubot.tab, "outside-the-organisation")
+
+        github.members.remove("mona")
+        until(lambda: mona.open("/hub/home").is_keycloaks, "the hub lets go", seconds=REFRESH_SECONDS + 30)

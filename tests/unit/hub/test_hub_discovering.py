@@ -42,7 +42,7 @@ class Api:
         if self.away:
             raise ConnectionRefusedError("connection refused")
         if self.forbidden:
-            return self._answer({"kind": "Status", "message": "nodes is forbidden"})
+            return self._answer({"kind": "Status", "code": 403, "message": "nodes is forbidden"})
         return self._answer({"items": [node("control", "cpu"), rtx(), l40s()]})
 
     async def list_namespaced_pod(self, namespace: str, **_: Any) -> Any:
@@ -129,18 +129,32 @@ def test_the_ninth_is_refused_before_there_is_a_pod(made: Callable[[Api], Notebo
         run(started(spawner, {"profile": SLUG, CHOSEN: f"{RTX}/{SHARED}/8"}))
 
 
-@pytest.mark.parametrize("trouble", [{"forbidden": True}, {"away": True}])
+@pytest.mark.parametrize(
+    ("trouble", "words", "cause"),
+    [
+        ({"forbidden": True}, "The hub may not look at the nodes", "nodes is forbidden"),
+        ({"away": True}, "The cluster does not answer right now", "connection refused"),
+    ],
+)
 def test_other_profiles_start_while_nodes_cannot_be_listed(
-    trouble: dict[str, bool], made: Callable[[Api], NotebookSpawner]
+    trouble: dict[str, bool],
+    words: str,
+    cause: str,
+    made: Callable[[Api], NotebookSpawner],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    why = "nodes is forbidden" if "forbidden" in trouble else "connection refused"
     listed = {one["slug"]: one for one in run(profile_list(made(Api(**trouble))))}
-    assert f"cannot be listed right now ({why})" in listed[SLUG]["description"]
+    assert words in listed[SLUG]["description"]
+    # People read words, and whoever runs the hub finds the cause in its log.
+    assert cause not in listed[SLUG]["description"]
+    assert cause in caplog.text
     assert "gpu" not in listed[SLUG]["profile_options"]
     run(started(made(Api(**trouble)), {"profile": "research_python"}))
-    with pytest.raises(Refused, match="cannot be listed right now") as refused:
+    caplog.clear()
+    with pytest.raises(Refused, match=words) as refused:
         run(started(made(Api(**trouble)), {"profile": SLUG}))
     assert refused.value.status_code == 503
+    assert cause in caplog.text
 
 
 def test_a_class_that_opens_the_form_asks_the_api_server_once(made: Callable[[Api], NotebookSpawner]) -> None:

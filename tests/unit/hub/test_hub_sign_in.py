@@ -22,6 +22,7 @@ from components.hub.inside import sign_in as hub_sign_in
 from components.hub.inside.authenticator import KeycloakAuthenticator, ReportHandler
 from components.hub.inside.config import configure
 from components.hub.inside.people import ADMINISTRATORS
+from components.hub.inside.refused import Refused
 from components.hub.values import CLIENT_SECRET_KEY
 from components.identity.realm.realm import realm
 from components.platform_urls import PlatformUrls
@@ -159,16 +160,28 @@ ACTIVE = {"state": "active"}
 LOGOUT = "/protocol/openid-connect/logout"
 
 
-def admitted(folder: Path, answers: dict[str, Any], *, alias: str | None = "github", **hub: Any) -> tuple[bool, bool]:
+def admitted(folder: Path, answers: dict[str, Any], **hub: Any) -> tuple[bool, bool]:
     """Whether a team member who used that provider is admitted, and whether Keycloak's session was ended."""
+    why, ended = refusal(folder, answers, **hub)
+    return why is None, ended
+
+
+def refusal(
+    folder: Path, answers: dict[str, Any], *, alias: str | None = "github", **hub: Any
+) -> tuple[str | None, bool]:
+    """What a team member reads who used that provider, if it is a refusal; whether Keycloak's session was ended."""
     made = authenticator(folder, **{"github": ACCESS, "providers": PROVIDERS, **hub})
     fetched = Answers(**answers)
     made.httpfetch = fetched  # type: ignore[method-assign]
     user = {"preferred_username": "ada", **({"identity_provider": alias} if alias else {})}
     state = {"access_token": "of-keycloak", "refresh_token": "of-keycloak-too", "oauth_user": user}
     model = {"name": "ada", "admin": False, "groups": ["/research/developer"], "auth_state": state}
-    found = asyncio.run(made.check_allowed("ada", model))
-    return found, any(url.endswith(LOGOUT) for url in fetched.asked)
+    why = None
+    try:
+        assert asyncio.run(made.check_allowed("ada", model))
+    except Refused as refused:
+        why = str(refused) if refused.status_code == 403 else None
+    return why, any(url.endswith(LOGOUT) for url in fetched.asked)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +211,15 @@ def test_whom_the_provider_vouches_for_no_more_is_out_and_so_is_the_session(
 ) -> None:
     """Keycloak answers 502 if the provider does not refresh the token or does not answer."""
     assert admitted(tmp_path, {"/broker/company/token": answer}, alias="company") == (lets_in, not lets_in)
+
+
+def test_whom_a_provider_keeps_out_reads_so_and_not_that_they_are_in_no_team(tmp_path: Path) -> None:
+    why, _ = refusal(tmp_path, KEYCLOAK)
+    assert why
+    assert "GitHub does not show that you are an active member" in why
+    why, _ = refusal(tmp_path, {"/broker/company/token": 502}, alias="company")
+    assert why
+    assert "company, with which you came, no longer knows you" in why
 
 
 def test_requests_at_the_same_time_ask_a_provider_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,3 +161,28 @@ def test_what_a_startup_script_says_is_on_the_page_while_it_says_it(spawner: Not
             return [line async for line in spawner._startup_lines()]
 
     assert asyncio.run(told()) == ["Collecting example", "Installed", "Done"]
+
+
+def test_a_late_answer_of_the_api_server_is_not_taken_for_a_lost_one(spawner: NotebookSpawner) -> None:
+    """In a rush the answer came after four seconds: the hub met its own pod, deleted it and told people so."""
+    made: list[str] = []
+
+    async def slow(_namespace: str, pod: Any) -> None:
+        await asyncio.sleep(4)
+        made.append(pod.metadata.name)
+
+    spawner.api = SimpleNamespace(create_namespaced_pod=slow)
+    pod = SimpleNamespace(metadata=SimpleNamespace(name="jupyter-ada"))
+    with patch("components.hub.inside.token_secret.keep", AsyncMock()):
+        assert asyncio.run(spawner._make_create_pod_request(pod, spawner.k8s_api_request_timeout))
+    assert made == ["jupyter-ada"]
+    # So there is time for another attempt after one that was lost.
+    assert spawner.k8s_api_request_retry_timeout > 2 * spawner.k8s_api_request_timeout
+
+
+def test_the_hub_does_not_warn_of_options_that_a_start_applies(
+    spawner: NotebookSpawner, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.run(spawner._run_apply_user_options({"profile": "research_python"}))
+    assert "user_options" not in caplog.text
+    assert spawner.apply_user_options is not None
