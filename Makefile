@@ -32,7 +32,7 @@ environment: $(INSTALLED)  ## Makes only the Python environment
 rehearse: $(INSTALLED)  ## Rehearses a stack without an account: make rehearse STACK=dev JSON=FILE QUICK=1 PLUGINS=aws
 	$(RUN) -m rehearsal "$(STACK)" $(if $(JSON),--json "$(JSON)") $(if $(PLUGINS),--plugins "$(PLUGINS)") $(if $(filter-out 0,$(QUICK)),--quick)
 
-node: $(INSTALLED)  ## Rehearses a site with real containers (Linux, as root): make node STACK=workstation
+node: $(INSTALLED)  ## Rehearses a stack with real containers (Linux, as root): make node STACK=workstation, or dev
 	$(RUN) -m rehearsal "$(STACK)" --node $(if $(JSON),--json "$(JSON)")
 
 down: $(INSTALLED)  ## Ends rehearsals that were kept (python -m rehearsal STACK --keep)

@@ -31,10 +31,10 @@ class Authority:
         self.certificate = _pem(_certificate(_NAME, self._key, self._key, names=(), authority=True))
         """Its own, as PEM."""
 
-    def signed(self, subject: str, names: Sequence[str] = ()) -> Signed:
-        """A new certificate for a client or, with `names`, a server of that name."""
+    def signed(self, subject: str, names: Sequence[str] = (), *, group: str = "") -> Signed:
+        """A new certificate for a client, which may be of a `group`, or, with `names`, a server of that name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(subject, key, self._key, names=names, authority=False)
+        certificate = _certificate(subject, key, self._key, names=names, authority=False, group=group)
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -52,14 +52,16 @@ def _certificate(
     *,
     names: Sequence[str],
     authority: bool,
+    group: str = "",
 ) -> x509.Certificate:
-    def named(common: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+    def named(common: str, organization: str = "") -> x509.Name:
+        found = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+        return x509.Name([*found, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named(subject))
+        .subject_name(named(subject, group))
         .issuer_name(named(_NAME))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())

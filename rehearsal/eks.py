@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import settings
@@ -38,10 +39,29 @@ def tools(stack_settings: EksSettings) -> Sequence[Tool]:
 
 def start(given: Beginnings, stack_settings: EksSettings) -> Rehearsal:
     """Starts AWS and creates the workspace, while Kubernetes starts."""
+    session, toolchain = given.session, given.toolchain
+    made = parts(given, stack_settings, lambda aws_url: _start_kubernetes(session, toolchain, aws_url))
+    given.report.stand_ins.append(KUBELETS)
+    return Rehearsal(**made)
+
+
+def parts(
+    given: Beginnings,
+    stack_settings: EksSettings,
+    start_plane: Callable[[str], ControlPlane],
+    *,
+    charts: Sequence[Path] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Starts AWS and creates the workspace; returns what a rehearsal is made of.
+
+    `start_plane` is called in the background with the URL of AWS. `charts` are folders with charts, in which those of
+    the options are not found; AWS has this `environment` beside the workspace's.
+    """
     options, session, toolchain, report = given.options, given.session, given.toolchain, given.report
     aws_port, dns_port = free_ports(2)
     aws_url = f"http://127.0.0.1:{aws_port}"
-    starting_plane = session.processes.in_background(lambda: _start_kubernetes(session, toolchain, aws_url))
+    starting_plane = session.processes.in_background(lambda: start_plane(aws_url))
     has_domain = stack_settings.ingress.has_load_balancer
     project = workspace.make(
         session.folder,
@@ -53,15 +73,16 @@ def start(given: Beginnings, stack_settings: EksSettings) -> Rehearsal:
         aws_url=aws_url,
         today=options.today,
         dns_server=f"127.0.0.1:{dns_port}" if has_domain else None,
-        charts=options.charts,
+        charts=[*options.charts, *charts],
         pull_charts=options.pull_charts,
     )
-    environment = {
+    of_aws = {
         **project.environment,
+        **(environment or {}),
         "PYTHONPATH": str(PROJECT),
         "GPULAB_QUOTAS": json.dumps(dict(options.quotas)),
     }
-    aws.start(session.processes, aws_port, environment, dns_port=dns_port if has_domain else None)
+    aws.start(session.processes, aws_port, of_aws, dns_port=dns_port if has_domain else None)
     _create_given(aws_url, stack_settings)
     account = Account(aws_url, stack_settings.region)
     account_secrets.put(aws_url, stack_settings.identity, stack_settings.running_hub)
@@ -70,25 +91,24 @@ def start(given: Beginnings, stack_settings: EksSettings) -> Rehearsal:
     report.stand_ins = [] if "aws" in project.stand_ins else ["AWS by moto"]
     report.stand_ins += [
         *(STAND_INS[name] for name in project.stand_ins),
-        KUBELETS,
         f"waits: a node is empty after {CONSOLIDATE_AFTER_SECONDS} s, and ends pods after {GRACE_PERIOD_SECONDS} s",
         "`aws eks get-token` as the engine calls it",
     ]
-    return Rehearsal(
-        options=options,
-        settings=stack_settings,
-        toolchain=toolchain,
-        session=session,
-        workspace=project,
-        engine=engine,
-        starting_plane=starting_plane,
-        aws_url=aws_url,
-        account=account,
-        progress=given.progress,
-        memory=given.memory,
-        report=report,
-        aws_before=account.holdings(),
-    )
+    return {
+        "options": options,
+        "settings": stack_settings,
+        "toolchain": toolchain,
+        "session": session,
+        "workspace": project,
+        "engine": engine,
+        "starting_plane": starting_plane,
+        "aws_url": aws_url,
+        "account": account,
+        "progress": given.progress,
+        "memory": given.memory,
+        "report": report,
+        "aws_before": account.holdings(),
+    }
 
 
 def _start_kubernetes(session: Session, toolchain: Toolchain, aws_url: str) -> ControlPlane:

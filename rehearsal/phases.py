@@ -55,12 +55,17 @@ class Rehearsal(StackPhases[EksSettings]):
         controllers.start(
             self.session.processes,
             program=self.toolchain.path("karpenter"),
-            environment=self.workspace.environment,
+            environment={**self.workspace.environment, **self.of_nodes},
             kubeconfig=plane.kubeconfig,
             region=self.settings.region,
             zones=self.settings.network.zones,
         )
         self.kubernetes_before = kubernetes_objects(plane)
+
+    @property
+    def of_nodes(self) -> Mapping[str, str]:
+        """Environment variables that tell AWS and the controllers what nodes are made of; none where KWOK has them."""
+        return {}
 
     def checks(self) -> list[Check]:
         """Of the cluster, of AWS, and of the platform."""

@@ -17,6 +17,7 @@ from .machine.plugins import given, installed
 from .machine.processes import MemoryWatch, describe, marked
 from .machine.toolchain import filled
 from .machine.tools import ENGINE, HELM, LANGUAGE_HOST, Tool, ToolMissing
+from .node import eks as eks_nodes
 from .node import starting as nodes
 from .phases import Rehearsal
 from .progress import Display, Progress
@@ -103,10 +104,16 @@ def _tools(stack_settings: Settings, options: Options) -> Sequence[Tool]:
         if options.kubeconfig:
             return (ENGINE, LANGUAGE_HOST, HELM)
         return nodes.tools(stack_settings) if options.node else site.tools(stack_settings)
-    if options.node or options.kubeconfig:
-        text = "must be existing for --node and --kubeconfig: an EKS cluster is rehearsed without containers"
+    if options.kubeconfig:
+        text = "must be existing for --kubeconfig: an EKS cluster is rehearsed on one of the rehearsal's own"
         raise settings.SettingsError(stack_settings.stack, [settings.Mistake("gpulab:ground.kind", text)])
-    return eks.tools(settings.on_eks(stack_settings))
+    if options.node and options.keep:
+        raise ToolMissing(
+            "Give --node or --keep for a stack on EKS, not both: this process starts the machines of new instances, so "
+            "none would join a stack that is kept. Without --node it can be kept."
+        )
+    on_eks = settings.on_eks(stack_settings)
+    return eks_nodes.tools(on_eks) if options.node else eks.tools(on_eks)
 
 
 def _start(beginnings: Beginnings, stack_settings: Settings) -> StackPhases[Any]:
@@ -115,7 +122,8 @@ def _start(beginnings: Beginnings, stack_settings: Settings) -> StackPhases[Any]
         options = beginnings.options
         start = nodes.start if options.node else nodes.start_on_given if options.kubeconfig else site.start
         return start(beginnings, stack_settings)
-    return eks.start(beginnings, settings.on_eks(stack_settings))
+    on_eks = settings.on_eks(stack_settings)
+    return eks_nodes.start(beginnings, on_eks) if beginnings.options.node else eks.start(beginnings, on_eks)
 
 
 def _go_through(rehearsal: StackPhases[Any]) -> None:

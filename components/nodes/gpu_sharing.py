@@ -29,6 +29,7 @@ OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 
 # The configuration of nodes without the label. No pool has this name, because it contains an underscore.
 WHOLE_GPUS = "whole_gpus"
+_WHOLE = {"version": "v1"}
 MIG_OFF = "all-disabled"
 
 GPU_COUNT_LABEL = "karpenter.k8s.aws/instance-gpu-count"
@@ -41,7 +42,11 @@ def node_labels(name: str, pool: NodePool) -> dict[str, str]:
     if pool.ami.family == "Bottlerocket":
         # Bottlerocket has its own device plugin, which user data configures. A second one would conflict with it.
         return {OPERANDS_LABEL: "false"}
-    labels = {DEVICE_PLUGIN_CONFIG_LABEL: name}
+    # A plugin begins with the configuration of nodes without the label, and starts again where the label's is another
+    # (k8s-device-plugin v0.19.3, cmd/config-manager). Kubernetes refuses a pod that gets there meanwhile
+    # (UnexpectedAdmissionError). A pod for shares can't: the first configuration has none.
+    shared = device_plugin_config(pool) != _WHOLE
+    labels = {DEVICE_PLUGIN_CONFIG_LABEL: name if shared else WHOLE_GPUS}
     return {**labels, MIG_CONFIG_LABEL: name} if pool.gpu.sharing == "mig" else labels
 
 
@@ -75,7 +80,7 @@ def device_plugin_config(pool: Pool, *, strategy: bool = False) -> dict[str, Any
     if strategy and pool.gpu.sharing == "mig":
         return {"version": "v1", "flags": {"migStrategy": pool.mig_strategy}}
     if pool.gpu.sharing not in ("time-slicing", "mps"):
-        return {"version": "v1"}
+        return {**_WHOLE}
     kind = "timeSlicing" if pool.gpu.sharing == "time-slicing" else "mps"
     shared = {
         "renameByDefault": True,
@@ -97,7 +102,7 @@ def plugin_configs(pools: Mapping[str, Pool], *, strategies: bool = False) -> di
     `strategies` as in `device_plugin_config`.
     """
     own = {name: device_plugin_config(pool, strategy=strategies) for name, pool in pools.items()}
-    plugin = {WHOLE_GPUS: {"version": "v1"}, **own}
+    plugin = {WHOLE_GPUS: {**_WHOLE}, **own}
     return {name: as_yaml(config) for name, config in plugin.items()}
 
 

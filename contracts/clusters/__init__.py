@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -110,6 +110,11 @@ def cluster(distribution: str) -> list[Object]:
     if distribution not in known():
         raise KeyError(f"there is no cluster of {distribution}, only of {', '.join(known())}")
     return copy.deepcopy(_parsed(distribution))
+
+
+def hardware(gpus: Iterable[NodeGpus]) -> str:
+    """The value of a node's annotation with these GPUs, from which `gpus_of` reads them."""
+    return json.dumps([asdict(one) for one in gpus])
 
 
 def gpus_of(node: Mapping[str, Any]) -> list[NodeGpus]:

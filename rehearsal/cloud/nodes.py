@@ -6,6 +6,7 @@ Where no API server is known (see `api_server`) a node group has instances only.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _TAINT_EFFECTS = {
 }
 _LEFT_BY_A_DRAIN = ("DaemonSet", "Node")
 _DRY_RUN = {"dryRun": ["All"]}
+REAL = "GPULAB_REAL_NODES"
+"""The environment variable of a rehearsal whose nodes have kubelets of their own: these say what a node has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +59,19 @@ def manifest(
     resources: tuple[dict[str, str], dict[str, str]],
     system: str = "Amazon Linux 2023",
 ) -> dict[str, Any]:
-    """The Node as kubelet registers it on EKS, ready. KWOK keeps it alive. `resources`: capacity and allocatable."""
+    """The Node as kubelet registers it on EKS. `resources`: capacity and allocatable.
+
+    It is ready and KWOK keeps it alive, unless a kubelet of its own is about to take it over.
+    """
+    real = are_real()
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready"}
     architecture = ARCHITECTURES[instance_type.arch]
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": name,
-            "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "annotations": {} if real else {"kwok.x-k8s.io/node": "fake"},
             "labels": {
                 **labels,
                 "node.kubernetes.io/instance-type": instance_type.name,
@@ -83,9 +91,7 @@ def manifest(
                 {"type": "InternalDNS", "address": name},
                 {"type": "Hostname", "address": name},
             ],
-            "conditions": [
-                {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready"}
-            ],
+            "conditions": [] if real else [ready],
             "nodeInfo": {
                 "architecture": architecture,
                 "operatingSystem": "linux",
@@ -116,6 +122,11 @@ def resources(instance_type: InstanceType, disk_size: int) -> tuple[dict[str, st
         "memory": f"{instance_type.memory_mib - reserved_mib(instance_type)}Mi",
     }
     return capacity, allocatable
+
+
+def are_real() -> bool:
+    """Whether nodes have kubelets of their own."""
+    return REAL in os.environ
 
 
 def node_taint(taint: dict[str, str]) -> dict[str, str]:

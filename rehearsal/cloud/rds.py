@@ -13,6 +13,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.rds import urls
 from moto.rds.exceptions import DBParameterGroupNotFoundError, DBSubnetGroupNotFoundError, RDSClientError
+from moto.rds.models import rds_backends
 from moto.rds.responses import RDSResponse
 
 import contracts
@@ -174,6 +175,22 @@ class Response(RDSResponse):
     def _group_name(database: Any) -> str | None:
         group = getattr(database, "db_subnet_group", None)
         return group.name if group else None
+
+
+def databases() -> list[dict[str, str | None]]:
+    """Each instance with what somebody needs who runs its database: its name, and its owner's name and password."""
+    return [
+        {
+            "identifier": identifier,
+            "database": database.db_name or "postgres",
+            "user": database.master_username or "",
+            # Nobody reads it back from RDS, so moto has no name for it.
+            "password": database._master_user_password,
+        }
+        for regions in rds_backends.values()
+        for backend in regions.values()
+        for identifier, database in backend.databases.items()
+    ]
 
 
 def install() -> None:

@@ -96,6 +96,7 @@ class Application:
                 "refused": pod_permissions.refusals(),
             },
             ("GET", "pod-credentials"): pod_credentials.answer,
+            ("GET", "databases"): lambda environ: rds.databases(),
             ("POST", "account"): lambda environ: prerequisites.furnish(_json(environ)),
             ("POST", "capacity"): lambda environ: capacity.change(_json(environ)),
             ("POST", "delegation"): lambda environ: prerequisites.redelegate(_json(environ)),

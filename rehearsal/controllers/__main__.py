@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from rehearsal.cloud import nodes
 from rehearsal.controllers.growth import Growth
 from rehearsal.controllers.karpenter import Karpenter
 from rehearsal.controllers.kubelets import Kubelets
@@ -30,7 +31,7 @@ def controllers() -> list[Controller[World]]:
         Karpenter(Path(os.environ["GPULAB_KARPENTER"])),
         Kubelets(),
         PassingTime(Durations.of(os.environ)),
-        PodSync(),
+        *([] if nodes.are_real() else [PodSync()]),
         Snapshots(),
         Volumes(),
         Growth(),

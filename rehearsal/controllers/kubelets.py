@@ -2,7 +2,8 @@
 
 A node registers as its instance's user data says, with what such an instance has: less memory than EC2 names, as the
 hypervisor keeps some of it, and of its GPUs what the device plugin makes of them. The NodeClaim says what Karpenter
-expected. On AWS the cloud controller manager removes nodes; KWOK keeps them ready and runs their pods.
+expected. On AWS the cloud controller manager removes nodes; KWOK keeps them ready and runs their pods, unless they have
+kubelets of their own (`rehearsal.node.instances`).
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ class Kubelets:
                 continue
             live = registered[id]
             labels = live["metadata"]["labels"]
-            gpus = gpu_resources(labels, machine.instance_type, machine.image, machine.user_data, operator)
-            report_gpus(world, live, gpus)
+            if not nodes.are_real():
+                gpus = gpu_resources(labels, machine.instance_type, machine.image, machine.user_data, operator)
+                report_gpus(world, live, gpus)
             _take_startup_taints_away(world, live, startup.get(id, []))
         for id in registered.keys() - running.keys():
             if "deletionTimestamp" not in registered[id]["metadata"]:

@@ -22,6 +22,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from rehearsal.authority import Signed
+
 from .processes import Processes, free_ports
 from .toolchain import Toolchain
 
@@ -37,29 +39,28 @@ _SERVICE_CIDR = "10.100.0.0/16"
 class RealNodes:
     """What a control plane needs for kubelets that run: KWOK does not.
 
-    Pods reach the API server at `address`. Each node signs in with its token, by its name. `client_certificate` and
-    `client_key` are files by which kubelets know the API server.
+    Pods reach the API server at `address`, at a port of its own choice if `port` is 0. Each node signs in with a
+    certificate of its name, which `authority` has signed. `client_certificate` and `client_key` are files by which
+    kubelets know the API server.
     """
 
     address: str
-    tokens: Mapping[str, str]
+    authority: Path
     client_certificate: Path
     client_key: Path
+    port: int = 0
 
     def options(self) -> list[str]:
         """Options of the API server."""
         return [
             f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
+            f"--client-ca-file={self.authority}",
             f"--kubelet-client-certificate={self.client_certificate}",
             f"--kubelet-client-key={self.client_key}",
             # A node's name is known nowhere.
             "--kubelet-preferred-address-types=InternalIP",
         ]
-
-    def lines(self) -> str:
-        """Lines of the API server's file of tokens."""
-        return "".join(f'{token},system:node:{name},{name},"system:nodes"\n' for name, token in self.tokens.items())
 
 
 # Without kubelets. A chart's webhook would make the API server refuse its objects, as no pod serves anything.
@@ -112,7 +113,8 @@ def start(
     if nodes:
         reach_directly(nodes.address)
     folder.mkdir(parents=True, exist_ok=True)
-    etcd_port, peer_port, api_port, manager_port, scheduler_port = free_ports(5)
+    etcd_port, peer_port, free_port, manager_port, scheduler_port = free_ports(5)
+    api_port = (nodes and nodes.port) or free_port
     etcd_url, url = f"http://127.0.0.1:{etcd_port}", f"https://{nodes.address if nodes else '127.0.0.1'}:{api_port}"
     token = secrets.token_urlsafe(24)
     certificates = folder / "certificates"
@@ -135,8 +137,7 @@ def start(
         environment,
     )
     private_key = _write(folder / "service-accounts.key", _rsa_key())
-    administrator = f'{token},rehearsal,rehearsal,"system:masters"\n'
-    tokens = _write(folder / "tokens.csv", administrator + (nodes.lines() if nodes else ""))
+    tokens = _write(folder / "tokens.csv", f'{token},rehearsal,rehearsal,"system:masters"\n')
     reviewer = []
     if token_review_url:
         review = _write(folder / "token-review.yaml", yaml.safe_dump(kubeconfig_of(token_review_url)))
@@ -253,19 +254,34 @@ def _answers(plane: ControlPlane, path: str) -> bool:
     return True
 
 
-def kubeconfig_of(server: str, *, ca: str | None = None, token: str | None = None) -> dict[str, Any]:
-    """A kubeconfig of one cluster and one user, for clients or for the API server's webhook."""
+def kubeconfig_of(
+    server: str, *, ca: str | None = None, token: str | None = None, signed: Signed | None = None
+) -> dict[str, Any]:
+    """A kubeconfig of one cluster and one user, for clients or for the API server's webhook.
+
+    The user has a `token` or a `signed` certificate.
+    """
     cluster: dict[str, Any] = {"server": server}
     if ca:
-        cluster["certificate-authority-data"] = base64.b64encode(ca.encode()).decode()
+        cluster["certificate-authority-data"] = _base64(ca)
+    user = {"token": token} if token else {}
+    if signed:
+        user = {
+            "client-certificate-data": _base64(signed.certificate),
+            "client-key-data": _base64(signed.key),
+        }
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "rehearsal", "cluster": cluster}],
-        "users": [{"name": "rehearsal", "user": {"token": token} if token else {}}],
+        "users": [{"name": "rehearsal", "user": user}],
         "contexts": [{"name": "rehearsal", "context": {"cluster": "rehearsal", "user": "rehearsal"}}],
         "current-context": "rehearsal",
     }
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _rsa_key() -> str:

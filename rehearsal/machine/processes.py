@@ -186,6 +186,17 @@ class Processes:
                 raise ProcessFailed(f"{name} is not ready after {seconds:.0f} s; its log: {self.log_path(name)}")
             time.sleep(_POLL_SECONDS)
 
+    def pause(self, seconds: float) -> bool:
+        """Waits, at most until the rehearsal ends. Whether it goes on."""
+        return not self._ended.wait(seconds)
+
+    def end_one(self, name: str) -> None:
+        """Ends the process `name`, which may have ended already, and waits for it."""
+        process = self._started.pop(name, None)
+        if process:
+            process.kill()
+            process.wait()
+
     def running(self) -> list[psutil.Process]:
         """The processes from `start` that still run."""
         return [psutil.Process(process.pid) for process in self._started.values() if process.poll() is None]

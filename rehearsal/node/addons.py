@@ -18,7 +18,7 @@ _COREFILE = """\
     errors
     health
     ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+%s    kubernetes cluster.local in-addr.arpa ip6.arpa {
         pods insecure
         fallthrough in-addr.arpa ip6.arpa
         ttl 5
@@ -33,9 +33,18 @@ _COREFILE = """\
 """
 
 
-def coredns(names: Mapping[str, str]) -> list[Object]:
-    """CoreDNS with the label by which network policies know it. `names` are addresses by name, beside the cluster's."""
+def coredns(names: Mapping[str, str], rewrites: Mapping[str, str]) -> list[Object]:
+    """CoreDNS with the label by which network policies know it.
+
+    `names` are addresses by name, beside the cluster's. `rewrites` are names in the cluster by the pattern of others
+    that stand for them: CoreDNS' regular expressions, whose groups are {1}, {2} in the name.
+    """
     hosts = "\n        ".join(f"{address} {name}" for name, address in names.items())
+    rules_of_names = "".join(
+        f"    rewrite stop {{\n        name regex {pattern} {name}\n        answer auto\n    }}\n"
+        for pattern, name in rewrites.items()
+    )
+    corefile = _COREFILE % (rules_of_names, hosts)
     metadata = {"name": "coredns", "namespace": _NAMESPACE, "labels": _LABELS}
     rules = [
         {
@@ -62,7 +71,7 @@ def coredns(names: Mapping[str, str]) -> list[Object]:
             "roleRef": role,
             "subjects": [subject],
         },
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": _COREFILE % hosts}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": corefile}},
         {
             "apiVersion": "v1",
             "kind": "Service",

@@ -21,6 +21,7 @@ _HOSTS = _ETC / "certs.d"
 _CNI = Path("/etc/cni/net.d/10-pods.conflist")
 _RUNTIME = "io.containerd.cri.v1.runtime"
 _IMAGES = "io.containerd.cri.v1.images"
+RUNC = "runc"
 
 
 def pod_network(pods: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def pod_network(pods: str) -> dict[str, Any]:
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
 
 
-def configuration(plugins: Path, runtimes: Mapping[str, str]) -> str:
+def configuration(plugins: Path, runtimes: Mapping[str, str], default: str = RUNC) -> str:
     """Containerd's configuration. `plugins` is the folder of CNI's; `runtimes` are programs by a runtime's name."""
     lines = [
         "version = 3",
@@ -47,18 +48,28 @@ def configuration(plugins: Path, runtimes: Mapping[str, str]) -> str:
         # Without CAP_SYS_RESOURCE, as in many containers, no process may become less likely to be killed.
         f"[plugins.'{_RUNTIME}']\n  restrict_oom_score_adj = true",
         f"[plugins.'{_RUNTIME}'.cni]\n  bin_dirs = [{json.dumps(str(plugins))}]\n  conf_dir = '{_CNI.parent}'",
-        f"[plugins.'{_RUNTIME}'.containerd]\n  default_runtime_name = 'runc'",
+        f"[plugins.'{_RUNTIME}'.containerd]\n  default_runtime_name = '{default}'",
     ]
-    for name, program in {"runc": "/usr/sbin/runc", **runtimes}.items():
+    for name, program in {RUNC: "/usr/sbin/runc", **runtimes}.items():
         table = f"plugins.'{_RUNTIME}'.containerd.runtimes.{name}"
         lines += [f"[{table}]\n  runtime_type = 'io.containerd.runc.v2'"]
         lines += [f"[{table}.options]\n  BinaryName = {json.dumps(program)}\n  SystemdCgroup = false"]
     return "\n".join(lines) + "\n"
 
 
-def start(machine: Machine, toolchain: Toolchain, runtimes: Mapping[str, str], registry_address: str) -> None:
-    """Starts containerd, which asks the registry at this address for all images. Raises ProcessFailed."""
-    machine.write(_ETC / "config.toml", configuration(toolchain.path("bridge").parent, runtimes))
+def start(
+    machine: Machine,
+    toolchain: Toolchain,
+    runtimes: Mapping[str, str],
+    registry_address: str,
+    *,
+    default: str = RUNC,
+) -> None:
+    """Starts containerd, which asks the registry at this address for all images. Raises ProcessFailed.
+
+    A pod that names no runtime has the `default` one.
+    """
+    machine.write(_ETC / "config.toml", configuration(toolchain.path("bridge").parent, runtimes, default))
     machine.write(_HOSTS / "_default" / "hosts.toml", registry.hosts(registry_address))
     machine.write(_CNI, json.dumps(pod_network(machine.pods)))
     program = toolchain.path("containerd")

@@ -26,11 +26,11 @@ cpu cores\t: {cores}
 _KIB_A_GIB = 1024 * 1024
 
 
-def write(folder: Path, *, cores: int, memory: int) -> None:
+def write(folder: Path, *, cores: int, memory: float) -> None:
     """Writes the files for a machine with `memory` GiB, for `machine.sh`."""
     cores_folder = folder / "cpu"
     cores_folder.mkdir(parents=True)
-    (folder / "meminfo").write_text(_MEMINFO.format(kib=memory * _KIB_A_GIB))
+    (folder / "meminfo").write_text(_MEMINFO.format(kib=int(memory * _KIB_A_GIB)))
     text = "\n".join(_CPUINFO.format(number=number, cores=cores) for number in range(cores))
     (folder / "cpuinfo").write_text(f"{text}\n")
     (cores_folder / "online").write_text(f"0-{cores - 1}\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.authority import Signed
 from rehearsal.machine.control_plane import ControlPlane, kubeconfig_of
 from rehearsal.machine.toolchain import Toolchain
 
@@ -17,17 +18,18 @@ from .root import PATH
 DNS_ADDRESS = "10.100.0.10"
 _CONFIG = Path("/etc/kubernetes")
 _AUTHORITY = _CONFIG / "authority.crt"
+_READY_SECONDS = 60
 _FRUGAL = {"PATH": PATH, "GOGC": "50"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registration:
-    """How a kubelet registers its node: its token, the id by which its provider knows it, and the cgroup of all pods.
+    """How a kubelet registers its node: its certificate, its provider's id of it, and the cgroup of all pods.
 
     It takes requests that `authority`, a certificate as PEM, has signed for.
     """
 
-    token: str
+    signed: Signed
     authority: str
     cgroup: str
     provider_id: str = ""
@@ -54,8 +56,8 @@ def kubelet_configuration(machine: Machine, args: Registration) -> dict[str, Any
         "failCgroupV1": False,
         "failSwapOn": False,
         "fileCheckFrequency": "0s",
-        # What else fills the host's disk is not this machine's affair.
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        # What else fills the host's memory and disk is not this machine's affair. A threshold of 0% is none.
+        "evictionHard": {"memory.available": "0%", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "maxPods": 110,
@@ -77,7 +79,7 @@ def start_kubelet(machine: Machine, toolchain: Toolchain, plane: ControlPlane, a
     """Starts kubelet, which registers the node."""
     machine.write(_AUTHORITY, args.authority)
     machine.write(_CONFIG / "kubelet.json", json.dumps(kubelet_configuration(machine, args)))
-    account = kubeconfig_of(plane.url, ca=plane.ca, token=args.token)
+    account = kubeconfig_of(plane.url, ca=plane.ca, signed=args.signed)
     machine.write(_CONFIG / "kubelet.kubeconfig", json.dumps(account))
     machine.start(
         "kubelet",
@@ -97,8 +99,13 @@ def enforces(machine: Machine) -> bool:
     return "KUBE-ROUTER-FORWARD" in machine.run("iptables-save", "-t", "filter")
 
 
+def _serves(machine: Machine) -> bool:
+    """Whether kube-proxy has written its rules."""
+    return "-A KUBE-SERVICES" in machine.run("iptables-save", "-t", "nat")
+
+
 def start_network(machine: Machine, toolchain: Toolchain, plane: ControlPlane) -> None:
-    """Starts kube-proxy, for Services, and kube-router, for network policies only."""
+    """Starts kube-proxy, for Services, and kube-router, for network policies only. Raises ProcessFailed."""
     machine.write(_CONFIG / "admin.kubeconfig", plane.kubeconfig.read_text(encoding="utf-8"))
     proxy = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -116,6 +123,9 @@ def start_network(machine: Machine, toolchain: Toolchain, plane: ControlPlane) -
     }
     machine.write(_CONFIG / "kube-proxy.json", json.dumps(proxy))
     machine.start("kube-proxy", [toolchain.path("kube-proxy"), f"--config={_CONFIG / 'kube-proxy.json'}"], _FRUGAL)
+    # kube-router writes whole tables, without chains that kube-proxy makes at the same time. A kube-proxy whose first
+    # round fails so does not try again.
+    machine.wait_until("kube-proxy", lambda: _serves(machine), seconds=_READY_SECONDS)
     machine.start(
         "kube-router",
         [

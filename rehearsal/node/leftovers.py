@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rehearsal.machine.cache import cache_folder
@@ -36,9 +36,9 @@ _PATIENCE_SECONDS, _LOOK_SECONDS = 30, 0.1
 _ATTEMPTS = 5
 
 
-def cgroup(rig_id: str) -> str:
-    """The cgroup of a rig, as kubelet calls it."""
-    return f"/{_PARENT}/{rig_id}"
+def cgroup(rig_id: str, machine: str) -> str:
+    """The cgroup of a machine, as its kubelet calls it: a kubelet removes those of pods that it does not know."""
+    return f"/{_PARENT}/{rig_id}/{machine}"
 
 
 def folder(rig_id: str) -> Path:
@@ -74,21 +74,22 @@ def removed_afterwards(rig_id: str) -> Iterator[Callable[[int], None]]:
         yield keep_for
 
 
-def make_cgroups(rig_id: str) -> None:
-    """Makes the cgroup of a rig in each hierarchy. Raises ToolMissing, OSError."""
+def make_cgroups(rig_id: str, machine: str = "") -> None:
+    """Makes the cgroup of a rig, or that of a machine in it, in each hierarchy. Raises ToolMissing, OSError."""
+    names = [_PARENT, rig_id, *([machine] if machine else [])]
     for hierarchy in _hierarchies():
         for attempt in range(_ATTEMPTS):
             try:
-                _make_cgroup(hierarchy, rig_id)
+                _make_cgroup(hierarchy, names)
                 break
             except FileNotFoundError:  # the last of the other rigs has just removed that of all
                 if attempt == _ATTEMPTS - 1:
                     raise
 
 
-def _make_cgroup(hierarchy: Path, rig_id: str) -> None:
+def _make_cgroup(hierarchy: Path, names: Sequence[str]) -> None:
     made = hierarchy
-    for name in (_PARENT, rig_id):
+    for name in names:
         parent, made = made, made / name
         _pass_controllers_on(parent)
         made.mkdir(exist_ok=True)

@@ -109,8 +109,8 @@ class Machine:
         self._processes.start(self._process(name), self.command(*command), env)
 
     def start_beside(self, name: str, command: Sequence[str | Path], env: Mapping[str, str]) -> None:
-        """Starts a process of the host that serves the machine."""
-        self._processes.start(self._process(name), command, env)
+        """Starts a process of the host that serves the machine. It has none of the user's settings."""
+        self._processes.start(self._process(name), command, {"HOME": str(self._processes.logs), **env})
 
     def run(self, *command: str | Path) -> str:
         """Runs a command in the machine and returns what it printed. Raises ProcessFailed."""
@@ -118,6 +118,11 @@ class Machine:
         if done.returncode:
             raise ProcessFailed(f"`{' '.join(map(str, command))}` failed on {self.name}: {done.stderr.strip()}")
         return done.stdout
+
+    def end(self, beside: Sequence[str] = ()) -> None:
+        """Ends it with all that runs there, and what `beside` it serves it. Its files stay until the rig ends."""
+        for name in (*map(self._process, beside), self.name):
+            self._processes.end_one(name)
 
     def join(self, other: Machine) -> None:
         """Connects its network with that of another machine."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import itertools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from rehearsal.authority import Authority
 from rehearsal.controllers.world import Object
 from rehearsal.machine import control_plane
 from rehearsal.machine.control_plane import ControlPlane, RealNodes
-from rehearsal.machine.processes import Processes
+from rehearsal.machine.processes import Processes, ProcessFailed
 from rehearsal.machine.toolchain import Toolchain
 from rehearsal.progress import Display
 from rehearsal.site import cluster
@@ -26,52 +27,165 @@ from .namespaces import Machine
 
 _READY_SECONDS = 180
 _NODE = "/api/v1/nodes"
+_HTTPS = 443
+# Kubernetes, "Using Node Authorization".
+_NODE_USER, _NODE_GROUP = "system:node:", "system:nodes"
+CONTROL_PLANE = "control-plane"
+"""The machine of a rig whose nodes come later."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeArgs:
     """A node. An administrator sets its labels, annotations and taints.
 
-    It says that it has so many cores and GiB of memory, and has these GPUs.
+    It says that it has so many cores and GiB of memory, and has these GPUs. Its containerd uses the `default_runtime`
+    for pods that name none, unless that is empty.
     """
 
     name: str
     cores: int
-    memory: int
+    memory: float
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[Mapping[str, str]] = ()
     provider_id: str = ""
     cards: Sequence[Card] = ()
+    default_runtime: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RigArgs:
     """What a rig is made of: a Debian root filesystem, images, and nodes of which the first has the control plane.
 
-    `names` are addresses by name, which its DNS knows beside the cluster's. `objects` are in the cluster from the
-    start. `drivers` are CSI drivers by which nodes mount volumes.
+    Without nodes a machine of its own has the control plane, as in a cloud. `names` are addresses by name, which its
+    DNS knows beside the cluster's, and `rewrites` names of the cluster by patterns of others. Pods find the API server
+    at `api_address`, port 443, if it has one of its own. `objects` are in the cluster from the start. `drivers` are CSI
+    drivers by which nodes mount volumes.
     """
 
     root: Path
     images: Sequence[Image]
-    nodes: Sequence[NodeArgs]
+    nodes: Sequence[NodeArgs] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    rewrites: Mapping[str, str] = field(default_factory=dict)
+    api_address: str = ""
     objects: Sequence[Object] = ()
     drivers: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
 class Rig:
-    """A running rig. `machines` are its nodes, the one with the control plane first."""
+    """Machines of one network, the one with the control plane first; and the control plane, once it is started."""
 
-    machines: Sequence[Machine]
-    plane: ControlPlane
+    def __init__(self, processes: Processes, folder: Path, toolchain: Toolchain, args: RigArgs, unpacked: Path) -> None:
+        self.machines: list[Machine] = []
+        self._processes = processes
+        self._folder = folder
+        self._toolchain = toolchain
+        self._args = args
+        self._unpacked = unpacked
+        self._authority = Authority()
+        self._plane: ControlPlane | None = None
+        # A machine that has left the rig keeps its number.
+        self._numbers = itertools.count(1)
+        self._changing = threading.Lock()
 
     @property
     def address(self) -> str:
         """Where the API server and published ports are, in the rig's network."""
         return self.machines[0].address
+
+    @property
+    def way_in(self) -> str:
+        """The command that opens a shell in its network, which the host does not have."""
+        return f'nsenter --target={self.machines[0].pid} --net -- "${{SHELL:-sh}}"'
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane. Raises ProcessFailed before it is started."""
+        if self._plane is None:
+            raise ProcessFailed("the rig has no control plane yet")
+        return self._plane
+
+    def start_control_plane(
+        self, *, token_review_url: str | None = None, bindings: Sequence[Object] = ()
+    ) -> ControlPlane:
+        """Starts it in the first machine's network, see `control_plane.start`. Raises ProcessFailed."""
+        client = self._authority.signed("kube-apiserver")
+        own = self._args.api_address
+        nodes = RealNodes(
+            address=own or self.address,
+            port=_HTTPS if own else 0,
+            authority=_written(self._folder / "nodes.crt", self._authority.certificate),
+            client_certificate=_written(self._folder / "kubelet-client.crt", client.certificate),
+            client_key=_written(self._folder / "kubelet-client.key", client.key),
+        )
+        self._plane = control_plane.start(
+            self._folder / "kubernetes",
+            self._toolchain,
+            self._processes,
+            token_review_url=token_review_url,
+            bindings=bindings,
+            nodes=nodes,
+        )
+        client_of_api = cluster.connected(self._plane.kubeconfig)
+        cluster.fill(client_of_api, [*addons.coredns(self._args.names, self._args.rewrites), *self._args.objects])
+        return self._plane
+
+    def add_machine(self, name: str, node: NodeArgs | None = None) -> Machine:
+        """Starts a machine, which has the cores and the memory of the `node` that it is to be."""
+        # On the disk of the images, with which it shares its files.
+        folder = leftovers.folder(self._processes.rehearsal_id) / name
+        folder.mkdir(parents=True)
+        leftovers.make_cgroups(self._processes.rehearsal_id, name)
+        if node:
+            store.copy(self._unpacked, folder / "containerd")
+            hardware.write(folder / "hardware", cores=node.cores, memory=node.memory)
+        number = next(self._numbers)
+        machine = namespaces.start(self._processes, folder, root=self._args.root, name=name, number=number)
+        with self._changing:
+            if self.machines:
+                machine.join(self.machines[0])
+            machine.route_to(self.machines)
+            for other in self.machines:
+                other.route_to([machine])
+            self.machines.append(machine)
+        return machine
+
+    def start_containerd(self, machine: Machine, node: NodeArgs, display: Display) -> None:
+        """Starts what runs containers, with the node's GPUs. Raises ProcessFailed."""
+        if node.cards:
+            runtime.install(machine, library.build(display, self._args.root), node.cards)
+        containers.start(
+            machine,
+            self._toolchain,
+            runtime.runtimes() if node.cards else {},
+            self.address,
+            default=node.default_runtime or containers.RUNC,
+        )
+
+    def register(self, machine: Machine, node: NodeArgs) -> None:
+        """Starts the kubelet, which registers the node."""
+        registration = kubelet.Registration(
+            signed=self._authority.signed(f"{_NODE_USER}{node.name}", group=_NODE_GROUP),
+            authority=self._authority.certificate,
+            cgroup=leftovers.cgroup(machine.rig, machine.name),
+            provider_id=node.provider_id,
+        )
+        kubelet.start_kubelet(machine, self._toolchain, self.plane, registration)
+        csi.start(machine, self._args.drivers)
+
+    def make_ready(self, machine: Machine, node: NodeArgs) -> None:
+        """Waits until the node is ready, and gives it Services and network policies. Raises ProcessFailed."""
+        machine.wait_until("kubelet", lambda: _is_ready(self.plane, node.name), seconds=_READY_SECONDS)
+        # The agent for network policies ends at once where its node is not known.
+        kubelet.start_network(machine, self._toolchain, self.plane)
+        _mark(self.plane, node)
+
+    def end_machine(self, machine: Machine) -> None:
+        """Ends a machine, as a cloud ends an instance."""
+        with self._changing:
+            self.machines.remove(machine)
+        machine.end(csi.BESIDE if self._args.drivers else ())
 
 
 def start(processes: Processes, folder: Path, toolchain: Toolchain, args: RigArgs, display: Display) -> Rig:
@@ -79,63 +193,37 @@ def start(processes: Processes, folder: Path, toolchain: Toolchain, args: RigArg
 
     The calling thread, and all that it starts from now on, has the rig's network. Raises ToolMissing, ProcessFailed.
     """
-    namespaces.refuse_without()
-    unpacked = store.filled(args.root, toolchain, args.images, display)
-    machines: list[Machine] = []
-    with leftovers.removed_afterwards(processes.rehearsal_id) as keep_for:
-        for number in range(len(args.nodes)):
-            machines.append(_machine(processes, unpacked, args, number))
-            keep_for(machines[-1].pid)
-    first, *others = machines
-    for machine in others:
-        machine.join(first)
-    for machine in machines:
-        machine.route_to([one for one in machines if one != machine])
-    first.enter_network()
-    for machine, node in zip(machines, args.nodes, strict=True):
-        if node.cards:
-            runtime.install(machine, library.build(display, args.root), node.cards)
-        runtimes = runtime.runtimes() if node.cards else {}
-        containers.start(machine, toolchain, runtimes, first.address)
-    authority = Authority()
-    client = authority.signed("kube-apiserver")
-    tokens = {machine.name: secrets.token_urlsafe(24) for machine in machines}
-    nodes = RealNodes(
-        address=first.address,
-        tokens=tokens,
-        client_certificate=_written(folder / "kubelet-client.crt", client.certificate),
-        client_key=_written(folder / "kubelet-client.key", client.key),
-    )
-    plane = control_plane.start(folder / "kubernetes", toolchain, processes, nodes=nodes)
-    for machine, node in zip(machines, args.nodes, strict=True):
-        registration = kubelet.Registration(
-            token=tokens[machine.name],
-            authority=authority.certificate,
-            cgroup=leftovers.cgroup(machine.rig),
-            provider_id=node.provider_id,
-        )
-        kubelet.start_kubelet(machine, toolchain, plane, registration)
-        csi.start(machine, args.drivers)
-    cluster.fill(cluster.connected(plane.kubeconfig), [*addons.coredns(args.names), *args.objects])
-    for machine, node in zip(machines, args.nodes, strict=True):
-        machine.wait_until("kubelet", lambda name=node.name: _is_ready(plane, name), seconds=_READY_SECONDS)
-        # The agent for network policies ends at once where its node is not known.
-        kubelet.start_network(machine, toolchain, plane)
-        _mark(plane, node)
-    first.wait_until("kubelet", lambda: _dns_runs(plane), seconds=_READY_SECONDS)
-    for machine in machines:
+    rig = lay_out(processes, folder, toolchain, args, display)
+    pairs = list(zip(rig.machines, args.nodes, strict=True))
+    for machine, node in pairs:
+        rig.start_containerd(machine, node, display)
+    plane = rig.start_control_plane()
+    for machine, node in pairs:
+        rig.register(machine, node)
+    for machine, node in pairs:
+        rig.make_ready(machine, node)
+    rig.machines[0].wait_until("kubelet", lambda: _dns_runs(plane), seconds=_READY_SECONDS)
+    for machine in rig.machines:
         machine.wait_until("kube-router", lambda machine=machine: kubelet.enforces(machine), seconds=_READY_SECONDS)
-    return Rig(machines, plane)
+    return rig
 
 
-def _machine(processes: Processes, unpacked: Path, args: RigArgs, number: int) -> Machine:
-    node = args.nodes[number]
-    # On the disk of the images, with which it shares its files.
-    machine_folder = leftovers.folder(processes.rehearsal_id) / node.name
-    machine_folder.mkdir(parents=True)
-    store.copy(unpacked, machine_folder / "containerd")
-    hardware.write(machine_folder / "hardware", cores=node.cores, memory=node.memory)
-    return namespaces.start(processes, machine_folder, root=args.root, name=node.name, number=number + 1)
+def lay_out(processes: Processes, folder: Path, toolchain: Toolchain, args: RigArgs, display: Display) -> Rig:
+    """Starts the machines of a rig, on which nothing runs yet.
+
+    The calling thread, and all that it starts from now on, has the rig's network. Raises ToolMissing, ProcessFailed.
+    """
+    namespaces.refuse_without()
+    rig = Rig(processes, folder, toolchain, args, store.filled(args.root, toolchain, args.images, display))
+    with leftovers.removed_afterwards(processes.rehearsal_id) as keep_for:
+        if not args.nodes:
+            keep_for(rig.add_machine(CONTROL_PLANE).pid)
+        for node in args.nodes:
+            keep_for(rig.add_machine(node.name, node).pid)
+    if args.api_address:
+        rig.machines[0].run("ip", "address", "add", f"{args.api_address}/32", "dev", "lo")
+    rig.machines[0].enter_network()
+    return rig
 
 
 def _written(path: Path, text: str) -> Path:
@@ -147,12 +235,11 @@ def _written(path: Path, text: str) -> Path:
 
 def _mark(plane: ControlPlane, node: NodeArgs) -> None:
     """Sets what an administrator sets of a node. Its own kubelet may not."""
-    found: Any = plane.request("GET", f"{_NODE}/{node.name}")
-    taints = [*found["spec"].get("taints", []), *node.taints]
-    changes = {
-        "metadata": {"labels": dict(node.labels), "annotations": dict(node.annotations)},
-        "spec": {"taints": taints},
-    }
+    changes: Object = {"metadata": {"labels": dict(node.labels), "annotations": dict(node.annotations)}}
+    # The list replaces the one that is there, and others change that too.
+    if node.taints:
+        found: Any = plane.request("GET", f"{_NODE}/{node.name}")
+        changes["spec"] = {"taints": [*found["spec"].get("taints", []), *node.taints]}
     plane.request("PATCH", f"{_NODE}/{node.name}", changes, "application/merge-patch+json")
 
 

@@ -29,7 +29,7 @@ from .tools import NODE_TOOLS
 _GIB = 1024**3
 _OF_SITE = ("StorageClass", "CSIDriver", "RuntimeClass", "IngressClass")
 _DRIVERS = {NFS_DRIVER: "nfs", SEAWEEDFS_DRIVER: "seaweedfs"}
-_MOUNTED = "which kubelet mounts by a CSI driver of ours; no pod of the driver's own runs"
+MOUNTED = "which kubelet mounts by a CSI driver of ours; no pod of the driver's own runs"
 
 
 def tools(stack_settings: ExistingSettings) -> Sequence[Tool]:
@@ -42,7 +42,7 @@ def tools(stack_settings: ExistingSettings) -> Sequence[Tool]:
 def start(given: Beginnings, stack_settings: ExistingSettings) -> NodeRehearsal:
     """Makes images and starts the nodes, while the workspace is created."""
     session = given.session
-    made = site.workspace_of(given, stack_settings, [_charts(session.folder / "charts")])
+    made = site.workspace_of(given, stack_settings, [charts_of_ours(session.folder / "charts")])
     starting_rig = session.processes.in_background(lambda: _start_rig(given, stack_settings, made.secrets.objects))
     given.report.stand_ins = [
         *(STAND_INS[name] for name in made.workspace.stand_ins),
@@ -60,7 +60,7 @@ def start(given: Beginnings, stack_settings: ExistingSettings) -> NodeRehearsal:
 def start_on_given(given: Beginnings, stack_settings: ExistingSettings) -> GivenRehearsal:
     """Creates the workspace, then connects to the cluster that the options name. Raises ClusterUnusable."""
     session, options = given.session, given.options
-    made = site.workspace_of(given, stack_settings, [_charts(session.folder / "charts")])
+    made = site.workspace_of(given, stack_settings, [charts_of_ours(session.folder / "charts")])
     given.report.stand_ins = [*(STAND_INS[name] for name in made.workspace.stand_ins), *nvidia_differences()]
     plane = given_cluster.connect(options.kubeconfig or Path(), session.folder / "kubernetes")
     return GivenRehearsal(
@@ -70,7 +70,7 @@ def start_on_given(given: Beginnings, stack_settings: ExistingSettings) -> Given
     )
 
 
-def _charts(folder: Path) -> Path:
+def charts_of_ours(folder: Path) -> Path:
     """Writes the charts whose pods run into `folder`: NVIDIA's own, and those of ours."""
     charts.write(folder)
     nvidia_charts(folder)
@@ -84,7 +84,7 @@ def _start_rig(given: Beginnings, stack_settings: ExistingSettings, objects: Seq
     built = {image.made_of: None for image in made if image.how == "built"}
     given.report.stand_ins += [f"image: {what}" for what in built]
     drivers = drivers_of(stack_settings)
-    given.report.stand_ins += [f"{name}: volumes are folders of the machines, {_MOUNTED}" for name in drivers]
+    given.report.stand_ins += [f"{name}: volumes are folders of the machines, {MOUNTED}" for name in drivers]
     args = RigArgs(
         root=root.ensure(display),
         images=made,

@@ -1,4 +1,4 @@
-"""The programs of a node: kubelet and kube-proxy, containerd, the plugins of its network, and network policies."""
+"""The programs of a node: kubelet and kube-proxy, containerd, its network's plugins, network policies; and kubectl."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NODE = replace(
     KUBERNETES,
     name="kubernetes-node",
     pinned_in=f"kubernetes-{KUBERNETES_VERSIONS[-1]}",
-    packages={name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kubelet", "kube-proxy")},
+    packages={name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kubelet", "kube-proxy", "kubectl")},
     on_path=False,
-    build_seconds={"kubelet": 100, "kube-proxy": 20},
+    build_seconds={"kubelet": 100, "kube-proxy": 20, "kubectl": 40},
 )
 _CONTAINERD = Tool(
     name="containerd",

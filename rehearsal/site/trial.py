@@ -27,8 +27,6 @@ from rehearsal.report import Check
 
 from .notebooks import home, notebook, selected_by
 
-_RUNS_SECONDS = 60
-
 
 @dataclass
 class SiteTrial:
@@ -37,6 +35,8 @@ class SiteTrial:
     kubernetes: Kubernetes
     catalogue: Catalogue
     show: Callable[[str], None]
+    runs_seconds: float = 60
+    """How long a notebook may take to run."""
 
     def run(self) -> list[Check]:
         """All steps, in order."""
@@ -90,7 +90,7 @@ class SiteTrial:
         path = place(PODS, "plain", "default")
         plain = {"metadata": {"name": "plain", "labels": {TRIED: "plain"}}, "spec": {"containers": [container]}}
         self.kubernetes.create(path, plain)
-        pod = until(lambda: self._running(path), "it runs", seconds=_RUNS_SECONDS)
+        pod = until(lambda: self._running(path), "it runs", seconds=self.runs_seconds)
         self.kubernetes.delete(path)
         require(pod["spec"]["nodeName"] not in tainted, f"it runs on {pod['spec']['nodeName']}")
         return f"it runs on {pod['spec']['nodeName']}, not on {', '.join(sorted(tainted))}"
@@ -98,16 +98,22 @@ class SiteTrial:
     def _choices(self) -> dict[str, Choice]:
         """A choice for each GPU pool that a profile of a team names, and for each kind of GPU that one discovers."""
         found: dict[str, Choice] = {}
-        for team in self.catalogue.teams.values():
-            for profile in (self.catalogue.profiles[name] for name in team.profiles):
-                choice = Choice(team=team, profile=profile, roles=frozenset(profile.roles))
-                if profile.gpu:
-                    found.setdefault(profile.gpu.pool, choice)
-                elif profile.discovery:
-                    found = {**self._discovered(choice), **found}
+        for choice in self._all():
+            if choice.profile.gpu:
+                found.setdefault(choice.profile.gpu.pool, choice)
+            elif choice.profile.discovery:
+                found = {**self._discovered(choice), **found}
         if not found:
             raise NotTried("no team has a profile with GPUs")
         return found
+
+    def _all(self) -> list[Choice]:
+        """Each profile of each team."""
+        return [
+            Choice(team=team, profile=profile, roles=frozenset(profile.roles))
+            for team in self.catalogue.teams.values()
+            for profile in (self.catalogue.profiles[name] for name in team.profiles)
+        ]
 
     def _discovered(self, choice: Choice) -> dict[str, Choice]:
         """The choice with a GPU of each kind that the hub lists for it, by the kind's name."""
@@ -161,7 +167,9 @@ class SiteTrial:
     def _waits(self, choice: Choice) -> str:
         """What the scheduler says of one notebook more, which the hub would start."""
         with self._started([([choice], "one-more")]) as ((_, name),):
-            message = until(lambda: self._said(choice, name), f"{name} is pending with a reason", seconds=_RUNS_SECONDS)
+            message = until(
+                lambda: self._said(choice, name), f"{name} is pending with a reason", seconds=self.runs_seconds
+            )
             require(self._running(place(PODS, name, choice.team.namespace)) is None, f"{name} runs")
             return message
 
@@ -187,11 +195,13 @@ class SiteTrial:
             for path in paths:
                 self.kubernetes.delete(path)
             for path in paths:
-                until(lambda path=path: self.kubernetes.get(path) is None, f"{path} is gone", seconds=_RUNS_SECONDS)
+                until(lambda path=path: self.kubernetes.get(path) is None, f"{path} is gone", seconds=self.runs_seconds)
             # The controller of quotas counts again some time later, and the hub believes what it counted.
             for team in {choice.team.name: choice.team for choice, _ in started}.values():
                 until(
-                    lambda team=team: self._is_counted(team), f"{team.name} has its quota back", seconds=_RUNS_SECONDS
+                    lambda team=team: self._is_counted(team),
+                    f"{team.name} has its quota back",
+                    seconds=self.runs_seconds,
                 )
 
     def _is_counted(self, team: Team) -> bool:
@@ -231,7 +241,7 @@ class SiteTrial:
         pod = until(
             lambda: self._running(path),
             f"the notebook {name} runs",
-            seconds=_RUNS_SECONDS,
+            seconds=self.runs_seconds,
             otherwise=lambda: self._said(choice, name),
         )
         return required(self.kubernetes.get(place(NODES, pod["spec"]["nodeName"])), "its node is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from aws_support import Made, SimulatedAws, simulated_aws
 from botocore.exceptions import ClientError
 
-from rehearsal.cloud import server
+from rehearsal.cloud import rds, server
+from rehearsal.node.databases import REWRITES
 from rehearsal.providers.aws import functions
 from rehearsal.providers.protocol.model import Refused
 
@@ -92,6 +94,12 @@ def test_an_instance_lives_without_drift_from_its_creation_to_its_end(
     assert made.outputs["engineVersion"] == "17"
     assert made.outputs["engineVersionActual"].startswith("17.")
     assert made.outputs["endpoint"].endswith(":5432")
+    # What runs its database in a container takes the same account as the instance.
+    (known,) = rds.databases()
+    assert known["identifier"] == made.outputs["identifier"]
+    assert known["password"] == PASSWORD
+    name, endpoint = next(iter(REWRITES)), made.outputs["address"]
+    assert re.sub(name, r"\1", endpoint) == known["identifier"]
 
     changed = inputs(network, groups, multiAz=True, backupRetentionPeriod=14, allocatedStorage=40, tags={"x": "y"})
     aws.update(made, changed)

@@ -12,6 +12,7 @@ from gpu_pools import BOTTLEROCKET, P4D, cpu_pool, gpu_pool
 import contracts
 from components.ground.system_nodes import SYSTEM_NODES, SYSTEM_TAINT
 from components.nodes.gpu import Gpu, GpuArgs, gpu_operator_values
+from components.nodes.gpu_sharing import node_labels
 from components.nodes.node_pools import node_pool_spec
 from rehearsal.controllers.selectors import tolerates
 from settings import NodePool
@@ -121,3 +122,13 @@ def test_there_is_no_operator_where_no_node_needs_it(mocks: Any) -> None:
     made = deploy(mocks, cpu=cpu_pool(), gpu=gpu_pool(ami=BOTTLEROCKET))
     assert made.release is None
     assert mocks.all("kubernetes:helm.sh/v3:Release") == []
+
+
+def test_only_shared_gpus_have_a_plugin_that_starts_again_on_a_new_node() -> None:
+    """It begins with the configuration of nodes without a label, and Kubernetes refuses pods while it starts again."""
+    pools = {"gpu": gpu_pool(), "shared": gpu_pool(gpu={"sharing": "time-slicing", "replicas": 4})}
+    config = gpu_operator_values(pools, SYSTEM_NODES)["devicePlugin"]["config"]
+    selected = {name: node_labels(name, pool)["nvidia.com/device-plugin.config"] for name, pool in pools.items()}
+    assert selected["gpu"] == config["default"]
+    assert selected["shared"] != config["default"]
+    assert config["data"][selected["shared"]] != config["data"][config["default"]]

@@ -13,6 +13,9 @@ from rehearsal.machine.workspace import PROJECT
 from rehearsal.node import leftovers
 from rehearsal.node.namespaces import Machine
 
+BESIDE = ("csi",)
+"""What serves a machine from outside of it, see `Machine.end`."""
+
 
 def start(machine: Machine, drivers: Sequence[str]) -> None:
     """Registers these drivers with the kubelet of a machine, now and whenever it starts again.
@@ -23,4 +26,5 @@ def start(machine: Machine, drivers: Sequence[str]) -> None:
         volumes = str(leftovers.volumes(machine.rig))
         command = [sys.executable, "-m", "rehearsal.node.csi", str(machine.pid), machine.name, volumes, *drivers]
         environment = {"PYTHONPATH": str(PROJECT), "PATH": os.environ.get("PATH", "")}
-        machine.start_beside("csi", command, environment)
+        (name,) = BESIDE
+        machine.start_beside(name, command, environment)

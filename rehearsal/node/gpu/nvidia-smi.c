@@ -29,6 +29,10 @@ int main(int count, char **words) {
         if (!strcmp(words[i], "-c"))
             return printf("Compute mode is set (a stand-in, without a GPU).\n"), 0;
     nvmlDeviceGetCount_v2(&gpus);
+    char driver[80];
+    int cuda;
+    if (count == 1 && !nvmlSystemGetDriverVersion(driver, sizeof driver) && !nvmlSystemGetCudaDriverVersion(&cuda))
+        printf("Driver Version: %s   CUDA Version: %d.%d\n", driver, cuda / 1000, cuda % 1000 / 10);
     for (unsigned int i = 0; i < gpus; i++) {
         nvmlDevice_t gpu;
         nvmlMemory_t memory;

@@ -18,8 +18,10 @@ _PROFILES = Path("/tmp")
 
 
 @contextlib.contextmanager
-def started(folder: Path, debian: Path, machine: Machine, domain: str) -> Iterator[Browser]:
-    """A browser for which the names below `domain` are at the machine's address. It ends with the block.
+def started(folder: Path, debian: Path, machine: Machine, domain: str = "") -> Iterator[Browser]:
+    """A browser for which the names below `domain`, if there is one, are at the machine's address.
+
+    It ends with the block.
 
     `debian` is the machine root that has its program; `folder` is where the script that starts it is written.
     """
@@ -28,9 +30,9 @@ def started(folder: Path, debian: Path, machine: Machine, domain: str) -> Iterat
     command = ["nsenter", f"--net=/proc/{machine.pid}/ns/net", "--", *inside]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
-    names = f"--host-resolver-rules=MAP *.{domain} {machine.address}"
+    names = [f"--host-resolver-rules=MAP *.{domain} {machine.address}"] if domain else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(script), args=[names])
+        browser = playwright.chromium.launch(executable_path=str(script), args=names)
         try:
             yield browser
         finally:

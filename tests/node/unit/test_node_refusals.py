@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal import __main__ as command
+from rehearsal.machine.workspace import PROJECT
 from rehearsal.node import given_cluster, namespaces
 
 
@@ -49,3 +51,18 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, content: bytes) -
     file.write_bytes(content)
     with pytest.raises(given_cluster.ClusterUnusable, match=f"--kubeconfig {file}: "):
         given_cluster.connect(file, tmp_path / "rehearsal")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--node", "--keep"], "none would join a stack that is kept"), (["--kubeconfig"], "must be existing")],
+)
+def test_what_is_not_for_a_stack_on_eks_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    file = tmp_path / "config"
+    file.touch()
+    given = [*options, str(file)] if options == ["--kubeconfig"] else options
+    assert command.main([str(PROJECT / "Pulumi.dev.yaml"), *given]) != 0
+    printed = capsys.readouterr()
+    assert said in " ".join((printed.out + printed.err).split())
