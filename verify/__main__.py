@@ -6,6 +6,8 @@ import argparse
 import os
 import secrets
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kubernetes.config import ConfigException
@@ -14,10 +16,11 @@ from rich.console import Console
 import settings as stack_files
 from contracts import eks
 from settings import ExistingSettings, Settings, SettingsError, StackFileError
-from verify import cluster, gpus, run, services, telling, versions
+from verify import cluster, gpus, history, run, services, telling, versions
 from verify.checks import Check
 from verify.cleaning import Cleaner
 from verify.cluster_api import ClusterApi
+from verify.run import Run
 
 WORKS, FAILS, USAGE, INTERRUPTED = 0, 1, 2, 130
 _TIMEOUT_SECONDS = 1800
@@ -28,34 +31,41 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
-        for file in filter(None, (options.json, options.junit)):
-            _refuse_unwritable(file)
-        if options.kubeconfig and not Path(options.kubeconfig).is_file():
-            raise FileNotFoundError(f"--kubeconfig: {options.kubeconfig} is not a file")
+        _refuse_unwritable(options)
         stack_settings = _settings(options.stack)
         cluster_of = _kubeconfig(options, stack_settings)
         api = ClusterApi(*cluster_of)
+        with Cleaner(*cluster_of) as cleaner:
+            trial = gpus.Trial(api, cleaner, secrets.token_hex(4))
+            checks = run.selected(_checks(api, stack_settings, trial), options.only)
+            done = _run(checks, options.timeout, console)
     except (SettingsError, StackFileError, ConfigException, OSError, ValueError) as error:
-        return _refuse(error)
-    run_id = secrets.token_hex(4)
-    with console.status("") as status, Cleaner(*cluster_of) as cleaner:
-        found = _checks(api, stack_settings, gpus.Trial(api, cleaner, run_id))
-        try:
-            checks = run.selected(found, options.only)
-        except ValueError as error:
-            return _refuse(error)
-        done = run.run(checks, status.update, seconds=options.timeout)
-        status.update("removing what the run made")
-    if cleaner.left:
-        done.cut_off = done.cut_off or cleaner.left
+        Console(stderr=True).print(f"verify: {error}", markup=False, highlight=False, soft_wrap=True)
+        return USAGE
+    done.cut_off = done.cut_off or cleaner.left
     telling.table(done, console)
-    if options.json:
-        telling.write_json(done, options.json)
-    if options.junit:
-        telling.write_junit(done, options.junit, f"verify {stack_settings.stack}")
+    _write(done, options, stack_settings.stack)
     if done.cut_off == run.INTERRUPTED:
         return INTERRUPTED
     return WORKS if done.ok else FAILS
+
+
+def _run(checks: Sequence[Check], seconds: float, console: Console) -> Run:
+    """Runs the checks, and shows on a terminal which one runs; elsewhere each gets a line."""
+    with console.status("") as status:
+        return run.run(checks, status.update if console.is_terminal else console.print, seconds=seconds)
+
+
+def _write(done: Run, options: argparse.Namespace, stack: str) -> None:
+    """Writes the reports that the command line asks for."""
+    if options.json:
+        telling.write_json(done, options.json)
+    if options.junit:
+        telling.write_junit(done, options.junit, f"verify {stack}")
+    if options.history:
+        runs = history.add(options.history, stack, done, datetime.now(UTC))
+        if options.html:
+            history.write_page(options.html, stack, done, runs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +93,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found as JSON to FILE")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write it as JUnit XML to FILE, for CI")
+    parser.add_argument(
+        "--history", type=Path, metavar="FOLDER", help="keep what was found there, a line a run, for the trend"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with the run and the trend to FILE (with --history)"
+    )
     return parser
 
 
@@ -111,16 +127,23 @@ def _checks(api: ClusterApi, stack_settings: Settings, trial: gpus.Trial) -> lis
     ]
 
 
-def _refuse_unwritable(file: Path) -> None:
-    """Refuses a report's path before the first check, not after the last. Raises OSError."""
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise OSError(f"{file} cannot be written: give a file in a folder that is there")
-
-
-def _refuse(error: Exception) -> int:
-    Console(stderr=True).print(f"verify: {error}", markup=False, highlight=False, soft_wrap=True)
-    return USAGE
+def _refuse_unwritable(options: argparse.Namespace) -> None:
+    """Refuses paths of reports, and of the kubeconfig, before the first check. Raises OSError, ValueError."""
+    if options.kubeconfig and not Path(options.kubeconfig).is_file():
+        raise FileNotFoundError(f"--kubeconfig: {options.kubeconfig} is not a file")
+    if options.html and not options.history:
+        raise ValueError("--html draws the trend of earlier runs: give --history FOLDER too, where they are kept")
+    if options.history:
+        options.history.mkdir(parents=True, exist_ok=True)
+    for file in filter(None, (options.json, options.junit, options.html)):
+        if file.is_dir() or not os.access(file.parent, os.W_OK):
+            raise OSError(f"{file} cannot be written: give a file in a folder that is there")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        # Between two checks, or while the cleaner works, which goes on.
+        print("verify: interrupted; what the run made is being removed", file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from verify.sections import Section
@@ -23,6 +23,14 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a check found, in a few words, and the seconds of the phases that it timed."""
+
+    words: str
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One thing to try. `try_it` says in a few words what it found; it raises Skipped, Failed, or any other error.
 
@@ -31,7 +39,7 @@ class Check:
 
     name: str
     group: str
-    try_it: Callable[[], str]
+    try_it: Callable[[], str | Found]
     section: Section
 
 
@@ -46,7 +54,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a check. `detail` is what it found, or why it failed or was skipped."""
+    """What became of a check. `detail` is what it found, or why it failed or was skipped. `phases` are in seconds."""
 
     name: str
     group: str
@@ -55,3 +63,4 @@ class Outcome:
     seconds: float = 0.0
     section: Section | None = None
     said: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)

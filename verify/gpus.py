@@ -16,7 +16,7 @@ from components.hub.inside.catalogue import Catalogue, Pool, Profile
 from settings import Settings
 from settings.pools.gpu_shares import GPU_TAINT
 from verify import timing
-from verify.checks import Check, Failed, Skipped
+from verify.checks import Check, Failed, Found, Skipped
 from verify.cleaning import Cleaner
 from verify.cluster_api import ClusterApi, Object, conditions
 from verify.sections import Section
@@ -56,11 +56,8 @@ class Trial:
             labels = {"gpulab.dev/verify": self.run_id, "pod-security.kubernetes.io/enforce": "restricted"}
             self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": labels}})
 
-    def printed(self, name: str, spec: Mapping[str, Any]) -> str:
-        """What a pod prints that ends by itself, and on a last line how long its start took, if that is known.
-
-        Raises Failed if it does not end well.
-        """
+    def printed(self, name: str, spec: Mapping[str, Any]) -> Found:
+        """What a pod prints that ends by itself, and the phases of its start. Raises Failed if it does not end well."""
         self.make_namespace()
         self.api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods", _pod(name, spec))
         deadline = time.monotonic() + _NODE_SECONDS
@@ -74,8 +71,7 @@ class Trial:
         said = self.api.log(self.namespace, name)
         if pod["status"]["phase"] != _DONE:
             raise Failed(f"the pod {name} failed", Section.DRIVER, said)
-        took = timing.told(timing.phases(self.api, pod))
-        return "\n".join(filter(None, [said.strip(), took]))
+        return Found(words=said.strip(), phases=timing.phases(self.api, pod))
 
     def stays_off(self, name: str, spec: Mapping[str, Any]) -> str:
         """The scheduler's reason for not starting a pod. Raises Failed if it starts."""
@@ -128,12 +124,14 @@ def checks(trial: Trial, settings: Settings) -> Iterator[Check]:
         )
 
 
-def pod_sees_gpu(trial: Trial, known: Catalogue | None, pool: Pool) -> str:
+def pod_sees_gpu(trial: Trial, known: Catalogue | None, pool: Pool) -> Found:
     """A pod that asks for what the pool's notebooks ask for ends with the GPU's name, its driver and its CUDA."""
     profile = _profile(known, pool)
     wanted = {profile.gpu.resource: str(profile.gpu.count)} if profile.gpu else {}
     spec = {**_on(pool), "runtimeClassName": pool.runtime_class, "containers": [_container(profile, _ASK, wanted)]}
-    return trial.printed(f"sees-{pool.name}", spec).replace("\n", "; ")
+    found = trial.printed(f"sees-{pool.name}", spec)
+    told = [*found.words.splitlines(), timing.told(found.phases)]
+    return Found(words="; ".join(filter(None, told)), phases=found.phases)
 
 
 def pod_sees_none(trial: Trial, known: Catalogue | None, pool: Pool) -> str:
@@ -142,7 +140,7 @@ def pod_sees_none(trial: Trial, known: Catalogue | None, pool: Pool) -> str:
     if not trial.api.list("/api/v1/nodes", labelSelector=labels):
         raise Skipped(f"no node of {pool.name} runs, and none is bought for a pod without a GPU")
     spec = {**_on(pool), "containers": [_container(_profile(known, pool), _LOOK, {})]}
-    seen = trial.printed(f"none-{pool.name}", spec).splitlines()[0]
+    seen = trial.printed(f"none-{pool.name}", spec).words
     if seen != "0":
         raise Failed(f"a pod that asked for no GPU sees {seen}", Section.NO_GPUS)
     return "it sees none"

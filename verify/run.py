@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from verify.checks import Check, Failed, Outcome, Skipped, State
@@ -59,9 +59,11 @@ def selected(checks: Iterable[Check], only: Sequence[str]) -> list[Check]:
 def tried(check: Check) -> Outcome:
     """What becomes of a check."""
     started = time.monotonic()
-    state, detail, section, said = State.PASSED, "", None, ""
+    state, section, said = State.PASSED, None, ""
+    phases: Mapping[str, float] = {}
     try:
-        detail = check.try_it()
+        found = check.try_it()
+        detail, phases = (found, {}) if isinstance(found, str) else (found.words, found.phases)
     except Skipped as skipped:
         state, detail = State.SKIPPED, str(skipped)
     except Failed as failed:
@@ -76,6 +78,7 @@ def tried(check: Check) -> Outcome:
         seconds=time.monotonic() - started,
         section=section,
         said=said,
+        phases=phases,
     )
 
 

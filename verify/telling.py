@@ -60,6 +60,7 @@ def write_json(done: Run, path: Path) -> None:
             "seconds": round(one.seconds, 3),
             **({"help": one.section.link} if one.section else {}),
             **({"said": one.said} if one.said else {}),
+            **({"phases": dict(one.phases)} if one.phases else {}),
         }
         for one in done.outcomes
     ]
