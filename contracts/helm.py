@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,3 +106,9 @@ def crds(group_suffix: str = "") -> tuple[Mapping[str, Any], ...]:
     """The CRDs of an API group and its subgroups, sorted by name; all CRDs if no group is given."""
     names = sorted(path.stem for path in (FOLDER / "crds").glob("*.json"))
     return tuple(crd(name) for name in names if not group_suffix or name.endswith(f".{group_suffix}"))
+
+
+def record_in(secret: Mapping[str, Any]) -> dict[str, Any]:
+    """The data that Helm wrote into a Secret."""
+    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    return json.loads(gzip.decompress(packed))

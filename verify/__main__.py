@@ -16,7 +16,7 @@ from rich.console import Console
 import settings as stack_files
 from contracts import eks
 from settings import ExistingSettings, Settings, SettingsError, StackFileError
-from verify import cluster, gpus, history, run, services, telling, versions
+from verify import cluster, gpus, history, run, run_reports, services, versions
 from verify.checks import Check
 from verify.cleaning import Cleaner
 from verify.cluster_api import ClusterApi
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         Console(stderr=True).print(f"verify: {error}", markup=False, highlight=False, soft_wrap=True)
         return USAGE
     done.cut_off = done.cut_off or cleaner.left
-    telling.table(done, console)
+    run_reports.table(done, console)
     _write(done, options, stack_settings.stack)
     if done.cut_off == run.INTERRUPTED:
         return INTERRUPTED
@@ -59,9 +59,9 @@ def _run(checks: Sequence[Check], seconds: float, console: Console) -> Run:
 def _write(done: Run, options: argparse.Namespace, stack: str) -> None:
     """Writes the reports that the command line asks for."""
     if options.json:
-        telling.write_json(done, options.json)
+        run_reports.write_json(done, options.json)
     if options.junit:
-        telling.write_junit(done, options.junit, f"verify {stack}")
+        run_reports.write_junit(done, options.junit, f"verify {stack}")
     if options.history:
         runs = history.add(options.history, stack, done, datetime.now(UTC))
         if options.html:

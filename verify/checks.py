@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 from verify.sections import Section
 
@@ -41,6 +42,15 @@ class Check:
     group: str
     try_it: Callable[[], str | Found]
     section: Section
+
+
+Steps: TypeAlias = Mapping[str, tuple[Callable[[], str | Found], Section]]
+"""By the names of checks what each tries, and the section that helps."""
+
+
+def checks_of(group: str, steps: Steps) -> list[Check]:
+    """The checks of a group, in their order."""
+    return [Check(name=name, group=group, try_it=try_it, section=section) for name, (try_it, section) in steps.items()]
 
 
 class State(StrEnum):

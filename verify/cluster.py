@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from components.hub.values import HUB_NAMESPACE
 from components.identity.keycloak import NAMESPACE as IDENTITY_NAMESPACE
 from reports.node_claims import stuck
 from settings import Settings
+from settings.people.names import namespace_of
 from settings.pools.gpu_shares import shares
-from settings.pools.labels import POOL_LABEL
-from verify.checks import Check, Failed, Skipped
+from verify.checks import Check, Failed, Skipped, Steps, checks_of
 from verify.cluster_api import ClusterApi, Object, conditions, names
 from verify.sections import Section
 
@@ -28,7 +27,7 @@ _COUNTS = {
 
 def checks(api: ClusterApi, settings: Settings) -> list[Check]:
     """All of them, in the order in which one explains the next."""
-    steps: Mapping[str, tuple[Callable[[], str], Section]] = {
+    steps: Steps = {
         "the API server answers": (lambda: api_answers(api), Section.NOT_REACHED),
         "nodes are ready": (lambda: nodes_are_ready(api), Section.NODE_DOES_NOT_JOIN),
         "Karpenter's nodes have joined": (lambda: node_claims_joined(api), Section.NODE_DOES_NOT_JOIN),
@@ -37,7 +36,7 @@ def checks(api: ClusterApi, settings: Settings) -> list[Check]:
         "teams' volumes are there": (lambda: volumes_are_bound(api, settings), Section.STORAGE),
         "nodes offer the GPUs of their pools": (lambda: gpus_are_offered(api, settings), Section.NO_GPUS),
     }
-    return [Check(name=name, group=GROUP, try_it=try_it, section=section) for name, (try_it, section) in steps.items()]
+    return checks_of(GROUP, steps)
 
 
 def api_answers(api: ClusterApi) -> str:
@@ -104,7 +103,7 @@ def volumes_are_bound(api: ClusterApi, settings: Settings) -> str:
     }
     counted = 0
     for team in settings.teams:
-        for claim in api.list(f"/api/v1/namespaces/team-{team}/persistentvolumeclaims"):
+        for claim in api.list(f"/api/v1/namespaces/{namespace_of(team)}/persistentvolumeclaims"):
             counted += 1
             name, namespace = claim["metadata"]["name"], claim["metadata"]["namespace"]
             phase = claim["status"].get("phase")
@@ -122,7 +121,7 @@ def gpus_are_offered(api: ClusterApi, settings: Settings) -> str:
     found, nodes = [], api.list(_NODES)
     for name, pool in pools.items():
         for node in nodes:
-            if node["metadata"].get("labels", {}).get(POOL_LABEL) != name:
+            if not pool.node_selector(name).items() <= node["metadata"].get("labels", {}).items():
                 continue
             offered, wanted = node["status"].get("allocatable", {}), list(shares(pool))
             amounts = {resource: offered[resource] for resource in wanted if int(offered.get(resource, 0))}

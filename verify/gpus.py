@@ -130,7 +130,7 @@ def pod_sees_gpu(trial: Trial, known: Catalogue | None, pool: Pool) -> Found:
     wanted = {profile.gpu.resource: str(profile.gpu.count)} if profile.gpu else {}
     spec = {**_on(pool), "runtimeClassName": pool.runtime_class, "containers": [_container(profile, _ASK, wanted)]}
     found = trial.printed(f"sees-{pool.name}", spec)
-    told = [*found.words.splitlines(), timing.told(found.phases)]
+    told = [*found.words.splitlines(), timing.in_words(found.phases)]
     return Found(words="; ".join(filter(None, told)), phases=found.phases)
 
 

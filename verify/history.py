@@ -12,7 +12,7 @@ from typing import Any
 from verify import timing
 from verify.checks import Outcome, State
 from verify.run import Run
-from verify.telling import summary
+from verify.run_reports import summary
 
 PUBLISHED: Mapping[str, int] = {"plain pull": 125, "SOCI": 97, "snapshot": 50, "warm": 1}
 """Seconds from submit to ready on a GPU node with an image of 9.35 GB, as others have measured them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from components.identity.realm.realm import REALM
 from components.platform_urls import PlatformUrls
 from components.teams.names import HUB_NAMESPACE, HUB_PORT
 from settings import Settings
-from verify.checks import Check, Failed, Skipped
+from verify.checks import Check, Failed, Skipped, Steps, checks_of
 from verify.cluster_api import ClusterApi
 from verify.sections import Section
 
@@ -31,14 +30,14 @@ _SECONDS = 10
 def checks(api: ClusterApi, settings: Settings) -> list[Check]:
     """From within the cluster first, then as people find them."""
     urls = PlatformUrls.of(settings.ingress.domain)
-    steps: Mapping[str, tuple[Callable[[], str], Section]] = {
+    steps: Steps = {
         "Keycloak serves the realm": (lambda: keycloak_serves(api, settings, urls), Section.SIGN_IN),
         "the hub answers": (lambda: hub_answers(api, settings), Section.LOGS),
         "the proxy leads to the hub": (lambda: proxy_leads(api, settings), Section.LOGS),
         "names lead somewhere": (lambda: names_lead(settings, urls), Section.CERTIFICATES),
         "certificates are valid": (lambda: certificates_are_valid(settings, urls), Section.CERTIFICATES),
     }
-    return [Check(name=name, group=GROUP, try_it=try_it, section=section) for name, (try_it, section) in steps.items()]
+    return checks_of(GROUP, steps)
 
 
 def keycloak_serves(api: ClusterApi, settings: Settings, urls: PlatformUrls) -> str:
@@ -48,8 +47,7 @@ def keycloak_serves(api: ClusterApi, settings: Settings, urls: PlatformUrls) -> 
     path = f"/realms/{REALM}/.well-known/openid-configuration"
     labels = {"app.kubernetes.io/name": "keycloakx"}
     status, text = api.http_get(IDENTITY_NAMESPACE, labels, SERVER_PORT, path)
-    if status != HTTPStatus.OK:
-        raise Failed(f"Keycloak answers {status} for the realm {REALM}", Section.SIGN_IN, text[:500])
+    _needs_ok(status, text, f"Keycloak answers {status} for the realm {REALM}", Section.SIGN_IN)
     issuer = json.loads(text)["issuer"]
     wanted = f"{urls.sign_in}/realms/{REALM}"
     if issuer != wanted:
@@ -59,21 +57,15 @@ def keycloak_serves(api: ClusterApi, settings: Settings, urls: PlatformUrls) -> 
 
 def hub_answers(api: ClusterApi, settings: Settings) -> str:
     """The hub is up, by its own report."""
-    _needs_hub(settings)
-    labels = {"app": "jupyterhub", "component": "hub"}
-    status, text = api.http_get(HUB_NAMESPACE, labels, HUB_PORT, f"{HUB_BASE_URL}/hub/api/")
-    if status != HTTPStatus.OK:
-        raise Failed(f"the hub answers {status}", Section.LOGS, text[:500])
+    status, text = _of_hub(api, settings, "hub", HUB_PORT, "/hub/api/")
+    _needs_ok(status, text, f"the hub answers {status}", Section.LOGS)
     return f"JupyterHub {json.loads(text)['version']}"
 
 
 def proxy_leads(api: ClusterApi, settings: Settings) -> str:
     """The proxy passes people's requests to the hub."""
-    _needs_hub(settings)
-    labels = {"app": "jupyterhub", "component": "proxy"}
-    status, text = api.http_get(HUB_NAMESPACE, labels, _PROXY_PORT, f"{HUB_BASE_URL}/hub/health")
-    if status != HTTPStatus.OK:
-        raise Failed(f"the proxy answers {status} for the hub's pages", Section.LOGS, text[:500])
+    status, text = _of_hub(api, settings, "proxy", _PROXY_PORT, "/hub/health")
+    _needs_ok(status, text, f"the proxy answers {status} for the hub's pages", Section.LOGS)
     return f"{HUB_BASE_URL}/hub/health"
 
 
@@ -115,9 +107,17 @@ def days_left(host: str, port: int = _HTTPS) -> int:
     return (end - datetime.now(UTC)).days
 
 
-def _needs_hub(settings: Settings) -> None:
+def _of_hub(api: ClusterApi, settings: Settings, component: str, port: int, path: str) -> tuple[int, str]:
+    """The status and the text with which a component of the hub's chart answers. Raises Skipped without a hub."""
     if settings.running_hub is None:
         raise Skipped("the stack has no hub")
+    labels = {"app": "jupyterhub", "component": component}
+    return api.http_get(HUB_NAMESPACE, labels, port, f"{HUB_BASE_URL}{path}")
+
+
+def _needs_ok(status: int, text: str, what: str, section: Section) -> None:
+    if status != HTTPStatus.OK:
+        raise Failed(what, section, text[:500])
 
 
 def _hosts(settings: Settings, urls: PlatformUrls) -> list[str]:

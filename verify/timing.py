@@ -45,7 +45,7 @@ def phases(api: ClusterApi, pod: Object) -> dict[str, float]:
     return {**found, STARTED: max(0.0, total - sum(found.values())), TOTAL: total}
 
 
-def told(found: Mapping[str, float]) -> str:
+def in_words(found: Mapping[str, float]) -> str:
     """The phases in words: `submit to ready 42 s (node bought 30 s, node ready 8 s, started 4 s)`."""
     parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in found.items() if name != TOTAL)
     return f"{TOTAL} {found[TOTAL]:.0f} s ({parts})" if found else ""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-from typing import Any
-
 import contracts
 from contracts import eks
+from contracts.helm import record_in
 from settings import EksSettings, Settings
-from verify.checks import Check, Failed, Skipped
+from verify.checks import Check, Failed, Skipped, Steps, checks_of
 from verify.cluster_api import ClusterApi, Object
 from verify.sections import Section
 
@@ -20,20 +16,11 @@ _RELEASES = {"labelSelector": "owner=helm,status=deployed"}
 
 def checks(api: ClusterApi, settings: Settings) -> list[Check]:
     """Those of the cluster, and those of the releases in it."""
-    return [
-        Check(
-            name="Kubernetes is supported",
-            group=GROUP,
-            try_it=lambda: kubernetes_is_supported(api, settings),
-            section=Section.VERSIONS,
-        ),
-        Check(
-            name="charts are those that gpulab pins",
-            group=GROUP,
-            try_it=lambda: charts_are_pinned(api),
-            section=Section.VERSIONS,
-        ),
-    ]
+    steps: Steps = {
+        "Kubernetes is supported": (lambda: kubernetes_is_supported(api, settings), Section.VERSIONS),
+        "charts are those that gpulab pins": (lambda: charts_are_pinned(api), Section.VERSIONS),
+    }
+    return checks_of(GROUP, steps)
 
 
 def kubernetes_is_supported(api: ClusterApi, settings: Settings) -> str:
@@ -73,8 +60,7 @@ def charts_are_pinned(api: ClusterApi) -> str:
 
 def _chart(release: Object) -> tuple[str, str]:
     """The chart's name and version in the record that Helm keeps of a release."""
-    packed = base64.b64decode(base64.b64decode(release["data"]["release"]))
-    metadata: Any = json.loads(gzip.decompress(packed))["chart"]["metadata"]
+    metadata = record_in(release)["chart"]["metadata"]
     return metadata["name"], metadata["version"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rehearsal.providers.kubernetes.history import record_in
+from contracts.helm import record_in
 
 
 @dataclass(frozen=True)

@@ -18,20 +18,20 @@ from rehearsal.controllers.volumes import DRIVER as EBS_DRIVER
 from rehearsal.controllers.world import Kubernetes
 from rehearsal.machine.control_plane import ControlPlane
 from rehearsal.machine.engine import Result
-from rehearsal.machine.tools import KWOK, Tool
+from rehearsal.machine.tools import Tool
 from rehearsal.machine.workspace import PROJECT
 from rehearsal.phases import Rehearsal
 from rehearsal.report import Check
 from rehearsal.stack_phases import Beginnings
 from settings import EksSettings
 
-from . import databases, images, namespaces, references, rig, root
+from . import databases, images, references, rig, root
 from .gpu import of_eks
+from .gpu.charts import NAME as DEVICE_PLUGIN_CHART
 from .gpu.charts import differences as nvidia_differences
 from .instances import Instances
 from .rig import Rig, RigArgs
-from .starting import charts_of_ours
-from .tools import NODE_TOOLS
+from .starting import charts_of_ours, stand_ins, with_nodes
 from .trial import EksTrial
 
 _DRIVERS = (EFS_DRIVER, EBS_DRIVER)
@@ -40,9 +40,7 @@ _REAL_NODES = {nodes.REAL: "1"}
 
 def tools(stack_settings: EksSettings) -> Sequence[Tool]:
     """The tools that it needs. Raises ToolMissing where no node can run, and SettingsError."""
-    namespaces.refuse_without()
-    root.refuse_without()
-    return [*(tool for tool in eks.tools(stack_settings) if tool is not KWOK), *NODE_TOOLS]
+    return with_nodes(eks.tools(stack_settings))
 
 
 def start(given: Beginnings, stack_settings: EksSettings) -> EksNodeRehearsal:
@@ -69,13 +67,8 @@ def start(given: Beginnings, stack_settings: EksSettings) -> EksNodeRehearsal:
 
     charts = charts_of_ours(session.folder / "charts")
     parts = eks.parts(given, stack_settings, start_plane, charts=[charts], environment=_REAL_NODES)
-    built = {image.made_of: None for image in made if image.how == "built"}
     given.report.stand_ins += [
-        *(f"image: {what}" for what in built),
-        *(
-            f"{name}: volumes are folders of the machines, which kubelet mounts by a driver of ours"
-            for name in _DRIVERS
-        ),
+        *stand_ins(made, _DRIVERS),
         databases.STAND_IN,
         of_eks.STAND_IN,
         "the cores, the memory and the GPUs of instances; the driver is a library of ours that computes nothing",
@@ -115,7 +108,7 @@ class EksNodeRehearsal(Rehearsal):
     def up(self) -> None:
         """The update; then NVIDIA's device plugin runs as the GPU Operator would run it."""
         super().up()
-        of_eks.install(self.plane, self.toolchain.path("helm"), self.session.folder / "charts" / of_eks.CHART)
+        of_eks.install(self.plane, self.toolchain.path("helm"), self.session.folder / "charts" / DEVICE_PLUGIN_CHART)
 
     def checks(self) -> list[Check]:
         """As with KWOK; and each node is a machine."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 
 import contracts
 from contracts import InstanceType, clusters
 from contracts.quantities import amount
+from rehearsal.checks.pods import INSTANCE_TYPE
 from rehearsal.controllers.world import NODES, Kubernetes, Object
 from rehearsal.machine.processes import Processes, ProcessFailed
 from rehearsal.progress import Display
@@ -22,15 +22,13 @@ from rehearsal.providers.kubernetes.client import ApiError, Unreachable
 
 from .cached import report
 from .gpu import runtime
-from .gpu.cards import CARDS, Card
+from .gpu.cards import CARDS, Card, like_l40s
+from .gpu.plugin_release import LABELS_OF_OPERATOR
 from .namespaces import Machine
 from .rig import NodeArgs, Rig
 
-_INSTANCE_TYPE = "node.kubernetes.io/instance-type"
 _LOOK_SECONDS = 1.0
 _GIB = 1024**3
-# The GPU Operator sets it where feature discovery has found a card (controllers/state_manager.go).
-_WITH_GPUS = {"nvidia.com/gpu.present": "true"}
 
 
 class Instances:
@@ -82,14 +80,14 @@ class Instances:
 def node_args(node: Object) -> NodeArgs:
     """The machine for a Node that the simulated cloud has made."""
     metadata, capacity = node["metadata"], node["status"]["capacity"]
-    instance_type = contracts.instance_types()[metadata["labels"][_INSTANCE_TYPE]]
+    instance_type = contracts.instance_types()[metadata["labels"][INSTANCE_TYPE]]
     cards = _cards(instance_type)
     found = clusters.hardware([clusters.NodeGpus(product=one.name, memory=one.memory, count=1) for one in cards])
     return NodeArgs(
         name=metadata["name"],
         cores=int(capacity["cpu"]),
         memory=float(amount(capacity["memory"])) / _GIB,
-        labels=_WITH_GPUS if cards else {},
+        labels=LABELS_OF_OPERATOR if cards else {},
         annotations={clusters.HARDWARE: found} if cards else {},
         provider_id=node["spec"]["providerID"],
         cards=cards,
@@ -99,9 +97,9 @@ def node_args(node: Object) -> NodeArgs:
 
 
 def _cards(instance_type: InstanceType) -> list[Card]:
-    """The GPUs of an instance; a model that no stand-in is made of is an L40S with another name and memory."""
+    """The GPUs of an instance."""
     if instance_type.gpu_manufacturer != "NVIDIA" or not instance_type.gpu_count:
         return []
     name = instance_type.gpu_name or ""
-    card = CARDS.get(name) or replace(CARDS["L40S"], name=f"NVIDIA {name}", memory=instance_type.gpu_memory_mib)
+    card = CARDS.get(name) or like_l40s(f"NVIDIA {name}", instance_type.gpu_memory_mib)
     return [card] * instance_type.gpu_count

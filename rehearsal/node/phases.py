@@ -22,6 +22,7 @@ from settings.pools.found_nodes import with_found
 
 from . import given_cluster, leftovers
 from .gpu import of_site
+from .gpu.charts import NAME as DEVICE_PLUGIN_CHART
 from .rig import Rig
 
 
@@ -94,7 +95,7 @@ class NodeRehearsal(ContainersRehearsal):
             {**self.workspace.environment, "PYTHONPATH": str(PROJECT), "KUBECONFIG": str(self.plane.kubeconfig)},
         )
         if self.settings.gpu.plugin == "present":
-            helm, chart = self.toolchain.path("helm"), self.session.folder / "charts" / of_site.CHART
+            helm, chart = self.toolchain.path("helm"), self.session.folder / "charts" / DEVICE_PLUGIN_CHART
             of_site.install(self.plane, helm, chart)
             self.report.stand_ins.append(of_site.STAND_IN)
         super().connect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from components.storage.site_storage import NFS_DRIVER, SEAWEEDFS_DRIVER
@@ -19,7 +18,7 @@ from rehearsal.stack_phases import Beginnings
 from settings import ExistingSettings
 
 from . import charts, given_cluster, images, namespaces, references, rig, root
-from .gpu.cards import CARDS, Card
+from .gpu.cards import CARDS, Card, like_l40s
 from .gpu.charts import charts as nvidia_charts
 from .gpu.charts import differences as nvidia_differences
 from .phases import GivenRehearsal, NodeRehearsal
@@ -29,14 +28,19 @@ from .tools import NODE_TOOLS
 _GIB = 1024**3
 _OF_SITE = ("StorageClass", "CSIDriver", "RuntimeClass", "IngressClass")
 _DRIVERS = {NFS_DRIVER: "nfs", SEAWEEDFS_DRIVER: "seaweedfs"}
-MOUNTED = "which kubelet mounts by a CSI driver of ours; no pod of the driver's own runs"
+_MOUNTED = "which kubelet mounts by a CSI driver of ours; no pod of the driver's own runs"
 
 
 def tools(stack_settings: ExistingSettings) -> Sequence[Tool]:
     """The tools that it needs. Raises ToolMissing where no node can run, and SettingsError."""
+    return with_nodes(site.tools(stack_settings))
+
+
+def with_nodes(tools_with_kwok: Sequence[Tool]) -> Sequence[Tool]:
+    """The tools of a rehearsal whose nodes run containers. Raises ToolMissing where no node can run."""
     namespaces.refuse_without()
     root.refuse_without()
-    return [*(tool for tool in site.tools(stack_settings) if tool is not KWOK), *NODE_TOOLS]
+    return [*(tool for tool in tools_with_kwok if tool is not KWOK), *NODE_TOOLS]
 
 
 def start(given: Beginnings, stack_settings: ExistingSettings) -> NodeRehearsal:
@@ -81,10 +85,8 @@ def _start_rig(given: Beginnings, stack_settings: ExistingSettings, objects: Seq
     display = given.progress.display
     given.toolchain.wait_for()
     made = images.ensure(references.of_stack(stack_settings), display)
-    built = {image.made_of: None for image in made if image.how == "built"}
-    given.report.stand_ins += [f"image: {what}" for what in built]
     drivers = drivers_of(stack_settings)
-    given.report.stand_ins += [f"{name}: volumes are folders of the machines, {MOUNTED}" for name in drivers]
+    given.report.stand_ins += stand_ins(made, drivers)
     args = RigArgs(
         root=root.ensure(display),
         images=made,
@@ -93,6 +95,15 @@ def _start_rig(given: Beginnings, stack_settings: ExistingSettings, objects: Seq
         drivers=drivers,
     )
     return rig.start(given.session.processes, given.session.folder, given.toolchain, args, display)
+
+
+def stand_ins(made: Sequence[images.Image], drivers: Sequence[str]) -> list[str]:
+    """What the report says of images and of drivers of volumes."""
+    built = {image.made_of: None for image in made if image.how == "built"}
+    return [
+        *(f"image: {what}" for what in built),
+        *(f"{name}: volumes are folders of the machines, {_MOUNTED}" for name in drivers),
+    ]
 
 
 def of_site(stack_settings: ExistingSettings) -> list[Object]:
@@ -146,10 +157,10 @@ def _node_args(node: Object) -> NodeArgs:
 
 
 def _cards(node: Object) -> list[Card]:
-    """The GPUs in a machine; a product that no stand-in is made of is an L40S with another name and memory."""
+    """The GPUs in a machine."""
     by_name = {card.name: card for card in CARDS.values() if card.instances is None}
     found = []
     for gpus in clusters.gpus_of(node):
-        card = by_name.get(gpus.product) or replace(CARDS["L40S"], name=gpus.product, memory=gpus.memory)
+        card = by_name.get(gpus.product) or like_l40s(gpus.product, gpus.memory)
         found += [card] * gpus.count
     return found

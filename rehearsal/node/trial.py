@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from components.hub.inside.choices import Choice
 from rehearsal.checks.checking import NotTried
-from rehearsal.controllers.world import Object
+from rehearsal.checks.trial_waits import described
 from rehearsal.report import Check
 from rehearsal.site.trial import SiteTrial
-from settings.pools.labels import POOL_LABEL
 
 from . import images
 
@@ -39,12 +38,7 @@ class EksTrial(SiteTrial):
             raise NotTried("no profile without GPUs has an image that can be had here")
         with self._started([([choices[0]], "plain")]) as ((choice, name),):
             node = self._until_running(choice, name)
-            return f"{choice.profile.name} on {_described(node)}"
+            return f"{choice.profile.name} on {described(node)}"
 
     def _all(self) -> list[Choice]:
         return [one for one in super()._all() if images.known(one.profile.image)]
-
-
-def _described(node: Object) -> str:
-    labels = node["metadata"]["labels"]
-    return f"{labels['node.kubernetes.io/instance-type']} of {labels.get(POOL_LABEL, 'the system nodes')}"

@@ -8,9 +8,8 @@ NVIDIA's software alone makes labels and resources of them.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from contracts import clusters
 from contracts.clusters import NodeGpus
@@ -93,7 +92,7 @@ def _fit(machine: Object, pool: FixedPool, name: str) -> None:
             count=wanted.count or gpus[0].count,
         )
         annotations = machine["metadata"].setdefault("annotations", {})
-        annotations[clusters.HARDWARE] = json.dumps([asdict(one) for one in gpus])
+        annotations[clusters.HARDWARE] = clusters.hardware(gpus)
 
 
 def label_of(product: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from .choices import Choice
 from .discovery import ANY, NOTHING_THERE, Object, Offer, find, gpu_pools, machines, offers, shown
 from .nodes import NotListedError, items, recent, usable
-from .refusals import Granted, granted
+from .refusals import Granted, gpus_not_listed, granted
 from .refused import Refused
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def with_gpu(spawner: NotebookSpawner, choice: Choice, wanted: Any) -> Cho
         offered, given = await _offered(spawner, choice, spawner.listed)
     except NotListedError as error:
         spawner.log.warning("Cannot list GPUs for a start: %s", error)
-        raise Refused(_cannot(error), 503) from error
+        raise Refused(gpus_not_listed(forbidden=error.forbidden), 503) from error
     found = find(choice, wanted, offered, given)
     if isinstance(found, str):
         raise Refused(found)
@@ -52,7 +52,7 @@ async def option(spawner: NotebookSpawner, choice: Choice) -> tuple[dict[str, An
         offered, given = await _offered(spawner, choice, listed)
     except NotListedError as error:
         spawner.log.warning("Cannot list GPUs for the form: %s", error)
-        return {}, _cannot(error)
+        return {}, gpus_not_listed(forbidden=error.forbidden)
     if not offered:
         return {}, NOTHING_THERE
     # What a choice sets is found when the notebook starts (`with_gpu`).
@@ -79,16 +79,3 @@ async def _offered(spawner: NotebookSpawner, choice: Choice, listed: _Lister) ->
 async def _nodes(spawner: NotebookSpawner) -> list[Object]:
     asked = spawner.api.list_node(_preload_content=False, _request_timeout=spawner.k8s_api_request_timeout)
     return await items(asked)
-
-
-def _cannot(error: NotListedError) -> str:
-    """What a person reads; the cause is in the hub's log."""
-    if error.forbidden:
-        return (
-            "The hub may not look at the nodes, so it cannot list GPUs. Tell whoever runs this platform: `pulumi up` "
-            "gives the hub its rights back. Until then, choose another profile."
-        )
-    return (
-        "The cluster does not answer right now, so the GPUs cannot be listed. Load this page again in a minute, or "
-        "choose another profile."
-    )

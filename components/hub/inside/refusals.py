@@ -18,11 +18,14 @@ from .quantities import amount, names_of, words
 Object: TypeAlias = Mapping[str, Any]
 Requests: TypeAlias = Mapping[str, Decimal]
 
+APPS_RESTRICTED = (
+    "If your organisation restricts OAuth apps, one of its owners has to approve this one at GitHub first."
+)
 NO_MEMBER_AT_GITHUB = (
     "You may not sign in here: GitHub does not show that you are an active member of an organisation or team that may. "
-    "Ask an administrator of the platform (hub.github), and sign in again. If your organisation restricts OAuth apps, "
-    "one of its owners has to approve this one at GitHub first."
+    f"Ask an administrator of the platform (hub.github), and sign in again. {APPS_RESTRICTED}"
 )
+_RIGHTS_LOST = "Ask an administrator of the platform to run `pulumi up`: it gives the hub its rights back."
 _NOTHING = "There is no notebook that you may start: you are not in a team, or your role in it has no profile. "
 
 _OVER = ("Succeeded", "Failed")
@@ -55,11 +58,21 @@ def not_offered(catalogue: Catalogue, slug: str) -> str:
 def not_listed(namespace: str, *, forbidden: bool) -> str:
     """That the hub can't see what is left in a team's namespace."""
     if forbidden:
-        return (
-            f"The hub may not look into the namespace {namespace}, so it starts nothing there. Tell whoever runs this "
-            "platform: `pulumi up` gives the hub its rights back."
-        )
+        return f"The hub may not look into the namespace {namespace}, so it starts nothing there. {_RIGHTS_LOST}"
     return "The cluster does not answer right now. Try again in a minute."
+
+
+def gpus_not_listed(*, forbidden: bool) -> str:
+    """That the hub can't see which GPUs nodes have."""
+    if forbidden:
+        return (
+            f"The hub may not look at the nodes, so it cannot list GPUs. {_RIGHTS_LOST} Until then, choose another "
+            "profile."
+        )
+    return (
+        "The cluster does not answer right now, so the GPUs cannot be listed. Load this page again in a minute, or "
+        "choose another profile."
+    )
 
 
 def never_fits(requested: Requests, pools: Sequence[Pool]) -> str | None:

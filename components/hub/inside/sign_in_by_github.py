@@ -6,14 +6,14 @@ from typing import Any
 
 from oauthenticator.github import GitHubOAuthenticator
 
-from . import github
+from . import github, refusals
 from .authenticator import TeamsAuthenticator
 from .people import groups_of_names
 
 NOT_ADMITTED = (
     "You may not sign in here: GitHub does not show that you are an active member of an organisation or team that may, "
     "or you are in no team of the platform. Ask an administrator of the platform (hub.github, hub.members), and sign "
-    "in again. If your organisation restricts OAuth apps, one of its owners has to approve this one at GitHub first."
+    f"in again. {refusals.APPS_RESTRICTED}"
 )
 
 

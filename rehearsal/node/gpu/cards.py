@@ -130,6 +130,11 @@ CARDS: Mapping[str, Card] = MappingProxyType(
 )
 
 
+def like_l40s(name: str, memory: int) -> Card:
+    """A card of a model that no stand-in is made of: an L40S with its name and MiB of memory."""
+    return replace(CARDS["L40S"], name=name, memory=memory)
+
+
 @dataclass(frozen=True)
 class Instance:
     """A GPU instance of a card in a machine. `number` is its own; `capability` is the minor number of its node."""

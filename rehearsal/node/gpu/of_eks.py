@@ -6,15 +6,12 @@ its own chart, with the configuration that the stack gives the operator.
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 
 from rehearsal.checks.helm_releases import releases
 from rehearsal.machine.control_plane import ControlPlane
-from rehearsal.machine.processes import ProcessFailed
 
-from .charts import NAME as CHART
+from . import plugin_release
 
 STAND_IN = "the GPU Operator: NVIDIA's device plugin by its own chart, with the operator's configuration"
 _OPERATOR = "gpu-operator"
@@ -33,16 +30,9 @@ def install(plane: ControlPlane, helm: Path, chart: Path) -> None:
                 "nfd": {"enabled": False},
                 "tolerations": [{"operator": "Exists"}],
             }
-            _run(plane, helm, "install", CHART, chart, "--values", "-", given=json.dumps(values))
+            plugin_release.install(plane, helm, chart, _NAMESPACE, values)
 
 
 def remove(plane: ControlPlane, helm: Path) -> None:
     """Uninstalls it, if it is there. Raises ProcessFailed."""
-    _run(plane, helm, "uninstall", CHART, "--ignore-not-found", "--wait")
-
-
-def _run(plane: ControlPlane, helm: Path, *arguments: str | Path, given: str = "") -> None:
-    command = [helm, *arguments, "--namespace", _NAMESPACE, "--kubeconfig", plane.kubeconfig]
-    done = subprocess.run([*map(str, command)], input=given, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise ProcessFailed(f"`helm {arguments[0]} {CHART}` failed: {done.stderr.strip()}")
+    plugin_release.remove(plane, helm, _NAMESPACE)

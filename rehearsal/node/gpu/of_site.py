@@ -6,8 +6,6 @@ plugin and feature discovery, by the device plugin's own chart.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +17,11 @@ from rehearsal.machine.control_plane import ControlPlane
 from rehearsal.machine.processes import ProcessFailed
 from settings.pools.labels import PRODUCT_LABEL
 
-from .charts import NAME as CHART
+from . import plugin_release
 from .runtime import RUNTIME
 
 STAND_IN = "the site's GPU Operator: NVIDIA's device plugin and feature discovery by their own chart, as a release"
 NAMESPACE = "gpu-operator-resources"
-# It sets this one itself, where node feature discovery has found a card (gpu-operator, controllers/state_manager.go).
-_LABELS_OF_OPERATOR = {"nvidia.com/gpu.present": "true"}
 _NODES = "/api/v1/nodes"
 _SECONDS, _LOOK_SECONDS = 180, 0.5
 
@@ -33,18 +29,9 @@ _SECONDS, _LOOK_SECONDS = 180, 0.5
 def install(plane: ControlPlane, helm: Path, chart: Path) -> None:
     """Installs it, and waits until the nodes with GPUs offer them. Raises ProcessFailed."""
     values = {"gfd": {"enabled": True}, "nfd": {"enabled": True}, "runtimeClassName": RUNTIME}
-    command = [helm, "install", CHART, chart, "--namespace", NAMESPACE, "--create-namespace", "--values", "-"]
-    done = subprocess.run(
-        [*map(str, command), "--kubeconfig", str(plane.kubeconfig)],
-        input=json.dumps(values),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise ProcessFailed(f"{CHART} was not installed for the site: {done.stderr.strip()}")
+    plugin_release.install(plane, helm, chart, NAMESPACE, values)
     for node in _with_gpus(plane):
-        labelled = {"metadata": {"labels": _LABELS_OF_OPERATOR}}
+        labelled = {"metadata": {"labels": plugin_release.LABELS_OF_OPERATOR}}
         plane.request("PATCH", f"{_NODES}/{node['metadata']['name']}", labelled, "application/merge-patch+json")
     deadline = time.monotonic() + _SECONDS
     while missing := list(_without_gpus(plane)):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import yaml
+
+from contracts.helm import record_in
 
 from .client import Cluster
 from .objects import Object
@@ -66,12 +64,6 @@ class Revision:
             is_stand_in=ANNOTATION in annotations,
             has_own_templates=OWN_TEMPLATES in annotations,
         )
-
-
-def record_in(secret: Mapping[str, Any]) -> dict[str, Any]:
-    """The data that Helm wrote into a Secret."""
-    packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
-    return json.loads(gzip.decompress(packed))
 
 
 def latest(cluster: Cluster, namespace: str, name: str) -> Revision | None:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright
 
 from rehearsal.node import root
 from rehearsal.node.namespaces import Machine
@@ -18,7 +18,9 @@ _PROFILES = Path("/tmp")
 
 
 @contextlib.contextmanager
-def started(folder: Path, debian: Path, machine: Machine, domain: str = "") -> Iterator[Browser]:
+def started(
+    playwright: Playwright, folder: Path, debian: Path, machine: Machine, domain: str = ""
+) -> Iterator[Browser]:
     """A browser for which the names below `domain`, if there is one, are at the machine's address.
 
     It ends with the block.
@@ -31,9 +33,8 @@ def started(folder: Path, debian: Path, machine: Machine, domain: str = "") -> I
     script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     names = [f"--host-resolver-rules=MAP *.{domain} {machine.address}"] if domain else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(script), args=names)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = playwright.chromium.launch(executable_path=str(script), args=names)
+    try:
+        yield browser
+    finally:
+        browser.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ViewportSize
+from playwright.sync_api import Browser, Playwright, ViewportSize, sync_playwright
 
 from rehearsal.machine.cache import cache_folder
 
@@ -23,20 +23,32 @@ _WINDOW = ViewportSize(width=1280, height=800)
 
 
 @pytest.fixture(scope="package")
-def running_site(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The site, up; it ends with the last test of this folder."""
+def _cache_of_machines(_own_cache: None) -> Iterator[None]:
+    """The cache at its own path: a machine sees it there, and nothing that links lead to."""
     with pytest.MonkeyPatch.context() as patch:
-        # A machine sees the cache at its own path, and nothing that links lead to.
         patch.setenv("GPULAB_CACHE", str((cache_folder() / "node").resolve().parent))
-        with sites.up(tmp_path_factory.mktemp("node")) as site:
-            yield site
+        yield
 
 
 @pytest.fixture(scope="package")
-def browser(running_site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def running_site(_cache_of_machines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site, up; it ends with the last test of this folder."""
+    with sites.up(tmp_path_factory.mktemp("node")) as site:
+        yield site
+
+
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    """What drives browsers; a thread can have one only."""
+    with sync_playwright() as one:
+        yield one
+
+
+@pytest.fixture(scope="package")
+def browser(running_site: Site, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Chromium in the site's network."""
     folder = tmp_path_factory.mktemp("chromium")
-    with chromium.started(folder, running_site.machine_root, running_site.machine, stack.DOMAIN) as started:
+    with chromium.started(playwright, folder, running_site.machine_root, running_site.machine, stack.DOMAIN) as started:
         yield started
 
 

@@ -11,12 +11,11 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Playwright
 from rich.console import Console
 
 from components.platform_urls import PlatformUrls
 from rehearsal.controllers.world import NODE_CLAIMS, Kubernetes, Object
-from rehearsal.machine.cache import cache_folder
 from rehearsal.machine.processes import answers
 from rehearsal.machine.workspace import PROJECT
 from rehearsal.node import root
@@ -43,16 +42,13 @@ _EFS = "efs.csi.aws.com"
 
 
 @pytest.fixture(scope="module")
-def cloud(_own_cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EksNodeRehearsal]:
+def cloud(_cache_of_machines: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EksNodeRehearsal]:
     """The stack `dev`, up, in whose network this thread is."""
-    with pytest.MonkeyPatch.context() as patch:
-        # A machine sees the cache at its own path, and nothing that links lead to.
-        patch.setenv("GPULAB_CACHE", str((cache_folder() / "node").resolve().parent))
-        options = Options(stack_file=_stack_file(tmp_path_factory.mktemp("stack")), stack="dev", node=True)
-        with own_network(), begun(options, Console(stderr=True)) as rehearsal:
-            rehearsal.begin()
-            rehearsal.up()
-            yield cast("EksNodeRehearsal", rehearsal)
+    options = Options(stack_file=_stack_file(tmp_path_factory.mktemp("stack")), stack="dev", node=True)
+    with own_network(), begun(options, Console(stderr=True)) as rehearsal:
+        rehearsal.begin()
+        rehearsal.up()
+        yield cast("EksNodeRehearsal", rehearsal)
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +68,13 @@ def forwarded(cloud: EksNodeRehearsal) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def browser(cloud: EksNodeRehearsal, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(
+    cloud: EksNodeRehearsal, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
     """Chromium in the network of the machine with the control plane."""
     debian = root.ensure(Display(Console(stderr=True)))
-    with chromium.started(tmp_path_factory.mktemp("chromium"), debian, cloud.rig.machines[0]) as started:
+    folder = tmp_path_factory.mktemp("chromium")
+    with chromium.started(playwright, folder, debian, cloud.rig.machines[0]) as started:
         yield started
 
 

@@ -145,7 +145,7 @@ def test_other_profiles_start_while_nodes_cannot_be_listed(
 ) -> None:
     listed = {one["slug"]: one for one in run(profile_list(made(Api(**trouble))))}
     assert words in listed[SLUG]["description"]
-    # People read words, and whoever runs the hub finds the cause in its log.
+    # People read an explanation. Administrators find the cause in the hub's log.
     assert cause not in listed[SLUG]["description"]
     assert cause in caplog.text
     assert "gpu" not in listed[SLUG]["profile_options"]

@@ -1,4 +1,4 @@
-"""How a run ends, and how it is told."""
+"""How a run ends, and its reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from verify_api import serving
 
 from rehearsal.machine.workspace import PROJECT
 from verify import __main__ as command
-from verify import run, telling
+from verify import run, run_reports
 from verify.checks import Check, Failed, Skipped, State
 from verify.cleaning import Cleaner
 from verify.sections import Section
@@ -61,7 +61,7 @@ def test_a_run_ends_well_only_if_nothing_failed_and_all_was_reached() -> None:
 
 def test_a_failure_is_told_with_its_quote_and_the_section_that_helps() -> None:
     written = io.StringIO()
-    telling.table(ended(CHECKS), Console(file=written, width=160))
+    run_reports.table(ended(CHECKS), Console(file=written, width=160))
     text = written.getvalue()
     assert "the hub answers 500" in text
     assert "OperationalError: disk full" in text
@@ -72,14 +72,14 @@ def test_a_failure_is_told_with_its_quote_and_the_section_that_helps() -> None:
 
 def test_programs_read_the_same(tmp_path: Path) -> None:
     done = ended(CHECKS)
-    telling.write_json(done, tmp_path / "verify.json")
+    run_reports.write_json(done, tmp_path / "verify.json")
     document = json.loads((tmp_path / "verify.json").read_text())
     assert not document["ok"]
     assert [one["state"] for one in document["checks"]] == ["passed", "skipped", "failed", "failed"]
     assert document["checks"][2]["help"] == Section.LOGS.link
     assert document["checks"][3]["detail"] == "ConnectionError: nobody answers"
 
-    telling.write_junit(done, tmp_path / "verify.xml", "verify dev")
+    run_reports.write_junit(done, tmp_path / "verify.xml", "verify dev")
     suite = ElementTree.parse(tmp_path / "verify.xml").getroot()
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped"), suite.get("errors")) == (
         "4",

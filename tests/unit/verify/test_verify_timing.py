@@ -42,7 +42,7 @@ def test_a_start_on_a_node_that_is_bought_is_split_into_what_people_wait_for(tmp
         timing.STARTED: 4.5,
         timing.TOTAL: 125,
     }
-    assert timing.told(found).startswith("submit to ready 125 s (node bought 32 s, node ready 18 s, ")
+    assert timing.in_words(found).startswith("submit to ready 125 s (node bought 32 s, node ready 18 s, ")
 
 
 def test_a_node_and_an_image_that_were_there_cost_nothing(tmp_path: Path) -> None:
@@ -56,4 +56,4 @@ def test_of_a_pod_that_has_not_started_nothing_is_said(tmp_path: Path) -> None:
     with serving(tmp_path, {}) as api:
         found = timing.phases(api, {**POD, "status": {}})
     assert not found
-    assert not timing.told(found)
+    assert not timing.in_words(found)

@@ -1,4 +1,4 @@
-"""How a run is told: a table for people, JSON for programs, JUnit XML for CI."""
+"""The reports of a run: a table for people, JSON for programs, JUnit XML for CI."""
 
 from __future__ import annotations
 
