@@ -62,11 +62,11 @@ class Reached:
             ) from error
 
 
-def reached(session: boto3.Session, cluster_name: str) -> Reached:
-    """The API of a cluster, with tokens of the `aws` CLI."""
+def kubeconfig(session: boto3.Session, cluster_name: str) -> dict[str, Any]:
+    """The kubeconfig of a cluster, with tokens of the `aws` CLI. It holds no secret."""
     found = session.client("eks").describe_cluster(name=cluster_name)["cluster"]
     command = ["eks", "get-token", "--cluster-name", cluster_name, "--region", session.region_name]
-    kubeconfig = {
+    return {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "it",
@@ -93,4 +93,8 @@ def reached(session: boto3.Session, cluster_name: str) -> Reached:
             }
         ],
     }
-    return Reached(kubernetes.config.new_client_from_config_dict(kubeconfig))
+
+
+def reached(session: boto3.Session, cluster_name: str) -> Reached:
+    """The API of a cluster."""
+    return Reached(kubernetes.config.new_client_from_config_dict(kubeconfig(session, cluster_name)))

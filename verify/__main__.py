@@ -16,7 +16,7 @@ from rich.console import Console
 import settings as stack_files
 from contracts import eks
 from settings import ExistingSettings, Settings, SettingsError, StackFileError
-from verify import cluster, gpus, history, run, run_reports, services, versions
+from verify import account, cluster, gpus, history, notebooks, run, run_reports, services, versions
 from verify.checks import Check
 from verify.cleaning import Cleaner
 from verify.cluster_api import ClusterApi
@@ -35,10 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
         stack_settings = _settings(options.stack)
         cluster_of = _kubeconfig(options, stack_settings)
         api = ClusterApi(*cluster_of)
-        with Cleaner(*cluster_of) as cleaner:
-            trial = gpus.Trial(api, cleaner, secrets.token_hex(4))
-            checks = run.selected(_checks(api, stack_settings, trial), options.only)
-            done = _run(checks, options.timeout, console)
+        team = notebooks.team_of(stack_settings, options.team)
+        with (
+            Cleaner(*cluster_of) as cleaner,
+            notebooks.Notebooks(api, cleaner, stack_settings, team, options.timeout, options.keep_failed) as started,
+        ):
+            trial = gpus.Trial(api, cleaner, secrets.token_hex(4), options.keep_failed)
+            checks = [*_checks(api, stack_settings, trial), *notebooks.checks(started, options.profile)]
+            done = _run(run.selected(checks, options.only), options.timeout, console)
     except (SettingsError, StackFileError, ConfigException, OSError, ValueError) as error:
         Console(stderr=True).print(f"verify: {error}", markup=False, highlight=False, soft_wrap=True)
         return USAGE
@@ -84,6 +88,17 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="only checks whose part or name has this text; can be given more than once",
     )
+    parser.add_argument("--team", metavar="NAME", help="try the notebooks of this team (default: the first)")
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only the notebook of this profile of the team; can be given more than once",
+    )
+    parser.add_argument(
+        "--keep-failed", action="store_true", help="leave the pods and the notebook that failed, for a look"
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -123,6 +138,7 @@ def _checks(api: ClusterApi, stack_settings: Settings, trial: gpus.Trial) -> lis
         *cluster.checks(api, stack_settings),
         *services.checks(api, stack_settings),
         *versions.checks(api, stack_settings),
+        *account.checks(stack_settings),
         *gpus.checks(trial, stack_settings),
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from verify.sections import Section
+from components.hub.inside.sections import Section
 
 
 class Skipped(Exception):

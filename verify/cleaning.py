@@ -17,9 +17,13 @@ from typing import Self
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from components.hub.inside.verify_account import NAME
+from components.hub.inside.verify_client import HubRefused
+from verify import hub_access
 from verify.cluster_api import ClusterApi
 
 _GONE_SECONDS, _LOOK_SECONDS = 120, 0.5
+_HUB, _KEEP = "hub:", "keep "
 _PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -47,9 +51,24 @@ class Cleaner:
 
     def will_delete(self, path: str) -> None:
         """Notes an object that is about to be made. Raises BrokenPipeError if nobody would delete it."""
+        self._say(path)
+
+    def will_end_hub_user(self, domain: str | None) -> None:
+        """Notes the same of the hub's user of a run, of a stack with that domain."""
+        self._say(f"{_HUB}{domain or ''}")
+
+    def keep(self, path: str) -> None:
+        """Leaves an object where it is."""
+        self._say(f"{_KEEP}{path}")
+
+    def keep_hub_user(self, domain: str | None) -> None:
+        """Leaves the hub's user, with their notebook."""
+        self._say(f"{_KEEP}{_HUB}{domain or ''}")
+
+    def _say(self, line: str) -> None:
         if self._process.stdin is None or self._process.poll() is not None:
-            raise BrokenPipeError(f"nothing would delete {path} after the run, so it is not made")
-        print(path, file=self._process.stdin, flush=True)
+            raise BrokenPipeError(f"nothing would delete {line} after the run, so it is not made")
+        print(line, file=self._process.stdin, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,30 +77,43 @@ class Cleaner:
         self.left = self._process.communicate()[0].strip()
 
 
-def clean(api: ClusterApi, paths: list[str], *, patience: float) -> list[str]:
-    """Deletes objects, the newest first, and waits until they are gone. Returns what is left, and why."""
+def clean(api: ClusterApi, noted: list[str], *, patience: float) -> list[str]:
+    """Deletes what was noted, the newest first, and waits until it is gone. Returns what is left, and why."""
     problems = {}
     deadline = time.monotonic() + patience
-    remaining = list(reversed(paths))
+    remaining = list(reversed(noted))
     while remaining and time.monotonic() < deadline:
-        for path in list(remaining):
+        for one in list(remaining):
             try:
-                api.delete(path)
-                if api.get(path) is None:
-                    remaining.remove(path)
-            except (ApiException, HTTPError) as error:
-                problems[path] = f"{type(error).__name__}: {error}".splitlines()[0]
+                if _is_gone(api, one, deadline - time.monotonic()):
+                    remaining.remove(one)
+            except (ApiException, HTTPError, HubRefused, hub_access.NoToken, OSError) as error:
+                problems[one] = f"{type(error).__name__}: {error}".splitlines()[0]
         if remaining:
             time.sleep(_LOOK_SECONDS)
-    return [f"{path} is left: {problems.get(path, 'it does not end')}" for path in remaining]
+    return [f"{_in_words(one)} is left: {problems.get(one, 'it does not end')}" for one in remaining]
+
+
+def _is_gone(api: ClusterApi, noted: str, seconds: float) -> bool:
+    """Deletes an object of the cluster, or the hub's user, and says whether it is gone."""
+    if noted.startswith(_HUB):
+        hub_access.end(api, noted.removeprefix(_HUB) or None, seconds)
+        return True
+    api.delete(noted)
+    return api.get(noted) is None
+
+
+def _in_words(noted: str) -> str:
+    return f"the hub's user {NAME}" if noted.startswith(_HUB) else noted
 
 
 def main(kubeconfig: str, context: str, patience: str) -> None:
-    """Reads paths until its input ends."""
-    paths = [line.strip() for line in sys.stdin]
-    if paths:
+    """Reads what is noted until its input ends, and removes all but what should be kept."""
+    lines = [line.strip() for line in sys.stdin]
+    kept = {line.removeprefix(_KEEP) for line in lines if line.startswith(_KEEP)}
+    if noted := [line for line in lines if not line.startswith(_KEEP) and line not in kept]:
         api = ClusterApi(kubeconfig or None, context or None)
-        print("\n".join(clean(api, paths, patience=float(patience))))
+        print("\n".join(clean(api, noted, patience=float(patience))))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from components.hub.inside.sections import Section
 from components.hub.values import HUB_NAMESPACE
 from components.identity.keycloak import NAMESPACE as IDENTITY_NAMESPACE
 from reports.node_claims import stuck
-from settings import Settings
+from settings import EksSettings, Settings
 from settings.people.names import namespace_of
 from settings.pools.gpu_shares import shares
 from verify.checks import Check, Failed, Skipped, Steps, checks_of
-from verify.cluster_api import ClusterApi, Object, conditions, names
-from verify.sections import Section
+from verify.cluster_api import RUNS, ClusterApi, Object, conditions, names
 
 GROUP = "cluster"
 _NODES = "/api/v1/nodes"
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_DNS_SLICES = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
+_PRODUCT = "nvidia.com/gpu.product"
+# A kubelet renews its lease each 10 s.
+_SECONDS_APART = 60
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 # What a workload's status calls the pods that it should have and those that are ready.
 _COUNTS = {
@@ -31,10 +36,13 @@ def checks(api: ClusterApi, settings: Settings) -> list[Check]:
         "the API server answers": (lambda: api_answers(api), Section.NOT_REACHED),
         "nodes are ready": (lambda: nodes_are_ready(api), Section.NODE_DOES_NOT_JOIN),
         "Karpenter's nodes have joined": (lambda: node_claims_joined(api), Section.NODE_DOES_NOT_JOIN),
+        "clocks agree": (lambda: clocks_agree(api), Section.CLOCK),
+        "DNS answers": (lambda: dns_answers(api), Section.DNS),
         "the platform's programs run": (lambda: programs_run(api), Section.PENDING),
         "there is one default storage class": (lambda: one_default_class(api), Section.STORAGE),
         "teams' volumes are there": (lambda: volumes_are_bound(api, settings), Section.STORAGE),
         "nodes offer the GPUs of their pools": (lambda: gpus_are_offered(api, settings), Section.NO_GPUS),
+        "feature discovery describes the GPUs": (lambda: gpus_are_described(api, settings), Section.NO_GPUS),
     }
     return checks_of(GROUP, steps)
 
@@ -72,11 +80,40 @@ def node_claims_joined(api: ClusterApi) -> str:
     return f"{len(claims)} NodeClaims"
 
 
+def clocks_agree(api: ClusterApi) -> str:
+    """Each kubelet renews its lease by its node's clock, some seconds ago by the clock here."""
+    apart: dict[str, float] = {}
+    ready = {one["metadata"]["name"] for one in api.list(_NODES) if _is_true(one, "Ready")}
+    for lease in api.list(_LEASES):
+        name, renewed = lease["metadata"]["name"], lease["spec"].get("renewTime")
+        if name in ready and renewed:
+            apart[name] = (datetime.fromisoformat(renewed) - datetime.now(UTC)).total_seconds()
+    wrong = {name: seconds for name, seconds in apart.items() if abs(seconds) > _SECONDS_APART}
+    if wrong:
+        told = ", ".join(f"{name} by {seconds:+.0f} s" for name, seconds in wrong.items())
+        whose = "the clock here is wrong, or that of each node" if len(wrong) == len(apart) > 1 else "clocks differ"
+        raise Failed(f"{whose}: {told}", Section.CLOCK)
+    if not apart:
+        raise Skipped("no kubelet has a lease")
+    return f"{len(apart)} nodes"
+
+
+def dns_answers(api: ClusterApi) -> str:
+    """The cluster's DNS has at least one pod that is ready."""
+    slices = api.list(_DNS_SLICES, labelSelector="kubernetes.io/service-name=kube-dns")
+    ready = [one for each in slices for one in each.get("endpoints") or () if one.get("conditions", {}).get("ready")]
+    if not ready:
+        raise Failed("the Service kube-system/kube-dns has no pod that is ready", Section.DNS)
+    return f"{len(ready)} pods"
+
+
 def programs_run(api: ClusterApi) -> str:
     """Each Deployment, StatefulSet and DaemonSet of the platform's namespaces has all its pods ready."""
     counted = 0
     namespaces = {one["metadata"]["name"] for one in api.list("/api/v1/namespaces")}
-    for namespace in sorted(namespaces & {"kube-system", "gpu-operator", HUB_NAMESPACE, IDENTITY_NAMESPACE}):
+    ours = namespaces & {"kube-system", "gpu-operator", "cnpg-system", HUB_NAMESPACE, IDENTITY_NAMESPACE}
+    on_sites = {one for one in namespaces if one.startswith("gpulab-") and not one.startswith(RUNS)}
+    for namespace in sorted(ours | on_sites):
         for plural, (wanted, ready) in _COUNTS.items():
             for workload in api.list(f"/apis/apps/v1/namespaces/{namespace}/{plural}"):
                 counted += 1
@@ -134,6 +171,34 @@ def gpus_are_offered(api: ClusterApi, settings: Settings) -> str:
     return "; ".join(found)
 
 
+def gpus_are_described(api: ClusterApi, settings: Settings) -> str:
+    """Each node of a GPU pool has labels with its product, unless its image has the device plugin built in."""
+    pools = {
+        name: pool
+        for name, pool in settings.node_pools.items()
+        if pool.is_gpu and not (isinstance(settings, EksSettings) and settings.node_pools[name].ami.family != "AL2023")
+    }
+    if not pools:
+        raise Skipped("no pool has nodes on which feature discovery runs")
+    products, nodes = set(), api.list(_NODES)
+    for name, pool in pools.items():
+        for node in nodes:
+            labels = node["metadata"].get("labels", {})
+            if not pool.node_selector(name).items() <= labels.items():
+                continue
+            if _PRODUCT not in labels:
+                which = node["metadata"]["name"]
+                raise Failed(f"{which} of pool {name} has no label {_PRODUCT}", Section.NO_GPUS)
+            products.add(labels[_PRODUCT])
+    if not products:
+        raise Skipped(f"no node of {', '.join(pools)} runs right now")
+    return ", ".join(sorted(products))
+
+
+def _is_true(obj: Object, condition: str) -> bool:
+    return conditions(obj).get(condition, {}).get("status") == "True"
+
+
 def _is_ready(api: ClusterApi, namespace: str, workload: Object, wanted: str, ready: str) -> None:
     status, name = workload.get("status", {}), workload["metadata"]["name"]
     expected = status.get(wanted, workload["spec"].get("replicas", 0))
@@ -143,7 +208,7 @@ def _is_ready(api: ClusterApi, namespace: str, workload: Object, wanted: str, re
     labels = workload["spec"]["selector"].get("matchLabels", {})
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     pods = api.list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)
-    late = [pod for pod in pods if conditions(pod).get("Ready", {}).get("status") != "True"]
+    late = [pod for pod in pods if not _is_true(pod, "Ready")]
     said = "\n".join(filter(None, (api.events(namespace, pod["metadata"]["name"]) for pod in late[:3])))
     said = said or api.events(namespace, name)
     raise Failed(f"{namespace}/{name} has {has} of {expected} pods ready", Section.PENDING, said)

@@ -14,6 +14,8 @@ from kubernetes.client.exceptions import ApiException
 
 Object: TypeAlias = dict[str, Any]
 
+RUNS = "gpulab-verify-"
+"""How the namespace of a run begins; its id follows."""
 _SECONDS = 30
 _EVENTS_QUOTED = 5
 
@@ -81,22 +83,27 @@ class ClusterApi:
         answer = self.request("GET", f"/api/v1/namespaces/{namespace}/pods/{pod}/log")
         return answer if isinstance(answer, str) else json.dumps(answer)
 
-    def http_get(self, namespace: str, selector: Mapping[str, str], port: int, path: str) -> tuple[int, str]:
-        """The status and the text that a port of a running pod answers with, as through `kubectl port-forward`.
-
-        So neither an address nor a network policy is in the way. Raises OSError where no pod runs or answers.
-        """
+    def connected(self, namespace: str, selector: Mapping[str, str], port: int) -> Any:
+        """A socket to a port of a running pod. Raises OSError where none runs."""
         labels = ",".join(f"{key}={value}" for key, value in selector.items())
         pods = self.list(f"/api/v1/namespaces/{namespace}/pods", labelSelector=labels)
         running = [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"]
         if not running:
             raise ConnectionError(f"no pod of {labels} runs in the namespace {namespace}")
-        core = client.CoreV1Api(self._client)
+        # A client of its own: while this call opens its connection, another thread could not use it.
+        core = client.CoreV1Api(client.ApiClient(self._client.configuration))
         forwarded = stream.portforward(
             core.connect_get_namespaced_pod_portforward, running[0], namespace, ports=str(port)
         )
+        return forwarded.socket(port)
+
+    def http_get(self, namespace: str, selector: Mapping[str, str], port: int, path: str) -> tuple[int, str]:
+        """The status and the text that a port of a running pod answers with, as through `kubectl port-forward`.
+
+        So neither an address nor a network policy is in the way. Raises OSError where no pod runs or answers.
+        """
         connection = http.client.HTTPConnection("localhost", port, timeout=_SECONDS)
-        connection.sock = forwarded.socket(port)
+        connection.sock = self.connected(namespace, selector, port)
         connection.sock.settimeout(_SECONDS)
         try:
             connection.request("GET", path, headers={"Host": "localhost", "Connection": "close"})

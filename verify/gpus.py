@@ -13,17 +13,15 @@ from typing import Any
 from components.hub.catalogue_from_settings import catalogue as catalogue_document
 from components.hub.inside import catalogue as hub_catalogue
 from components.hub.inside.catalogue import Catalogue, Pool, Profile
+from components.hub.inside.sections import Section
 from settings import Settings
 from settings.pools.gpu_shares import GPU_TAINT
 from verify import timing
 from verify.checks import Check, Failed, Found, Skipped
 from verify.cleaning import Cleaner
-from verify.cluster_api import ClusterApi, Object, conditions
-from verify.sections import Section
+from verify.cluster_api import RUNS, ClusterApi, Object, conditions
 
 GROUP = "gpus"
-NAMESPACE = "gpulab-verify-"
-"""How the namespace of a run begins; its id follows."""
 _LOOK_SECONDS = 1.0
 _NODE_SECONDS = 900
 # Each GPU, then the driver's version and the CUDA that it supports.
@@ -42,17 +40,17 @@ class Trial:
     api: ClusterApi
     cleaner: Cleaner
     run_id: str
+    keep_failed: bool = False
 
     @property
     def namespace(self) -> str:
         """Its name."""
-        return f"{NAMESPACE}{self.run_id}"
+        return f"{RUNS}{self.run_id}"
 
     def make_namespace(self) -> None:
         """Makes it, unless it is there."""
-        path = f"/api/v1/namespaces/{self.namespace}"
-        if self.api.get(path) is None:
-            self.cleaner.will_delete(path)
+        if self.api.get(self._path) is None:
+            self.cleaner.will_delete(self._path)
             labels = {"gpulab.dev/verify": self.run_id, "pod-security.kubernetes.io/enforce": "restricted"}
             self.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace, "labels": labels}})
 
@@ -70,7 +68,7 @@ class Trial:
             time.sleep(_LOOK_SECONDS)
         said = self.api.log(self.namespace, name)
         if pod["status"]["phase"] != _DONE:
-            raise Failed(f"the pod {name} failed", Section.DRIVER, said)
+            raise self._kept(Failed(f"the pod {name} failed", Section.DRIVER, said))
         return Found(words=said.strip(), phases=timing.phases(self.api, pod))
 
     def stays_off(self, name: str, spec: Mapping[str, Any]) -> str:
@@ -87,7 +85,7 @@ class Trial:
             time.sleep(_LOOK_SECONDS)
 
     def _pod(self, name: str) -> Object:
-        found = self.api.get(f"/api/v1/namespaces/{self.namespace}/pods/{name}")
+        found = self.api.get(f"{self._path}/pods/{name}")
         if found is None:
             raise Failed(f"somebody deleted the pod {name} before it ran", Section.PENDING)
         return found
@@ -95,7 +93,17 @@ class Trial:
     def _failure(self, pod: Object, why: str) -> Failed:
         name = pod["metadata"]["name"]
         section = Section.IMAGE if "pull" in why else Section.PENDING
-        return Failed(why, section, self.api.events(self.namespace, name))
+        return self._kept(Failed(why, section, self.api.events(self.namespace, name)))
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}"
+
+    def _kept(self, failed: Failed) -> Failed:
+        """The failure, whose pod stays if people want to look at it."""
+        if self.keep_failed:
+            self.cleaner.keep(self._path)
+        return failed
 
 
 def checks(trial: Trial, settings: Settings) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from components.hub.inside.sections import Section
 from components.identity.keycloak import NAMESPACE as IDENTITY_NAMESPACE
 from components.identity.keycloak import SERVER_PORT
 from components.identity.realm.clients import HUB_BASE_URL
@@ -18,12 +19,12 @@ from components.teams.names import HUB_NAMESPACE, HUB_PORT
 from settings import Settings
 from verify.checks import Check, Failed, Skipped, Steps, checks_of
 from verify.cluster_api import ClusterApi
-from verify.sections import Section
+from verify.hub_access import PROXY_PORT
 
 GROUP = "services"
 FEWEST_DAYS = 14
 """A certificate that is not renewed by then will hardly be."""
-_PROXY_PORT, _HTTPS = 8000, 443
+_HTTPS = 443
 _SECONDS = 10
 
 
@@ -64,7 +65,7 @@ def hub_answers(api: ClusterApi, settings: Settings) -> str:
 
 def proxy_leads(api: ClusterApi, settings: Settings) -> str:
     """The proxy passes people's requests to the hub."""
-    status, text = _of_hub(api, settings, "proxy", _PROXY_PORT, "/hub/health")
+    status, text = _of_hub(api, settings, "proxy", PROXY_PORT, "/hub/health")
     _needs_ok(status, text, f"the proxy answers {status} for the hub's pages", Section.LOGS)
     return f"{HUB_BASE_URL}/hub/health"
 

@@ -11,11 +11,12 @@ from datetime import datetime
 
 from verify.cluster_api import ClusterApi, Object, conditions
 
-NODE_BOUGHT, NODE_READY, IMAGE_PULLED, STARTED, TOTAL = (
+NODE_BOUGHT, NODE_READY, IMAGE_PULLED, STARTED, SERVER_UP, TOTAL = (
     "node bought",
     "node ready",
     "image pulled",
     "started",
+    "server up",
     "submit to ready",
 )
 # kubelet's event about a pull: "Successfully pulled image … in 1m2.5s (…)", in Go's notation of durations.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contracts
+from components.hub.inside.sections import Section
 from contracts import eks
 from contracts.helm import record_in
 from settings import EksSettings, Settings
 from verify.checks import Check, Failed, Skipped, Steps, checks_of
 from verify.cluster_api import ClusterApi, Object
-from verify.sections import Section
 
 GROUP = "versions"
 _RELEASES = {"labelSelector": "owner=helm,status=deployed"}

@@ -18,6 +18,7 @@ from components.ground.reach import Reach
 from components.ground.secrets import SecretReader
 from components.hub.catalogue_from_settings import CATALOGUE_LABEL, catalogue, catalogue_text, checksum, hub_of
 from components.hub.home_sizes import HomeSizes, HomeSizesArgs
+from components.hub.inside import verify_account
 from components.hub.values import (
     CHART,
     CLIENT_SECRET_KEY,
@@ -183,6 +184,7 @@ class Hub(pulumi.ComponentResource):
         data: dict[str, pulumi.Input[str]] = {
             COOKIE_SECRET_KEY: random_key(f"{name}-cookies", child),
             CRYPT_KEYS_KEY: random_key(f"{name}-auth-state", child),
+            verify_account.TOKEN_KEY: random_key(f"{name}-verify", child),
             **self._sign_in_secret(name, args),
         }
         if args.database is not None:

@@ -90,7 +90,8 @@ c.KubeSpawner.namespace = {namespace!r}
 configure(c, {catalogue!r})
 # A service gets nothing of the hub's environment; the mark is by what it is found and ended, if the hub is killed.
 for service in c.JupyterHub.services:
-    service["environment"] |= {{{mark!r}: os.environ[{mark!r}]}}
+    if "command" in service:
+        service["environment"] |= {{{mark!r}: os.environ[{mark!r}]}}
 c.KubeSpawner.get_pod_url = lambda spawner, pod: "http://127.0.0.1:{notebook_port}"
 """
 

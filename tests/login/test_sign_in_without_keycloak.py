@@ -5,6 +5,7 @@ No notebook starts here, so there is no API server either.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,15 @@ from hub_lab import started_hub, until
 from keycloak_lab import settings_of
 
 from components.hub.catalogue_from_settings import catalogue
+from components.hub.inside.people import ROLES
+from components.hub.inside.verify_account import API_PATH
+from components.hub.inside.verify_account import NAME as VERIFY
+from components.hub.inside.verify_client import Hub, HubRefused
 from rehearsal.machine.processes import free_ports
 
 pytestmark = pytest.mark.seconds(120)
 
-TOKEN = "0123456789abcdef" * 4
+TOKEN, VERIFY_TOKEN = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 DATA_SCIENTISTS, DEVELOPERS = "/research/data-scientist", "/research/developer"
 NOWHERE = """
 apiVersion: v1
@@ -84,9 +89,10 @@ class Person:
 
 @pytest.fixture(scope="module")
 def hub_by_token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    members = {DATA_SCIENTISTS: ["ada"], DEVELOPERS: ["grace"], "administrators": ["grace"]}
+    members = {DATA_SCIENTISTS: ["ada"], DEVELOPERS: ["grace", VERIFY], "administrators": ["grace"]}
     folder = tmp_path_factory.mktemp("hub-by-token")
-    with hub(folder, {"kind": "token", "members": members}, {"SIGN_IN_TOKEN": TOKEN}) as url:
+    variables = {"SIGN_IN_TOKEN": TOKEN, "VERIFY_TOKEN": VERIFY_TOKEN}
+    with hub(folder, {"kind": "token", "members": members}, variables) as url:
         yield url
 
 
@@ -107,7 +113,7 @@ def test_an_administrator_by_name_sees_the_admin_page(hub_by_token: str) -> None
     assert "Fine-tuning" not in page_text(person.open("/hub/spawn").text), "it is for data scientists"
 
 
-@pytest.mark.parametrize(("name", "token"), [("ada", "wrong"), ("eve", TOKEN), ("ada", "")])
+@pytest.mark.parametrize(("name", "token"), [("ada", "wrong"), ("eve", TOKEN), ("ada", ""), (VERIFY, TOKEN)])
 def test_nobody_gets_in_with_another_token_or_name(hub_by_token: str, name: str, token: str) -> None:
     person = Person(hub_by_token)
     answer = person.with_token(name, token)
@@ -121,6 +127,62 @@ def test_the_form_asks_for_the_token(hub_by_token: str) -> None:
     assert "Token:" in page_text(page.text)
     assert "Password:" not in page_text(page.text)
     assert 'value=""' in page.text, "several people may have it"
+
+
+def test_the_service_for_verify_begins_a_run_and_may_nothing_else(hub_by_token: str) -> None:
+    Person(hub_by_token).with_token("ada", TOKEN)
+    service = _at(hub_by_token, VERIFY_TOKEN)
+    run = asyncio.run(service.begin(60))
+    # The hub has asked the authenticator meanwhile, as it does before each start.
+    known = asyncio.run(run.api("GET", f"users/{VERIFY}"))
+    assert set(known["groups"]) == {f"/{team}/{role}" for team in settings_of("dev").teams for role in ROLES}
+    assert not known["admin"]
+    refused = [
+        (_at(hub_by_token, "of-nobody"), "POST", API_PATH, {"seconds": 60}),
+        (run, "POST", API_PATH, {"seconds": 60}),
+        (run, "POST", f"users/{VERIFY}/tokens", {}),
+        *((hub, "GET", "users/ada", None) for hub in (run, service)),
+        *((hub, "POST", "users/ada/server", {}) for hub in (run, service)),
+        *((hub, "POST", "users/ada/tokens", {}) for hub in (run, service)),
+        *((hub, "DELETE", "users/ada", None) for hub in (run, service)),
+        *((hub, "PATCH", f"users/{VERIFY}", {"admin": True}) for hub in (run, service)),
+        *((hub, "GET", "groups", None) for hub in (run, service)),
+    ]
+    for asking, method, path, content in refused:
+        with pytest.raises(HubRefused) as answer:
+            asyncio.run(asking.api(method, path, content))
+        assert answer.value.status in (403, 404), (method, path)
+
+    asyncio.run(service.end())
+    with pytest.raises(HubRefused, match=r"credentials|Forbidden") as over:
+        asyncio.run(run.api("GET", f"users/{VERIFY}"))
+    assert over.value.status == 403
+    asyncio.run(service.end())
+
+
+def test_a_runs_token_ends_by_itself_and_with_the_next_run(hub_by_token: str) -> None:
+    service = _at(hub_by_token, VERIFY_TOKEN)
+    short, long = asyncio.run(service.begin(1)), asyncio.run(service.begin(60))
+    until(lambda: _status(short) == 403, "the token ends")
+    assert _status(long) == 200
+    again = asyncio.run(service.begin(60))
+    assert (_status(long), _status(again)) == (403, 200)
+    with pytest.raises(HubRefused, match="seconds must be a number from 1 to 86400"):
+        asyncio.run(service.begin(0))
+    asyncio.run(service.end())
+
+
+def _at(url: str, token: str) -> Hub:
+    parts = urlsplit(url)
+    return Hub(f"{parts.scheme}://{parts.netloc}", parts.netloc, parts.path, token)
+
+
+def _status(hub: Hub) -> int:
+    try:
+        asyncio.run(hub.api("GET", f"users/{VERIFY}"))
+    except HubRefused as refused:
+        return refused.status
+    return 200
 
 
 class GitHub:

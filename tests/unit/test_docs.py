@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import settings
+from components.hub.inside.sections import PAGE, Section
 from rehearsal.machine.workspace import PROJECT
-from verify.sections import PAGE, Section
 
 DOCS = PROJECT / "docs"
 PAGES = sorted(PROJECT.glob("*.md")) + sorted(DOCS.rglob("*.md"))

@@ -16,7 +16,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.web import Application
 from traitlets import Dict, Instance, Unicode
 
-from . import github, refusals
+from . import github, refusals, verify_account
 from .catalogue import Catalogue
 from .people import hub_groups
 from .refused import Refused
@@ -77,6 +77,8 @@ class TeamsAuthenticator(OAuthenticator):
 
         While it cannot be reached, people stay who they were.
         """
+        if user.name == verify_account.NAME:
+            return await verify_account.refreshed(user, self.catalogue)
         try:
             refreshed = await super().refresh_user(user, handler, **kwargs)
             if isinstance(refreshed, dict) and not await self.check_allowed(user.name, refreshed):

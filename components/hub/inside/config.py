@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.utils import url_path_join
 
-from . import culling, form, homes, notices, pod, pod_files, sign_in, spawner, token_secret
+from . import culling, form, homes, notices, pod, pod_files, sign_in, spawner, token_secret, verify_runs
 from .catalogue import Catalogue, read
 
 CATALOGUE = Path(__file__).with_name("catalogue.json")
@@ -32,6 +32,7 @@ def configure(c: Any, catalogue: Path | str = CATALOGUE) -> None:
     sign_in.sign_in(c, known)
     notebooks(c, known)
     ending(c, known, str(catalogue))
+    verify_runs.service(c)
 
 
 def notebooks(c: Any, catalogue: Catalogue) -> None:

@@ -145,7 +145,7 @@ def overrides(
     )
     own = list(_own_volumes(catalogue, choice))
     script_seconds = profile.startup_timeout if profile.startup else 0
-    mounts = [mount for mount in _mounts(choice) if mount["name"] not in missing]
+    mounts = [mount for mount in mounts_of(choice) if mount["name"] not in missing]
     # JupyterLab shows only the home.
     shown = [*mounts, *(mount for _, mount in own if mount["name"] == SCRATCH)]
     outside = [mount for mount in shown if not f"{mount['mountPath']}/".startswith(f"{HOME}/")]
@@ -225,7 +225,7 @@ def _not_on(nodes: Iterable[str]) -> list[dict[str, Any]]:
     return [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": names}] if names else []
 
 
-def _mounts(choice: Choice) -> list[dict[str, Any]]:
+def mounts_of(choice: Choice) -> list[dict[str, Any]]:
     """The team's mounts; for somebody with several roles, writable if one of the roles may write."""
     by_place: dict[str, dict[str, Any]] = {}
     for role in sorted(choice.roles & choice.team.mounts.keys()):

@@ -12,7 +12,7 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 
-from . import refusals
+from . import refusals, verify_account
 from .authenticator import KeycloakAuthenticator
 from .catalogue import Catalogue, CatalogueError, SignIn
 from .people import ADMINISTRATORS, ROLES, group_of
@@ -119,6 +119,7 @@ def _of(c: Any, catalogue: Catalogue, kind: type[Authenticator]) -> Any:
     # The groups decide each time; having been here before does not count.
     ours.allow_all = False
     ours.allow_existing_users = False
+    ours.blocked_users = {verify_account.NAME}
     ours.manage_groups = True
     ours.enable_auth_state = True
     ours.auth_refresh_age = catalogue.hub.refresh_groups_seconds

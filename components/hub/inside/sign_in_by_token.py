@@ -14,6 +14,7 @@ from jupyterhub.user import User
 from tornado.web import Application, HTTPError
 from traitlets import Instance, Set, Unicode
 
+from . import verify_account
 from .authenticator import REPORTS
 from .catalogue import Catalogue
 from .people import groups_of_names
@@ -58,6 +59,8 @@ class TokenAuthenticator(SharedPasswordAuthenticator):
 
     async def refresh_user(self, user: User, handler: BaseHandler | None = None, **kwargs: Any) -> Any:
         """People whom the stack file names no more, or who came with another token, must sign in again."""
+        if user.name == verify_account.NAME:
+            return await verify_account.refreshed(user, self.catalogue)
         state = await user.get_auth_state() or {}
         if user.name not in self.allowed_users or state.get("token") != self._digest:
             return False

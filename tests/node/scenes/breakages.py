@@ -123,8 +123,8 @@ BREAKAGES: dict[str, tuple[Broken, Check, str]] = {
     "home read-only": (
         hub_text(
             "pod.py",
-            r"mounts = \[mount for mount in _mounts\(choice\)",
-            "mounts = [{**mount, 'readOnly': True} for mount in _mounts(choice)",
+            r"mounts = \[mount for mount in mounts_of\(choice\)",
+            "mounts = [{**mount, 'readOnly': True} for mount in mounts_of(choice)",
         ),
         promises.notebook_keeps_files,
         r"the start failed|the notebook answers|500 Server Error|403",

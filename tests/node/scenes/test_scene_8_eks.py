@@ -25,7 +25,7 @@ from rehearsal.progress import Display
 from rehearsal.run import begun
 from rehearsal.stack_phases import Options
 from verify import __main__ as verify
-from verify.gpus import NAMESPACE
+from verify.cluster_api import RUNS
 
 from . import chromium
 from .keycloak import PASSWORD, Keycloak
@@ -123,7 +123,7 @@ def test_verify_finds_that_the_site_works_and_leaves_nothing(cloud: EksNodeRehea
     }
     assert "NVIDIA L4" in checks["a pod sees the GPU of gpu-shared"]["detail"]
     namespaces = {one["metadata"]["name"] for one in kubernetes.list("/api/v1/namespaces")}
-    assert not [name for name in namespaces if name.startswith(NAMESPACE)]
+    assert not [name for name in namespaces if name.startswith(RUNS)]
 
 
 def _stack_file(folder: Path) -> Path:

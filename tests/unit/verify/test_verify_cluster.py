@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from verify_api import Object, serving
 
 import contracts
 import settings
+from components.hub.inside.sections import Section
 from contracts import eks
 from rehearsal.machine.workspace import PROJECT
 from rehearsal.stack_phases import REHEARSAL_DAY
 from verify import cluster, run, versions
 from verify.checks import Outcome, State
-from verify.sections import Section
 
 SETTINGS = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=REHEARSAL_DAY)
 GPU_NODE, CLAIM = "gpu-1", "shared"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+DNS = "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices"
 NODES, CLAIMS = "/api/v1/nodes", "/apis/karpenter.sh/v1/nodeclaims"
 HUB = "/apis/apps/v1/namespaces/hub/deployments"
 HUB_PODS, EVENTS = "/api/v1/namespaces/hub/pods", "/api/v1/namespaces/hub/events"
@@ -34,6 +37,14 @@ def node(name: str, *, ready: str = "True", labels: Object | None = None, alloca
     conditions = [{"type": "Ready", "status": ready, "message": "container runtime is down"}]
     metadata = {"name": name, "labels": labels or {}}
     return {"metadata": metadata, "status": {"conditions": conditions, "allocatable": allocatable or {}}}
+
+
+LABELS = {"gpulab.dev/pool": "gpu-shared", "nvidia.com/gpu.product": "NVIDIA-L4"}
+
+
+def lease(name: str, *, apart: float = 0) -> Object:
+    renewed = datetime.now(UTC) + timedelta(seconds=apart)
+    return {"metadata": {"name": name}, "spec": {"renewTime": renewed.isoformat()}}
 
 
 def release(chart: str, version: str) -> Object:
@@ -64,7 +75,14 @@ def site() -> dict[str, Any]:
         "/version": {"major": "1", "minor": "36"},
         NODES: [
             node("system-1"),
-            node(GPU_NODE, labels={"gpulab.dev/pool": "gpu-shared"}, allocatable={"nvidia.com/gpu.shared": "4"}),
+            node(GPU_NODE, labels=LABELS, allocatable={"nvidia.com/gpu.shared": "4"}),
+        ],
+        LEASES: [lease("system-1"), lease(GPU_NODE)],
+        DNS: [
+            {
+                "metadata": {"labels": {"kubernetes.io/service-name": "kube-dns"}},
+                "endpoints": [{"conditions": {"ready": True}}],
+            }
         ],
         "/apis/karpenter.sh/v1": {"kind": "APIResourceList"},
         CLAIMS: [joined],
@@ -167,6 +185,34 @@ BROKEN: dict[str, tuple[Callable[[], dict[str, Any]], str, Section, str, str]] =
         "nodes offer the GPUs of their pools",
         Section.NO_GPUS,
         "gpu-1 of pool gpu-shared offers no nvidia.com/gpu.shared",
+        "",
+    ),
+    "no feature discovery": (
+        broken(lambda site: site[NODES][1]["metadata"].update(labels={"gpulab.dev/pool": "gpu-shared"})),
+        "feature discovery describes the GPUs",
+        Section.NO_GPUS,
+        "gpu-1 of pool gpu-shared has no label nvidia.com/gpu.product",
+        "",
+    ),
+    "clock of a node off": (
+        broken(lambda site: site.update({LEASES: [lease("system-1"), lease(GPU_NODE, apart=300)]})),
+        "clocks agree",
+        Section.CLOCK,
+        "clocks differ: gpu-1 by +300 s",
+        "",
+    ),
+    "clock here off": (
+        broken(lambda site: site.update({LEASES: [lease("system-1", apart=90), lease(GPU_NODE, apart=90)]})),
+        "clocks agree",
+        Section.CLOCK,
+        "the clock here is wrong",
+        "",
+    ),
+    "DNS broken": (
+        broken(lambda site: site[DNS][0].update(endpoints=[{"conditions": {"ready": False}}])),
+        "DNS answers",
+        Section.DNS,
+        "kube-system/kube-dns has no pod that is ready",
         "",
     ),
     "another Kubernetes": (

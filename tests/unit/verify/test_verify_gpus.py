@@ -9,16 +9,17 @@ import pytest
 from verify_api import Object, serving
 
 import settings
+from components.hub.inside.sections import Section
 from rehearsal.machine.workspace import PROJECT
 from rehearsal.stack_phases import REHEARSAL_DAY
 from verify import gpus, run
 from verify.checks import Outcome, State
 from verify.cleaning import Cleaner
-from verify.sections import Section
+from verify.cluster_api import RUNS
 
 SETTINGS = settings.check_stack_file(PROJECT / "Pulumi.dev.yaml", stack="dev", today=REHEARSAL_DAY)
 RUN = "of-a-test"
-NAMESPACE = f"/api/v1/namespaces/{gpus.NAMESPACE}{RUN}"
+NAMESPACE = f"/api/v1/namespaces/{RUNS}{RUN}"
 PODS, EVENTS = f"{NAMESPACE}/pods", f"{NAMESPACE}/events"
 SEES, NONE, OFF = "sees-gpu-shared", "none-gpu", "off-gpu"
 SAID = "GPU 0: NVIDIA L4 (UUID: GPU-1)\nDriver Version: 580.95.05\nCUDA Version: 13.0\n"

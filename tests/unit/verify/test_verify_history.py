@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
+from components.hub.inside.sections import Section
 from verify import history, timing
 from verify.checks import Outcome, State
 from verify.run import Run
-from verify.sections import Section
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 GPU = "a pod sees the GPU of <gpu>"

@@ -16,12 +16,12 @@ import pytest
 from rich.console import Console
 from verify_api import serving
 
+from components.hub.inside.sections import Section
 from rehearsal.machine.workspace import PROJECT
 from verify import __main__ as command
 from verify import run, run_reports
 from verify.checks import Check, Failed, Skipped, State
 from verify.cleaning import Cleaner
-from verify.sections import Section
 
 
 def check(name: str, try_it: Callable[[], str]) -> Check:
